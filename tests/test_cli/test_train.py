@@ -44,7 +44,7 @@ def test_train_then_test_then_resume(run_tool, toy_config):
     assert 'CPUAmpOptimWrapper' in resumed
     assert 'Scaling the original LR by 0.5' in resumed
     assert 'Epoch(val)' not in resumed
-    assert 'its data, labels, batch size or processes are others' not in resumed
+    assert 'its data, labels, batch size or processes have changed' not in resumed
     more = ('--resume', work / 'epoch_1.pth', '--cfg-options', 'train_dataloader.batch_size=2')
     assert 'The checkpoint has 4 steps in 1 epochs, and this' in run_tool('train.py', toy_config, *more)
 

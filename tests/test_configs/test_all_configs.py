@@ -9,7 +9,7 @@ import lfi
 import pytest
 from lfi.concepts import concept_names
 from lfi.datasets.transforms import refuse_unrecorded_steps
-from lfi.engine.checkpoints.addresses import address_of, named_checkpoints, said_of_gone
+from lfi.engine.checkpoints.addresses import gone_host_message, named_checkpoints, resolve_checkpoint
 from lfi.engine.pipelines import check_pipelines, set_teacher_cache
 from lfi.hub.public_config import public_pipeline, public_student
 from lfi.registry import EXTRACTORS
@@ -164,8 +164,8 @@ READABLE = [config for config in CONFIGS + OTHERS if find_spec('mmseg') or confi
 @pytest.mark.parametrize('config', READABLE)
 def test_no_checkpoint_is_on_a_host_that_is_gone(config, empty_root, own_text):
     for key, checkpoint in named_checkpoints(read(config)):
-        address = address_of(checkpoint)
-        assert not said_of_gone(address), f'{key}={checkpoint}'
+        address = resolve_checkpoint(checkpoint)
+        assert not gone_host_message(address), f'{key}={checkpoint}'
         # Bases of other projects name other hosts in other versions.
         assert checkpoint.startswith('torchvision://') or address.rpartition('/')[2] in own_text
 

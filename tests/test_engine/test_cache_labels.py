@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from lfi.datasets import FewLabels
-from lfi.engine.cache_labels import check_labels_of_cache, labels_of
+from lfi.engine.cache_labels import check_labels_of_cache, label_visibility
 from lfi.engine.pipelines import set_teacher_cache
 from lfi.errors import UsageError
 from lfi.structures import OTHER
@@ -39,7 +39,7 @@ def joined(*datasets):
     ],
 )
 def test_a_config_says_which_labels_choose(dataset, labels):
-    found = labels_of(Config(dict(dataset=dataset)).dataset)
+    found = label_visibility(Config(dict(dataset=dataset)).dataset)
     # Where both kinds stand side by side, each has a digest of which data set it is.
     assert re.sub(r' [0-9a-f]{8}', '', found) == labels
     assert (found == labels) is (', ' not in labels)
@@ -48,13 +48,13 @@ def test_a_config_says_which_labels_choose(dataset, labels):
 def test_data_sets_that_change_places_have_other_labels():
     first, second = dict(type='lfi.Shapes', seed=0), dict(type='lfi.Shapes', seed=1)
     hidden = [dict(NONE, dataset=each) for each in (first, second)]
-    written = labels_of(joined(first, hidden[1]))
-    assert labels_of(joined(second, hidden[0])) != written
+    written = label_visibility(joined(first, hidden[1]))
+    assert label_visibility(joined(second, hidden[0])) != written
     # Steps of the pipeline change no image, and folders with the same names below them may hold others.
-    assert labels_of(joined(dict(first, pipeline=[1]), hidden[1])) == written
+    assert label_visibility(joined(dict(first, pipeline=[1]), hidden[1])) == written
     folders = [dict(type='mmpretrain.CustomDataset', data_root=f'office/{name}/images') for name in 'ab']
     swapped = [joined(one, dict(NONE, dataset=other)) for one, other in (folders, folders[::-1])]
-    assert labels_of(swapped[0]) != labels_of(swapped[1])
+    assert label_visibility(swapped[0]) != label_visibility(swapped[1])
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def write_manifest(make_maps, tmp_path):
 @pytest.mark.parametrize(
     ('written', 'dataset', 'message'),
     [
-        ('known', FEW, r"was written with labels='known', and train_dataloader.dataset has labels='hidden'"),
-        ('hidden', PLAIN, r"was written with labels='hidden', and .* has labels='known'"),
-        ('known', joined(PLAIN, NONE), r"labels='known', and .* has labels='known \w+, hidden \w+'"),
-        (None, PLAIN, r"was written with labels=None, and .* has labels='known'"),
+        ('known', FEW, r"was written with labels='known', but train_dataloader.dataset has labels='hidden'"),
+        ('hidden', PLAIN, r"was written with labels='hidden', but .* has labels='known'"),
+        ('known', joined(PLAIN, NONE), r"labels='known', but .* has labels='known \w+, hidden \w+'"),
+        (None, PLAIN, r"was written with labels=None, but .* has labels='known'"),
     ],
 )
 def test_other_labels_are_refused_where_they_choose(write_manifest, written, dataset, message):
@@ -103,7 +103,7 @@ def test_other_labels_are_refused_where_they_choose(write_manifest, written, dat
         ('known', PLAIN),
         ('hidden', FEW),
         ('hidden', NONE),
-        (labels_of(joined(PLAIN, NONE)), joined(PLAIN, NONE)),
+        (label_visibility(joined(PLAIN, NONE)), joined(PLAIN, NONE)),
     ],
 )
 def test_the_same_labels_pass_whatever_their_number_is(write_manifest, written, dataset):
@@ -123,7 +123,9 @@ def test_a_folder_that_is_no_cache_is_for_others_to_refuse(tmp_path):
 
 def test_a_model_that_reads_no_label_has_a_cache_that_no_label_chose(write_manifest):
     assert (
-        labels_of(PLAIN, reads_labels=False) == labels_of(joined(PLAIN, NONE), reads_labels=False) == 'hidden'
+        label_visibility(PLAIN, reads_labels=False)
+        == label_visibility(joined(PLAIN, NONE), reads_labels=False)
+        == 'hidden'
     )
     pipeline = [dict(type='lfi.RecordView'), dict(type='lfi.LoadInteractionMaps')]
     data = dict(dataset=dict(type='RepeatDataset', dataset=PLAIN, pipeline=pipeline))
@@ -132,6 +134,6 @@ def test_a_model_that_reads_no_label_has_a_cache_that_no_label_chose(write_manif
         model = dict(type='lfi.Student', teacher=dict(cache=write_manifest(labels)))
         return Config(dict(model=model, train_dataloader=data))
 
-    with pytest.raises(UsageError, match="written with labels='known', and .* has labels='hidden'"):
+    with pytest.raises(UsageError, match="written with labels='known', but .* has labels='hidden'"):
         set_teacher_cache(cfg('known'))
     set_teacher_cache(cfg('hidden'))

@@ -111,7 +111,7 @@ def test_a_folder_is_what_was_typed(folder):
 
 
 def test_a_config_without_it_and_an_empty_one_are_refused(config):
-    with pytest.raises(UsageError, match="data_root='x' changes nothing.* as by train_dataloader.dataset"):
+    with pytest.raises(UsageError, match="data_root='x' changes nothing.* such as train_dataloader.dataset"):
         rebase_data_roots(Config(dict(model={})), dict(data_root='x'))
     with pytest.raises(UsageError, match="data_root='' in place of 'data/coco/': both must name a folder"):
         load_config(config, {'data_root': ''})

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lfi.concepts.concept_check_hook import classes_of, compare
 from lfi.datasets import unaugmented
-from lfi.engine.cache_labels import labels_of
+from lfi.engine.cache_labels import label_visibility
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import check_pipelines, check_recorded_steps, steps_that_read_maps
 from lfi.errors import UsageError, as_usage_error
@@ -98,7 +98,7 @@ class TeacherJob:
             raise UsageError('the config has no model.teacher to ask')
         self.teaching = Teaching(model_config(cfg))
         self.identity = self.teaching.identity
-        self.labels = labels_of(cfg.train_dataloader.dataset, self.teaching.reads_labels)
+        self.labels = label_visibility(cfg.train_dataloader.dataset, self.teaching.reads_labels)
         dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         self._check_classes(cfg, dataset)
         self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__

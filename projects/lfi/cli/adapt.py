@@ -90,18 +90,23 @@ def run(args: Namespace) -> None:
 
 def gone_checkpoints(cfg: Config) -> list[str]:
     """A line for each checkpoint of a config that is on a host that is gone, and is not kept."""
-    from lfi.engine.checkpoints.addresses import address_of, kept_file, named_checkpoints, said_of_gone
+    from lfi.engine.checkpoints.addresses import (
+        download_path,
+        gone_host_message,
+        named_checkpoints,
+        resolve_checkpoint,
+    )
     from lfi.errors import UsageError
 
     lines = []
     for key, checkpoint in named_checkpoints(cfg):
         try:
-            url = address_of(checkpoint)
+            url = resolve_checkpoint(checkpoint)
         except UsageError as error:
             lines.append(f'{key}={checkpoint!r}: {error}.')
             continue
-        gone = said_of_gone(url)
-        if gone and not Path(kept_file(url)).is_file():
+        gone = gone_host_message(url)
+        if gone and not Path(download_path(url)).is_file():
             lines.append(f'{key}={checkpoint!r} cannot be fetched: {gone} in its place.')
     return lines
 

@@ -307,11 +307,11 @@ def checkpoints(cfg: Config, ask: Callable[[str, str], Finding]) -> Iterator[Fin
 
 
 def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
-    """The finding for one checkpoint; arguments as of `Named` and `checkpoints`."""
-    from lfi.engine.checkpoints.addresses import address_of, kept_file, said_of_gone
+    """The finding for one checkpoint; arguments as of `NamedCheckpoint` and `checkpoints`."""
+    from lfi.engine.checkpoints.addresses import download_path, gone_host_message, resolve_checkpoint
 
     try:
-        address = address_of(checkpoint)
+        address = resolve_checkpoint(checkpoint)
     except UsageError as error:
         return Finding('wrong', key, str(error))
     if '://' not in address:
@@ -322,9 +322,9 @@ def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding])
         return Finding('wrong', key, f'{address} is not there', f'{key}=FILE, or None to begin without')
     if not address.startswith(('http://', 'https://')):
         return Finding('ok', key, f'{address}, of which only a training knows whether it is there')
-    if Path(kept_file(address)).is_file():
-        return Finding('ok', key, f'{address}, kept in {kept_file(address)}')
-    if gone := said_of_gone(address):
+    if Path(download_path(address)).is_file():
+        return Finding('ok', key, f'{address}, kept in {download_path(address)}')
+    if gone := gone_host_message(address):
         return Finding('wrong', key, address, gone)
     return ask(key, address)
 

@@ -1,4 +1,4 @@
-"""Running: hooks, checkpoints and options of a run, and what the tools share. It imports no model."""
+"""Hooks, checkpoints, options and launching of runs. It imports no model."""
 
 from lfi.errors import CheckpointError, CheckpointWriteError
 from lfi.utils.fileio import AtomicLocalBackend

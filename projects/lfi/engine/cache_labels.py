@@ -1,4 +1,4 @@
-"""Which labels were known when a cache chose the concepts whose maps it keeps, and which are in training."""
+"""Check that a cache selected its concepts by the labels that are known in training."""
 
 from __future__ import annotations
 
@@ -11,68 +11,67 @@ from lfi.structures.interaction_cache import CacheManifest
 from lfi.utils.config_types import leaves, type_name
 
 KNOWN, HIDDEN = 'known', 'hidden'
-WITHOUT_LABELS = ('FewLabels', 'ImageFolder')
-"""Data sets that hide labels, or have none."""
+UNLABELLED_TYPES = ('FewLabels', 'ImageFolder')
+"""Types of data sets that hide labels or have none."""
 
 
-def labels_of(dataset: object, reads_labels: bool = True) -> str:
-    """Which labels of a data set's config choose concepts when `lfi cache` reads it.
+def label_visibility(dataset: object, reads_labels: bool = True) -> str:
+    """Return whether `lfi cache` sees the labels of a data set when it selects concepts.
 
     Args:
-        dataset: the config, with data sets inside it at any depth.
+        dataset: config of a data set, with data sets inside it at any depth.
         reads_labels: whether the model asks about labels. Defaults to True.
 
     Returns:
-        'known' for all of them; 'hidden' for none, as in `lfi.ImageFolder`, or `lfi.FewLabels` with any
-        number of labels; or one of these for each data set inside, with a digest of which it is, in their
-        order, joined by ', '.
+        'known' if it sees all labels; 'hidden' if it sees none, as with `lfi.ImageFolder` or `lfi.FewLabels`;
+        or, for data sets of both kinds, the word and a digest of each, in their order, joined by ', '.
     """
     if not reads_labels:
         return HIDDEN
-    inside = list(leaves(dataset, until=hides_labels))
-    found = [HIDDEN if hides_labels(part) else KNOWN for part in inside]
-    if len(set(found)) == 1:
-        return found[0]
-    # Two data sets may change places: then a choice would tell labels of the one that is hidden now.
-    return ', '.join(f'{word} {_digest(part)}' for word, part in zip(found, inside))
+    datasets = list(leaves(dataset, until=hides_labels))
+    words = [HIDDEN if hides_labels(part) else KNOWN for part in datasets]
+    if len(set(words)) == 1:
+        return words[0]
+    # The digest tells swapped data sets apart: a cache would reveal the labels of the one that is hidden now.
+    return ', '.join(f'{word} {_digest(part)}' for word, part in zip(words, datasets))
 
 
 def _digest(dataset: Mapping) -> str:
-    """Which images a data set's config has."""
+    """Return a digest of the images of a data set's config."""
     images = next(part for part in leaves(dataset))
-    named = {key: value for key, value in images.items() if key not in ('pipeline', 'metainfo', '_scope_')}
-    return blake2b(repr(sorted(named.items(), key=str)).encode(), digest_size=4).hexdigest()
+    settings = {key: value for key, value in images.items() if key not in ('pipeline', 'metainfo', '_scope_')}
+    return blake2b(repr(sorted(settings.items(), key=str)).encode(), digest_size=4).hexdigest()
 
 
 def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool = True) -> None:
-    """Refuse a cache whose maps were chosen by other labels than the training knows.
+    """Refuse a cache whose concepts were selected by other labels than the training knows.
 
-    With `teacher.max_concepts` a cache holds the maps of chosen concepts alone. Where labels chose them, the
-    choice tells labels that `lfi.FewLabels` hides; where none did, the concept of a label may be missing.
+    With `teacher.max_concepts` a cache holds the maps of selected concepts only. Selection by labels reveals
+    labels that `lfi.FewLabels` hides. Selection without labels may lack the concept of a known label.
 
     Args:
-        cache: its folder. One without a manifest passes: whoever opens it says what is wrong.
-        dataset: the config of the training data.
+        cache: folder of the cache. A folder without a manifest passes; opening it raises a better error.
+        dataset: config of the training data.
         reads_labels: whether the model asks about labels. Defaults to True.
 
     Raises:
-        UsageError: if the cache keeps chosen maps, and was not written for data of the same kind of labels.
+        UsageError: if the cache holds selected maps and was written with another label visibility.
     """
     if not (Path(cache) / 'manifest.json').is_file():
         return
     manifest = CacheManifest.read(Path(cache))
-    wanted = labels_of(dataset, reads_labels)
-    if not manifest.keeps_chosen or manifest.labels == wanted:
+    expected = label_visibility(dataset, reads_labels)
+    if not manifest.keeps_chosen or manifest.labels == expected:
         return
     raise UsageError(
-        f'model.teacher.cache={str(cache)!r} keeps the maps of chosen concepts alone '
-        f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), and labels choose: it was written '
-        f'with labels={manifest.labels!r}, and train_dataloader.dataset has labels={wanted!r}. Write another '
-        'by lfi cache with the config of this training; or one that serves all choices of labels, with '
-        'model.teacher.max_concepts=None and no model.teacher.background'
+        f'model.teacher.cache={str(cache)!r} holds the maps of selected concepts only '
+        f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), and labels select them: it was '
+        f'written with labels={manifest.labels!r}, but train_dataloader.dataset has labels={expected!r}. '
+        'Write another cache by lfi cache with the config of this training; or set '
+        'model.teacher.max_concepts=None and no model.teacher.background for a cache that serves all labels'
     )
 
 
 def hides_labels(dataset: dict) -> bool:
-    """Whether a data set's config is one of `lfi.FewLabels` or `lfi.ImageFolder`."""
-    return type_name(dataset) in WITHOUT_LABELS
+    """Whether the data set of a config is `lfi.FewLabels` or `lfi.ImageFolder`."""
+    return type_name(dataset) in UNLABELLED_TYPES

@@ -1,4 +1,4 @@
-"""A config whose types are named by strings."""
+"""Conversion of lazy configs to text configs."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from lfi.registry import registered_name
 
 
 def text_config(cfg: Config) -> Config:
-    """A config whose types are named by strings: a lazy config holds the types themselves.
+    """Return a config that names its types by strings. A lazy config holds the types themselves.
 
     Raises:
-        UsageError: If it holds a class or a function elsewhere, which no text config can.
+        UsageError: If it holds a class or a function under another key than `type`.
     """
-    # A lazy config's imports are no part of it.
-    return Config({key: _named(cfg[key], key) for key in cfg.to_dict()})
+    # `to_dict` drops the imports of a lazy config.
+    return Config({key: _to_text(cfg[key], key) for key in cfg.to_dict()})
 
 
-def _named(value: Any, where: str) -> Any:
+def _to_text(value: Any, where: str) -> Any:
     if isinstance(value, dict):
         return {
-            key: _name_of(part) if key == 'type' and callable(part) else _named(part, f'{where}.{key}')
+            key: _type_name(part) if key == 'type' and callable(part) else _to_text(part, f'{where}.{key}')
             for key, part in value.items()
         }
     if isinstance(value, list | tuple):
-        return type(value)(_named(part, f'{where}.{index}') for index, part in enumerate(value))
+        return type(value)(_to_text(part, f'{where}.{index}') for index, part in enumerate(value))
     if callable(value):
         raise UsageError(f'{where}={value!r} cannot be written into a text config: name it by a string')
     return value
 
 
-def _name_of(kind: Any) -> str:
-    """With its scope, since others may have the name too; MMEngine imports what is in no registry."""
+def _type_name(kind: Any) -> str:
+    """Return the name with its scope, or the import path of a type that is in no registry."""
     return '.'.join(registered_name(kind) or (kind.__module__, kind.__qualname__))

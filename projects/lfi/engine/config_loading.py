@@ -1,4 +1,4 @@
-"""Reading a config, and changing it by `--cfg-options`."""
+"""Loading of configs, with changes by `--cfg-options`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ from .data_root_option import rebase_data_roots
 from .few_labels_option import set_few_labels
 from .pipelines import LOADERS
 
-FIND_MODULE = (
-    'Correct the name, or let PYTHONPATH name the folder in which the module lies: PYTHONPATH=. lfi ...'
-)
-# Options of MMEngine and torch that are a number or a word: 'dynamic'.
+FIND_MODULE = 'Correct the name, or set PYTHONPATH to the folder of the module: PYTHONPATH=. lfi ...'
+# Options that take a number or a word, such as 'dynamic'.
 NUMBER_OR_TEXT = ('loss_scale',)
-# What MMEngine and our tools read beside the Runner's own arguments.
+# Settings that MMEngine and LFI's tools read beside the arguments of the Runner.
 FURTHER_SETTINGS = (
     'auto_scale_lr',
     'compile',
@@ -47,18 +45,18 @@ FURTHER_SETTINGS = (
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config and change it by ``--cfg-options``.
+    """Load a config and apply ``--cfg-options``.
 
-    ``data_root`` reaches all data, and ``train_dataloader.few_labels`` is filled in.
+    The option ``data_root`` moves all data sets, and ``train_dataloader.few_labels`` is expanded.
 
     Args:
-        path: The config file, or the name of one of LFI's as `find_config` takes it; or a student's
-            folder or repository on the Hugging Face Hub, as ``lfi.save_pretrained`` wrote it.
-        options: Dotted keys and their new values. Defaults to None.
+        path: Config file, or name of a config of LFI, see `find_config`; or a student's folder or
+            repository on the Hugging Face Hub that ``lfi.save_pretrained`` wrote.
+        options: Dotted keys and new values. Defaults to None.
 
     Raises:
-        UsageError: There is no such file, it cannot be read, or an option does not fit the config, as
-            `set_few_labels` and `rebase_data_roots` say of theirs.
+        UsageError: If the file does not exist or cannot be read, or an option does not fit the config; see
+            also `set_few_labels` and `rebase_data_roots`.
     """
     cfg = _read_config(path)
     rebase_data_roots(cfg, options or {})
@@ -76,17 +74,17 @@ def load_config(path: str, options: dict | None = None) -> Config:
 
 
 def _check_settings(cfg: Config, options: Mapping) -> None:
-    """Refuse options of a setting that neither the config has nor the Runner reads: they change nothing."""
+    """Refuse options whose setting is neither in the config nor read by the Runner."""
     known = {*cfg, *inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
     for key, value in options.items():
         name = key.split('.')[0]
         if name not in known:
-            hint = nearest(name, known) or 'write it into the config, if a part of yours reads it'
+            hint = nearest(name, known) or 'write it into the config if your code reads it'
             raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
 
 
 def _check_numbers(cfg: Config, options: Mapping) -> None:
-    """Refuse options that put a text in the place of a number: what reads it would name no option."""
+    """Refuse options that replace a number by a text: later errors would not name the option."""
     for key, value in options.items():
         before: Any = cfg
         for name in key.split('.'):
@@ -98,7 +96,7 @@ def _check_numbers(cfg: Config, options: Mapping) -> None:
 
 
 def _check_counts(cfg: Config) -> None:
-    """Refuse batches and schedules of nothing."""
+    """Refuse batch sizes and schedule lengths below 1."""
     counts = {
         f'{part}.{name}': value
         for part in (*LOADERS, 'train_cfg')
@@ -110,12 +108,12 @@ def _check_counts(cfg: Config) -> None:
 
 
 def _import_modules(cfg: Config) -> None:
-    """Import what `--cfg-options` add to custom_imports; MMEngine imports what the file names alone."""
-    named = cfg.custom_imports
+    """Import `custom_imports` that `--cfg-options` changed. MMEngine imports only those of the file."""
+    imports = cfg.custom_imports
     try:
-        import_modules_from_strings(**named)
+        import_modules_from_strings(**imports)
     except (ImportError, TypeError) as error:
-        raise UsageError(f'--cfg-options custom_imports={named!r}: {error}. {FIND_MODULE}') from error
+        raise UsageError(f'--cfg-options custom_imports={imports!r}: {error}. {FIND_MODULE}') from error
 
 
 def _read_config(path: str) -> Config:
@@ -131,24 +129,24 @@ def _read_config(path: str) -> Config:
         raise UsageError(f'config {path}: {error}') from error
     except UsageError:
         raise
-    # A config is code, which may raise anything.
+    # A config is code and may raise anything.
     except Exception as error:
-        raise UsageError(f'config {path} {_why_unread(error)}') from error
+        raise UsageError(f'config {path} {_reading_error(error)}') from error
 
 
-def _why_unread(error: Exception) -> str:
-    """What a config that raised says, in one line."""
-    first = ' '.join(str(error).split())
+def _reading_error(error: Exception) -> str:
+    """Return the error of a config as a single line."""
+    text = ' '.join(str(error).split())
     if not isinstance(error, ImportError) or error.__cause__ is None:
-        return f'cannot be read as an OpenMMLab config: {type(error).__name__}: {first}{_line_of(error)}'
-    # MMEngine tells the whole sys.path.
-    failed = error.__cause__
-    reason = failed.__cause__ or failed.__context__ or failed
-    return f'names custom_imports that fail: {failed} ({type(reason).__name__}: {reason}). {FIND_MODULE}'
+        return f'cannot be read as an OpenMMLab config: {type(error).__name__}: {text}{_location(error)}'
+    # The message of MMEngine holds the whole sys.path.
+    cause = error.__cause__
+    reason = cause.__cause__ or cause.__context__ or cause
+    return f'names custom_imports that fail: {cause} ({type(reason).__name__}: {reason}). {FIND_MODULE}'
 
 
-def _line_of(error: Exception) -> str:
-    """Where an error was raised, unless it says so itself."""
+def _location(error: Exception) -> str:
+    """Return the file and line of an error, or '' if the message has them or they lie in MMEngine."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, SyntaxError) or 'mmengine' in last.filename:
         return ''

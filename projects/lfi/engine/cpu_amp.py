@@ -1,4 +1,4 @@
-"""Mixed precision where there is no GPU."""
+"""Mixed precision on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,13 @@ from lfi.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """``OptimWrapper`` whose forward pass runs in bfloat16 on the CPU.
+    """``OptimWrapper`` whose forward pass runs in bfloat16 on the CPU. It takes the same arguments.
 
     mmengine's ``AmpOptimWrapper`` needs a GPU. bfloat16 has the range of float32, so the loss is not scaled.
-    It takes the arguments of ``OptimWrapper``.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """The context of a forward pass."""
+        """Context of a forward pass, with autocast to bfloat16."""
         with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
             yield

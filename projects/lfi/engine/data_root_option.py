@@ -1,4 +1,4 @@
-"""One option says where the data are, for all of a config."""
+"""The option `data_root`, which moves all data of a config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmengine.config import Config
 from lfi.errors import UsageError
 from lfi.utils.options import names_root
 
-NAMES = (
+NON_PATH_KEYS = (
     'background',
     'classes',
     'concepts',
@@ -23,24 +23,22 @@ NAMES = (
     'texts',
     'type',
 )
-"""Keys under which no text is a path; a class or a split may be called as a folder is."""
+"""Keys whose values are no paths. A class or a split may have the name of a folder."""
 
 
 def rebase_data_roots(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Let data loaders, metrics and concepts follow a `data_root` that `--cfg-options` sets.
+    """Move the paths of a config to the `data_root` that `--cfg-options` sets.
 
-    A config is read before the options change it, so its data sets have the folder that its own `data_root`
-    names. All paths at that folder, or below it, move; what stands under one of `NAMES` is none. What else
-    the options set does not move.
+    Data sets hold paths below the config's own `data_root`, because the config is read before the options
+    apply. All paths at or below that folder move, except values of `NON_PATH_KEYS` and those that other
+    options set. Other top-level variables whose names end in `_root` move their paths in the same way.
 
     Args:
-        cfg: of the run, before the options are merged into it; changed in place.
-        options: those of the command line. Other variables at the config's top whose names end in `_root`
-            move likewise.
+        cfg: config of the run before the options are merged, changed in place.
+        options: options of the command line.
 
     Raises:
-        UsageError: for a `data_root` that the config does not have, that is empty, or below which no path of
-            the config lies.
+        UsageError: if the config has no such variable, it is empty, or no path of the config lies below it.
     """
     roots = {}
     for key, folder in options.items():
@@ -49,57 +47,59 @@ def rebase_data_roots(cfg: Config, options: Mapping[str, Any]) -> None:
         old = cfg.get(key)
         if not isinstance(old, str):
             raise UsageError(
-                f'{key}={folder!r} changes nothing, for this config has no {key}: say which data set is '
-                f'meant, as by train_dataloader.dataset.{key}'
+                f'{key}={folder!r} changes nothing, for this config has no {key}: name the data set, '
+                f'such as train_dataloader.dataset.{key}'
             )
-        # A number is a folder's name too.
+        # The name of a folder may be a number.
         new = str(folder)
         if not new or not old:
             raise UsageError(f'{key}={folder!r} in place of {old!r}: both must name a folder')
-        roots[_plain(old)] = new
-    # All at once: the new folder of one may be the old one of another.
+        roots[_normalize(old)] = new
+    # In one pass, because the new folder of one variable may be the old folder of another.
     used: set[str] = set()
     for name, value in list(cfg.items()):
-        cfg[name] = _moved(value, name, roots, set() if name in options else used)
+        cfg[name] = _rebase(value, name, roots, set() if name in options else used)
     if unused := roots.keys() - used:
         old = min(unused)
         raise UsageError(
-            f'{roots[old]!r} in place of {old!r} changes nothing, for no path of the config lies there: say '
-            'which data set is meant, as by train_dataloader.dataset.data_root'
+            f'{roots[old]!r} in place of {old!r} changes nothing, for no path of the config lies there: name '
+            'the data set, such as train_dataloader.dataset.data_root'
         )
 
 
-def _moved(value: Any, key: str, roots: Mapping[str, str], used: set[str]) -> Any:
-    """A part of a config whose paths at an old folder, or below, are at its new one; the nearest counts.
+def _rebase(value: Any, key: str, roots: Mapping[str, str], used: set[str]) -> Any:
+    """Return a part of a config whose paths have moved from old to new folders.
+
+    A path below several old folders moves with the deepest one.
 
     Args:
-        value: the part.
-        key: under which it stands.
-        roots: the new folders, by the old ones.
-        used: the old folders of the paths that have moved are added.
+        value: part of the config.
+        key: key of the part.
+        roots: old folder to new folder.
+        used: old folders of the moved paths, extended in place.
     """
     if isinstance(value, dict):
-        return type(value)({name: _moved(item, name, roots, used) for name, item in value.items()})
+        return type(value)({name: _rebase(item, name, roots, used) for name, item in value.items()})
     if isinstance(value, list | tuple):
-        return type(value)(_moved(item, key, roots, used) for item in value)
-    if not isinstance(value, str) or str(key).strip('_') in NAMES:
+        return type(value)(_rebase(item, key, roots, used) for item in value)
+    if not isinstance(value, str) or str(key).strip('_') in NON_PATH_KEYS:
         return value
-    below = {old: rest for old in roots if (rest := _below(value, old)) is not None}
-    if not below:
+    subpaths = {old: subpath for old in roots if (subpath := _subpath(value, old)) is not None}
+    if not subpaths:
         return value
-    used.update(below)
-    old = max(below, key=len)
-    return roots[old].rstrip('/') + below[old]
+    used.update(subpaths)
+    old = max(subpaths, key=len)
+    return roots[old].rstrip('/') + subpaths[old]
 
 
-def _below(path: str, folder: str) -> str | None:
-    """What of a path comes after a folder, with the slash between them; None where it lies elsewhere."""
+def _subpath(path: str, folder: str) -> str | None:
+    """Return the rest of a path after a folder, with its leading slash, or None if it lies elsewhere."""
     if folder == '.':
-        # Any relative path lies below it; only one that says so is known to be a path.
+        # All relative paths lie below `.`, but a text is known to be a path only if it begins with `./`.
         return path[1:] if path == '.' or path.startswith('./') else None
     path = path.removeprefix('./')
     return path[len(folder) :] if path == folder or path.startswith(f'{folder}/') else None
 
 
-def _plain(folder: str) -> str:
+def _normalize(folder: str) -> str:
     return folder.rstrip('/').removeprefix('./') or folder[:1]

@@ -1,4 +1,4 @@
-"""Which of Python's errors are mistakes of a config or a command line, and what to say of them."""
+"""Messages for errors that the user of a config or a command line can fix."""
 
 from __future__ import annotations
 
@@ -19,92 +19,95 @@ from mmengine.registry import Registry
 from lfi.errors import near_it, nearest
 
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-# A disk that is full, or not to be written.
-DISKS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
-MISTAKES = (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""What may be a mistake: `said_of` knows."""
+# Error numbers of a disk that is full or read-only.
+DISK_ERRNOS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
+POSSIBLE_USER_ERRORS = (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""Types of errors for which `user_error_message` may return a message."""
 LFI = Path(__file__).parents[1]
-FETCHES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
-# Of MMEngine, for an `init_cfg` with a prefix.
-LOADS_PREFIX = '_load_checkpoint_with_prefix'
-BUILDS = 'mmengine/registry/build_functions.py'
-RUNNER = 'mmengine/runner/runner.py'
-OPTIMIZER = 'torch/optim/optimizer.py'
-UNKNOWN = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
-# A failure of the system, as Python words it.
-SYSTEM = re.compile(r"\[Errno (?P<number>\d+)\] (?P<reason>.+?)(?:: (?P<name>'.+'|\".+\"))?")
-ARGUMENTS = re.compile(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)')
+DOWNLOAD_FILES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
+# MMEngine's function that loads an `init_cfg` with a prefix.
+PREFIX_LOADER = '_load_checkpoint_with_prefix'
+BUILD_FILE = 'mmengine/registry/build_functions.py'
+RUNNER_FILE = 'mmengine/runner/runner.py'
+OPTIMIZER_FILE = 'torch/optim/optimizer.py'
+UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
+# Text of a Python error of the operating system.
+SYSTEM_ERROR = re.compile(r"\[Errno (?P<number>\d+)\] (?P<reason>.+?)(?:: (?P<name>'.+'|\".+\"))?")
+WRONG_ARGUMENTS = re.compile(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)')
 
 
-def said_of(error: BaseException) -> str | None:
-    """A mistake in one line, with what to write instead; None where an error is none that a user made.
+def user_error_message(error: BaseException) -> str | None:
+    """Return a message of one line that says how to fix an error, or None if the user cannot fix it.
 
     Args:
-        error: that was raised.
+        error: error that ended a tool.
     """
     worker = worker_error(error)
     if worker is not None:
-        return _said_of_worker(worker, error)
+        return _worker_error_message(worker, error)
     if isinstance(error, FILES):
         return f'{error.strerror}: {error.filename}' if error.filename else ' '.join(str(error).split())
-    if isinstance(error, OSError) and error.errno in DISKS:
+    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
         return f'{error.strerror}{f": {error.filename}" if error.filename else ""}'
     if isinstance(error, NotImplementedError):
         return None
-    if isinstance(error, AssertionError) and _last_frame(error).f_code.co_name == LOADS_PREFIX:
-        asked = _last_frame(error).f_locals
+    if isinstance(error, AssertionError) and _last_frame(error).f_code.co_name == PREFIX_LOADER:
+        arguments = _last_frame(error).f_locals
         return (
-            f'{asked["filename"]} has no weights whose names begin with {asked["prefix"]!r}: in the init_cfg '
-            'that names it write prefix=None, or how its names begin'
+            f'{arguments["filename"]} has no weights whose names begin with {arguments["prefix"]!r}: in its '
+            'init_cfg set prefix=None, or the prefix of its weights'
         )
     if isinstance(error, URLError):
-        # Images and annotations may have addresses too.
-        if not any(frame.f_code.co_filename.endswith(FETCHES) for frame, _ in walk_tb(error.__traceback__)):
+        # Images and annotations may be URLs, too.
+        if not any(
+            frame.f_code.co_filename.endswith(DOWNLOAD_FILES) for frame, _ in walk_tb(error.__traceback__)
+        ):
             return None
         return (
-            f'{_asked_url(error)} cannot be fetched ({error.reason}): write a local file in its place, in '
-            'load_from, a checkpoint of init_cfg or pretrained; or None, to begin without'
+            f'{_requested_url(error)} cannot be fetched ({error.reason}): set load_from, a checkpoint of '
+            'init_cfg or pretrained to a local file, or to None to begin without it'
         )
-    if isinstance(error, RuntimeError | TypeError | ValueError) and _is_lfis(error):
+    if isinstance(error, RuntimeError | TypeError | ValueError) and _is_raised_by_lfi(error):
         return ' '.join(str(error).split())
-    if isinstance(error, ValueError) and _last_frame(error).f_code.co_filename.endswith(OPTIMIZER):
+    if isinstance(error, ValueError) and _last_frame(error).f_code.co_filename.endswith(OPTIMIZER_FILE):
         return (
             f'the checkpoint to resume is of another model or optimizer ({error}): give the config of its '
-            'training; or begin with its weights alone, by --cfg-options load_from=FILE in place of --resume'
+            'training; or begin with its weights only, by --cfg-options load_from=FILE in place of --resume'
         )
     if isinstance(error, OSError | RuntimeError | ValueError):
         return None
-    built = _built(error)
-    if built is None:
-        built = _built_by_runner(error)
-    if built is None:
+    built_type = _type_being_built(error)
+    if built_type is None:
+        built_type = _type_called_by_runner(error)
+    if built_type is None:
         return None
-    unknown = UNKNOWN.search(str(error))
+    unknown = UNKNOWN_TYPE.search(str(error))
     if isinstance(error, KeyError) and unknown:
         name = unknown['type'].strip('\'"')
-        types = _types(unknown['kind'])
-        scoped = sorted({found for found in types if found.endswith(f'.{name}')})
+        types = _registered_types(unknown['kind'])
+        scoped = sorted({kind for kind in types if kind.endswith(f'.{name}')})
         if scoped:
             return f'type={name!r} of the config lacks the name of its project: write {" or ".join(scoped)}'
         near = get_close_matches(name, types, n=3)
         return (
-            f'type={name!r} of the config is registered in no project that is installed; '
+            f'type={name!r} of the config is registered in no installed project; '
             + (f'{near_it(near)}; or ' if near else '')
             + "import its module by custom_imports=dict(imports=['...'])"
         )
-    if isinstance(error, TypeError) and ARGUMENTS.search(str(error)):
+    if isinstance(error, TypeError) and WRONG_ARGUMENTS.search(str(error)):
         return (
-            f'type={_name(built)!r} of the config does not take its arguments: {error}{_near(error, built)}'
+            f'type={_type_name(built_type)!r} of the config does not take its arguments: {error}'
+            f'{_argument_hint(error, built_type)}'
         )
     return None
 
 
-def _said_of_worker(worker: WorkerError, error: BaseException) -> str | None:
-    """The same of an error that a loader's worker has handed on."""
-    system = SYSTEM.fullmatch(worker.message)
+def _worker_error_message(worker: WorkerError, error: BaseException) -> str | None:
+    """Return `user_error_message` for an error that a data-loader worker raised."""
+    system = SYSTEM_ERROR.fullmatch(worker.message)
     if isinstance(error, FILES) and not system:
         return ' '.join(worker.message.split())
-    if system and (isinstance(error, FILES) or int(system['number']) in DISKS):
+    if system and (isinstance(error, FILES) or int(system['number']) in DISK_ERRNOS):
         return f'{system["reason"]}{f": {literal_eval(name)}" if (name := system["name"]) else ""}'
     if isinstance(error, RuntimeError | TypeError | ValueError) and not isinstance(
         error, NotImplementedError
@@ -113,8 +116,8 @@ def _said_of_worker(worker: WorkerError, error: BaseException) -> str | None:
     return None
 
 
-def _is_lfis(error: BaseException) -> bool:
-    """Whether a line of LFI raised it: then its message says what to write. Errors of Python come without."""
+def _is_raised_by_lfi(error: BaseException) -> bool:
+    """Whether a `raise` of LFI raised the error, whose message then says how to fix it."""
     last = extract_tb(error.__traceback__)[-1]
     return _raises_in_lfi(last.filename, last.line or '')
 
@@ -123,77 +126,76 @@ def _raises_in_lfi(file: str, line: str) -> bool:
     return Path(file).is_relative_to(LFI) and line.startswith('raise ')
 
 
-def _asked_url(error: BaseException) -> str:
-    """The address that was given to what raised an error."""
+def _requested_url(error: BaseException) -> str:
+    """Return the URL argument of a function in the traceback."""
     urls = (frame.f_locals.get('url') for frame, _ in walk_tb(error.__traceback__))
     return next((url for url in urls if isinstance(url, str)), 'an address of the config')
 
 
-def _built(error: BaseException) -> Any:
-    """What a registry was building when an error was raised, '' where it had not found it; None outside."""
+def _type_being_built(error: BaseException) -> Any:
+    """Return the type that a registry was building, '' if it had not found one, None outside registries."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    building = [frame.f_locals for frame in frames if frame.f_code.co_filename.endswith(BUILDS)]
-    return (building[-1].get('obj_cls') or '') if building else None
+    build_locals = [frame.f_locals for frame in frames if frame.f_code.co_filename.endswith(BUILD_FILE)]
+    return (build_locals[-1].get('obj_cls') or '') if build_locals else None
 
 
-def _built_by_runner(error: BaseException) -> Any:
-    """The class that MMEngine's Runner called itself, by its name in the message; None for others."""
+def _type_called_by_runner(error: BaseException) -> Any:
+    """Return the class in the message of an error that MMEngine's Runner raised, or None."""
     frame = _last_frame(error)
-    if not frame.f_code.co_filename.endswith(RUNNER):
+    if not frame.f_code.co_filename.endswith(RUNNER_FILE):
         return None
     return frame.f_globals.get(str(error).partition('.')[0])
 
 
 def _last_frame(error: BaseException) -> FrameType:
-    """Of what raised an error."""
+    """Return the frame that raised an error."""
     return [frame for frame, _ in walk_tb(error.__traceback__)][-1]
 
 
-def _types(kind: str) -> list[str]:
-    """All types of a kind, with their scopes."""
+def _registered_types(kind: str) -> list[str]:
+    """Return the names of all types in the registries of a kind, with and without scope."""
     roots = [root for root in vars(mmengine.registry).values() if isinstance(root, Registry)]
-    return [name for root in roots if root.name == kind for name in _names(root)]
+    return [name for root in roots if root.name == kind for name in _registered_names(root)]
 
 
-def _names(registry: Registry) -> list[str]:
-    own = [f'{registry.scope}.{name}' for name in registry.module_dict]
-    return (
-        own + list(registry.module_dict) + [n for child in registry.children.values() for n in _names(child)]
-    )
+def _registered_names(registry: Registry) -> list[str]:
+    scoped = [f'{registry.scope}.{name}' for name in registry.module_dict]
+    inherited = [name for child in registry.children.values() for name in _registered_names(child)]
+    return scoped + list(registry.module_dict) + inherited
 
 
-def _near(error: BaseException, built: Any) -> str:
+def _argument_hint(error: BaseException, built_type: Any) -> str:
     if 'Did you mean' in str(error):
-        # Python 3.13 says it itself.
+        # Python 3.13 adds its own hint.
         return ''
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    kinds = inspect.getmro(built) if isinstance(built, type) else ()
-    taken = {
+    match = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    kinds = inspect.getmro(built_type) if isinstance(built_type, type) else ()
+    arguments = {
         name
         for kind in kinds
         for name in inspect.signature(vars(kind).get('__init__', object.__init__)).parameters
     }
-    near = nearest(found[1], sorted(taken)) if found else ''
+    near = nearest(match[1], sorted(arguments)) if match else ''
     return f'; {near}' if near else ''
 
 
-def _name(built: Any) -> str:
-    return getattr(built, '__name__', str(built))
+def _type_name(built_type: Any) -> str:
+    return getattr(built_type, '__name__', str(built_type))
 
 
-# torch raises the same class anew, or a RuntimeError, and its message is the whole traceback.
-CAUGHT = re.compile(r'^Caught \w+ in .+\.\nOriginal Traceback ')
+# torch raises a new error of the same class, or a RuntimeError, whose message is the traceback of the worker.
+WORKER_TRACEBACK = re.compile(r'^Caught \w+ in .+\.\nOriginal Traceback ')
 HEADER = 'Traceback (most recent call last):\n'
 FRAME = re.compile(r'^  File "(?P<file>.+)", line \d+, in .+\n(?:    (?P<line>.+)\n)?', re.MULTILINE)
 
 
 class WorkerError(NamedTuple):
-    """An error of a loader's worker.
+    """An error that a data-loader worker raised.
 
     Args:
-        message: its words.
-        file: in which it was raised.
-        line: that raised it; '' where Python does not know.
+        message: message of the error.
+        file: source file that raised it.
+        line: source line that raised it, or '' if Python does not know it.
     """
 
     message: str
@@ -202,26 +204,26 @@ class WorkerError(NamedTuple):
 
 
 def worker_error(error: BaseException) -> WorkerError | None:
-    """What a worker raised, if an error was handed on from one; None if it was not.
+    """Return the error of a worker from the error that torch raised in the main process, or None.
 
     Args:
-        error: as torch raises it in the process of the loader.
+        error: error in the main process, of a worker or not.
     """
     text = str(error)
-    if not CAUGHT.match(text):
+    if not WORKER_TRACEBACK.match(text):
         return None
-    # The last traceback is of what reached the loader; those of its causes stand before.
+    # The last traceback is the one that reached the loader. Its causes come before it.
     trace = text.rpartition(HEADER)[2]
     frames = list(FRAME.finditer(trace))
-    said = re.search(r'^\S.*', trace, re.MULTILINE | re.DOTALL)
-    if not frames or said is None:
+    final = re.search(r'^\S.*', trace, re.MULTILINE | re.DOTALL)
+    if not frames or final is None:
         return None
-    # The name of its class stands before them.
-    message = said[0].rstrip('\n').partition(': ')[2]
+    # Remove the name of the class.
+    message = final[0].rstrip('\n').partition(': ')[2]
     return WorkerError(message, frames[-1]['file'], frames[-1]['line'] or '')
 
 
-def words_of(error: BaseException) -> str:
-    """The words of an error, wherever it was raised."""
+def error_text(error: BaseException) -> str:
+    """Return the message of an error, without the traceback of a worker."""
     worker = worker_error(error)
     return str(error) if worker is None else worker.message

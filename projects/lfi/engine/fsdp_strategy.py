@@ -1,4 +1,4 @@
-"""Fully sharded data parallel by MMEngine's FlexibleRunner."""
+"""Fully sharded data parallel training by MMEngine's FlexibleRunner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lfi.registry import STRATEGIES
 
-# mmengine's 'full' without the offload to the CPU: torch 2.13 crashes if the tensors are there already.
+# mmengine's 'full' without offload to the CPU. torch 2.13 crashes if the tensors are on the CPU already.
 FULL_ON_CPU = dict(
     state_dict_type='FULL_STATE_DICT',
     state_dict_config=dict(type='FullStateDictConfig', rank0_only=True),
@@ -20,19 +20,19 @@ FULL_ON_CPU = dict(
 
 @STRATEGIES.register_module()
 class FSDPStrategy(MMEngineFSDPStrategy):
-    """mmengine's `FSDPStrategy`, which resumes on torch of today, and runs on the CPU by gloo.
+    """mmengine's `FSDPStrategy` that can resume with current torch and run on the CPU by gloo.
 
     Args:
-        model_wrapper: Config of `MMFullyShardedDataParallel`. Defaults to one that keeps the parameters' own
-            names and settings.
-        state_dict_cfg: 'full', a checkpoint of complete tensors, which every other tool reads; or mmengine's
-            settings of one. Defaults to 'full'.
-        **kwargs: Those of mmengine's strategy.
+        model_wrapper: Config of `MMFullyShardedDataParallel`. Defaults to None: one that keeps the names and
+            settings of parameters.
+        state_dict_cfg: 'full' for checkpoints of complete tensors, which all tools read, or mmengine's
+            settings of checkpoints. Defaults to 'full'.
+        **kwargs: Arguments of mmengine's strategy.
 
     Raises:
-        ValueError: If `state_dict_cfg` is 'local': its shards of tensors are pickled by classes that safe
-            reading refuses, so that training could not be resumed. If `model_wrapper` has
-            `use_orig_params=False`: settings of single parameters would be lost.
+        ValueError: If `state_dict_cfg` is 'local', whose pickled shards safe loading refuses, so that no
+            training could resume; or if `model_wrapper` has `use_orig_params=False`, which loses the settings
+            of single parameters.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         }
         if not model_wrapper['use_orig_params']:
             raise ValueError(
-                'model_wrapper.use_orig_params=False joins parameters, and their own learning rates and '
-                'weight decays are lost: leave it out'
+                'model_wrapper.use_orig_params=False joins parameters and loses their learning rates and '
+                'weight decays: leave it out'
             )
         if get_device() == 'cpu':
             model_wrapper['device_id'] = 'cpu'
@@ -58,7 +58,7 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         super().__init__(model_wrapper=model_wrapper, state_dict_cfg=state_dict_cfg, **kwargs)
 
     def prepare(self, *args: Any, **kwargs: Any) -> tuple:
-        """As mmengine's; the gradient is clipped by its norm over all processes, not by that of a shard."""
+        """Prepare as mmengine does, but clip gradients by their norm over all processes."""
         prepared = super().prepare(*args, **kwargs)
         wrapper = getattr(self, 'optim_wrapper', None)
         if wrapper is not None and wrapper.clip_grad_kwargs and wrapper.grad_name == 'grad_norm':
@@ -66,13 +66,13 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         return prepared
 
     def build_optim_wrapper(self, optim_wrapper: Any, model: Any = None) -> Any:
-        """As mmengine's, of parameters in their own shapes: settings tell weights from biases by these."""
-        # Shards are flat, and all would be taken for biases, which have no weight decay.
+        """Build the wrapper while parameters have their full shapes."""
+        # Shards are flat. All would count as biases, which have no weight decay.
         with FullyShardedDataParallel.summon_full_params(self.model, writeback=False):
             return super().build_optim_wrapper(optim_wrapper, model)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """As mmengine's, with the arguments of torch's function by name: torch has changed their order."""
+        """Load the state with torch's arguments by name, because torch has changed their order."""
         state_dict = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
         )

@@ -1,4 +1,4 @@
-"""What the tools share: from their arguments to a Runner."""
+"""Launching of tools: from their arguments to a Runner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lfi.utils.repositories import is_student
 
 from .checkpoints.reading import install_safe_checkpoint_loading
 from .config_loading import load_config
-from .error_messages import MISTAKES, said_of, words_of
+from .error_messages import POSSIBLE_USER_ERRORS, error_text, user_error_message
 from .few_labels_option import check_few_labels
 from .hooks.non_finite import NonFiniteError
 from .machine import keep_freed_memory
@@ -35,57 +35,57 @@ from .processes import start_processes
 from .run_options import set_loggers
 from .watch_images import max_unreadable, watch_images
 
-# What a shell says of a program that Ctrl-C stopped.
+# Exit code of a program that Ctrl-C stopped.
 INTERRUPTED = 130
 SHOW_TRACEBACK = 'LFI_TRACEBACK'
 
 
 def run(
-    main: Callable[[], None], *mistakes: type[Exception], options: Mapping[str, Any] | None = None
+    main: Callable[[], None], *user_errors: type[Exception], options: Mapping[str, Any] | None = None
 ) -> None:
-    """Run a tool's ``main``; errors that the user can fix end it with one line instead of a traceback.
+    """Run a tool and report errors that the user can fix in one line instead of a traceback.
 
-    Checkpoints are read safely in its process. `LFI_TRACEBACK=1` shows the traceback all the same.
+    Checkpoints are loaded safely in its process. `LFI_TRACEBACK=1` shows the traceback.
 
     Args:
-        main: The tool.
-        *mistakes: Further errors that the user of this tool can fix.
-        options: `--cfg-options` that the line names where it has the value of one. Defaults to none.
+        main: Main function of the tool.
+        *user_errors: Further types of errors that the user can fix.
+        options: `--cfg-options`. The line names the option whose value it quotes. Defaults to None.
     """
     install_safe_checkpoint_loading()
     if get_device() == 'cpu':
         keep_freed_memory()
-    expected: tuple[type[Exception], ...] = (UsageError, CheckpointError, NonFiniteError, *mistakes)
+    expected: tuple[type[Exception], ...] = (UsageError, CheckpointError, NonFiniteError, *user_errors)
     try:
         main()
     except expected as error:
         if os.environ.get(SHOW_TRACEBACK):
             raise
-        _end(words_of(error), options or {})
+        _exit(error_text(error), options or {})
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except MISTAKES as error:
-        mistake = said_of(error)
-        if mistake is None or os.environ.get(SHOW_TRACEBACK):
+    except POSSIBLE_USER_ERRORS as error:
+        message = user_error_message(error)
+        if message is None or os.environ.get(SHOW_TRACEBACK):
             raise
-        _end(mistake, options or {})
+        _exit(message, options or {})
     if torch.distributed.is_initialized():
-        # The Runner is a cycle, whose DDP holds the group; a group that outlives the interpreter aborts it.
+        # The Runner is a reference cycle that holds the group, and a group alive at exit aborts the process.
         gc.collect()
         torch.distributed.destroy_process_group()
 
 
-def _end(message: str, options: Mapping[str, Any]) -> NoReturn:
+def _exit(message: str, options: Mapping[str, Any]) -> NoReturn:
     sys.exit(f'error: {message}{blamed_option(message, options)}')
 
 
 def load_run_config(args: argparse.Namespace) -> Config:
-    """`load_config`, with work dir, launcher and data loaders set for the run."""
+    """Load the config of a run, and set its work dir, launcher and data loaders."""
     if is_student(args.config):
         raise UsageError(
-            f'config {args.config} is a student without its data: give the config of its training, and '
-            'this as the checkpoint'
+            f'config {args.config} is a student without its data: give the config of its training, and the '
+            'student as the checkpoint'
         )
     cfg = load_config(args.config, args.cfg_options)
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
@@ -99,10 +99,10 @@ def load_run_config(args: argparse.Namespace) -> Config:
 
 
 def set_dataloader_defaults(cfg: Config) -> None:
-    """Give the data loaders the defaults of OpenMMLab's tools, as far as the machine and the task allow.
+    """Set the defaults of OpenMMLab's tools in the data loaders, as far as machine and task allow.
 
-    Memory is pinned where there is a GPU, workers persist where there are any, and mmpretrain's samples are
-    collated into batches in the workers. Settings of the config stay, except for workers that cannot persist.
+    Memory is pinned if there is a GPU, workers persist if there are any, and mmpretrain's samples are
+    collated in the workers. Settings of the config stay, except for `persistent_workers` without workers.
     """
     for name in LOADERS:
         loader = cfg.get(name)
@@ -112,13 +112,13 @@ def set_dataloader_defaults(cfg: Config) -> None:
         loader.setdefault('persistent_workers', True)
         if loader.get('num_workers', 0) == 0:
             loader.persistent_workers = False
-        # Detection needs mmengine's own default: images of one batch differ in size.
+        # Detection needs mmengine's default: the images of a batch differ in size.
         if cfg.get('default_scope') == 'mmpretrain':
             loader.setdefault('collate_fn', {'type': 'default_collate'})
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the config's Runner, which watches its images, as `watch_images` says."""
+    """Build the Runner of a config, which handles unreadable images; see `watch_images`."""
     max_share = max_unreadable(cfg)
     runner = _runner_of_type(cfg)
     watch_images(runner, max_share)
@@ -126,27 +126,25 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def _runner_of_type(cfg: Config) -> Runner:
-    """The Runner of the type that ``runner_type`` names if it names one."""
+    """Build a Runner, of the type ``runner_type`` if the config has one."""
     if 'runner_type' not in cfg:
         return Runner.from_cfg(cfg)
     hook: ConfigDict = (cfg.get('default_hooks') or {}).get('checkpoint') or ConfigDict()
     if cfg.runner_type.endswith('FlexibleRunner') and hook.get('save_best'):
-        # mmengine (0.10) writes the last checkpoint again with the best one, and then a wrong epoch into it.
-        print_log(
-            f'save_best={hook.save_best!r} is left out: FlexibleRunner cannot resume with it', 'current'
-        )
+        # mmengine (0.10) rewrites the last checkpoint with the best one, and with a wrong epoch.
+        print_log(f'save_best={hook.save_best!r} is ignored: FlexibleRunner cannot resume with it', 'current')
         hook.save_best = None
     return RUNNERS.build(cfg)
 
 
 def require_batches(runner: Runner) -> None:
-    """Refuse to train on no batch, after which untrained weights would be saved as a finished run.
+    """Refuse a training without batches, which would save untrained weights as a finished run.
 
     Raises:
-        UsageError: The data loader is empty; the message says of what it is made.
+        UsageError: If the training data loader is empty.
     """
     loader = runner.train_loop.dataloader
-    # A sampler without end fills batches also of fewer images, if there are any.
+    # An infinite sampler fills batches from any number of images above 0.
     if len(loader.dataset if isinstance(loader.sampler, InfiniteSampler) else loader):
         return
     raise UsageError(

@@ -1,4 +1,4 @@
-"""Layer-wise learning-rate decay for any model with a ViT as its backbone."""
+"""Layer-wise learning-rate decay for models with a ViT backbone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lfi.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor):
-    """mmpretrain's `LearningRateDecayOptimWrapperConstructor`, for detectors and segmentors too.
+    """mmpretrain's `LearningRateDecayOptimWrapperConstructor` for detectors and segmentors, too.
 
-    A parameter of the backbone's layer l gets lr * layer_decay_rate ** (L + 1 - l). The embeddings and the
+    A parameter in layer l of the backbone gets lr * layer_decay_rate ** (L + 1 - l). The embeddings and the
     learned queries are layer 0, the blocks 1 to L; parameters outside the backbone get lr (Li et al.,
     "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022, appendix A.3).
     `paramwise_cfg` takes what mmpretrain's constructor takes: `layer_decay_rate`, `norm_decay_mult`,
@@ -26,7 +26,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
     """
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
-        """As mmpretrain's, with the depths of the backbone's layers."""
+        """Add parameter groups as mmpretrain does, by the layer depths of the backbone."""
         if prefix == '' and not hasattr(module, 'get_layer_depth'):
             backbone = getattr(module, 'backbone', None)
             if backbone is None or not hasattr(backbone, 'get_layer_depth'):

@@ -1,4 +1,4 @@
-"""The machine: what a number comes from, where a model runs, and how memory is kept on the CPU."""
+"""The machine: its description, its devices and its memory allocator."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import torch
 from mmengine import dist
 from mmengine.device import get_device
 
-# How a run says in its log what it runs on.
+# Prefix of the log line that describes the machine.
 MACHINE = 'Machine: '
 
 
 def machine() -> str:
-    """The device, its number of threads and torch's version, for a table's caption.
+    """Describe the device, its number of threads and torch's version, for the caption of a table.
 
-    In a run of several processes it is that of this one, and their number.
+    In a run of several processes it describes the device of this process and gives their number.
     """
     processes = '' if dist.get_world_size() == 1 else f'{dist.get_world_size()} processes, each on '
     if torch.cuda.is_available():
@@ -36,7 +36,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or 'CPU'
 
 
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 GIB = 1 << 30
 
@@ -45,34 +45,34 @@ def keep_freed_memory() -> bool:
     """Let this process keep up to 1 GiB of freed memory for its next step.
 
     glibc returns large blocks to the system at once. Each training step frees and allocates the same hundreds
-    of MiB, and in ours that took a fifth of its time. The call does what the variables
-    `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` do, which PyTorch's performance guide recommends.
+    of MiB, which took a fifth of the time of our steps. The call has the effect of the variables
+    `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_`, which PyTorch's performance guide recommends.
 
     Returns:
-        Whether it was done: on Linux with glibc.
+        Whether the thresholds were set, which needs Linux with glibc.
     """
     if not sys.platform.startswith('linux'):
         return False
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is None or not mallopt(M_TRIM_THRESHOLD, GIB):
         return False
-    # glibc before 2.35 takes no more than 32 MiB here.
+    # glibc before 2.35 accepts at most 32 MiB.
     return bool(mallopt(M_MMAP_THRESHOLD, GIB) or mallopt(M_MMAP_THRESHOLD, 32 << 20))
 
 
 def usable_device(device: str | None) -> torch.device:
-    """The device of a name.
+    """Return the device of a name.
 
     Args:
-        device: None for a GPU where there is one, else the CPU.
+        device: Name of the device. None for a GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: If it cannot be used here; the message names it.
+        ValueError: If the device cannot be used on this machine.
     """
     try:
-        found = torch.device(device or get_device())
-        torch.empty(0, device=found)
-    # Torch without CUDA asserts that it has it.
+        usable = torch.device(device or get_device())
+        torch.empty(0, device=usable)
+    # torch without CUDA raises an AssertionError.
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f'device={device!r} cannot be used: {error}') from error
-    return found
+    return usable

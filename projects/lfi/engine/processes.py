@@ -1,4 +1,4 @@
-"""The processes of a run: joining them, whatever started them, and models whose weights are shared out."""
+"""Distributed processes of a run: launchers, gloo on the CPU, and checks of sharded models."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from lfi.errors import UsageError
 from lfi.utils.config_types import type_name
 
-# Below those that Linux gives to outgoing connections.
+# Below the ports that Linux assigns to outgoing connections.
 SLURM_PORTS = range(20000, 32000)
 
 
 def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     """Prepare a run of several processes.
 
-    With a GPU, the Runner itself joins the processes, by the backend in ``env_cfg.dist_cfg`` (nccl). Without
-    one it cannot, so they are joined here by gloo, and the model is wrapped without device ids.
+    With a GPU, the Runner initializes the process group by the backend of ``env_cfg.dist_cfg`` (nccl). On the
+    CPU the group is initialized here by gloo, and the model is wrapped without device ids.
 
     Args:
-        cfg: The config of the run, changed in place.
-        launcher: What started the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        local_rank: The rank in the node, if the environment does not say. Defaults to 0.
+        cfg: Config of the run, changed in place.
+        launcher: Launcher of the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        local_rank: Rank in the node, unless the environment has it. Defaults to 0.
 
     Raises:
-        UsageError: The launcher's variables are not in the environment; or FSDP is not by a strategy, has no
-            launcher, or is to average weights.
+        UsageError: If the environment lacks the launcher's variables; or FSDP is set by a model wrapper, has
+            no launcher, or is combined with an EMA hook.
     """
     cfg.launcher = launcher
     _check_fsdp(cfg)
@@ -77,7 +77,7 @@ def _check_fsdp(cfg: Config) -> None:
 
 
 def _set_rank_variables(launcher: str, local_rank: int) -> None:
-    """Set torch's variables from the launcher's, so that all launchers look alike."""
+    """Set torch's environment variables from those of the launcher."""
     env = os.environ
     if launcher == 'slurm':
         env.update(RANK=env['SLURM_PROCID'], WORLD_SIZE=env['SLURM_NTASKS'], LOCAL_RANK=env['SLURM_LOCALID'])
@@ -90,11 +90,11 @@ def _set_rank_variables(launcher: str, local_rank: int) -> None:
     env.setdefault('LOCAL_RANK', str(local_rank))
     env.setdefault('MASTER_PORT', '29500')
     for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR'):
-        env[name]  # noqa: B018  a missing one is a KeyError
+        env[name]  # noqa: B018  raises a KeyError if it is missing
 
 
 def _slurm_port(env: Mapping[str, str]) -> int:
-    """A port that all processes of a job step agree on, and other jobs on their nodes hardly have."""
+    """Return a port that the processes of a job step agree on and other jobs are unlikely to use."""
     step = int(env.get('SLURM_JOB_ID', 0)) + int(env.get('SLURM_STEP_ID', 0))
     return SLURM_PORTS.start + step % len(SLURM_PORTS)
 
@@ -107,9 +107,13 @@ def _first_slurm_host(nodes: str) -> str:
 
 
 def refuse_shards(model: nn.Module) -> None:
-    """Raise a TypeError if a model is sharded: no process has all weights that its maps need."""
+    """Refuse a sharded model, of which no process has all weights.
+
+    Raises:
+        TypeError: If the model is wrapped by FSDP.
+    """
     if isinstance(model, FullyShardedDataParallel):
         raise TypeError(
-            'interaction maps of a sharded model cannot be looked at: leave the hook out, and use it on the '
+            'interaction maps of a sharded model cannot be computed: leave the hook out, and use it on the '
             'checkpoint'
         )

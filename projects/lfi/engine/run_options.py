@@ -1,4 +1,4 @@
-"""What the options of training and testing change in a config: `--amp`, `--resume`, `--tta` and the like."""
+"""Changes of a config by options of training and testing, such as `--amp`, `--resume` and `--tta`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SEG_VISUALIZER = {'type': 'mmseg.SegLocalVisualizer', 'vis_backends': [{'type': 
 
 
 def enable_amp(cfg: Config) -> None:
-    """Train in mixed precision: float16 with a dynamic loss scale on a GPU, bfloat16 on the CPU.
+    """Enable mixed precision: float16 with a dynamic loss scale on a GPU, bfloat16 on the CPU.
 
     Raises:
-        UsageError: The config has an ``optim_wrapper`` of another kind.
+        UsageError: If the ``optim_wrapper`` of the config is of another type.
     """
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
@@ -38,9 +38,9 @@ def enable_amp(cfg: Config) -> None:
     else:
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
-        # A lazy config names the class itself.
+        # A lazy config holds the class instead of its name.
         if 'FSDPStrategy' in str(cfg.get('strategy', {}).get('type')):
-            # All processes must leave out the same steps.
+            # All processes must skip the same steps.
             wrapper.use_fsdp = True
 
 
@@ -48,7 +48,7 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate by the batch size of the run over ``auto_scale_lr.base_batch_size``.
 
     Raises:
-        UsageError: The config does not say for which batch size its learning rate was chosen.
+        UsageError: If the config has no ``auto_scale_lr.base_batch_size``.
     """
     if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise UsageError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config')
@@ -56,9 +56,9 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def write_checkpoints_atomically(cfg: Config) -> None:
-    """Write checkpoints by ``AtomicLocalBackend``, unless the config says how, or writes to a remote folder.
+    """Write checkpoints by ``AtomicLocalBackend``, unless the config sets a backend or a remote folder.
 
-    A FlexibleRunner writes in a way of its own, and would use the backend for removing files alone.
+    A FlexibleRunner is left as it is: it would use the backend only to remove files.
     """
     if 'runner_type' in cfg:
         return
@@ -69,9 +69,9 @@ def write_checkpoints_atomically(cfg: Config) -> None:
 
 
 def log_validation_by_iteration(cfg: Config) -> None:
-    """Log a validation with its iteration where training counts iterations, unless the config says how.
+    """Log validations with their iteration in training by iterations, unless the config sets it.
 
-    MMEngine (0.10) logs all validations of such a training as those of step 0.
+    MMEngine (0.10) logs all validations of such a training as step 0.
     """
     loop = cfg.get('train_cfg') or {}
     if not ('max_iters' in loop or loop.get('by_epoch') is False):
@@ -83,10 +83,10 @@ def log_validation_by_iteration(cfg: Config) -> None:
 
 
 def check_concepts(cfg: Config) -> None:
-    """Compare the data set's classes with the concepts of the model's teacher, whatever the config says.
+    """Add `lfi.ConceptCheckHook`, which compares classes with concepts, to a config that lacks it.
 
-    A config that was written by hand may lack `lfi.ConceptCheckHook`, and nothing would fail.
-    `default_hooks=dict(concept_check=None)` leaves it out.
+    A config written by hand may lack the hook, and nothing else would fail.
+    `default_hooks=dict(concept_check=None)` disables it.
     """
     default = cfg.get('default_hooks') or {}
     if 'teacher' not in cfg.model or 'concept_check' in default:
@@ -100,26 +100,26 @@ def check_concepts(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Say from which checkpoint training goes on.
+    """Set the checkpoint from which training resumes.
+
+    Processes that torchrun has restarted resume from the last checkpoint that this training has written.
 
     Args:
-        cfg: The config of the run, changed in place.
-        resume: A checkpoint; ``'auto'`` for the last complete one in the work dir, if there is one; None to
-            do what the config says.
-
-    Processes that torchrun has started again go on from the last checkpoint that this training has written.
+        cfg: Config of the run, changed in place.
+        resume: Path of a checkpoint; ``'auto'`` for the last complete one in the work dir, if there is one;
+            None for the setting of the config.
 
     Raises:
-        UsageError: The named checkpoint does not exist.
+        UsageError: If the checkpoint does not exist.
     """
     resume = _written_since_start(cfg.work_dir) or resume
     if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
-        found = find_checkpoint_to_resume(cfg.work_dir)
-        # What the config itself resumes from is where this training begins.
-        begins = cfg.get('load_from') if cfg.get('resume') else None
-        cfg.resume = bool(found or begins)
-        cfg.load_from = found or cfg.get('load_from')
-        source = found or begins
+        last = find_checkpoint_to_resume(cfg.work_dir)
+        # Without a checkpoint in the work dir, the one that the config resumes from is the start.
+        initial = cfg.get('load_from') if cfg.get('resume') else None
+        cfg.resume = bool(last or initial)
+        cfg.load_from = last or cfg.get('load_from')
+        source = last or initial
         print_log(
             f'Resuming from {source}.' if source else f'Nothing to resume in {cfg.work_dir}.', 'current'
         )
@@ -135,9 +135,9 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def _keep_seed(cfg: Config) -> None:
-    """Draw the images as the training would have gone on to, where the config itself has no seed.
+    """Set the seed of the checkpoint if the config has none, so that images are drawn in the same order.
 
-    MMEngine (0.10) restores the seed after it has built the data loaders.
+    MMEngine (0.10) restores the seed only after it has built the data loaders.
     """
     source = cfg.get('load_from') or ''
     if (cfg.get('randomness') or {}).get('seed') is not None or not osp.isfile(source):
@@ -148,34 +148,34 @@ def _keep_seed(cfg: Config) -> None:
 
 
 def _written_since_start(work_dir: str) -> str | None:
-    """The last checkpoint of the processes that died, which `tools/dist_train.sh` has started; or None."""
+    """Return the last checkpoint of this launch of `tools/dist_train.sh` after a restart, or None."""
     started = os.environ.get('LFI_STARTED')
     if started is None or os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') == '0':
         return None
-    found = find_checkpoint_to_resume(work_dir)
-    return found if found is not None and osp.getmtime(found) >= float(started) else None
+    last = find_checkpoint_to_resume(work_dir)
+    return last if last is not None and osp.getmtime(last) >= float(started) else None
 
 
 def require_checkpoint(path: str) -> None:
-    """Raise a ``UsageError`` if a local checkpoint does not exist."""
+    """Raise a ``UsageError`` if a local checkpoint does not exist. Addresses pass."""
     if '://' not in path and not osp.exists(osp.expanduser(path)):
         raise UsageError(f'checkpoint {path} does not exist')
 
 
 def draw_predictions(cfg: Config, folder: str) -> None:
-    """Let the config's visualization hook write images with the predictions to a folder.
+    """Write images with predictions to a folder by the config's visualization hook.
 
-    A model that learns from interactions adds pictures of them, in `interactions`.
+    A model with a teacher adds pictures of interactions in the subfolder `interactions`.
 
     Raises:
-        UsageError: The config has no such hook.
+        UsageError: If the config has neither such a hook nor a teacher.
     """
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     interactions = (cfg.get('model') or {}).get('teacher') is not None
     if hook is None and not interactions:
         raise UsageError('--show-dir needs default_hooks.visualization in the config')
     folder = osp.abspath(folder)
-    # Each project names the same settings differently.
+    # The projects have different names for these settings.
     hook = ConfigDict() if hook is None else hook
     name = type_name(hook)
     if name.endswith('DetVisualizationHook'):
@@ -193,10 +193,10 @@ def draw_predictions(cfg: Config, folder: str) -> None:
 
 
 def enable_tta(cfg: Config) -> None:
-    """Wrap the model, and change the test pipeline, for test-time augmentation.
+    """Wrap the model and replace the test pipeline for test-time augmentation.
 
     Raises:
-        UsageError: The config has no ``tta_model`` or no ``tta_pipeline``.
+        UsageError: If the config has no ``tta_model`` or no ``tta_pipeline``.
     """
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
         raise UsageError('--tta needs tta_model and tta_pipeline in the config')
@@ -209,12 +209,12 @@ OPTION = 'loggers'
 
 
 class Logger(NamedTuple):
-    """A logger that mmengine knows.
+    """A logger with a backend for mmengine.
 
     Args:
-        backend: the type of its backend.
-        package: that it needs, as pip and Python call it.
-        run: the backend's argument that names project and run, and the two names within. Defaults to none.
+        backend: type of the visualization backend.
+        package: package that it needs, the name in pip and Python.
+        run: argument of the backend for the names of project and run, and their two keys. Defaults to None.
     """
 
     backend: str
@@ -231,32 +231,30 @@ LOGGERS = {
 
 
 def set_loggers(cfg: Config) -> None:
-    """Add the backends of `loggers` to the config's visualizer: 'tensorboard', 'wandb', 'mlflow', 'clearml'.
+    """Add the backends of `loggers` to the visualizer: 'tensorboard', 'wandb', 'mlflow', 'clearml'.
 
-    `--cfg-options loggers=tensorboard,mlflow`, or `loggers = ['tensorboard']` in a config. The option is gone
-    afterwards. Projects are called lfi, and runs as the work dir.
+    Set `--cfg-options loggers=tensorboard,mlflow`, or `loggers = ['tensorboard']` in a config. The option is
+    removed from the config. The project is lfi, and the run has the name of the work dir.
 
     Args:
-        cfg: of the run, with its work dir; changed in place.
+        cfg: config of the run with its work dir, changed in place.
 
     Raises:
-        UsageError: for an unknown logger, or one whose package is not installed; the message says what to do.
+        UsageError: if a logger is unknown or its package is not installed.
     """
     names = cfg.pop(OPTION, None) or []
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         return
     visualizer = cfg.setdefault('visualizer', ConfigDict(type='Visualizer'))
-    # mmengine writes its scalars by the first one.
+    # mmengine writes its scalars by the first backend.
     backends = visualizer.get('vis_backends') or [ConfigDict(type='LocalVisBackend')]
-    known = {backend.type for backend in backends}
-    visualizer.vis_backends = [
-        *backends,
-        *(found for found in (_backend(name, cfg.work_dir) for name in names) if found.type not in known),
-    ]
+    types = {backend.type for backend in backends}
+    new = [_logger_backend(name, cfg.work_dir) for name in names]
+    visualizer.vis_backends = [*backends, *(backend for backend in new if backend.type not in types)]
 
 
-def _backend(name: Any, work_dir: str) -> ConfigDict:
+def _logger_backend(name: Any, work_dir: str) -> ConfigDict:
     logger = LOGGERS.get(name)
     if logger is None:
         hint = nearest(str(name), LOGGERS) or f'choose from {", ".join(LOGGERS)}'

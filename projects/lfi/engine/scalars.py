@@ -1,4 +1,4 @@
-"""The scalars that a run has logged."""
+"""Logged scalars of a run."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 
 def read_scalars(work_dir: str | Path, resumed_at: int | None = None) -> Iterator[dict]:
-    """The rows of a run's `*/vis_data/scalars.json`, oldest first; a resumed run has several such files.
+    """Yield the rows of a run's `*/vis_data/scalars.json`, oldest first. A resumed run has several files.
 
-    Of runs in the same folder the last one counts, with those that it went on from: a run that began anew
-    takes the place of those before, and one that ended before it wrote a checkpoint is left out. What is no
-    row is skipped: a kill leaves truncated ones.
+    The rows are those of the last run in the folder and of the runs that it resumed. A run that began anew
+    replaces all runs before it. A run that ended before its first checkpoint is left out. Lines that a kill
+    has truncated are skipped.
 
     Args:
-        work_dir: the folder.
-        resumed_at: the iteration from which a run goes on that has logged nothing yet. Defaults to None:
-            there is no such run.
+        work_dir: folder of the run.
+        resumed_at: iteration at which a run resumes that has logged nothing yet. Defaults to None: no such
+            run.
     """
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    kept: list[list[dict]] = []
+    runs: list[list[dict]] = []
     first = resumed_at
     for file in reversed(files):
         rows = list(_rows(file))
@@ -30,11 +30,11 @@ def read_scalars(work_dir: str | Path, resumed_at: int | None = None) -> Iterato
         begins_anew = _begins_anew(file)
         if begins_anew and first is not None and not _reaches(steps, first):
             continue
-        kept.insert(0, rows)
+        runs.insert(0, rows)
         if begins_anew:
             break
         first = min(steps, default=first)
-    for rows in kept:
+    for rows in runs:
         yield from rows
 
 
@@ -49,18 +49,18 @@ def _rows(file: Path) -> Iterator[dict]:
 
 
 def _begins_anew(file: Path) -> bool:
-    """Whether the run of a file did not go on with another, as its config beside it says."""
+    """Whether the run of a file did not resume, by the config beside the file."""
     config = file.with_name('config.py')
     return config.is_file() and bool(re.search(r'^resume = False$', config.read_text(), re.MULTILINE))
 
 
 def _reaches(steps: list[int], first: int) -> bool:
-    """Whether a run that logged at these iterations may have written what another went on from.
+    """Whether a run may have written the checkpoint that a later run resumed.
 
     Args:
-        steps: in their order.
-        first: the other's first iteration that was logged.
+        steps: logged iterations of the run, ascending.
+        first: first logged iteration of the later run.
     """
-    # Each logs in intervals, of which the last ones of this and the first ones of the other may be missing.
+    # Runs log in intervals, so the last interval of this run and the first of the later one may be missing.
     interval = max((after - before for before, after in pairwise(steps)), default=max(steps, default=0))
     return max(steps, default=0) + 2 * interval >= first

@@ -1,4 +1,4 @@
-"""What a run does about images that cannot be read, whatever its data sets."""
+"""Handling of unreadable images in a run, for all data sets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lfi.utils.options import is_number
 
 
 def max_unreadable(cfg: Config) -> float:
-    """The share of a data set's images that may be unreadable in training, a setting of the config.
+    """Return the largest share of training images that may be unreadable, a setting of the config.
 
     Raises:
-        UsageError: it is no share.
+        UsageError: if it is not in [0, 1].
     """
     share = cfg.get('max_unreadable', DEFAULT_SHARE)
     if not is_number(share) or not 0 <= share <= 1:
@@ -29,49 +29,48 @@ def max_unreadable(cfg: Config) -> float:
 
 
 def watch_images(runner: Runner, max_share: float) -> None:
-    """Let a run train without the images that cannot be read, and neither validate nor test without any.
+    """Leave unreadable images out of training, and refuse them in validation and test.
 
-    Those that are found are named, counted, and listed in the folder of the run's log.
+    Unreadable images are logged, counted, and listed in a file beside the log of the run.
 
     Args:
-        runner: that has built no loop yet.
-        max_share: as `max_unreadable`.
+        runner: Runner that has built no loop yet.
+        max_share: largest share of training images that may be unreadable, in [0, 1].
     """
     build_loader, build_loop = runner.build_dataloader, runner.build_train_loop
-    found = FoundList(runner.log_dir)
+    unreadable = FoundList(runner.log_dir)
 
-    def loader_of_training(*args: Any, **kwargs: Any) -> Any:
+    def build_train_loader(*args: Any, **kwargs: Any) -> Any:
         loader = build_loader(*args, **kwargs)
-        leave_out_unreadable(loader.dataset, max_share, found)
+        leave_out_unreadable(loader.dataset, max_share, unreadable)
         return loader
 
-    def loader_of_metric(*args: Any, **kwargs: Any) -> Any:
+    def build_metric_loader(*args: Any, **kwargs: Any) -> Any:
         loader = build_loader(*args, **kwargs)
-        refuse_all_unreadable(loader.dataset, found)
+        refuse_all_unreadable(loader.dataset, unreadable)
         return loader
 
     def build_train_loop(loop: Any) -> Any:
-        # Loops over iterations start their workers when they are built.
-        runner.build_dataloader = loader_of_training
+        # Iteration-based loops start their workers when they are built.
+        runner.build_dataloader = build_train_loader
         try:
             return build_loop(loop)
         finally:
-            runner.build_dataloader = loader_of_metric
+            runner.build_dataloader = build_metric_loader
 
-    runner.build_dataloader = loader_of_metric
+    runner.build_dataloader = build_metric_loader
     runner.build_train_loop = build_train_loop
-    runner.register_hook(_SayHowMany(found))
+    runner.register_hook(_UnreadableSummaryHook(unreadable))
 
 
-class _SayHowMany(Hook):
-    """Says at the end of a training how many images were left out."""
+class _UnreadableSummaryHook(Hook):
+    """Hook that logs the number of unreadable images at the end of training."""
 
-    def __init__(self, found: FoundList) -> None:
-        self.found = found
+    def __init__(self, unreadable: FoundList) -> None:
+        self.unreadable = unreadable
 
     def after_train(self, runner: Runner) -> None:
-        """Say how many, and where they are listed."""
-        if self.found:
-            runner.logger.warning(
-                f'{len(self.found)} images cannot be read, and were left out: {self.found.path} lists them'
-            )
+        """Log the number of unreadable images and the file that lists them."""
+        if self.unreadable:
+            count, path = len(self.unreadable), self.unreadable.path
+            runner.logger.warning(f'{count} images cannot be read, and were left out: {path} lists them')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lfi.engine.checkpoints.weight_files import read_checkpoint, safetensors_of
+from lfi.engine.checkpoints.weight_files import read_checkpoint, safetensors_bytes
 from lfi.errors import UsageError
 from lfi.utils.fileio import AtomicLocalBackend
 
@@ -66,7 +66,7 @@ def restore_trained_weights(checkpoint: dict, path: str) -> None:
 def serialise(checkpoint: dict, suffix: str) -> bytes:
     """Serialise a checkpoint to bytes that do not depend on the file's name."""
     if suffix == '.safetensors':
-        return safetensors_of(checkpoint['state_dict'])
+        return safetensors_bytes(checkpoint['state_dict'])
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     return buffer.getvalue()

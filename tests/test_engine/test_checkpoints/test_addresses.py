@@ -4,7 +4,12 @@ import mmengine.runner.checkpoint as mmengine_checkpoint
 import pytest
 import torch
 from lfi.engine import launch
-from lfi.engine.checkpoints.addresses import address_of, kept_file, named_checkpoints, said_of_gone
+from lfi.engine.checkpoints.addresses import (
+    download_path,
+    gone_host_message,
+    named_checkpoints,
+    resolve_checkpoint,
+)
 from lfi.engine.checkpoints.reading import load_url
 from lfi.errors import CheckpointError
 from mmengine.config import Config
@@ -53,29 +58,35 @@ def test_a_config_names_what_a_training_begins_with():
 
 
 def test_a_name_stands_for_an_address():
-    assert address_of('torchvision://resnet50').startswith('https://download.pytorch.org/models/resnet50')
+    assert resolve_checkpoint('torchvision://resnet50').startswith(
+        'https://download.pytorch.org/models/resnet50'
+    )
     for scheme in ('open-mmlab', 'openmmlab'):
-        assert address_of(f'{scheme}://resnet18_v1c').endswith('/resnet18_v1c-b5776b93.pth')
+        assert resolve_checkpoint(f'{scheme}://resnet18_v1c').endswith('/resnet18_v1c-b5776b93.pth')
     # Of an older name.
-    assert address_of('open-mmlab://resnet50_caffe').endswith('/resnet50_caffe-788b5fa3.pth')
+    assert resolve_checkpoint('open-mmlab://resnet50_caffe').endswith('/resnet50_caffe-788b5fa3.pth')
     for own in (GONE, 'start.pth', 'hf://user/name', 's3://bucket/start.pth'):
-        assert address_of(own) == own
+        assert resolve_checkpoint(own) == own
     with pytest.raises(
         ValueError, match="torchvision:// has no checkpoint 'resnet51'; did you mean resnet50"
     ):
-        address_of('torchvision://resnet51')
+        resolve_checkpoint('torchvision://resnet51')
 
 
 def test_a_host_that_is_gone_is_named_with_its_mirror():
-    assert said_of_gone(GONE) == f'the host download.openmmlab.com is gone: write {HERE}'
-    assert said_of_gone(GONE.replace('https', 'http').replace('mmlab.com', 'MMLab.com:80')).endswith(HERE)
-    assert not said_of_gone(HERE) and not said_of_gone('https://mine.org/download.openmmlab.com/x.pth')
+    assert gone_host_message(GONE) == f'the host download.openmmlab.com is gone: write {HERE}'
+    assert gone_host_message(GONE.replace('https', 'http').replace('mmlab.com', 'MMLab.com:80')).endswith(
+        HERE
+    )
+    assert not gone_host_message(HERE) and not gone_host_message(
+        'https://mine.org/download.openmmlab.com/x.pth'
+    )
     folder = 'https://download.openmmlab.com/mmclassification/v0'
-    said = said_of_gone(f'{folder}/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth')
+    said = gone_host_message(f'{folder}/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth')
     assert said.endswith('; or, for a backbone, torchvision://resnet50 with prefix=None')
     # Another layout, and another recipe.
     for name in ('resnetv1d50_b32x8_imagenet_20210531-db14775a', 'resnet50_8xb256-rsb-a1-600e_in1k_2021'):
-        assert 'torchvision' not in said_of_gone(f'{folder}/resnet/{name}.pth')
+        assert 'torchvision' not in gone_host_message(f'{folder}/resnet/{name}.pth')
 
 
 def test_nothing_waits_for_a_host_that_is_gone(hub):
@@ -87,7 +98,7 @@ def test_nothing_waits_for_a_host_that_is_gone(hub):
 
 def test_what_such_a_host_has_given_before_is_read(hub):
     (hub / 'checkpoints').mkdir()
-    torch.save(dict(state_dict={}), kept_file(GONE))
+    torch.save(dict(state_dict={}), download_path(GONE))
     assert load_url(GONE) == dict(state_dict={})
 
 

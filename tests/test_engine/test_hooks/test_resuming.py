@@ -58,7 +58,7 @@ def test_it_compares_steps_with_epochs(kind, epoch, steps, warns):
         start = f'The checkpoint has {steps} steps in {epoch} epochs, and this training has 4 an epoch: '
         assert said[0].startswith(start)
         # What has more than an epoch's steps beyond is of another length.
-        assert ('within an epoch, which begins anew' in said[0]) == (steps - 4 * epoch <= 4)
+        assert ('within an epoch, which is repeated' in said[0]) == (steps - 4 * epoch <= 4)
 
 
 def test_processes_that_resumed_elsewhere_are_refused(monkeypatch):

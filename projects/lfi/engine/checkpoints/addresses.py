@@ -1,4 +1,4 @@
-"""Where the checkpoints lie that a config begins with, without asking any host."""
+"""Addresses of the initial checkpoints of a config, without network access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lfi.errors import UsageError, nearest
 from lfi.utils.config_types import type_name
 
 MIRRORS = {'download.openmmlab.com': 'mmassets.onedl.ai'}
-"""Hosts that are gone (open-mmlab/mmdetection#12445), and those that keep their files at the same paths."""
+"""Hosts that are gone (open-mmlab/mmdetection#12445), and their mirrors with the same paths."""
 ZOOS = {
     'torchvision': 'get_torchvision_models',
     'modelzoo': 'get_torchvision_models',
@@ -24,86 +24,85 @@ ZOOS = {
     'openmmlab': 'get_external_models',
     'mmcls': 'get_mmcls_models',
 }
-"""Functions of `mmengine.runner.checkpoint` that map the names of a scheme to addresses."""
-# What torchvision has too, of the same layout and from the same recipe.
+"""Functions of `mmengine.runner.checkpoint` that map the names of a scheme to URLs."""
+# ResNets that torchvision has in the same layout and from the same recipe.
 RESNET = re.compile(r'(resnet(18|34|50|101|152))_(8xb32_in1k|batch256_imagenet)')
-OF_WEIGHTS = ('.bin', '.ckpt', '.pt', '.pth', '.safetensors')
+WEIGHT_SUFFIXES = ('.bin', '.ckpt', '.pt', '.pth', '.safetensors')
 
 
-class Named(NamedTuple):
+class NamedCheckpoint(NamedTuple):
     """A checkpoint that a config names.
 
     Args:
-        key: where it stands in the config.
-        checkpoint: what stands there: a path, or an address.
+        key: key in the config, such as 'model.backbone.init_cfg.checkpoint'.
+        checkpoint: path or address.
     """
 
     key: str
     checkpoint: str
 
 
-def named_checkpoints(cfg: Config) -> Iterator[Named]:
-    """All that a training begins with: `load_from`, each `init_cfg` of type 'Pretrained', and `pretrained`.
+def named_checkpoints(cfg: Config) -> Iterator[NamedCheckpoint]:
+    """Yield the checkpoints in `load_from`, `init_cfg` of type 'Pretrained', and `pretrained`.
 
-    `pretrained` may name other things too, such as a tag of open_clip: it counts where it is an address, or a
-    file of weights.
+    `pretrained` may also be a tag, as in open_clip. It counts if it is an address or a file of weights.
     """
     if cfg.get('load_from'):
-        yield Named('load_from', cfg.load_from)
-    yield from _named(cfg.to_dict(), '')
+        yield NamedCheckpoint('load_from', cfg.load_from)
+    yield from _nested_checkpoints(cfg.to_dict(), '')
 
 
-def _named(value: Any, key: str) -> Iterator[Named]:
+def _nested_checkpoints(value: Any, key: str) -> Iterator[NamedCheckpoint]:
     if isinstance(value, list | tuple):
-        for place, each in enumerate(value):
-            yield from _named(each, f'{key}[{place}]')
+        for index, item in enumerate(value):
+            yield from _nested_checkpoints(item, f'{key}[{index}]')
     if not isinstance(value, dict):
         return
-    begin = f'{key}.' if key else ''
+    prefix = f'{key}.' if key else ''
     if type_name(value) in ('Pretrained', 'PretrainedInit') and isinstance(value.get('checkpoint'), str):
-        yield Named(f'{begin}checkpoint', value['checkpoint'])
-    own = value.get('pretrained')
-    if isinstance(own, str) and ('://' in own or own.endswith(OF_WEIGHTS)):
-        yield Named(f'{begin}pretrained', own)
-    for name, each in value.items():
-        yield from _named(each, f'{begin}{name}')
+        yield NamedCheckpoint(f'{prefix}checkpoint', value['checkpoint'])
+    pretrained = value.get('pretrained')
+    if isinstance(pretrained, str) and ('://' in pretrained or pretrained.endswith(WEIGHT_SUFFIXES)):
+        yield NamedCheckpoint(f'{prefix}pretrained', pretrained)
+    for name, item in value.items():
+        yield from _nested_checkpoints(item, f'{prefix}{name}')
 
 
-def address_of(checkpoint: str) -> str:
-    """The address, or the path, for which a name such as `open-mmlab://resnet18_v1c` stands.
+def resolve_checkpoint(checkpoint: str) -> str:
+    """Return the URL of a name such as `open-mmlab://resnet18_v1c`. Paths and URLs are returned as they are.
 
     Raises:
-        UsageError: if nothing has that name.
+        UsageError: if the model zoo has no checkpoint of that name.
     """
-    scheme, found, name = checkpoint.partition('://')
-    if not found or scheme not in ZOOS:
+    scheme, separator, name = checkpoint.partition('://')
+    if not separator or scheme not in ZOOS:
         return checkpoint
-    known: dict[str, str] = getattr(mmengine_checkpoint, ZOOS[scheme])()
+    urls: dict[str, str] = getattr(mmengine_checkpoint, ZOOS[scheme])()
     if 'mmlab' in scheme:
         name = mmengine_checkpoint.get_deprecated_model_names().get(name, name)
-    if name not in known:
-        raise UsageError(f'{scheme}:// has no checkpoint {name!r}; {nearest(name, known)}'.rstrip('; '))
-    return known[name]
+    if name not in urls:
+        raise UsageError(f'{scheme}:// has no checkpoint {name!r}; {nearest(name, urls)}'.rstrip('; '))
+    return urls[name]
 
 
-def kept_file(url: str, folder: str | None = None) -> str:
-    """Where the file of an address is kept once it was downloaded.
+def download_path(url: str, folder: str | None = None) -> str:
+    """Return the path at which the file of a URL is stored after its download.
 
     Args:
-        url: the address.
-        folder: of such files. Defaults to None, torch hub's.
+        url: address of the file.
+        folder: folder of downloaded files. Defaults to None: torch hub's.
     """
     folder = folder or osp.join(torch.hub.get_dir(), 'checkpoints')
     return osp.join(folder, osp.basename(urlsplit(url).path))
 
 
-def said_of_gone(url: str) -> str:
-    """The message for an address on a host that is gone, with the replacement; '' for other hosts."""
+def gone_host_message(url: str) -> str:
+    """Return the message for a URL on a host that is gone, with a replacement; '' for other hosts."""
     parts = urlsplit(url)
     mirror = MIRRORS.get((parts.hostname or '').lower())
     if mirror is None:
         return ''
-    instead = urlunsplit(parts._replace(scheme='https', netloc=mirror))
+    replacement = urlunsplit(parts._replace(scheme='https', netloc=mirror))
     resnet = RESNET.match(osp.basename(parts.path))
-    other = f'; or, for a backbone, torchvision://{resnet[1]} with prefix=None' if resnet else ''
-    return f'the host {parts.hostname} is gone: write {instead}{other}'
+    alternative = f'; or, for a backbone, torchvision://{resnet[1]} with prefix=None' if resnet else ''
+    return f'the host {parts.hostname} is gone: write {replacement}{alternative}'

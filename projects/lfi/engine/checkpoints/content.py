@@ -1,4 +1,4 @@
-"""The objects that a checkpoint holds: found, and exchanged for others, each once and without recursion."""
+"""Search and replacement of the objects in a checkpoint, without recursion."""
 
 from __future__ import annotations
 
@@ -8,68 +8,68 @@ from collections.abc import Iterable, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-# Who saves, copies or prints a content goes by recursion, of which Python allows about 1000 calls.
+# Saving, copying and printing recurse, and Python allows about 1000 nested calls.
 _MAX_DEPTH = 300
-# They hold nothing, and are many.
+# Frequent types that hold no objects.
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
-# They belong to the program, not to the file: what they hold is not looked at.
+# Types of objects that belong to the program, not to the file, and are not searched.
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType)
 
 
 def reachable(content: Any, leaves: tuple[type, ...] = ()) -> list[Any]:
-    """Find all that an object holds, in containers and attributes of any kind.
+    """Return all objects that an object holds, in containers and attributes of any kind.
 
     Args:
-        content: The object.
-        leaves: Types of objects that are not looked into. Defaults to none.
+        content: Object to search.
+        leaves: Types of objects that are not searched. Defaults to ().
 
     Returns:
-        The object and what it holds, each once, without numbers, strings and bytes.
+        The object and all objects that it holds, each once, without numbers, strings and bytes.
 
     Raises:
-        RecursionError: If objects are nested too deep for others to save or copy them.
+        RecursionError: If objects are nested too deeply to be saved or copied.
     """
-    # The objects are kept, so that no other one gets the id of one of them.
-    found: dict[int, Any] = {}
+    # References keep the ids valid.
+    objects: dict[int, Any] = {}
     level = [content]
     for _ in range(_MAX_DEPTH):
         held: list[Any] = []
         for value in level:
-            if type(value) in _ATOMS or id(value) in found:
+            if type(value) in _ATOMS or id(value) in objects:
                 continue
-            found[id(value)] = value
+            objects[id(value)] = value
             if not isinstance(value, _CODE + leaves):
                 held.extend(gc.get_referents(value))
         if not held:
-            return list(found.values())
+            return list(objects.values())
         level = held
     raise RecursionError(f'it holds objects more than {_MAX_DEPTH} deep')
 
 
-def exchange(content: Any, found: Sequence[Any], new: dict[int, Any]) -> Any:
-    """Put other objects in the place of some: in dicts (keys too), sequences, sets and attributes.
+def exchange(content: Any, objects: Sequence[Any], new: dict[int, Any]) -> Any:
+    """Replace objects in dicts (values and keys), sequences, sets and attributes.
 
-    Slots of classes, and what an extension's object holds, are left as they are.
+    Slots of classes and contents of extension objects are not changed.
 
     Args:
-        content: The object that holds them. It is changed in place, but for tuples and frozensets.
-        found: What `reachable` found in it.
-        new: The new objects, by the ids of the old ones. Tuples and frozensets that are made anew are added.
+        content: Object that holds them, changed in place except for tuples and frozensets.
+        objects: Objects in the content, from `reachable`.
+        new: Id of an old object to the new object. Rebuilt tuples and frozensets are added.
 
     Returns:
-        The content, or the tuple or frozenset in its place.
+        The content, or the rebuilt tuple or frozenset in its place.
     """
     done: set[int] = set()
-    for value in found:
+    for value in objects:
         if isinstance(value, tuple | frozenset):
             _rebuild(value, new, done)
-    for value in found:
+    for value in objects:
         _update(value, new)
     return new.get(id(content), content)
 
 
 def _rebuild(value: tuple | frozenset, new: dict[int, Any], done: set[int]) -> None:
-    """Make a tuple or frozenset anew if it holds an object to be exchanged, its parts first."""
+    """Rebuild a tuple or frozenset that holds an object to replace, after its parts."""
     todo = [value]
     while todo:
         value = todo[-1]
@@ -80,12 +80,12 @@ def _rebuild(value: tuple | frozenset, new: dict[int, Any], done: set[int]) -> N
                 continue
             done.add(id(value))
             if any(id(part) in new for part in value):
-                new[id(value)] = _remade(value, new)
+                new[id(value)] = _rebuilt(value, new)
         todo.pop()
 
 
-def _remade(value: tuple | frozenset, new: dict[int, Any]) -> tuple | frozenset:
-    parts = _exchanged(value, new)
+def _rebuilt(value: tuple | frozenset, new: dict[int, Any]) -> tuple | frozenset:
+    parts = _replaced(value, new)
     copy: tuple | frozenset
     try:
         if isinstance(value, tuple):
@@ -101,7 +101,7 @@ def _remade(value: tuple | frozenset, new: dict[int, Any]) -> tuple | frozenset:
 
 
 def _update(value: Any, new: dict[int, Any]) -> None:
-    """Exchange what a mutable container, or an object's attributes, hold."""
+    """Replace objects in a mutable container or in the attributes of an object."""
     if isinstance(value, _CODE):
         return
     if isinstance(value, dict):
@@ -111,7 +111,7 @@ def _update(value: Any, new: dict[int, Any]) -> None:
             if id(part) in new:
                 value[index] = new[id(part)]
     elif isinstance(value, set) and any(id(part) in new for part in value):
-        parts = _exchanged(value, new)
+        parts = _replaced(value, new)
         value.clear()
         value.update(parts)
     attributes = getattr(value, '__dict__', None)
@@ -126,8 +126,8 @@ def _update_dict(value: dict, new: dict[int, Any]) -> None:
     if any(id(part) in new for item in items for part in item):
         kind.clear(value)
         for item in items:
-            kind.__setitem__(value, *_exchanged(item, new))
+            kind.__setitem__(value, *_replaced(item, new))
 
 
-def _exchanged(parts: Iterable[Any], new: dict[int, Any]) -> list[Any]:
+def _replaced(parts: Iterable[Any], new: dict[int, Any]) -> list[Any]:
     return [new.get(id(part), part) for part in parts]

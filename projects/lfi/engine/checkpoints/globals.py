@@ -1,8 +1,8 @@
-"""What a checkpoint may name beyond tensors and plain data, and what it gets for each name.
+"""Guards for the names that a checkpoint may use beyond tensors and plain data.
 
-torch's restricted unpickler calls each allowed name with arguments of the file's choice, and hands states of
-the file's choice to the result. numpy's own classes are not safe against that: `ndarray((1,), 'O', raw)`
-takes raw bytes for pointers. So each name stands here for a guard that takes only what a Runner writes.
+torch's restricted unpickler calls each allowed name with arguments from the file, and passes states from the
+file to the result. numpy's classes are not safe against that: `ndarray((1,), 'O', raw)` reads raw bytes as
+pointers. Each name therefore resolves to a guard that accepts only what a Runner writes.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 from .content import exchange, reachable
 
-# numpy's names of the types of plain numbers, such as 'f8' and 'b1'.
+# numpy's type codes of plain numbers, such as 'f8' and 'b1'.
 _NUMBERS = frozenset(
     np.dtype(code).str[1:] for code in np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'
 )
-# numpy 2 takes arrays of up to so many dimensions.
-_MAX_SIDES = 64
-# torch's allow-list belongs to the whole process: one reader changes it at a time.
+# Largest number of dimensions of an array in numpy 2.
+_MAX_DIMS = 64
+# torch's allow-list is global, so one reader changes it at a time.
 _LOCK = threading.RLock()
 
 
 class ForbiddenStateError(Exception):
-    """A file calls an allowed name with arguments, or gives it a state, that no Runner writes."""
+    """A file uses an allowed name with arguments or a state that no Runner writes."""
 
 
 @contextmanager
 def runner_state_allowed() -> Iterator[None]:
-    """Let `torch.load(weights_only=True)` read a Runner's state and numbers of numpy inside the block.
+    """Context in which `torch.load(weights_only=True)` reads a Runner's state and numpy's numbers.
 
-    Other names that the user has allowed stay allowed. Afterwards torch's allow-list is as it was.
+    Other names that the user has allowed stay allowed. torch's allow-list is restored afterwards.
     """
     guarded = [(value, name) for name, value in _GUARDED.items()]
     with _LOCK:
@@ -54,31 +54,31 @@ def runner_state_allowed() -> Iterator[None]:
             _set_safe_globals([item for item in now if item not in guarded] + hidden)
 
 
-def finished(content: Any) -> Any:
-    """Replace the guards of numpy's arrays and dtypes by what they guard.
+def replace_guards(content: Any) -> Any:
+    """Replace the guards of numpy's arrays and dtypes by plain arrays and dtypes.
 
     Args:
-        content: What `torch.load` returned. Its dicts, lists, sets and objects are changed in place.
+        content: Result of `torch.load`. Its dicts, lists, sets and objects are changed in place.
 
     Returns:
-        The content, in which nothing holds a guard.
+        The content without guards.
 
     Raises:
-        ForbiddenStateError: If a guard was never called, is a `HistoryBuffer` without a state, or stands
-            where it cannot be replaced: in a slot, or in an object of an extension.
+        ForbiddenStateError: If a guard was never called, is a `HistoryBuffer` without a state, or is held by
+            a slot or an extension object, where it cannot be replaced.
     """
     leaves = (_Array, _Dtype)
     guards = {id(guard): name for name, guard in _GUARDED.items()}
-    found = reachable(content, leaves)
-    for value in found:
+    objects = reachable(content, leaves)
+    for value in objects:
         if id(value) in guards:
             raise ForbiddenStateError(f'{guards[id(value)]} is kept and not called')
         if isinstance(value, _HistoryBuffer):
             raise ForbiddenStateError('a HistoryBuffer has no state')
-    plain = {id(value): value.plain() for value in found if isinstance(value, leaves)}
+    plain = {id(value): value.plain() for value in objects if isinstance(value, leaves)}
     if not plain:
         return content
-    content = exchange(content, found, plain)
+    content = exchange(content, objects, plain)
     for value in reachable(content, leaves):
         if not isinstance(value, leaves) and any(
             isinstance(part, leaves) for part in gc.get_referents(value)
@@ -89,9 +89,9 @@ def finished(content: Any) -> Any:
 
 
 class _Array(np.ndarray):
-    """A numpy array while it is read: a file gives it plain numbers, once.
+    """Guard of a numpy array, which a file fills with plain numbers once.
 
-    A file cannot make one by itself, only by `_reconstruct`.
+    A file can create it only by `_reconstruct`.
     """
 
     def __new__(cls, *args: object, **kwargs: object) -> _Array:
@@ -104,15 +104,15 @@ class _Array(np.ndarray):
             case _:
                 raise ForbiddenStateError('an array of numpy has another state than shape, dtype and bytes')
         if self.size:
-            # Another object may look at its memory by now, which numpy would free.
+            # Another object may refer to its memory, which numpy would free.
             raise ForbiddenStateError('an array of numpy is filled twice')
-        if len(shape) > _MAX_SIDES or not all(type(side) is int and side >= 0 for side in shape):
+        if len(shape) > _MAX_DIMS or not all(type(side) is int and side >= 0 for side in shape):
             raise ForbiddenStateError(f'an array of numpy has the shape {str(shape)[:100]}')
-        # numpy counts the sides of an empty array too, all but those of 0.
+        # numpy multiplies the sides of empty arrays, too, except those of 0.
         if prod(max(side, 1) for side in shape) * kind.plain().itemsize > sys.maxsize:
             raise ForbiddenStateError(f'an array of numpy has the shape {shape}, which no memory holds')
         kind.require(raw, prod(shape))
-        # numpy 2.4 takes no `np.bool` there, which its stubs ask for.
+        # numpy 2.4 rejects the `np.bool` that its stubs require.
         state = (1, shape, kind.plain(), bool(fortran), raw)
         super().__setstate__(state)  # type: ignore[arg-type]
 
@@ -124,7 +124,7 @@ class _Array(np.ndarray):
 
 
 class _Dtype:
-    """A dtype of numpy while it is read: of plain numbers, in either byte order."""
+    """Guard of a numpy dtype of plain numbers, in either byte order."""
 
     __slots__ = ('_name', '_order')
 
@@ -135,7 +135,7 @@ class _Dtype:
         self._order: Literal['<', '>', '|', '='] = '='
 
     def __setstate__(self, state: object) -> None:
-        # Version, byte order; subarray, names and fields; size, alignment and flags.
+        # Version, byte order, subarray, names, fields, size, alignment and flags.
         match state:
             case (3, '<' | '>' | '|' | '=' as order, None, None, None, -1, -1, 0):
                 self._order = order
@@ -143,15 +143,15 @@ class _Dtype:
                 raise ForbiddenStateError('a dtype of numpy has another state than a byte order')
 
     def require(self, raw: bytes, count: int) -> None:
-        """Check that bytes are so many numbers.
+        """Check that bytes hold `count` numbers.
 
         Raises:
-            ForbiddenStateError: If they are more or fewer, or truth values other than 0 and 1.
+            ForbiddenStateError: If they hold more or fewer, or truth values other than 0 and 1.
         """
         kind = self.plain()
         if len(raw) != count * kind.itemsize:
             raise ForbiddenStateError(f'{count} numbers of numpy are given by {len(raw)} bytes')
-        # numpy counts the true ones by adding them up.
+        # numpy counts true values by adding the bytes.
         if kind.kind == 'b' and np.frombuffer(raw, np.uint8).max(initial=0) > 1:
             raise ForbiddenStateError('a truth value of numpy is neither 0 nor 1')
 
@@ -163,13 +163,13 @@ class _Dtype:
 
 
 class _HistoryBuffer(HistoryBuffer):
-    """A scalar's history while it is read; once its state is there it is a plain `HistoryBuffer`."""
+    """Guard of a scalar's history, which becomes a plain `HistoryBuffer` with its state."""
 
     def __new__(cls, *args: object) -> _HistoryBuffer:
         return super().__new__(cls)
 
     def __init__(self, *args: object) -> None:
-        # numpy would ask what it is given for an address in memory.
+        # numpy would ask the arguments for a memory address.
         raise ForbiddenStateError('HistoryBuffer is called')
 
     def __setstate__(self, state: object) -> None:
@@ -177,21 +177,21 @@ class _HistoryBuffer(HistoryBuffer):
             case {
                 '_log_history': _Array() as log,
                 '_count_history': _Array() as count,
-                'max_length': int(most),
+                'max_length': int(max_length),
             }:
                 pass
             case _:
                 raise ForbiddenStateError('a HistoryBuffer has another state than two arrays and a length')
         if log.ndim != 1 or log.shape != count.shape:
             raise ForbiddenStateError(f'a HistoryBuffer has arrays of shapes {log.shape} and {count.shape}')
-        # The statistics in the file are left out: mmengine would make them those of all buffers.
+        # The statistics of the file are ignored: mmengine would apply them to all buffers.
         self._set_default_statistics()
-        self._log_history, self._count_history, self.max_length = log.plain(), count.plain(), most
+        self._log_history, self._count_history, self.max_length = log.plain(), count.plain(), max_length
         self.__class__ = HistoryBuffer
 
 
 class _OneCycleParamScheduler:
-    """A class that a file can name as the owner of two functions, and cannot make."""
+    """Guard of a class that a file can name as the owner of two functions, but cannot instantiate."""
 
     def __new__(cls, *args: object) -> _OneCycleParamScheduler:
         raise ForbiddenStateError('OneCycleParamScheduler is called')
@@ -211,21 +211,21 @@ def _scalar(kind: object, raw: object) -> np.generic:
 
 
 def _bytes(*args: object) -> bytes:
-    """How pickle's protocol 2 writes the bytes of an empty array."""
+    """Guard of `bytes`, by which pickle's protocol 2 writes empty bytes."""
     if args:
         raise ForbiddenStateError('builtins.bytes is called with arguments')
     return b''
 
 
 def _getattr(owner: object, name: object) -> Callable:
-    """What a checkpoint gets for `getattr`, which itself would reach anything from anywhere."""
-    for known, kind, names in _METHODS:
-        if owner is known and isinstance(name, str) and name in names:
+    """Guard of `getattr`, which would otherwise reach any object."""
+    for guard, kind, names in _METHODS:
+        if owner is guard and isinstance(name, str) and name in names:
             return getattr(kind, name)
     raise ForbiddenStateError("builtins.getattr is called for more than the functions of a Runner's state")
 
 
-# The functions of classes that a Runner's state holds; pickle names each by `getattr(class, name)`.
+# Class functions that a Runner's state holds. Pickle names them by `getattr(class, name)`.
 _METHODS = (
     (_HistoryBuffer, HistoryBuffer, ('min', 'max', 'mean', 'current')),
     (_OneCycleParamScheduler, OneCycleParamScheduler, ('_annealing_cos', '_annealing_linear')),
@@ -233,7 +233,7 @@ _METHODS = (
 _GUARDED: dict[str, Any] = {
     'numpy.ndarray': _Array,
     'numpy.dtype': _Dtype,
-    # numpy 1 and numpy 2 write different names.
+    # numpy 1 and numpy 2 write different module names.
     **{f'numpy.{core}.multiarray._reconstruct': _reconstruct for core in ('core', '_core')},
     **{f'numpy.{core}.multiarray.scalar': _scalar for core in ('core', '_core')},
     'builtins.bytes': _bytes,
@@ -243,7 +243,7 @@ _GUARDED: dict[str, Any] = {
 
 
 def _is_guarded(item: Any) -> bool:
-    """Whether an item of torch's allow-list is, or has the name of, what this module guards."""
+    """Whether an item of torch's allow-list is guarded by this module, as an object or by name."""
     value, name = item if isinstance(item, tuple) else (item, f'{item.__module__}.{item.__qualname__}')
     is_dtype = isinstance(value, type) and issubclass(value, np.dtype)
     return is_dtype or name in _GUARDED or value is np.ndarray or value is HistoryBuffer

@@ -1,4 +1,4 @@
-"""Checkpoints: read without running code that they hold, and found again after a crash."""
+"""Safe reading of checkpoints, and search for the checkpoint to resume."""
 
 from __future__ import annotations
 
@@ -21,53 +21,52 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from lfi.errors import CheckpointError
 from lfi.utils.repositories import HUB, is_student, local_folder
 
-from .addresses import kept_file, said_of_gone
-from .globals import ForbiddenStateError, finished, runner_state_allowed
+from .addresses import download_path, gone_host_message
+from .globals import ForbiddenStateError, replace_guards, runner_state_allowed
 
-# What torch says if memory, or the device that is asked for, is missing.
-_OF_THE_MACHINE = re.compile(
+# Errors of torch about missing memory or a missing device.
+_MACHINE_ERROR = re.compile(
     r'out of memory|allocate memory|\b(CUDA|HIP|XPU|MPS)\b|deserialize object on|device (string|type)'
 )
-# What torch adds to an error: above all, how to read the file unsafely.
+# Advice in errors of torch, such as how to read the file unsafely.
 _ADVICE = re.compile(r'Weights only load failed\.|In PyTorch 2\.6.*|Re-running .*|Please file an issue.*')
-# What `torch.load` takes as its `map_location`.
+# Type of `map_location` of `torch.load`.
 MapLocation: TypeAlias = str | torch.device | dict[str, str] | Callable | None
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """A checkpoint that asks for a class or function which is not known to be harmless."""
+    """A checkpoint that uses a class or function which is not known to be harmless."""
 
 
 class CorruptedCheckpointError(CheckpointError):
-    """A file that is empty, truncated, changed after it was written, or no checkpoint at all."""
+    """A file that is empty, truncated, changed since it was written, or no checkpoint."""
 
 
 def install_safe_checkpoint_loading() -> None:
-    """Make mmengine read checkpoints without running code that they hold.
+    """Make mmengine read checkpoints without running code of the files, in the whole process.
 
-    From then on, in the whole process, ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` read
-    local files and URLs (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``)
-    through `load_from_local`. A class that you trust is allowed by
-    ``torch.serialization.add_safe_globals([...])``. The classes of numpy and mmengine that a Runner's state
-    needs are the exception: whatever is allowed, of them only plain numbers and that state are read, and no
-    arrays of texts, dates or objects. Calling it again changes nothing.
+    ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` then read local files and URLs
+    (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``) through
+    `load_from_local`. Allow a class that you trust by ``torch.serialization.add_safe_globals([...])``. This
+    does not apply to numpy and mmengine: only plain numbers and the state of a Runner are read, but no arrays
+    of texts, dates or objects. Further calls change nothing.
 
-    LFI's tools call it. The import of ``lfi`` does not: that is for other projects' tools to ask for, by this
-    call or by ``custom_imports = dict(imports=['lfi.safe_loading'])``.
+    LFI's tools call it, but ``import lfi`` does not. Tools of other projects can call it, or set
+    ``custom_imports = dict(imports=['lfi.safe_loading'])``.
     """
     CheckpointLoader.register_scheme(prefixes=['', HUB], loader=load_from_local, force=True)
-    # mmengine's URL schemes all download by this one name.
+    # All URL schemes of mmengine download by this function.
     mmengine_checkpoint.load_url = load_url
-    # onedl-mmengine reads everything else by this one, and falls back to running what a file holds.
+    # onedl-mmengine reads all other files by this function, and may fall back to unsafe reading.
     if hasattr(mmengine_checkpoint, '_safe_torch_load'):
         mmengine_checkpoint._safe_torch_load = _safe_torch_load
 
 
 @contextmanager
 def safe_checkpoint_loading() -> Iterator[None]:
-    """`install_safe_checkpoint_loading` for a block alone; afterwards mmengine reads as before.
+    """Context with `install_safe_checkpoint_loading`, which is undone afterwards.
 
-    It is for one thread: what another one loads meanwhile is read in this way too.
+    It is not thread-safe: other threads read safely in the meantime, too.
     """
     schemes = CheckpointLoader._schemes
     functions = {name: getattr(mmengine_checkpoint, name, None) for name in ('load_url', '_safe_torch_load')}
@@ -86,19 +85,19 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     """Read a checkpoint from a local file, or a student that ``lfi.save_pretrained`` wrote.
 
     Args:
-        filename: A ``.safetensors`` file, or one that ``torch.save`` wrote; or a student's folder, or its
-            repository on the Hugging Face Hub, ``hf://user/name``.
-        map_location: As in `torch.load`. Defaults to None.
+        filename: File of ``torch.save`` or ``.safetensors`` file; or a student's folder or repository on the
+            Hugging Face Hub, ``hf://user/name``.
+        map_location: `map_location` of `torch.load`. Defaults to None.
 
     Returns:
-        What the file holds; of a ``.safetensors`` file its tensors by name.
+        Content of the file. For a ``.safetensors`` file, name to tensor.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        IsADirectoryError: It is a folder, and no student's.
-        UnsafeCheckpointError: It holds more than tensors, plain data and a Runner's state.
-        CorruptedCheckpointError: It is empty, truncated, no dict, or contradicts itself or its checksums.
-        HubError: It is a student's folder or repository, and cannot be read as ``from_pretrained`` says.
+        FileNotFoundError: If the file does not exist.
+        IsADirectoryError: If it is a folder, but not of a student.
+        UnsafeCheckpointError: If it holds more than tensors, plain data and a Runner's state.
+        CorruptedCheckpointError: If it is empty, truncated or no dict, or a checksum does not match.
+        HubError: If a student's folder or repository cannot be read; see ``from_pretrained``.
     """
     if is_student(filename):
         from lfi.student_folder import read_checkpoint
@@ -111,7 +110,7 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
         raise FileNotFoundError(f'checkpoint {filename} can not be found.')
     if filename.endswith('.safetensors'):
         return _load_safetensors(filename, map_location)
-    # Files of torch before 1.6 are no archives, and have no checksums.
+    # Files of torch before 1.6 are no archives and have no checksums.
     damage = _damage(filename) if zipfile.is_zipfile(filename) else None
     if damage is not None:
         raise CorruptedCheckpointError(_changed_message(filename, damage))
@@ -121,25 +120,25 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
 def load_url(
     url: str, model_dir: str | None = None, map_location: MapLocation = None, progress: bool = True
 ) -> dict:
-    """Download a checkpoint, once, and read it by `load_from_local`.
+    """Download a checkpoint unless it exists, and read it by `load_from_local`.
 
     Args:
-        url: Its address.
-        model_dir: Where the file is kept. Defaults to None: torch hub's folder.
-        map_location: As in `torch.load`. Defaults to None.
+        url: Address of the checkpoint.
+        model_dir: Folder of downloaded files. Defaults to None: torch hub's folder.
+        map_location: `map_location` of `torch.load`. Defaults to None.
         progress: Whether to show a progress bar. Defaults to True.
 
     Returns:
-        What the file holds.
+        Content of the file.
 
     Raises:
-        CheckpointError: Its host is gone, and the file is not kept.
+        CheckpointError: If the host is gone and the file was not downloaded before.
     """
-    filename = kept_file(url, model_dir)
+    filename = download_path(url, model_dir)
     os.makedirs(osp.dirname(filename), exist_ok=True)
     if not osp.exists(filename):
-        if gone := said_of_gone(url):
-            # It would wait for minutes, or get the page of whoever has the name now.
+        if gone := gone_host_message(url):
+            # A request would wait for minutes, or get the page of the new owner of the host name.
             raise CheckpointError(
                 f'{url} cannot be fetched: {gone} in its place, in load_from, a checkpoint of init_cfg or '
                 f'pretrained; or put the file at {filename}'
@@ -150,21 +149,21 @@ def load_url(
 
 
 def find_checkpoint_to_resume(work_dir: str) -> str | None:
-    """Find the checkpoint from which training in a folder goes on.
+    """Find the checkpoint from which an interrupted training resumes.
 
-    It is the one that ``last_checkpoint`` names, in the work dir where this has moved since. If that is
-    missing or corrupted, it is the newest complete ``epoch_*.pth`` or ``iter_*.pth``, and a warning says so.
+    It is the checkpoint that ``last_checkpoint`` names, also if the work dir has moved. If that is missing or
+    corrupted, a warning is logged, and the newest complete ``epoch_*.pth`` or ``iter_*.pth`` is taken.
 
     Args:
-        work_dir: The work dir of the run that was interrupted.
+        work_dir: Work dir of the interrupted run.
 
     Returns:
-        Its path, or None if there is none.
+        Path of the checkpoint, or None if there is none.
     """
     named = find_latest_checkpoint(work_dir)
     if named and _is_complete(Path(named)):
         return named
-    # The name has the complete path, and a folder may be moved or copied.
+    # `last_checkpoint` holds an absolute path, and the work dir may have moved.
     moved = Path(work_dir, Path(named).name) if named else None
     if moved and _is_complete(moved):
         return str(moved)
@@ -179,25 +178,25 @@ def find_checkpoint_to_resume(work_dir: str) -> str | None:
     newest = next((str(path) for path in newest_first if _is_complete(path)), None)
     if named:
         state = 'corrupted' if osp.exists(named) else 'missing'
-        instead = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'
-        print_log(f'The last checkpoint {named} is {state}. {instead}', 'current', logging.WARNING)
+        alternative = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'
+        print_log(f'The last checkpoint {named} is {state}. {alternative}', 'current', logging.WARNING)
     return newest
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether a checkpoint, or each process's shard of one in a folder, is as it was written."""
+    """Whether a checkpoint file, or all shards in a folder, are complete and undamaged."""
     files = list(path.glob('rank*.pth')) if path.is_dir() else [path]
     return bool(files) and all(zipfile.is_zipfile(file) and _damage(file) is None for file in files)
 
 
 def _damage(archive: str | Path) -> str | None:
-    """What is wrong with the bytes of a zip archive; torch (2.13) does not compare its checksums."""
+    """Return what is damaged in a zip archive, or None. torch (2.13) does not check the checksums."""
     if not torch.serialization.get_crc32_options():
         return None
     try:
         with zipfile.ZipFile(archive) as content:
             record = content.testzip()
-    # A changed byte can be anywhere, and so have any consequence.
+    # A changed byte can raise any error.
     except Exception as error:
         return _first_line(error)
     return None if record is None else f'the checksum of {record} does not match'
@@ -217,21 +216,21 @@ def _load_safetensors(filename: str, map_location: MapLocation) -> dict:
 def _safe_torch_load(
     file: str | io.BytesIO, map_location: MapLocation = None, weights_only: bool | None = None
 ) -> dict:
-    """In the place of onedl-mmengine's function of this name; `weights_only=False` is not obeyed."""
+    """Replace onedl-mmengine's function of this name. `weights_only=False` is ignored."""
     return _load_weights(file, map_location, name=file if isinstance(file, str) else 'the checkpoint')
 
 
 def _load_weights(file: str | io.BytesIO, map_location: MapLocation, name: str) -> dict:
     try:
-        # Operations on sparse tensors trust their indices, which torch does not check otherwise.
+        # Sparse operations trust the indices, which torch checks only on request.
         with runner_state_allowed(), torch.sparse.check_sparse_tensor_invariants():
             content = torch.load(file, map_location=map_location, weights_only=True)
-        content = finished(content)
+        content = replace_guards(content)
     except Exception as error:
-        explained = _explain(error, name)
-        if explained is None:
+        file_error = _file_error(error, name)
+        if file_error is None:
             raise
-        raise explained from error
+        raise file_error from error
     if not isinstance(content, dict):
         raise CorruptedCheckpointError(
             _unreadable_message(name, f'it holds no dict, but `{type(content).__name__}`')
@@ -239,8 +238,8 @@ def _load_weights(file: str | io.BytesIO, map_location: MapLocation, name: str) 
     return content
 
 
-def _explain(error: Exception, name: str) -> CheckpointError | None:
-    """What torch's error says about the file ``name``; None if it is not about the file."""
+def _file_error(error: Exception, name: str) -> CheckpointError | None:
+    """Return the error of the file ``name`` for an error of torch, or None if the file is not the cause."""
     text = str(error)
     if isinstance(error, ForbiddenStateError):
         return UnsafeCheckpointError(
@@ -253,16 +252,16 @@ def _explain(error: Exception, name: str) -> CheckpointError | None:
         return UnsafeCheckpointError(_refused_message(name, refused.group(1), 'blocked' in text))
     if 'Trying to call reduce' in text or 'Can only' in text or 'Cannot use ``weights_only=True``' in text:
         return UnsafeCheckpointError(f'{name} was refused, and no code of it was run: {_first_line(error)}')
-    # torch says "invalid argument" of a zip archive without an end.
+    # torch reports "invalid argument" for a zip archive without an end.
     unreadable = 'PytorchStreamReader' in text or 'unexpected EOF' in text or 'Invalid argument' in text
-    if not unreadable and (isinstance(error, OSError | MemoryError) or _is_of_the_machine(error)):
+    if not unreadable and (isinstance(error, OSError | MemoryError) or _is_machine_error(error)):
         return None
     return CorruptedCheckpointError(_unreadable_message(name, _first_line(error)))
 
 
-def _is_of_the_machine(error: Exception) -> bool:
-    """Whether torch failed for want of memory, or of the device that is asked for."""
-    return isinstance(error, RuntimeError) and _OF_THE_MACHINE.search(str(error)) is not None
+def _is_machine_error(error: Exception) -> bool:
+    """Whether torch failed because memory or the requested device is missing."""
+    return isinstance(error, RuntimeError) and _MACHINE_ERROR.search(str(error)) is not None
 
 
 def _refused_message(name: str, refused: str, blocked: bool) -> str:
@@ -293,7 +292,7 @@ def _changed_message(name: str, damage: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of an error, without torch's advice to read the file unsafely."""
+    """Return the first line of an error, without torch's advice to read the file unsafely."""
     cause = str(error).rpartition('WeightsUnpickler error: ')[2]
     lines = [line.strip() for line in _ADVICE.sub('', cause).splitlines()]
     return next(filter(None, lines), type(error).__name__).rstrip('.')

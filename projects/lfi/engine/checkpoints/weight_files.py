@@ -1,4 +1,4 @@
-"""Files of weights: read without running code, and written completely or not at all."""
+"""Safe reading and atomic writing of weight files."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 
 def same_file(path: Path, source: str) -> bool:
-    """Whether a path that is to be written is that of a source, which may be an address."""
+    """Whether an output path is the file of a source, which may be an address."""
     return path.exists() and Path(source).exists() and path.samefile(source)
 
 
 def read_checkpoint(path: str) -> dict:
-    """Read a checkpoint, whose code is not run; weights that stand alone become its `state_dict`.
+    """Read a checkpoint safely. A bare state dict is wrapped as `state_dict`.
 
     Raises:
-        UsageError: If there is no such file.
+        UsageError: If the file does not exist.
     """
     require_checkpoint(path)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
     return loaded if 'state_dict' in loaded else {'state_dict': loaded}
 
 
-def safetensors_of(state: Mapping[str, Tensor]) -> bytes:
-    """The bytes of a .safetensors file; weights that are tied are written twice."""
+def safetensors_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """Serialize weights as a .safetensors file. Tied weights are written twice."""
     return safetensors.torch.save(independent(state), metadata={'format': 'pt'})
 
 
-def write_weights(state: Mapping[str, Tensor], path: Path, **beside: Any) -> None:
-    """Write weights as the file's suffix says: .safetensors, or else as torch saves a `state_dict`.
+def write_weights(state: Mapping[str, Tensor], path: Path, **metadata: Any) -> None:
+    """Write weights as .safetensors or, for other suffixes, as a `state_dict` by torch.
 
     Args:
-        state: The weights.
-        path: The file.
-        **beside: What stands beside the weights; .safetensors has no place for it.
+        state: Name to weight.
+        path: File to write.
+        **metadata: Further entries of the checkpoint, which .safetensors cannot hold.
 
     Raises:
-        CheckpointWriteError: If it cannot be written; an older file stays as it is.
+        CheckpointWriteError: If it cannot be written. An older file is left unchanged.
     """
     if path.suffix == '.safetensors':
-        AtomicLocalBackend().put(safetensors_of(state), path)
+        AtomicLocalBackend().put(safetensors_bytes(state), path)
     else:
-        checkpoint = {**beside, 'state_dict': {name: value.contiguous() for name, value in state.items()}}
+        checkpoint = {**metadata, 'state_dict': {name: value.contiguous() for name, value in state.items()}}
         save_checkpoint(checkpoint, str(path), backend_args={'backend': 'lfi_atomic'})

@@ -1,4 +1,1 @@
-"""Hooks that a run adds: non-finite losses, weights that do not fit, and what a resumed training lacks.
-
-They import the registry and `engine/scalars.py`, and know no model.
-"""
+"""Hooks of a run: checks of non-finite losses, of weights against the model, and of resumed training."""

@@ -1,4 +1,4 @@
-"""A checkpoint against the model that it is loaded into."""
+"""Check of a checkpoint against the model that loads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lfi.errors import UsageError
 from lfi.registry import HOOKS
 from lfi.utils.modules import state_dict_of, unwrapped
 
-# What a student has for training, and for answers, and no prediction of a head reads.
+# Parts of a student for training and for answers, which the predictions of a head do not need.
 NOT_PREDICTING = ('readout.', 'supervision.', 'control.')
 CONTRAST_TEXTS = 'readout.contrast_texts'
 NO_CONTRAST_TEXTS = (
@@ -21,18 +21,18 @@ NO_CONTRAST_TEXTS = (
 
 @HOOKS.register_module()
 class FittingWeightsHook(Hook):
-    """Refuses a checkpoint that lacks parameters of the model, or has them in another shape.
+    """Hook that refuses a checkpoint with missing parameters or parameters of another shape.
 
-    MMEngine warns, and leaves these parameters random. `tools/test.py` adds this hook. The read-out is needed
-    where the model predicts by texts (`lfi.ByTexts`), or where another hook asks what the read-out answers
+    MMEngine warns and leaves these parameters random. `tools/test.py` adds this hook. The read-out is
+    required if the model predicts by texts (`lfi.ByTexts`) or another hook asks the student
     (`asks_student`). Sharded models (FSDP) are not checked.
 
     Raises:
-        UsageError: when it is loaded, if it does not fit.
+        UsageError: if a loaded checkpoint does not fit the model.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the checkpoint's names and shapes with the model's."""
+        """Compare names and shapes of the checkpoint with those of the model."""
         if hasattr(runner, 'strategy'):
             return
         asked = any(getattr(hook, 'asks_student', False) for hook in runner.hooks)
@@ -40,36 +40,35 @@ class FittingWeightsHook(Hook):
 
 
 def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
-    """Check that a checkpoint has what a model needs, in its shapes.
+    """Check that a checkpoint has the parameters that a model needs, in the right shapes.
 
     Args:
-        model: The model.
-        checkpoint: As it is stored, or its state dict alone.
-        asked: Whether the model will be asked about concepts. What answers, and is no read-out, needs none.
+        model: Model that loads the checkpoint.
+        checkpoint: Checkpoint or bare state dict.
+        asked: Whether the model will be asked about concepts, which needs the read-out if it answers.
 
     Raises:
-        UsageError: If it does not fit.
+        UsageError: If parameters are missing or have another shape.
     """
     shapes = {name: tuple(value.shape) for name, value in state_dict_of(checkpoint).items()}
-    own = model.state_dict()
     predict_by = getattr(model, 'predict_by', None)
     answers = asked and getattr(predict_by, 'answers_by_readout', False)
     reads_out = answers or getattr(predict_by, 'reads_readout', False)
-    missing, other = [], []
-    for name, value in own.items():
+    missing, mismatched = [], []
+    for name, value in model.state_dict().items():
         needed = needed_to_predict(name, model) or (reads_out and name.startswith('readout.'))
-        # Only answers over locations read it.
+        # Only answers over locations read the contrast texts.
         needed = needed and (answers or name != CONTRAST_TEXTS)
         if name not in shapes and needed:
             missing.append(name)
         elif shapes.get(name, value.shape) != tuple(value.shape):
-            other.append(f'{name} {shapes[name]}, which must be {tuple(value.shape)}')
+            mismatched.append(f'{name} {shapes[name]}, which must be {tuple(value.shape)}')
     problems = [
-        f'{len(found)} {what}, such as {found[0]}'
-        for found, what in ((missing, 'parameters are missing'), (other, 'have another shape'))
-        if found
+        f'{len(names)} {problem}, such as {names[0]}'
+        for names, problem in ((missing, 'parameters are missing'), (mismatched, 'have another shape'))
+        if names
     ]
-    if missing == [CONTRAST_TEXTS] and not other:
+    if missing == [CONTRAST_TEXTS] and not mismatched:
         raise UsageError(f'the checkpoint does not fit the config: {NO_CONTRAST_TEXTS}')
     if problems:
         read_out = any(name.startswith('readout.') for name in missing)
@@ -81,13 +80,13 @@ def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
 
 
 def needed_to_predict(name: str, model: nn.Module) -> bool:
-    """Whether predictions need a parameter that a checkpoint lacks.
+    """Whether predictions need a parameter.
 
-    An untrained gate is 0, so that the patches read no queries.
+    Queries are not needed, because an untrained gate is 0 and the patches then read no queries.
 
     Args:
-        name: The parameter's name in the model.
-        model: A model with a backbone, whose predictions are not by texts.
+        name: Name of the parameter in the model.
+        model: Model with a backbone that does not predict by texts.
     """
     if name.startswith(NOT_PREDICTING):
         return False

@@ -1,4 +1,4 @@
-"""Losses and gradients that are NaN or infinite: found at once, named, and kept from the parameters."""
+"""Detection of NaN or infinite losses and gradients before they reach the parameters."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from lfi.registry import HOOKS
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient is NaN or infinite, once, or too often in a row."""
+    """A loss or a gradient is NaN or infinite, or has been for too many updates in a row."""
 
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Ends training, or skips an update, when a loss or the gradient is NaN or infinite.
+    """Hook that ends training, or skips an update, if a loss or the gradient is NaN or infinite.
 
     The message names the loss terms, the epoch, the iteration, and the images of the batch. Parameters and
-    the optimizer's state stay finite; where an update is skipped, running statistics stay as they were.
+    the optimizer's state stay finite. If an update is skipped, running statistics are restored.
 
-    mmdet's `CheckInvalidLossHook` checks every 50th loss, after the optimizer's step. This hook checks the
-    norm of the gradient before each step. A config that clips it (`optim_wrapper.clip_grad`) has its norm on
-    the CPU already; else it is computed, which takes one pass over the gradients and waits for the GPU. A
-    loss scaler skips steps with such gradients itself, so that with one only the losses are checked. The
-    same holds with several optimizers, or one that is not torch's; `max_skips` must then be 0.
+    mmdet's `CheckInvalidLossHook` checks every 50th loss after the optimizer's step. This hook checks the
+    norm of the gradient before each step. With `optim_wrapper.clip_grad` the norm is on the CPU already.
+    Otherwise it is computed, which takes a pass over the gradients and waits for the GPU. Only the losses are
+    checked with a loss scaler, which skips such steps itself, and with several optimizers or one that is not
+    torch's, for which `max_skips` must be 0.
 
     Args:
-        max_skips: How many updates in a row may be skipped before training ends. Defaults to 0: it ends at
-            the first.
+        max_skips: Number of updates in a row that may be skipped before training ends. Defaults to 0:
+            training ends at the first.
 
     Raises:
         ValueError: If `max_skips` is negative.
-        TypeError: When training begins, if the optimizer does not allow `max_skips`.
-        NonFiniteError: When training is ended.
+        TypeError: If the optimizer does not support `max_skips`, when training begins.
+        NonFiniteError: If more than `max_skips` updates in a row are not finite.
     """
 
-    # After RuntimeInfoHook, which has waited for the losses; before hooks that read the model.
+    # After RuntimeInfoHook, which waits for the losses, and before hooks that read the model.
     priority = 'HIGH'
 
     def __init__(self, max_skips: int = 0) -> None:
@@ -59,10 +59,9 @@ class NonFiniteHook(Hook):
         self._snapshots: list[tuple[Any, Any]] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the optimizer's steps."""
+        """Register the check before each step of the optimizer."""
         wrapper = runner.optim_wrapper
-        watched = isinstance(getattr(wrapper, 'optimizer', None), torch.optim.Optimizer)
-        if watched:
+        if isinstance(getattr(wrapper, 'optimizer', None), torch.optim.Optimizer):
             wrapper.optimizer.register_step_pre_hook(lambda *_: self._before_step(wrapper))
         elif self.max_skips:
             raise TypeError(
@@ -71,58 +70,58 @@ class NonFiniteHook(Hook):
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Keep the running statistics as they are before an update, which may be of several iterations."""
+        """Save the running statistics before an update, which may take several iterations."""
         self._gradient, self._stepped = 0.0, False
         if self.max_skips and not self._accumulates:
-            self._keep(runner.model)
+            self._save(runner.model)
             self._accumulates = True
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None, outputs: dict
     ) -> None:
-        """Check the losses, and what the step has found of the gradient."""
+        """Check the losses and the norm of the gradient."""
         losses = {name: torch.as_tensor(value).item() for name, value in outputs.items() if 'loss' in name}
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad or not math.isfinite(self._gradient):
             self._spoiled = True
             self._restore(runner.model)
-            found = ', '.join(f'{name} is {losses[name]}' for name in bad) or (
+            problem = ', '.join(f'{name} is {losses[name]}' for name in bad) or (
                 f'the gradient has the norm {self._gradient}, while every loss of this process is finite,'
             )
             message = (
-                f'{found} at epoch {runner.epoch + 1}, iteration {batch_idx + 1}. '
+                f'{problem} at epoch {runner.epoch + 1}, iteration {batch_idx + 1}. '
                 f'Images of the batch: {", ".join(image_paths(data_batch)) or "unknown"}.'
             )
             if self._skips_in_a_row == self.max_skips:
                 raise NonFiniteError(f'{message} {self._advice()}')
             fate = 'kept: its gradient is finite' if self._stepped else 'skipped'
-            # Of processes other than the first only errors are shown, and theirs may be the images.
+            # Other processes than the first show only errors, and may hold the images.
             level = logging.ERROR if bad else logging.WARNING
             runner.logger.log(level, f'{message} Its update is {fate}.')
         if self.max_skips and runner.optim_wrapper.should_update():
             self._end_update(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Say how many updates were skipped."""
+        """Log the number of skipped updates."""
         skips = runner.message_hub.get_info('skipped_updates', 0)
         if skips:
             runner.logger.warning(f'{skips} updates were skipped because of NaN or infinite values.')
 
     @torch.no_grad()
-    def _keep(self, model: nn.Module) -> None:
-        """Keep the running statistics; by name, since a model may put a new tensor in a buffer's place."""
+    def _save(self, model: nn.Module) -> None:
+        """Save the buffers by name, because a model may replace a buffer by a new tensor."""
         for name, buffer in model.named_buffers():
             if name in self._buffers:
                 self._buffers[name].copy_(buffer)
             else:
                 self._buffers[name] = buffer.clone()
-        # What is no buffer says how to come back to it.
+        # Modules with state outside buffers implement `snapshot`.
         modules: list[Any] = [module for module in model.modules() if hasattr(module, 'restore_snapshot')]
         self._snapshots = [(module, module.snapshot()) for module in modules]
 
     @torch.no_grad()
     def _restore(self, model: nn.Module) -> None:
-        """Bring back what was kept, if it was."""
+        """Restore the saved buffers and snapshots, if any."""
         for name, buffer in model.named_buffers():
             if name in self._buffers:
                 buffer.copy_(self._buffers[name])
@@ -130,7 +129,7 @@ class NonFiniteHook(Hook):
             module.restore_snapshot(snapshot)
 
     def _before_step(self, wrapper: OptimWrapper) -> None:
-        """Remove the gradients if they are not finite: torch's optimizers ignore parameters without one."""
+        """Remove gradients that are not finite. torch's optimizers skip parameters without a gradient."""
         scaler = getattr(wrapper, 'loss_scaler', None)
         if scaler is None or not scaler.is_enabled():
             self._gradient = gradient_norm(wrapper)
@@ -141,9 +140,9 @@ class NonFiniteHook(Hook):
     def _end_update(self, runner: Runner) -> None:
         skipped = self._spoiled and not self._stepped
         if skipped:
-            before = runner.message_hub.get_info('skipped_updates', 0)
-            runner.message_hub.update_info('skipped_updates', before + 1)
-            # Of further iterations of the same update.
+            skips = runner.message_hub.get_info('skipped_updates', 0)
+            runner.message_hub.update_info('skipped_updates', skips + 1)
+            # Later iterations of the same update may have changed the statistics.
             self._restore(runner.model)
         self._skips_in_a_row = self._skips_in_a_row + 1 if self._spoiled else 0
         self._spoiled = self._accumulates = False
@@ -158,9 +157,9 @@ class NonFiniteHook(Hook):
 
 
 def gradient_norm(wrapper: OptimWrapper) -> float:
-    """The norm of all gradients, as clipping has found it or, where none is clipped, computed.
+    """Return the norm of all gradients, from clipping if it is on, or computed.
 
-    Processes that hold parts of the gradient agree: it is NaN for all if it is not finite for one.
+    The norm is NaN in all processes if it is not finite in one, because each may hold a part of the gradient.
     """
     if wrapper.clip_grad_kwargs and wrapper.grad_name == 'grad_norm':
         norm = wrapper.message_hub.get_scalar(f'train/{wrapper.grad_name}').current()
@@ -177,6 +176,6 @@ def gradient_norm(wrapper: OptimWrapper) -> float:
 
 
 def image_paths(data_batch: dict | None) -> list[str]:
-    """The `img_path` of each sample of a batch; of none where the batch has no `data_samples`."""
+    """Return the `img_path` of each sample of a batch, or [] if the batch has no `data_samples`."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     return [str(getattr(sample, 'img_path', 'unknown')) for sample in samples or []]
