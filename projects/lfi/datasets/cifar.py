@@ -14,8 +14,8 @@ from lfi.registry import DATASETS
 class CIFAR10(mmpretrain.datasets.CIFAR10):
     """mmpretrain's CIFAR-10 with images (32, 32, 3) uint8 in BGR. It takes the same arguments.
 
-    mmpretrain's data set has RGB images, but image files are loaded in BGR. Teachers, exports and
-    `data_preprocessor.to_rgb=True` expect BGR.
+    mmpretrain's data set has RGB images, but image files are loaded in BGR. Teachers, exports and students
+    take images for BGR, which `data_preprocessor.to_rgb=True` converts.
     """
 
     def load_data_list(self) -> list[dict[str, Any]]:

@@ -75,11 +75,11 @@ def load_config(path: str, options: dict | None = None) -> Config:
 
 def _check_settings(cfg: Config, options: Mapping) -> None:
     """Refuse options whose setting is neither in the config nor read by the Runner."""
-    known = {*cfg, *inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
+    settings = {*cfg, *inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
     for key, value in options.items():
         name = key.split('.')[0]
-        if name not in known:
-            hint = nearest(name, known) or 'write it into the config if your code reads it'
+        if name not in settings:
+            hint = nearest(name, settings) or 'write it into the config if your code reads it'
             raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
 
 
