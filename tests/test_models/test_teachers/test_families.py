@@ -157,7 +157,7 @@ def test_a_name_alone_is_a_config_without_options():
 @pytest.mark.parametrize(
     ('extractor', 'model', 'message'),
     [
-        (dict(type='auto', depth=2), 'ViT-B-16', r"'auto' takes no options, got \['depth'\]: name the"),
+        (dict(type='auto', depth=2), 'ViT-B-16', r"'auto' takes no options, got \['depth'\]: name an"),
         ('auto', None, "'auto' needs a teacher with a model"),
         ('auto', 'ViT-B-17', "model='ViT-B-17' is neither a folder nor a model"),
     ],

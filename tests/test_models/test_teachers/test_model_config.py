@@ -81,8 +81,8 @@ def test_a_generative_vlm_has_the_width_of_its_decoder(generative_folder):
             'teacher folder not found: /nowhere/vlm',
         ),
         (dict(model='ViT-B-17'), ValueError, "model='ViT-B-17' is neither"),
-        (dict(model='mmpretrain:resnet18_8xb16_cifar10'), ValueError, 'is no BLIP for retrieval'),
-        (dict(model='mmpretrain:blip-huge'), ValueError, 'is no BLIP for retrieval'),
+        (dict(model='mmpretrain:resnet18_8xb16_cifar10'), ValueError, 'is not a BLIP for retrieval'),
+        (dict(model='mmpretrain:blip-huge'), ValueError, 'is not a BLIP for retrieval'),
         (
             dict(model=dict(type='SilentEncoder')),
             ValueError,

@@ -5,7 +5,7 @@ import torch
 from lfi.concepts import ConceptBank
 from lfi.models.teachers import Teacher
 from lfi.models.teachers.asked_concepts import topk_concepts
-from lfi.models.teachers.teacher import LEAST_PRESENCE, class_log_probabilities
+from lfi.models.teachers.teacher import MIN_PRESENCE, class_log_probabilities
 from lfi.structures import NEEDS, OTHER, BatchView, ImageFeatures, InteractionMaps, StudentGrid
 
 CONCEPTS, TEXTS = 7, 8
@@ -63,7 +63,7 @@ def test_presence_that_adds_up_to_more_than_one_leaves_the_least(every):
     logits = every.logits[:, :, :3]
     maps = InteractionMaps(logits=logits, presence=presence, valid=every.valid, concepts=concepts)
     found = class_log_probabilities(maps, TEXTS).exp()
-    expected = [0.75, LEAST_PRESENCE, LEAST_PRESENCE, 0.5, *[LEAST_PRESENCE] * 4]
+    expected = [0.75, MIN_PRESENCE, MIN_PRESENCE, 0.5, *[MIN_PRESENCE] * 4]
     assert found.tolist() == [pytest.approx(expected)] * 3
 
 

@@ -1,13 +1,13 @@
 """Teachers: vision-language models that are asked about concepts, and the cache of their answers.
 
-`extractors/` reads their maps, `towers/` their image towers; `loading/` finds them, and `generative/` has
-those that write text. They import `structures` and `concepts`, and know no student.
+`extractors/` reads interaction maps, `towers/` wraps image towers, `loading/` finds and loads models, and
+`generative/` supports VLMs that write text. Teachers import `structures` and `concepts`, and no student.
 """
 
 from .building import build_teacher, cache_kind
 from .cached_teacher import CachedFeatures, CachedOutputs, CachedTeacher, feature_identity, features_to_cache
 
-# Makes the built-in teacher's trunk known to timm.
+# Registers the built-in teacher's trunk in timm.
 from .loading import shapes_trunk  # noqa: F401
 from .model_config import text_dims_of
 from .teacher import Teacher

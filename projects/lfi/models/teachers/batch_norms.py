@@ -1,4 +1,4 @@
-"""Batch norms of a frozen tower, folded into its convolutions."""
+"""Folding of a frozen tower's batch norms into its convolutions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-# Of exactly these types: a subclass may do more than its base.
+# Only these exact types: a subclass may compute more than its base.
 CONVS = (nn.Conv2d, Conv2dSame)
 NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
@@ -24,19 +24,17 @@ def fold_batch_norms(tower: nn.Module) -> int:
     EfficientNet-Lite0 spends a fifth of its forward pass on a CPU in batch norms.
 
     Args:
-        tower: in eval mode, changed in place.
+        tower: module in eval mode, changed in place.
 
     Returns:
-        How many were folded.
+        Number of folded batch norms.
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in tower.modules()):
         return 0
     try:
         graph = _Tracer().trace(tower)
-    except Exception as error:  # Any error may come from a foreign forward pass; the tower works as it is.
-        print_log(
-            f'batch norms stay as they are: {type(tower).__name__} cannot be traced ({error})', 'current'
-        )
+    except Exception as error:  # A foreign forward pass may raise any error; the tower works unfolded.
+        print_log(f'batch norms are not folded: {type(tower).__name__} cannot be traced ({error})', 'current')
         return 0
     pairs = list(_conv_and_norm(graph, tower))
     for conv_name, norm_name in pairs:
@@ -45,11 +43,11 @@ def fold_batch_norms(tower: nn.Module) -> int:
         conv.weight, conv.bias = fuse_conv_bn_weights(
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
-        rest: nn.Module = nn.Identity()
+        remainder: nn.Module = nn.Identity()
         if isinstance(norm, BatchNormAct2d):
-            rest = nn.Sequential(norm.drop, norm.act)
+            remainder = nn.Sequential(norm.drop, norm.act)
         parent, _, name = norm_name.rpartition('.')
-        setattr(tower.get_submodule(parent), name, rest)
+        setattr(tower.get_submodule(parent), name, remainder)
     return len(pairs)
 
 
@@ -59,7 +57,7 @@ class _Tracer(fx.Tracer):
 
 
 def _conv_and_norm(graph: fx.Graph, tower: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of the convolutions whose output a norm reads and nothing else, and of the norms."""
+    """Names of each convolution whose output only a norm reads, and of that norm."""
     calls = Counter(node.target for node in graph.nodes if node.op == 'call_module')
     for node in graph.nodes:
         if node.op != 'call_module' or len(node.users) != 1:

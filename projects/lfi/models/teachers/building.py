@@ -1,4 +1,4 @@
-"""From a student's teacher config to the teacher, or to its cache."""
+"""Building of a student's teacher, or of the cache in its place."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def build_teacher(config: Mapping[str, Any], needs: Collection[str]) -> Teacher:
     """Build the teacher of a student, or open its cache.
 
     Args:
-        config: of the teacher; `cache` is a folder, or None for asking online.
-        needs: the fields of `Targets` that are made.
+        config: config of the teacher. `cache` is a folder, or None to ask the teacher online.
+        needs: fields of `Targets` to compute.
 
     Raises:
-        CacheError: as `CachedOutputs`.
-        ValueError: for an unknown type; and as the teacher's class.
+        CacheError: if the cache is incomplete, or of another teacher.
+        ValueError: if the type is unknown, or the teacher's class refuses an argument.
     """
     arguments = dict(config)
     cache = arguments.pop('cache', None)
@@ -31,8 +31,8 @@ def build_teacher(config: Mapping[str, Any], needs: Collection[str]) -> Teacher:
 
 
 def cache_kind(needs: Collection[str]) -> type[CachedOutputs]:
-    """What stands in for the teacher: a cache of maps where no part needs features, and else one of features.
+    """Class of the cached teacher: a cache of maps if maps are needed without features, else one of features.
 
-    Class scores alone come from features too.
+    A cache of features serves class scores alone, too.
     """
     return CachedTeacher if 'maps' in needs and 'features' not in needs else CachedFeatures

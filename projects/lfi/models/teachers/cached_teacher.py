@@ -1,4 +1,4 @@
-"""A teacher whose outputs are in a cache: its maps, or its features for what copies them."""
+"""Teachers that read their outputs from a cache: interaction maps, or features of a CNN."""
 
 from __future__ import annotations
 
@@ -34,22 +34,21 @@ from .vlm_attention_teacher import VLMAttentionTeacher
 
 
 class CachedOutputs(Teacher):
-    """What a teacher said of the unaugmented images, written once by `lfi cache`.
+    """Base class of teachers that read the outputs for unaugmented images from a cache of `lfi cache`.
 
-    Training with it needs neither the teacher's weights nor its time. The data loader's workers read the
-    records (`lfi.LoadInteractionMaps`); here is what the manifest knows, and how records become maps.
+    Training from a cache needs neither the teacher's weights nor its forward passes. The data loader's
+    workers read the records (`lfi.LoadInteractionMaps`). This class reads the manifest and unpacks records.
 
     Args:
-        cache: the folder of the cache.
-        teacher: config of the teacher that it must be of.
+        cache: folder of the cache.
+        teacher: config of the cache's teacher.
 
     Raises:
-        CacheError: if there is no complete cache, or it is of another teacher; the message says which field
-            differs.
+        CacheError: if the cache is incomplete or of another teacher; the message names the differing field.
     """
 
     identity = staticmethod(teacher_identity)
-    """From a teacher's config to what a cache of it is known by."""
+    """Maps the config of a teacher to the identity in the manifest of its cache."""
 
     def __init__(self, cache: str, teacher: dict) -> None:
         self.cache = open_cache(cache, self.identity(teacher))
@@ -59,24 +58,24 @@ class CachedOutputs(Teacher):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The readings that its maps have."""
+        """Readings of the maps."""
         return self.cache.manifest.directions
 
     @property
     def own_presence(self) -> str | None:
-        """What presence is, as `VLMAttentionTeacher.own_presence` says; None if the cache does not say."""
+        """Description of the presence; see `VLMAttentionTeacher.own_presence`. None if unknown."""
         return self.cache.manifest.own_presence
 
     @property
     def texts(self) -> Tensor:
-        """The concepts' embeddings (C, E), on the device of the latest call."""
+        """Unit embeddings of the concepts, (C, E), on the device of the latest call."""
         return self._texts
 
     def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """The maps of the views on the student's grid: those of the unaugmented images, warped and mixed.
+        """Return the maps of the views on the student's grid: the unaugmented images' maps, warped and mixed.
 
         Raises:
-            CacheError: as `stored_maps`.
+            CacheError: if the batch has no maps of this cache, or no views.
         """
         maps, views = self.ask(view), _views_of(view)
         if view.tiles is None and view.mixture is None:
@@ -84,11 +83,11 @@ class CachedOutputs(Teacher):
         return mixed_maps_in_view(maps, grid, view, views, len(self.bank))
 
     def maps_of(self, stored: Sequence[StoredMaps], device: torch.device) -> InteractionMaps:
-        """The maps of unaugmented images, on the teacher's own grid.
+        """Unpack the maps of unaugmented images, on the teacher's own grid.
 
         Args:
-            stored: what the cache holds of each image.
-            device: where the maps are wanted.
+            stored: record of each image in the cache.
+            device: device of the maps.
 
         Raises:
             CacheError: if a record is of another cache.
@@ -104,10 +103,10 @@ class CachedOutputs(Teacher):
         return unpack(records, manifest.layers, manifest.directions, device)
 
     def stored_maps(self, view: BatchView) -> InteractionMaps:
-        """The maps of a batch's unaugmented images, on their own grid.
+        """Return the maps of a batch's unaugmented images, on the teacher's own grid.
 
         Raises:
-            CacheError: as `maps_of`; and if the pipeline has read no maps, or recorded no views.
+            CacheError: if the pipeline reads no maps or another cache, or records no views.
         """
         if view.stored is None:
             raise CacheError(
@@ -127,7 +126,7 @@ class CachedOutputs(Teacher):
 
 
 class CachedTeacher(CachedOutputs):
-    """Interaction maps of the unaugmented images. Arguments and errors as `CachedOutputs`."""
+    """Cached interaction maps of unaugmented images. See `CachedOutputs` for arguments and errors."""
 
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)
@@ -135,27 +134,27 @@ class CachedTeacher(CachedOutputs):
             check_map_count(self.cache, len(self.bank))
 
     def ask(self, view: BatchView) -> InteractionMaps:
-        """The maps of a batch's unaugmented images, on their own grid.
+        """Return the maps of a batch's unaugmented images, on the teacher's own grid.
 
-        Presence is the teacher's own, that of the unaugmented image.
+        Presence is the teacher's own, of the unaugmented image.
 
         Raises:
-            CacheError: as `stored_maps`.
+            CacheError: if the batch has no maps of this cache, or no views.
         """
         return self.stored_maps(view)
 
 
 def _views_of(view: BatchView) -> Tensor:
-    """The recorded views of a batch whose stored maps were found."""
+    """Recorded views of a batch; `stored_maps` has checked that there are any."""
     assert view.views is not None
     return view.views
 
 
 def open_cache(folder: str, wanted: dict) -> InteractionCache:
-    """A cache of a teacher of this identity.
+    """Open the cache of a teacher, given the teacher's identity.
 
     Raises:
-        CacheError: if there is none, or of another teacher.
+        CacheError: if there is no cache, or it is of another teacher.
     """
     cache = InteractionCache(folder)
     cached = dict(cache.manifest.teacher)
@@ -174,7 +173,11 @@ def open_cache(folder: str, wanted: dict) -> InteractionCache:
 
 
 def check_map_count(cache: InteractionCache, count: int) -> None:
-    """Raise a CacheError if a cache's records have not so many maps."""
+    """Check the number of maps in a cache's records.
+
+    Raises:
+        CacheError: if it is not `count`.
+    """
     found = cache.manifest.dtype['presence'].shape[0]
     if found != count:
         raise CacheError(
@@ -184,7 +187,7 @@ def check_map_count(cache: InteractionCache, count: int) -> None:
 
 
 def bank_of(cache: InteractionCache) -> ConceptBank:
-    """The concepts that a cache's teacher knew."""
+    """Concepts of a cache's teacher."""
     cached = cache.manifest.teacher
     background = cached['background']
     return ConceptBank(
@@ -196,20 +199,20 @@ def bank_of(cache: InteractionCache) -> ConceptBank:
 
 
 def feature_identity(config: dict) -> dict:
-    """The identity of a teacher's features, which is not that of its interaction maps."""
+    """Identity of a teacher's features, which differs from that of its interaction maps."""
     return {**teacher_identity(config), 'kept': 'features'}
 
 
 def features_to_cache(teacher: VLMAttentionTeacher, view: BatchView) -> InteractionMaps:
-    """What a cache of features keeps of unaugmented images.
+    """Compute the features of unaugmented images, as the maps that a cache stores.
 
     Args:
-        teacher: a CNN.
-        view: the images.
+        teacher: teacher with a CNN.
+        view: unaugmented images.
 
     Raises:
-        ValueError: as `VLMAttentionTeacher.features` and `ImageFeatures.as_maps` say; and if the teacher
-            judges each concept by itself, for of features a cache tells the softmax over the bank.
+        ValueError: if the extractor reads no features, the embedding is not the mean of the locations, or the
+            teacher scores each concept independently: presence from features is a softmax over the bank.
     """
     if teacher.logit_bias is not None:
         raise ValueError(
@@ -221,13 +224,12 @@ def features_to_cache(teacher: VLMAttentionTeacher, view: BatchView) -> Interact
 
 
 class CachedFeatures(CachedOutputs):
-    """A CNN teacher's features of the unaugmented images, seen in each view.
+    """Cached features of a CNN teacher for unaugmented images, warped to each view.
 
-    Arguments and errors as `CachedOutputs`.
-
-    A view's embedding is the mean of the locations that it shows, as the unaugmented image's is of all of
-    them. Mixed images have the mixed features, location by location. The maps of a `CachedTeacher` are made
-    of the same locations: one pass over the images, whatever is learnt from it.
+    A view's embedding is the mean of the locations that the view shows; the image's own embedding is the
+    mean of all its locations. Mixed images have mixed features at each location. Maps come from the same
+    features, so that one pass over the images serves all supervision. See `CachedOutputs` for arguments and
+    errors.
     """
 
     identity = staticmethod(feature_identity)
@@ -239,28 +241,28 @@ class CachedFeatures(CachedOutputs):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The readings that the maps of `ask` have."""
+        """Readings of the maps of `ask`."""
         return DIRECTIONS
 
     def ask(self, view: BatchView) -> InteractionMaps:
-        """The maps of the concepts' texts with the features; arguments and errors as `CachedTeacher.ask`."""
+        """Return the products of the concepts' texts with the features. See `CachedTeacher.ask`."""
         return self._asked(self._every_map(view), view)
 
     def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """As `CachedOutputs.maps_in`; of mixed images all concepts are mixed before some are chosen."""
+        """Return the maps of the views on the student's grid. Images are mixed before concepts are chosen."""
         if view.mixture is None:
             return super().maps_in(view, grid)
         every = self._every_map(view)
         return self._asked(mixed_maps_in_view(every, grid, view, _views_of(view), len(self.bank)), view)
 
     def _asked(self, maps: InteractionMaps, view: BatchView) -> InteractionMaps:
-        """The maps that each image is asked about."""
+        """Reduce the maps of the whole bank to the concepts that each image is asked about."""
         if self.max_concepts is None:
             return maps
         return topk_concepts(maps, view.labels, self.bank, self.max_concepts)
 
     def _every_map(self, view: BatchView) -> InteractionMaps:
-        """The maps of all concepts of the unaugmented images."""
+        """Compute the maps of the whole bank for the unaugmented images."""
         _refuse_mosaics(view.tiles or ())
         features = self.stored_maps(view)
         locations = features.logits[:, 0]  # [B, E, h, w]
@@ -301,7 +303,7 @@ class CachedFeatures(CachedOutputs):
 
 
 def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int]) -> None:
-    """Refuse pictures of several images, and those of which some location of a grid mostly shows filler."""
+    """Refuse pictures of several images, and pictures where a location of the grid mostly shows filler."""
     _refuse_mosaics(tiles)
     # What was recorded stays on the CPU: no device is waited for.
     if not shown_enough(shown_shares(tiles, grid)).all():

@@ -1,4 +1,4 @@
-"""What a model's config says of a teacher before anything is built."""
+"""Properties of a teacher that its config gives before anything is built."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from .loading.weights import BLIP, check_name, find_config_folder
 
 
 def open_clip_config(model: str) -> dict[str, Any]:
-    """The config of an open_clip model.
+    """Read the config of an open_clip model.
 
     Args:
-        model: a name, a folder, or a teacher that ships with the package, as `load_vlm` takes them.
+        model: name of a model or of a teacher that ships with the package, or a folder; see `load_vlm`.
 
     Raises:
         FileNotFoundError: if a folder or its config is missing.
-        ValueError: if the name is unknown, or as `read_folder_config` says.
+        ValueError: if the name is unknown, or the folder's config is invalid.
     """
     folder = find_config_folder(model)
     if folder is None:
         check_name(model)
-        found = open_clip.get_model_config(model)
+        config = open_clip.get_model_config(model)
     else:
-        found = read_folder_config(folder / FILE)['model_cfg']
-    return dict(found)
+        config = read_folder_config(folder / FILE)['model_cfg']
+    return dict(config)
 
 
 def text_dims_of(teacher: Mapping[str, Any]) -> int:
-    """The width of a teacher's text space, by its config alone.
+    """Width of a teacher's text space, from its config alone.
 
     Args:
-        teacher: config of a teacher that `TEACHERS` knows. A class that takes no `model` of `load_vlm`,
-            and the class of a dual encoder of one's own, say it by an attribute, `text_dims`.
+        teacher: config of a teacher that is registered in `TEACHERS`. A class without a `model` of `load_vlm`
+            and the class of a custom dual encoder state the width as a class attribute, `text_dims`.
 
     Raises:
-        ValueError: if the config does not say it, or the teacher is unknown.
+        ValueError: if the config does not give the width, or the teacher is unknown.
         FileNotFoundError: if the folder of its model, or that folder's config, is missing.
     """
     arguments = dict(teacher)
@@ -58,18 +58,18 @@ def text_dims_of(teacher: Mapping[str, Any]) -> int:
     try:
         if not isinstance(model, str):
             raise ValueError(f'{kind.__name__} has no text_dims, a class attribute that is an int')
-        of_prefix = (width for prefix, width in OF_PREFIX.items() if model.startswith(prefix))
-        return next(of_prefix, _of_open_clip)(model)
+        readers = (reader for prefix, reader in TEXT_DIMS_BY_PREFIX.items() if model.startswith(prefix))
+        return next(readers, _open_clip_text_dims)(model)
     except (FileNotFoundError, ValueError) as error:
-        how = f"set readout.text_dims to the width of the teacher's text space, which is not known: {error}"
-        raise type(error)(how) from error
+        mend = f"set readout.text_dims to the width of the teacher's text space, which is not known: {error}"
+        raise type(error)(mend) from error
 
 
-def _of_open_clip(model: str) -> int:
+def _open_clip_text_dims(model: str) -> int:
     return int(open_clip_config(model)['embed_dim'])
 
 
-def _of_blip(model: str) -> int:
+def _blip_text_dims(model: str) -> int:
     from mmengine.config import Config
     from mmpretrain.apis import ModelHub
 
@@ -78,47 +78,47 @@ def _of_blip(model: str) -> int:
         config = Config.fromfile(name) if Path(name).suffix == '.py' else ModelHub.get(name).config
         return int(config.model.text_neck.out_features)
     except (AttributeError, KeyError, ValueError) as error:
-        raise ValueError(f'model={model!r} is no BLIP for retrieval of mmpretrain ({error!r})') from error
+        raise ValueError(f'model={model!r} is not a BLIP for retrieval of mmpretrain ({error!r})') from error
 
 
-OF_PREFIX = {BLIP: _of_blip, GENERATIVE: generative_text_dims}
-"""Who knows the width of a model of another project, by how the model's name begins."""
+TEXT_DIMS_BY_PREFIX = {BLIP: _blip_text_dims, GENERATIVE: generative_text_dims}
+"""Functions that read the width of the text space, by the prefix of the model's name."""
 
 
 def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments that a class would be built with, defaults included.
+    """Bind a config to the arguments of a class, defaults included.
 
-    What an `__init__` takes as `**kwargs` is bound by that of the next class in the method resolution order,
-    to which it is handed on.
+    The `**kwargs` of an `__init__` are bound to the `__init__` of the next class in the method resolution
+    order, to which they are passed on.
 
     Args:
-        kind: the class.
-        config: the arguments by name, without `type`. `cache` is the student's, and left out.
+        kind: class to build.
+        config: arguments by name, without `type`. `cache` belongs to the student and is left out.
 
     Returns:
-        Each argument by its name.
+        All arguments by name.
 
     Raises:
         TypeError: if an argument is missing, or no class takes it.
     """
     arguments: dict[str, Any] = {}
-    rest = {name: value for name, value in config.items() if name != 'cache'}
+    unbound = {name: value for name, value in config.items() if name != 'cache'}
     for owner in kind.__mro__[:-1]:
         if '__init__' not in vars(owner):
             continue
         signature = inspect.signature(vars(owner)['__init__'])
         try:
-            bound = signature.bind(None, **rest)
+            bound = signature.bind(None, **unbound)
         except TypeError as error:
             raise TypeError(f'{kind.__name__}: {error}') from error
         bound.apply_defaults()
         kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
-        more = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
-        rest = bound.arguments.pop(more[0]) if more else {}
-        own = list(bound.arguments.items())[1:]
-        arguments.update((name, v) for name, v in own if kinds[name] is not inspect.Parameter.VAR_POSITIONAL)
-        if not more:
+        keywords = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
+        unbound = bound.arguments.pop(keywords[0]) if keywords else {}
+        items = list(bound.arguments.items())[1:]  # Without `self`.
+        arguments.update((key, v) for key, v in items if kinds[key] is not inspect.Parameter.VAR_POSITIONAL)
+        if not keywords:
             break
-    if rest:
-        raise TypeError(f'{kind.__name__}: no class takes the arguments {", ".join(rest)}')
+    if unbound:
+        raise TypeError(f'{kind.__name__}: no class takes the arguments {", ".join(unbound)}')
     return arguments

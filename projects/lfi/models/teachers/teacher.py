@@ -1,4 +1,4 @@
-"""What every teacher gives a student: targets on the student's grid."""
+"""Base class of teachers, which give a student targets on its grid."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from lfi.structures import (
     maps_in_view,
 )
 
-# The least number above 0 in half precision, in which caches keep presence.
-LEAST_PRESENCE = 2.0**-24
+# The smallest number above 0 in half precision, in which caches store presence.
+MIN_PRESENCE = 2.0**-24
 
 
 class Teacher:
-    """Base class of teachers. A subclass says by `ask`, or `features_of`, what it makes of a batch.
+    """Base class of teachers. A subclass implements `ask`, `features_of`, or both.
 
-    It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket.
+    A teacher is no `nn.Module`, so that no state dict, optimizer or DDP bucket contains it.
 
     Attributes:
-        bank: the concepts.
-        max_concepts: how many concepts an image is asked about; None where these are all of the bank.
+        bank: concepts of the teacher.
+        max_concepts: number of concepts that an image is asked about. None for the whole bank.
     """
 
     bank: ConceptBank
@@ -43,51 +43,51 @@ class Teacher:
 
     @property
     def texts(self) -> Tensor:
-        """The unit embeddings of the concepts, (C, E), on the device of the latest batch."""
+        """Unit embeddings of the concepts, (C, E), on the device of the latest batch."""
         return self.bank.embeddings
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The readings that its maps have, of `lfi.structures.DIRECTIONS`."""
+        """Readings of the maps, a subset of `lfi.structures.DIRECTIONS`."""
         return DIRECTIONS
 
     @property
     def own_presence(self) -> str | None:
-        """What the presence of its maps is, for tables; None where that is not known."""
+        """Description of the presence of the maps, for tables; None if unknown."""
         return None
 
     def ask(self, view: BatchView) -> InteractionMaps:
-        """The maps of what the teacher is shown, on its own grid."""
+        """Read the interaction maps of a batch, on the teacher's own grid."""
         raise NotImplementedError(f'{type(self).__name__} has no interaction maps')
 
     def features_of(self, view: BatchView) -> ImageFeatures:
-        """The features of what the teacher is shown, on its own grid."""
+        """Read the features of a batch, on the teacher's own grid."""
         raise NotImplementedError(f'{type(self).__name__} has no features')
 
     def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """The maps of the views on the student's grid, before they are read."""
+        """Return the maps of the views on the student's grid, before any reading."""
         return maps_in_view(self.ask(view), grid, view.valid_sizes)
 
     def features_in(self, view: BatchView, grid: StudentGrid) -> ImageFeatures:
-        """The features of the views on the student's grid."""
+        """Return the features of the views on the student's grid."""
         features = self.features_of(view)
         return replace(features, locations=features.locations_on(grid.shape))
 
     def targets(self, view: BatchView, grid: StudentGrid, needs: Collection[str]) -> Targets:
-        """What the teacher says of the views of a batch.
+        """Compute the teacher's targets for the views of a batch.
 
-        Where maps are made too, class scores are the logarithm of the maps' presence. Otherwise they are the
-        zero-shot logits of the features. From a cache of whole images, presence and the class scores that it
-        gives are the image's, and not the view's.
+        If maps are needed too, class scores are the logarithm of the maps' presence. Otherwise they are the
+        zero-shot logits of the features. A cache of whole images gives presence and class scores of the
+        image, not of the view.
 
         Args:
-            view: the batch.
-            grid: the student's.
-            needs: the fields that are made, of `lfi.structures.NEEDS`.
+            view: views of the batch.
+            grid: grid of the student.
+            needs: fields of `Targets` to compute, a subset of `lfi.structures.NEEDS`.
         """
         maps = self.maps_in(view, grid) if 'maps' in needs else None
         if maps is not None:
-            # A reading makes them; controls know `logits` alone.
+            # A reading sets these logits; controls change `logits` alone.
             maps = replace(maps, spatial_logits=None)
         features = self.features_in(view, grid) if 'features' in needs else None
         scores = None
@@ -99,14 +99,14 @@ class Teacher:
 
 
 def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
-    """The logarithm of the teacher's own presence of each concept, (B, num_texts).
+    """Logarithm of the teacher's own presence of each concept, (B, num_texts).
 
-    The remaining mass of a softmax over the bank is divided evenly among the texts that an image was not
-    asked about. No presence is less than the least that a cache can hold.
+    The texts that an image was not asked about share the remaining mass of the softmax over the bank evenly.
+    Presence is clamped to `MIN_PRESENCE`, the smallest value that a cache can store.
 
     Args:
-        maps: of a batch, before they are read.
-        num_texts: of the bank, its background included.
+        maps: maps of a batch, before any reading.
+        num_texts: number of texts in the bank, background included.
     """
     presence = maps.presence.float()
     if maps.concepts is not None:
@@ -115,4 +115,4 @@ def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
         # `OTHER` falls into an extra last column.
         column = torch.where(maps.concepts == OTHER, num_texts, maps.concepts)
         presence = even.repeat(1, num_texts + 1).scatter(1, column, presence)[:, :num_texts]
-    return presence.clamp_min(LEAST_PRESENCE).log()
+    return presence.clamp_min(MIN_PRESENCE).log()

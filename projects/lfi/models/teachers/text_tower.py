@@ -1,4 +1,4 @@
-"""What a teacher's config says of texts, for those who need no more of the teacher."""
+"""Texts and text tower of a teacher, built from its config without the image tower."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .model_config import bind_arguments
 
 
 class TextTower:
-    """The texts of a teacher's config, and the teacher's text tower, which embeds each text once.
+    """Texts of a teacher's config, and the teacher's text tower, which embeds each text once.
 
-    The tower is loaded at the first text and kept; the teacher's image tower is dropped.
+    The tower is loaded at the first text and stays in memory. The teacher's image tower is dropped.
 
     Args:
-        teacher: config of a teacher that `TEACHERS` knows.
-        templates: prompts, as the teacher's argument of this name. Defaults to None, the teacher's own.
-        device: where the tower runs. Defaults to the CPU.
+        teacher: config of a teacher that is registered in `TEACHERS`.
+        templates: prompts, in the form of the teacher's `templates`. Defaults to None, the teacher's own.
+        device: device of the tower. Defaults to the CPU.
     """
 
     def __init__(
@@ -35,25 +35,25 @@ class TextTower:
     ) -> None:
         self.teacher, self.device = teacher, device
         self._templates = templates
-        self._known: dict[str, Tensor] = {}
+        self._embeddings: dict[str, Tensor] = {}
 
     @cached_property
     def templates(self) -> tuple[str, ...]:
-        """The prompts, with `{}` for the text."""
+        """Prompts, with `{}` for the text."""
         return prompt_templates(self._arguments['templates'] if self._templates is None else self._templates)
 
     @cached_property
     def concepts(self) -> tuple[str, ...]:
-        """The names of the concepts, in the bank's order.
+        """Names of the concepts, in the bank's order.
 
         Raises:
-            ValueError, OSError: as `concept_names` says.
+            ValueError, OSError: if `concept_names` cannot resolve `concepts`.
         """
         return tuple(concept_names(self._arguments['concepts']))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes among the concepts: those without `extra`. Errors as `concepts`."""
+        """Names of the classes: the concepts without `extra`. Raises the errors of `concepts`."""
         concepts = self._arguments['concepts']
         if isinstance(concepts, Mapping):
             concepts = {key: value for key, value in concepts.items() if key != 'extra'}
@@ -61,33 +61,34 @@ class TextTower:
 
     @property
     def background(self) -> tuple[str, ...]:
-        """Texts for what is none of the concepts; they follow the concepts in the bank."""
+        """Texts of the background; they follow the concepts in the bank."""
         return tuple(self._arguments['background'])
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts, each in all prompts; it warns of those that are the same as others that were embedded.
+        """Embed texts, each in all prompts, and warn of texts whose embeddings are equal.
 
         Args:
-            texts: T of them.
+            texts: T texts.
 
         Returns:
-            (T, E) float32, of unit length.
+            (T, E), embeddings of unit length, float32.
 
         Raises:
-            FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm` and `ConceptBank.encode`
-                say.
+            FileNotFoundError, ValueError, RuntimeError, ImportError: if `load_vlm` cannot load the model, or
+                `ConceptBank.encode` refuses a text.
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        new = [text for text in dict.fromkeys(texts) if text not in self._embeddings]
         if new:
-            bank, known = ConceptBank.encode(new, self.templates, self._encode), len(self._known)
-            self._known.update(zip(new, bank.embeddings))
-            warn_of_same_embeddings([*self._known], torch.stack([*self._known.values()]), known)
-        return torch.stack([self._known[text] for text in texts])
+            bank = ConceptBank.encode(new, self.templates, self._encode)
+            num_old = len(self._embeddings)
+            self._embeddings.update(zip(new, bank.embeddings))
+            warn_of_same_embeddings([*self._embeddings], torch.stack([*self._embeddings.values()]), num_old)
+        return torch.stack([self._embeddings[text] for text in texts])
 
     @torch.no_grad()
     def bank(self) -> ConceptBank:
-        """The concepts without the background, embedded. Errors and warnings as `concepts` and `embed`."""
+        """Embed the concepts without the background. Raises and warns as `concepts` and `embed` do."""
         bank = ConceptBank.encode(self.concepts, self.templates, self._encode)
         warn_of_same_embeddings(bank.names, bank.embeddings)
         return bank
