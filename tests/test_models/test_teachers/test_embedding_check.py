@@ -132,7 +132,7 @@ def test_the_check_draws_no_number_from_the_global_generator_and_is_the_same_eac
 def test_words_are_not_read_for_the_check(load, monkeypatch):
     vlm, tokenizer, bank = load('coca')
     kind = EXTRACTORS.get('coca')
-    monkeypatch.setattr(kind, 'read', lambda self, *image: pytest.fail('the text decoder ran'))
+    monkeypatch.setattr(kind, 'read_attention', lambda self, *image: pytest.fail('the text decoder ran'))
     EmbeddingCheck(vlm)(kind.from_vlm(vlm, tokenizer, bank), bank.embeddings, 'coca')
 
 

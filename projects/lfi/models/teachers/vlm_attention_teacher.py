@@ -1,4 +1,4 @@
-"""A frozen VLM that is asked where concepts are."""
+"""The teacher: a frozen VLM with the interaction maps that an extractor reads."""
 
 from __future__ import annotations
 
@@ -25,53 +25,53 @@ from lfi.utils.options import check_flags
 from .asked_concepts import asked_at_once, topk_concepts
 from .batch_norms import fold_batch_norms
 from .embedding_check import EmbeddingCheck
-from .extractors.base import DenseExtractor, JudgingExtractor
+from .extractors.base import DenseExtractor, PresenceExtractor
 from .families import chosen_extractor
 from .loading.weights import load_vlm
 from .teacher import Teacher
 
-# Times the area of the input size: larger images are prepared one by one.
-LARGE = 4
+# Images above this multiple of the input area are prepared one by one.
+LARGE_AREA = 4
 
 
 @TEACHERS.register_module()
 class VLMAttentionTeacher(Teacher):
     """Interaction maps of a frozen open_clip model, of mmpretrain's BLIP, or of a generative VLM.
 
-    It is no `nn.Module`: it is in no state dict, optimizer or DDP bucket. It stays in eval mode and follows
-    the device of its input. The text tower embeds the concepts once and is freed; of the rest only what the
-    extractor reads is kept.
+    The teacher is no `nn.Module`, so that no state dict, optimizer or DDP bucket contains it. It stays in
+    eval mode and follows the device of its input. The text tower embeds the concepts once and is freed, and
+    so are all other parts that the extractor does not read.
 
     Args:
-        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
+        model: name of an open_clip model ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
             teacher that ships with the package ('shapes-tiny'), BLIP
-            ('mmpretrain:blip-base_3rdparty_retrieval'), or a generative VLM ('transformers:FOLDER_OR_NAME');
-            or the config of a `DualEncoder` of one's own.
-        pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`.
+            ('mmpretrain:blip-base_3rdparty_retrieval'), a generative VLM ('transformers:FOLDER_OR_NAME'), or
+            the config of a custom `DualEncoder`.
+        pretrained: tag of open_clip ('openai'), or a file in place of `weights_file`, for a model name.
             Defaults to None.
-        weights_file: a local file of weights: the tag's, which then need not be fetched; or, without a tag,
-            of weights whose mean, std and activation open_clip knows, or that states them,
+        weights_file: local file of weights. With a tag, the tag's weights, which are then not fetched.
+            Without a tag, weights whose mean, std and activation open_clip knows, or which the config states:
             `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
-        extractor: config of a registered extractor, `dict(type='gem', depth=4)`, or its name alone. Defaults
-            to 'auto', the one for the model's family (`family_of`).
-        concepts: the texts to ask about, the task's classes first and in its order; or what names them,
-            `dict(type='lfi.TinyImageNet', data_root=...)`, as `concept_names` says.
-        background: texts for what is none of the concepts, such as 'sky' or 'wall'. They compete with the
-            concepts, and are never asked about alone: they join the concepts that are not asked about.
+        extractor: name or config of a registered extractor, such as `dict(type='gem', depth=4)`. Defaults to
+            'auto', the extractor for the model's family (`family_of`).
+        concepts: texts to ask about, the task's classes first and in the task's order; or a config that
+            `concept_names` resolves, such as `dict(type='lfi.TinyImageNet', data_root=...)`.
+        background: texts for everything that is no concept, such as 'sky' or 'wall'. They compete with the
+            concepts and have no maps of their own: they join the concepts that are not asked about.
             Defaults to ().
         templates: prompts with `{}` for the concept, whose embeddings are averaged; or the name of an
             ensemble, 'openai' (80 prompts) or 'simple' (7). Defaults to ('a photo of a {}.',).
-        max_concepts: M, how many concepts an image is asked about: its labels, then the teacher's own top
-            ones. None asks about all of them. Defaults to None.
-        input_size: height and width in pixels that images are resized to, or one number for both; a ViT's
-            position embeddings are interpolated to it. The model's own is made one of whole patches (378 for
+        max_concepts: M, number of concepts that an image is asked about: its labels, then the teacher's top
+            concepts. Defaults to None, all concepts.
+        input_size: height and width in pixels that images are resized to, or one number for both. A ViT's
+            position embeddings are interpolated. The model's own size is reduced to whole patches (378 for
             SigLIP's 384 in patches of 14), so that maps cover the image. Defaults to None, the model's own.
         allow_random: accept random weights, for tests. Defaults to False.
 
     Raises:
-        FileNotFoundError, ValueError, RuntimeError, ImportError: as `load_vlm`, `ConceptBank.encode` and
-            `chosen_extractor` say; ValueError for an argument out of its range, an unknown extractor, or one
-            that does not fit the model or, as `EmbeddingCheck` finds, misreads it.
+        FileNotFoundError, RuntimeError, ImportError: if the model or its tokenizer cannot be loaded.
+        ValueError: if an argument is out of range, or the extractor is unknown, does not fit the model, or
+            fails `EmbeddingCheck`.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class VLMAttentionTeacher(Teacher):
         self._texts = self.bank.embeddings
 
     def to(self, device: torch.device) -> VLMAttentionTeacher:
-        """Move to a device, unless it is there already."""
+        """Move the teacher to a device."""
         if self._texts.device != device:
             self.extractor.to(device)
             self._texts = self._texts.to(device)
@@ -135,24 +135,24 @@ class VLMAttentionTeacher(Teacher):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The readings that its maps have."""
+        """Readings of the maps."""
         return self.extractor.directions
 
     @property
     def own_presence(self) -> str:
-        """What the presence of its maps is, for tables.
+        """Description of the presence of the maps, for tables.
 
-        A model that was trained with a bias (SigLIP: Zhai et al., ICCV 2023, section 3.2) judges each
-        concept by itself, by sigmoid(scale * cosine + bias), and a generative VLM by its answer; for others
-        the concepts of the bank compete.
+        A model with a bias (SigLIP: Zhai et al., ICCV 2023, section 3.2) scores each concept independently,
+        by sigmoid(scale * cosine + bias), and a generative VLM by its answer. In other models the concepts
+        of the bank compete.
         """
-        if isinstance(self.extractor, JudgingExtractor):
+        if isinstance(self.extractor, PresenceExtractor):
             return 'the answer, concept by concept'
         return 'softmax over the bank' if self.logit_bias is None else 'sigmoid, concept by concept'
 
     @property
     def texts(self) -> Tensor:
-        """The concepts' embeddings (C, E), on the device of the latest input."""
+        """Unit embeddings of the concepts, (C, E), on the device of the latest input."""
         return self._texts
 
     @torch.no_grad()
@@ -166,17 +166,17 @@ class VLMAttentionTeacher(Teacher):
         """Read the maps of a batch, on the teacher's own grid over each image's valid area.
 
         Args:
-            inputs: (B, 3, H, W), as the student gets them.
-            pixels: how their pixels were made.
-            labels: (B, C) in [0, 1], the images' labels among the concepts: they come first among those that
-                an image is asked about.
-            valid_sizes: height and width in pixels of each image's area at the top left that is not padding.
-                Defaults to None, all of it.
+            inputs: (B, 3, H, W), input of the student.
+            pixels: pixel format of the input.
+            labels: (B, C), labels of the images among the concepts, in [0, 1]. An image is asked about its
+                labels first. Defaults to None.
+            valid_sizes: height and width in pixels of each image's valid area at the top left, without
+                padding. Defaults to None, the complete images.
 
         Returns:
-            Maps of M concepts. Where these are not all of the bank, the last map is `OTHER`, the log-sum-exp
-            of all others. Cosines are scaled as the model's own image-text logits. Presence is what
-            `own_presence` says.
+            Maps of M concepts. If these are not the whole bank, the last map is `OTHER`, the log-sum-exp of
+            all others. Cosines are scaled as in the model's own image-text logits. `own_presence` describes
+            the presence.
         """
         return self.asked(self.maps_of_all(inputs, pixels, valid_sizes), labels)
 
@@ -187,11 +187,11 @@ class VLMAttentionTeacher(Teacher):
         pixels: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> InteractionMaps:
-        """Read the maps of all concepts of the bank, whatever `max_concepts` is; else as a call."""
+        """Read the maps of the whole bank, regardless of `max_concepts`. See `__call__` for the arguments."""
         self.to(inputs.device)
         images = self._prepare(inputs, pixels, valid_sizes)
-        if isinstance(self.extractor, JudgingExtractor):
-            maps, presence = self.extractor.judge(images)
+        if isinstance(self.extractor, PresenceExtractor):
+            maps, presence = self.extractor.maps_and_presence(images)
         else:
             maps, pooled = self.extractor(images, self._texts)
             presence = self._presence(pooled)
@@ -207,23 +207,23 @@ class VLMAttentionTeacher(Teacher):
         )
 
     def asked(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
-        """What a call gives, of the maps of all concepts of the bank; labels as there."""
+        """Reduce the maps of the whole bank to those that a call returns. `labels` are those of a call."""
         return (
             maps if self.max_concepts is None else topk_concepts(maps, labels, self.bank, self.max_concepts)
         )
 
     def _presence(self, pooled: Tensor) -> Tensor:
-        """The presence (B, C) of all concepts, by the images' embeddings (B, E)."""
+        """Presence (B, C) of all concepts, from the images' embeddings (B, E)."""
         with torch.autocast(pooled.device.type, enabled=False):
             scores = self.logit_scale * pooled.float() @ self._texts.T
             return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
     def ask(self, view: BatchView) -> InteractionMaps:
-        """The maps of a batch's views, as a call gives them."""
+        """Read the maps of a batch's views by a call."""
         return self(view.inputs, view.pixels, view.labels, view.valid_sizes)
 
     def features_of(self, view: BatchView) -> ImageFeatures:
-        """The features of a batch's views, as `features` gives them."""
+        """Read the features of a batch's views by `features`."""
         return self.features(view.inputs, view.pixels, view.valid_sizes)
 
     @torch.no_grad()
@@ -236,13 +236,14 @@ class VLMAttentionTeacher(Teacher):
         """Read the image tower's features of a batch, in one pass at the input size.
 
         Args:
-            inputs: (B, 3, H, W), as the student gets them.
-            pixels: how their pixels were made.
-            valid_sizes: as of a call. Defaults to None, all of each image.
+            inputs: (B, 3, H, W), input of the student.
+            pixels: pixel format of the input.
+            valid_sizes: height and width in pixels of each image's valid area. Defaults to None, the complete
+                images.
 
         Returns:
-            The images' embeddings of unit length, their zero-shot logits of the bank's concepts, and the
-            features of each location in the joint space, all float32.
+            Embeddings of the images, of unit length, their zero-shot logits over the bank, and the features
+            of each location in the joint space, all float32.
 
         Raises:
             ValueError: if the extractor reads no features of locations.
@@ -265,7 +266,7 @@ class VLMAttentionTeacher(Teacher):
         pixels: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None,
     ) -> Tensor:
-        """Images of any sizes as the tower takes them, (B, 3) + `input_size`."""
+        """Normalise images and resize them to the tower's input, (B, 3) + `input_size`."""
         # Undoing the student's normalisation and applying the teacher's is one affine step a channel.
         order = slice(None) if pixels.rgb else slice(None, None, -1)
         scales = [s / 255 / t for s, t in zip(pixels.std[order], self.std)]
@@ -273,31 +274,31 @@ class VLMAttentionTeacher(Teacher):
         number = inputs.new_empty(0, dtype=torch.float32)
         scale, shift = (numbers_like(values, number).view(3, 1, 1) for values in (scales, shifts))
 
-        def as_seen(images: Tensor) -> Tensor:
+        def prepare(images: Tensor) -> Tensor:
             images = (images if pixels.rgb else images.flip(1)).float()
             return _resize(images * scale + shift, self.input_size, self.interpolation)
 
         height, width = inputs.shape[-2:]
         complete = valid_sizes is None or all(size == (height, width) for size in valid_sizes)
-        if complete and height * width <= LARGE * self.input_size[0] * self.input_size[1]:
-            return as_seen(inputs)
+        if complete and height * width <= LARGE_AREA * self.input_size[0] * self.input_size[1]:
+            return prepare(inputs)
         # One by one: 64 photos of 24 megapixels are 18 GB in float32.
         sizes = valid_sizes or [(height, width)] * len(inputs)
         crops = (image[None, :, :h, :w] for image, (h, w) in zip(inputs, sizes))
-        return torch.cat([as_seen(crop) for crop in crops])
+        return torch.cat([prepare(crop) for crop in crops])
 
 
 def interpolation_of(preprocess: Mapping) -> str:
-    """The mode of `F.interpolate` that a preprocessing config of open_clip means; 'random' is bicubic.
+    """Mode of `F.interpolate` for a preprocessing config of open_clip; 'random' is bicubic.
 
     Raises:
-        ValueError: if there is no such mode.
+        ValueError: if the config's mode is unknown.
     """
-    mode = preprocess.get('interpolation', 'bicubic')
-    found = {'bicubic': 'bicubic', 'bilinear': 'bilinear', 'random': 'bicubic'}.get(mode)
-    if found is None:
-        raise ValueError(f"preprocess_cfg.interpolation={mode!r} must be 'bicubic' or 'bilinear'")
-    return found
+    name = preprocess.get('interpolation', 'bicubic')
+    mode = {'bicubic': 'bicubic', 'bilinear': 'bilinear', 'random': 'bicubic'}.get(name)
+    if mode is None:
+        raise ValueError(f"preprocess_cfg.interpolation={name!r} must be 'bicubic' or 'bilinear'")
+    return mode
 
 
 def _resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:

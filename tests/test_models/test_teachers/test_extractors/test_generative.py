@@ -106,7 +106,7 @@ def slow_answer(vlm, kind, image, question, word):
 def test_maps_are_the_models_own_attention_relative_to_a_neutral_word(make_extractor, kind):
     extractor, vlm = make_extractor(kind)
     images = random(2, 3, *SIZES[kind])
-    maps, presence = extractor.judge(images)
+    maps, presence = extractor.maps_and_presence(images)
     for image, image_maps, image_presence in zip(images, maps, presence):
         neutral, _ = slow_answer(vlm, kind, image, QUESTION, 'thing')
         for c, name in enumerate(NAMES):
@@ -122,7 +122,7 @@ def test_question_neutral_word_layers_and_heads_are_options(make_extractor):
     question = 'a {}: yes, no.'
     extractor, vlm = make_extractor('llava', question=question, neutral='dog', layers=[-1], heads=[2, 0])
     image = random(3, 32, 32)
-    maps, presence = extractor.judge(image[None])
+    maps, presence = extractor.maps_and_presence(image[None])
     attention, yes = slow_answer(vlm, 'llava', image, question, 'red bus')
     neutral, _ = slow_answer(vlm, 'llava', image, question, 'dog')
     expected = attention[1:, [0, 2]].mean(1).log() - neutral[1:, [0, 2]].mean(1).log()
@@ -134,11 +134,11 @@ def test_question_neutral_word_layers_and_heads_are_options(make_extractor):
 @torch.no_grad()
 def test_neither_the_batch_of_images_nor_that_of_questions_matters(make_extractor, kind):
     images = random(3, 3, *SIZES[kind])
-    together = make_extractor(kind)[0].judge(images)
+    together = make_extractor(kind)[0].maps_and_presence(images)
     extractor, _ = make_extractor(kind, batch_size=1)
     for alone in (
-        extractor.judge(images),
-        [torch.cat(x) for x in zip(*map(extractor.judge, images.split(1)))],
+        extractor.maps_and_presence(images),
+        [torch.cat(x) for x in zip(*map(extractor.maps_and_presence, images.split(1)))],
     ):
         for a, b in zip(alone, together):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
@@ -162,13 +162,13 @@ def test_the_peak_of_the_first_layer_moves_with_a_patch(make_extractor, kind):
     patch = 3 * random(3, 8, 8, seed=2)
     plain = torch.full((1, 3, *SIZES[kind]), 0.1)
     h, w = extractor.visual.grid(SIZES[kind])
-    others, _ = extractor.judge(plain)
+    others, _ = extractor.maps_and_presence(plain)
     found = []
     for y in range(h):
         for x in range(w):
             image = plain.clone()
             image[0, :, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = patch
-            maps = extractor.judge(image)[0] - others
+            maps = extractor.maps_and_presence(image)[0] - others
             found.append(maps)
             peaks = (maps - maps.flatten(-2).median(-1).values[..., None, None]).abs().flatten(-2).argmax(-1)
             assert (peaks == y * w + x).all(), (y, x)
@@ -221,7 +221,7 @@ def test_a_teacher_reads_it(generative_folder, kind):
     # The batch's pixels are the model's own.
     pixels = PixelFormat((127.5, 102.0, 76.5), (51.0, 63.75, 76.5), rgb=True)
     images = random(2, 3, *SIZES[kind])
-    maps, presence = teacher.extractor.judge(images)
+    maps, presence = teacher.extractor.maps_and_presence(images)
     every = teacher.maps_of_all(images, pixels).check()
     torch.testing.assert_close(every.logits, maps, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(every.presence, presence, atol=1e-5, rtol=1e-5)
@@ -235,8 +235,8 @@ def test_an_answer_that_is_no_number_is_refused(make_extractor):
     extractor, vlm = make_extractor('llava')
     images = random(1, 3, *SIZES['llava'])
     vlm.visual.model.lm_head.weight[extractor.yes[0]] = float('nan')
-    with pytest.raises(ValueError, match=r'the teacher .*llava answers yes or no by no finite number'):
-        extractor.judge(images)
+    with pytest.raises(ValueError, match=r'answer of the teacher .*llava is not finite'):
+        extractor.maps_and_presence(images)
 
 
 def test_by_default_four_layers_of_the_middle_half_are_read(make_extractor):

@@ -1,7 +1,7 @@
 """Logarithms of attention: a weight that is rounded to 0 is not what a map is scaled by."""
 
 import torch
-from lfi.models.teachers.extractors.base import LEAST_ATTENTION, log_attention
+from lfi.models.teachers.extractors.base import MIN_ATTENTION, log_attention
 
 
 def attention():
@@ -22,6 +22,6 @@ def test_a_weight_of_zero_changes_no_other():
     elsewhere = torch.ones(8, 8, dtype=torch.bool)
     elsewhere[2, 3] = False
     assert torch.equal(found[..., elsewhere], plain[..., elsewhere])
-    least = (LEAST_ATTENTION * holed.mean((-2, -1))).log()
+    least = (MIN_ATTENTION * holed.mean((-2, -1))).log()
     torch.testing.assert_close(found[..., 2, 3], least)
     assert log_attention(torch.zeros(1, 4, 4)).isfinite().all()

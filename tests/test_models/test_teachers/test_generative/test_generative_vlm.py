@@ -50,7 +50,7 @@ def test_half_precision_weights_stay_so(folder):
     )
     assert teacher.visual.model.dtype == torch.bfloat16
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    maps, presence = teacher.extractor.judge(images)
+    maps, presence = teacher.extractor.maps_and_presence(images)
     assert maps.isfinite().all() and presence.isfinite().all()
 
 

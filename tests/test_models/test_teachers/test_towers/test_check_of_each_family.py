@@ -103,10 +103,10 @@ def test_locations_without_a_step_of_the_pool_or_head_are_found(monkeypatch, nam
 
 @pytest.mark.parametrize('name', ['siglip', 'siglip_registers', 'pe_core', 'pe_core_no_class_token'])
 def test_locations_without_the_pools_feed_forward_network_are_found(monkeypatch, name):
-    own = timm_vit._of_one_token
+    own = timm_vit._pool_single_tokens
     monkeypatch.setattr(
         timm_vit,
-        '_of_one_token',
+        '_pool_single_tokens',
         lambda pool, x: own(SimpleNamespace(kv=pool.kv, proj=pool.proj, norm=pool.norm, mlp=None), x),
     )
     refused(name, KINDS, LOCATIONS)
@@ -140,7 +140,7 @@ def test_blocks_without_a_step_are_found(monkeypatch, name, of, method, path):
 
 @pytest.mark.parametrize('name', ['eva02', 'dinov3', 'eva02_average'])
 def test_attention_without_its_layer_scale_is_found(monkeypatch, name):
-    monkeypatch.setattr(timm_vit.EvaBlockParts, 'output', timm_vit.TimmBlock._projected_output)
+    monkeypatch.setattr(timm_vit.EvaBlockParts, 'output', timm_vit.TimmBlock._project_output)
     refused(name, ATTENDING, EMBEDDING)
 
 

@@ -46,7 +46,7 @@ def test_a_tower_reads_images_as_its_authors_do(name):
     # What an image says is no rounding: neither to another image, nor from location to location.
     assert (own[0] - own[1]).abs().max() > 1e-2
     assert locations.std(1).max() > 1e-2
-    close(tower.project(locations[0]), tower.alone(locations[0]))
+    close(tower.project(locations[0]), tower.pool_each(locations[0]))
     if tower.averages:
         close(tower.project(locations).mean(1), own)
 

@@ -1,9 +1,9 @@
-"""Extractors, one file each: ways to read dense features or interaction maps out of a vision-language model.
+"""Extractors, one file each: readers of interaction maps or dense features of a vision-language model.
 
-They import `towers` and what a model offers, and know no teacher.
+They import `towers` and the interfaces of models, and no teacher.
 """
 
-from .base import DenseExtractor, Extractor, JudgingExtractor
+from .base import DenseExtractor, Extractor, PresenceExtractor
 from .blip import BlipExtractor
 from .clearclip import ClearCLIPExtractor
 from .coca import CoCaExtractor
@@ -24,11 +24,11 @@ __all__ = [
     'Extractor',
     'GEMExtractor',
     'GenerativeExtractor',
-    'JudgingExtractor',
     'LeGradExtractor',
     'LocationsExtractor',
     'MaskCLIPExtractor',
     'NACLIPExtractor',
     'OwnLocationsExtractor',
+    'PresenceExtractor',
     'WordAttentionExtractor',
 ]

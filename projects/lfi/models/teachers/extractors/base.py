@@ -1,4 +1,4 @@
-"""What every extractor shares."""
+"""Base classes of extractors."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from ..vlm import VLM, Tokenizer
 
 
 class Extractor(ABC):
-    """A way to read interaction maps from a VLM.
+    """Base class of extractors, which read interaction maps of a VLM.
 
-    Most extractors read the image tower alone. One that needs more of the model overrides `from_vlm` and
-    keeps what it needs; the rest of the model is freed.
+    Most extractors read only the image tower. An extractor that needs other parts of the model overrides
+    `from_vlm` and keeps these parts; all others are freed.
 
     Args:
-        visual: the image tower, in eval mode.
+        visual: image tower, in eval mode.
 
     Raises:
-        ValueError: if the model is of a kind the extractor cannot read; the message says which can.
+        ValueError: if the extractor cannot read the model; the message names extractors that can.
     """
 
     directions: tuple[str, ...] = ('spatial', 'semantic')
-    """The readings that are meaningful: 'spatial', over locations, and 'semantic', over concepts."""
+    """Meaningful readings of the maps: 'spatial', over locations, and 'semantic', over concepts."""
     cosines = True
-    """Whether the maps are cosines, which become logits by the model's own scale, or are logits already."""
+    """Whether the maps are cosines, to be multiplied by the model's logit scale, or else logits."""
 
     def __init__(self, visual: nn.Module) -> None:
         self.visual = visual
 
     @classmethod
     def from_vlm(cls, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank, **options: Any) -> Extractor:
-        """Build the extractor of a model, for the concepts that it will be asked about.
+        """Build the extractor of a model for the concepts of a bank.
 
         Args:
-            vlm: the model, in eval mode, on the CPU.
-            tokenizer: the model's.
-            bank: the concepts; `texts` of a call are their embeddings.
-            **options: the rest of the extractor's config.
+            vlm: model in eval mode, on the CPU.
+            tokenizer: tokenizer of the model.
+            bank: concepts to ask about. Calls get their embeddings as `texts`.
+            **options: other arguments of the class.
 
         Raises:
-            ValueError: as the class says.
+            ValueError: if the extractor cannot read the model.
         """
         return cls(vlm.visual, **options)
 
     def to(self, device: torch.device) -> None:
-        """Move all that the maps are read from to a device."""
+        """Move all tensors and modules to a device."""
         for name, value in list(vars(self).items()):
             if isinstance(value, (Tensor, nn.Module)):
                 setattr(self, name, value.to(device))
@@ -65,37 +65,37 @@ class Extractor(ABC):
             texts: (C, E), unit embeddings.
 
         Returns:
-            The maps (B, L, C, h, w) of L layers on the extractor's grid, and the images' embeddings (B, E)
-            of unit length.
+            Maps (B, L, C, h, w) of L layers on the extractor's grid, and embeddings of the images (B, E), of
+            unit length.
         """
 
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
-        """The images' embeddings alone. Override it where maps cost much more.
+        """Compute the embeddings of images. Override this method if maps cost much more.
 
         Args:
             images: (B, 3, H, W), normalised as the tower expects.
             texts: (C, E), unit embeddings.
 
         Returns:
-            (B, E) of unit length, the same as those of a call.
+            Embeddings (B, E) of unit length, equal to those of a call.
         """
         return self(images, texts[:1])[1]
 
     def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size in pixels to give images that were to have `size`, so that the maps cover all of them."""
+        """Size in pixels, near `size`, at which the maps cover the complete image."""
         tower = getattr(self, 'tower', None)
         return size if tower is None else tower.whole_size(size)
 
     @torch.no_grad()
     def check_size(self, size: tuple[int, int], texts: Tensor) -> None:
-        """Check that the model takes images of a size, by reading a blank one.
+        """Check that the model takes images of a size, by a forward pass of a blank image.
 
         Args:
             size: height and width in pixels.
             texts: (C, E), unit embeddings.
 
         Raises:
-            ValueError: if it does not.
+            ValueError: if the forward pass fails.
         """
         try:
             self.pooled(torch.zeros(1, 3, *size), texts)
@@ -103,25 +103,28 @@ class Extractor(ABC):
             raise ValueError(f'the teacher takes no images of input_size={size}: {error}') from error
 
 
-# A part of a map's mean: less is rounding.
-LEAST_ATTENTION = 1e-6
+# Relative to a map's mean: smaller weights are rounding errors.
+MIN_ATTENTION = 1e-6
 
 
 def log_attention(attention: Tensor) -> Tensor:
-    """The logarithm of attention to locations, (..., h, w).
+    """Logarithm of attention to locations, (..., h, w).
 
-    A weight that half precision has rounded to 0 counts as a millionth of its map's mean. Its logarithm
-    would else be the map's spread, by which the loss and the cache scale all others.
+    Weights are clamped to a millionth of their map's mean. Otherwise a weight that half precision rounded to
+    0 would dominate the map's spread, by which the loss and the cache scale the map.
     """
-    least = LEAST_ATTENTION * attention.mean((-2, -1), keepdim=True)
-    return torch.maximum(attention, least).clamp_min(torch.finfo(attention.dtype).tiny).log()
+    lower_bound = MIN_ATTENTION * attention.mean((-2, -1), keepdim=True)
+    return torch.maximum(attention, lower_bound).clamp_min(torch.finfo(attention.dtype).tiny).log()
 
 
 class DenseExtractor(Extractor):
-    """Features of each location in the joint space, times the texts: one pass, whatever the concepts."""
+    """Base class of extractors whose maps are products of texts with features of locations.
+
+    They need one forward pass, regardless of the number of concepts.
+    """
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the maps of all concepts; arguments and result as of `Extractor`."""
+        """Read the maps of all concepts. See `Extractor.__call__`."""
         locations, pooled = self.features(images)
         maps = (texts.to(locations) @ locations.flatten(-2)).unflatten(-1, locations.shape[-2:])
         return maps, F.normalize(pooled, dim=-1)
@@ -134,29 +137,29 @@ class DenseExtractor(Extractor):
             images: (B, 3, H, W), normalised as the tower expects.
 
         Returns:
-            The locations in the joint space (B, L, E, h, w), scaled so that their products with unit texts
-            are the maps, and the images' embeddings (B, E), of any length.
+            Locations in the joint space (B, L, E, h, w), scaled so that their products with unit texts are
+            the maps, and embeddings of the images (B, E), of any length.
         """
 
 
-class JudgingExtractor(Extractor):
-    """Maps, and whether each concept is there, as the model says; its embeddings compare nothing."""
+class PresenceExtractor(Extractor):
+    """Base class of extractors that read presence from the model, not from embeddings."""
 
     @abstractmethod
-    def judge(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the maps of all concepts, and their presence.
+    def maps_and_presence(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the maps and the presence of all concepts.
 
         Args:
             images: (B, 3, H, W), normalised as the model expects.
 
         Returns:
-            The maps (B, L, C, h, w), logits, and presence (B, C) in [0, 1], of each concept by itself.
+            Maps (B, L, C, h, w), logits, and presence (B, C) in [0, 1], independent for each concept.
         """
 
     @abstractmethod
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
-        """The images' embeddings alone; as `Extractor` says."""
+        """Compute the embeddings of images. See `Extractor.pooled`."""
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the maps of all concepts; arguments and result as of `Extractor`."""
-        return self.judge(images)[0], self.pooled(images, texts)
+        """Read the maps of all concepts. See `Extractor.__call__`."""
+        return self.maps_and_presence(images)[0], self.pooled(images, texts)

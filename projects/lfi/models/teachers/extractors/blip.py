@@ -18,22 +18,22 @@ from .words import WordAttentionExtractor
 
 @EXTRACTORS.register_module(name='blip')
 class BlipExtractor(WordAttentionExtractor):
-    """A_l is the cross-attention to the patches in layer l of BLIP's image-grounded text encoder.
+    """Maps of the cross-attention to the patches, A_l, in layer l of BLIP's image-grounded text encoder.
 
-    It reads the prompt as for image-text matching, its first token being [ENC] (Li et al., "BLIP:
+    The encoder reads the prompt as for image-text matching: the first token is [ENC] (Li et al., "BLIP:
     Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and Generation",
     ICML 2022, section 3.1).
 
-    What a word looks for depends on the image from the second layer on, so the text encoder runs once for
-    each prompt and image. Its layers and the prompts' token embeddings are kept.
+    From the second layer on, a word's query depends on the image, so the text encoder runs once for each
+    prompt and image. Its layers and the prompts' token embeddings stay in memory.
 
     Args:
-        vlm: the model, in eval mode.
-        tokenizer: the model's.
-        bank: the concepts.
+        vlm: model in eval mode.
+        tokenizer: tokenizer of the model.
+        bank: concepts to ask about.
 
     Raises:
-        ValueError: if the model is not mmpretrain's BLIP, or as the base says.
+        ValueError: if the model is not mmpretrain's BLIP, or a template leaves no room for the concept.
     """
 
     visual: BlipVisual
@@ -51,22 +51,22 @@ class BlipExtractor(WordAttentionExtractor):
         with torch.no_grad():
             self.tokens = vlm.text.embeddings(grounded)  # [P, n, width]
 
-    def see(self, images: Tensor) -> tuple[tuple[Tensor], tuple[int, int], Tensor]:
-        """Pass images through the image tower; `WordAttentionExtractor` says how."""
+    def encode(self, images: Tensor) -> tuple[tuple[Tensor], tuple[int, int], Tensor]:
+        """Pass images through the image tower. See `WordAttentionExtractor.encode`."""
         grid = patch_grid(images, self.visual.patch_size)
         tokens = self.visual.tokens(images)  # [B, 1 + N, width]
         return (tokens,), grid, self.visual.pool(tokens)
 
-    def read(self, *image: Tensor) -> Iterator[Tensor]:
+    def read_attention(self, *image: Tensor) -> Iterator[Tensor]:
         """Read the cross-attention of the concepts' words, by layer."""
         (tokens,) = image
         x = self.tokens
         for layer in self.layers:
             x = layer.attention(x, self.mask)[0]
             cross = layer.crossattention
-            # Queries do not see one another, so those of all prompts can share the keys.
+            # Cross-attention queries are independent, so all prompts share one call.
             attended, weights, _ = cross.self(
                 x.flatten(0, 1)[None], encoder_hidden_states=tokens[None], output_attentions=True
             )  # [1, P * n, width], [1, heads, P * n, 1 + N]
-            yield self.of_words(weights[0].mean(0))[:, 1:]
+            yield self.average_words(weights[0].mean(0))[:, 1:]
             x = layer.feed_forward_chunk(cross.output(attended[0].unflatten(0, x.shape[:2]), x))

@@ -1,4 +1,4 @@
-"""CoCa: the text decoder's attention to the pooled tokens, followed to the patches they were pooled from."""
+"""CoCa: the text decoder's attention to the pooled tokens, composed with the pooler's attention."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from .words import WordAttentionExtractor
 
 @EXTRACTORS.register_module(name='coca')
 class CoCaExtractor(WordAttentionExtractor):
-    """A_l = D_l P: decoder layer l's attention D_l to the pooled tokens, times theirs to the patches.
+    """Maps of the attention A_l = D_l P: attention of decoder layer l, times the pooler's attention.
 
-    CoCa's text decoder sees the image through an attentional pooler alone (Yu et al., "CoCa: Contrastive
-    Captioners are Image-Text Foundation Models", TMLR 2022, section 3.2), so its cross-attention is
-    composed with the pooler's P, mean over heads, whose column of the class token is dropped.
+    CoCa's text decoder reads the image only through an attentional pooler (Yu et al., "CoCa: Contrastive
+    Captioners are Image-Text Foundation Models", TMLR 2022, section 3.2). D_l is its attention to the pooled
+    tokens, and P the pooler's attention to the patches, mean over heads, without the class token's column.
 
-    What a word looks for depends on the image from the decoder's second layer on, so the decoder runs once
-    for each prompt and image. Of the text side its blocks and the prompts' token embeddings are kept.
+    From the second layer on, a word's query depends on the image, so the decoder runs once for each prompt
+    and image. Its blocks and the prompts' token embeddings stay in memory.
 
     Args:
-        vlm: the model, in eval mode.
-        tokenizer: the model's.
-        bank: the concepts.
+        vlm: model in eval mode.
+        tokenizer: tokenizer of the model.
+        bank: concepts to ask about.
 
     Raises:
-        ValueError: if the model is not open_clip's CoCa with its own towers, or as the base says.
+        ValueError: if the model is not open_clip's CoCa with open_clip's own towers, or a template leaves no
+            room for the concept.
     """
 
     visual: VisionTransformer
@@ -58,32 +59,32 @@ class CoCaExtractor(WordAttentionExtractor):
         super().__init__(vlm, tokenizer, bank)
         self.embed = TokenEmbedding(vlm.visual)
         self.blocks, self.cross_blocks = model.text_decoder.resblocks, model.text_decoder.cross_attn
-        # Attention is causal: what follows the concepts' words does not reach them.
+        # Attention is causal: tokens after the concepts' words do not affect them.
         n = 1 + int(self.words.any(0).nonzero().max())
         self.words = self.words[:, :n]
         self.causal_mask = model.text_decoder.attn_mask[:n, :n]
         with torch.no_grad():
             self.tokens = model._encode_text(self.ids)[1][:, :n].clone()  # [P, n, E]
 
-    def see(self, images: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int], Tensor]:
-        """Pass images through the image tower and its pooler; `WordAttentionExtractor` says how."""
+    def encode(self, images: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int], Tensor]:
+        """Pass images through the image tower and its pooler. See `WordAttentionExtractor.encode`."""
         x, grid = self.embed(images)
         x = self.visual.transformer(x)
         pooler = self.visual.attn_pool
         keys, queries = pooler.ln_k(x), pooler.ln_q(pooler.query).expand(len(x), -1, -1)
         tokens, to_patches = pooler.attn(queries, keys, keys)  # [B, 1 + K, E], [B, 1 + K, 1 + N]
         tokens = self.visual.ln_post(tokens)
-        # The first pooled token is the image's embedding; the decoder sees the others.
+        # The first pooled token is the image's embedding; the decoder reads the others.
         return (tokens[:, 1:], to_patches[:, 1:, 1:]), grid, tokens[:, 0] @ self.visual.proj
 
-    def read(self, *image: Tensor) -> Iterator[Tensor]:
+    def read_attention(self, *image: Tensor) -> Iterator[Tensor]:
         """Read the attention of the concepts' words, composed with the pooler's, by layer."""
         tokens, to_patches = image
         x = self.tokens
         for block, cross in zip(self.blocks, self.cross_blocks):
             x = block(x, attn_mask=self.causal_mask)
-            # Queries do not see one another, so those of all prompts can share the keys.
+            # Cross-attention queries are independent, so all prompts share one call.
             queries, keys = cross.ln_1(x).flatten(0, 1), cross.ln_1_kv(tokens)
             attended, weights = cross.attn(queries, keys, keys)  # [P * n, E], [P * n, K]
-            yield self.of_words(weights) @ to_patches
+            yield self.average_words(weights) @ to_patches
             x = OpenClipBlock(cross).feed_forward(x + cross.ls_1(attended.unflatten(0, x.shape[:2])))

@@ -1,4 +1,4 @@
-"""The last layer's locations, each through the head, times the texts."""
+"""Products of texts with the last layer's locations, each projected to the joint space."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .base import DenseExtractor
 
 @EXTRACTORS.register_module(name='dense')
 class LocationsExtractor(DenseExtractor):
-    """Each location of the last layer goes through pool and head as if it were the whole image.
+    """Maps of the last layer's locations, each passed through pool and head like a complete image.
 
-    Where the tower averages its locations and nothing but a linear head follows (most CNNs), a map is
-    z(location) . t / ||mean z||, whose mean over the locations is exactly the image's cosine with the text,
-    as in class activation maps (Zhou et al., CVPR 2016). Where a norm or an MLP follows the average
-    (ConvNeXt, ViTamin, CLIPA), the embedding is no mean of what locations give, and maps are cosines, as
-    they are of an attention pool, where this is 'maskclip'. A ViT with a class token gives its last block's
-    patches, which are known to localise badly: the other extractors change that block. It costs about one
-    plain forward pass, whatever the number of concepts.
+    If the tower averages its locations and only a linear head follows (most CNNs), a map is
+    z(location) . t / ||mean z||. Its mean over locations is exactly the image's cosine with the text, as in
+    class activation maps (Zhou et al., CVPR 2016). If a norm or an MLP follows the average (ConvNeXt,
+    ViTamin, CLIPA), the embedding is not a mean of projected locations, and maps are cosines. Maps are also
+    cosines for an attention pool, where this extractor equals 'maskclip'. In a ViT with a class token the
+    last block's patches localise badly: the other extractors change that block. The cost is about one plain
+    forward pass, regardless of the number of concepts.
 
     Args:
-        visual: the image tower, in eval mode.
+        visual: image tower, in eval mode.
 
     Raises:
-        ValueError: if no kind of `towers` reads the image tower.
+        ValueError: if no class of `towers` reads the image tower.
     """
 
     def __init__(self, visual: nn.Module) -> None:
@@ -35,12 +35,12 @@ class LocationsExtractor(DenseExtractor):
         self.tower = tower_of(visual)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the features of images; arguments and result as of `DenseExtractor`."""
+        """Read the features of images. See `DenseExtractor.features`."""
         return features_of_locations(self.tower, images)
 
 
 def features_of_locations(tower: ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Read the last layer's locations; arguments and result as of `DenseExtractor.features`."""
+    """Read the last layer's locations. See `DenseExtractor.features`."""
     locations, grid, pooled = tower.locations(images)
     locations = tower.project(locations)  # [B, N, E]
     if tower.averages:

@@ -14,18 +14,18 @@ from .transformer import TransformerExtractor
 
 @EXTRACTORS.register_module(name='gem')
 class GEMExtractor(TransformerExtractor, DenseExtractor):
-    """Each of the last blocks adds out_proj(mean of A(p, v) over p = q, k, v) to a path beside its own.
+    """Maps of a parallel path: each of the last blocks adds out_proj(mean of A(p, v) over p = q, k, v).
 
-    A(p, v) = softmax(p' p'^T / tau) v, where p' is softmax(p p^T / tau) p with p, and then p', of unit
-    length, and 1 / tau = the mean length of what the attention reads / sqrt(d). The path has no feed-forward,
-    and the tokens that are projected go the ordinary way (Bousselham et al., "Grounding Everything: Emerging
-    Localization Properties in Vision-Language Transformers", CVPR 2024, section 3). The path after each of
-    the blocks gives a map; the last is the published one. Maps are cosines. It costs one plain forward
-    pass and six more attentions in each of its blocks, whatever the number of concepts.
+    A(p, v) = softmax(p' p'^T / tau) v, where p' = softmax(p p^T / tau) p, with p and p' normalised, and
+    1 / tau = mean length of the attention's input tokens / sqrt(d). The path has no feed-forward network, and
+    q, k and v come from the ordinary path (Bousselham et al., "Grounding Everything: Emerging Localization
+    Properties in Vision-Language Transformers", CVPR 2024, section 3). The path gives one map after each of
+    these blocks; the last one is the published map. Maps are cosines. The cost is one plain forward pass and
+    six more attentions in each of these blocks, regardless of the number of concepts.
 
     Args:
-        visual: the image tower, in eval mode.
-        depth: how many of the last blocks. Defaults to 6, as in the authors' code.
+        visual: image tower, in eval mode.
+        depth: number of last blocks. Defaults to 6, as in the authors' code.
 
     Raises:
         ValueError: if the tower has fewer than `depth` blocks.
@@ -33,15 +33,15 @@ class GEMExtractor(TransformerExtractor, DenseExtractor):
 
     def __init__(self, visual: nn.Module, depth: int = 6) -> None:
         super().__init__(visual)
-        self.before, self.last = self.split_blocks(depth)
+        self.first_blocks, self.last_blocks = self.split_blocks(depth)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the features of images; arguments and result as of `DenseExtractor`."""
+        """Read the features of images. See `DenseExtractor.features`."""
         x, grid = self.tower.embed(images)
-        for block in self.before:
+        for block in self.first_blocks:
             x = block(x, grid)
         path, locations = x, []
-        for block in self.last:
+        for block in self.last_blocks:
             normed = block.normed(x)
             q, k, v = block.qkv(normed, grid)
             inverse_temperature = normed.norm(dim=-1).mean(-1)[:, None, None, None] / q.shape[-1] ** 0.5

@@ -1,4 +1,4 @@
-"""Generative VLMs: the attention of a concept's own words to the image, in the layers of the decoder."""
+"""Generative VLMs: attention of a concept's words to the image in layers of the decoder."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from ..generative.generative_vlm import GenerativeVLM
 from ..generative.image_tokens import ImageTokens
 from ..generative.questions import Questions, answer_ids
 from ..vlm import VLM, Tokenizer
-from .base import JudgingExtractor, log_attention
+from .base import PresenceExtractor, log_attention
 
 QUESTION = 'Is there a {} in the image? Answer yes or no.'
 
 
 @EXTRACTORS.register_module(name='generative')
-class GenerativeExtractor(JudgingExtractor):
-    """A map is log A_l(concept) - log A_l(neutral): attention to the image in decoder layer l, relatively.
+class GenerativeExtractor(PresenceExtractor):
+    """Maps of relative attention log A_l(concept) - log A_l(neutral) to the image in decoder layer l.
 
-    A_l is the attention of the tokens of the concept's own words to each image token, mean over these tokens
-    and over heads. That of the same question with a neutral word is divided out, as in the relative attention
+    A_l is the attention of the tokens of the concept's words to each image token, mean over these tokens and
+    over heads. It is divided by the attention of a neutral word in the same question. The relative attention
     of Zhang et al., "MLLMs Know Where to Look: Training-free Perception of Small Visual Details with
-    Multimodal LLMs", ICLR 2025, which compares a question with a general instruction, at the last token. So
-    what all words look at, such as the tokens that gather attention without a reason, is gone, and each
-    layer's map is logits over locations.
+    Multimodal LLMs", ICLR 2025, compares a question with a general instruction, at the last token. The ratio
+    removes the attention that all words share, such as attention sinks. Each layer's map is logits over
+    locations.
 
     Presence is the model's answer to the same question, in the same pass: P(yes) / (P(yes) + P(no)) of the
-    next token, each concept by itself.
+    next token, independent for each concept.
 
-    It is meant for a cache. The tower and the decoder read each image once, up to where the questions begin
-    to differ, and then each concept's question: the decoder attends backwards alone, so that the image's keys
-    do not depend on what is asked afterwards.
+    Use this extractor to write a cache. The tower and the decoder read each image once, with the shared
+    prefix of the prompts, and then each concept's question. The decoder is causal, so that the image's keys
+    do not depend on the question.
 
     Args:
-        vlm: the model, in eval mode.
-        bank: the concepts. Their embeddings take no prompt: the templates must be `('{}',)`.
-        question: the prompt, with one `{}` for the concept; a question of yes or no. Defaults to `QUESTION`.
-        neutral: the word that stands for no concept. Defaults to 'thing'.
-        layers: the decoder's layers to read, from 0 or from -1 backwards; each gives a map, in ascending
-            order. Defaults to None: four, evenly over the middle half (7, 12, 17 and 22 of 30), since most of
-            what text takes from images passes in the middle layers (Kaduri et al., "What's in the Image? A
-            Deep-Dive into the Vision of Vision Language Models", CVPR 2025).
-        heads: the heads to take the mean over. Defaults to None, all.
-        batch_size: how many concepts are asked about at once; memory grows with it. Defaults to 16.
+        vlm: model in eval mode.
+        bank: concepts to ask about. Their embeddings take no prompt: the templates must be `('{}',)`.
+        question: yes-or-no question as the prompt, with one `{}` for the concept. Defaults to `QUESTION`.
+        neutral: word in place of a concept. Defaults to 'thing'.
+        layers: indices of the decoder's layers to read, negative ones from the end. Each gives a map, in
+            ascending order. Defaults to None: four layers, evenly over the middle half (7, 12, 17 and 22 of
+            30). Most information passes from images to text in the middle layers (Kaduri et al., "What's in
+            the Image? A Deep-Dive into the Vision of Vision Language Models", CVPR 2025).
+        heads: indices of the heads to average. Defaults to None, all heads.
+        batch_size: number of concepts in one forward pass; memory grows with it. Defaults to 16.
 
     Raises:
-        ValueError: if the model is not a generative VLM of transformers, an argument is out of its range, the
-            tokenizer has no words for yes and no, or as `Questions.of` says.
+        ValueError: if the model is not a generative VLM of transformers, an argument is out of range, the
+            tokenizer has no token for yes or no, or the questions cannot be tokenized.
     """
 
     directions = ('spatial',)
@@ -102,88 +102,89 @@ class GenerativeExtractor(JudgingExtractor):
         self.yes, self.no = (
             torch.tensor(answer_ids(vlm.processor.tokenizer, word)) for word in ('yes', 'no')
         )
-        self._asked: dict[tuple[int, int], Questions] = {}
-        # What cannot be asked is an error now, not at the first image.
+        self._questions: dict[tuple[int, int], Questions] = {}
+        # Bad questions fail now, not at the first image.
         self.questions(to_2tuple(vlm.visual.preprocess_cfg['size']))
 
     @classmethod
     def from_vlm(
         cls, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank, **options: Any
     ) -> GenerativeExtractor:
-        """Build the extractor of a model; arguments as of `Extractor`."""
+        """Build the extractor of a model. See `Extractor.from_vlm`."""
         return cls(vlm, bank, **options)
 
-    def judge(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the maps of all concepts, and their presence; as `JudgingExtractor` says.
+    def maps_and_presence(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the maps and the presence of all concepts. See `PresenceExtractor.maps_and_presence`.
 
         Raises:
-            ValueError: if an answer is no finite number.
+            ValueError: if an answer is not finite.
         """
         size = (images.shape[-2], images.shape[-1])
-        # One by one: keys and values of a prompt's image take memory in every layer.
-        attention, presence = zip(*(self._judge(image[None]) for image in images))
+        # One by one: keys and values of an image take memory in every layer.
+        attention, presence = zip(*(self._read(image[None]) for image in images))
         maps = self.visual.to_grid(torch.stack(attention), size)  # [B, L, C + 1, h, w]
         maps = log_attention(maps)
         answers = torch.stack(presence)
         if not answers.isfinite().all():
             raise ValueError(
-                f'the teacher {self.visual.model.name_or_path} answers yes or no by no finite number: its '
-                'weights, lm_head among them, or the pixels of the image are none'
+                f'the yes-or-no answer of the teacher {self.visual.model.name_or_path} is not finite: check '
+                "its weights, lm_head among them, and the image's pixels"
             )
         return maps[:, :, :-1] - maps[:, :, -1:], answers
 
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
-        """The mean of each image's tokens as they stand in the prompt, (B, D) of unit length."""
+        """Mean of each image's tokens in the prompt, (B, D), of unit length."""
         size = (images.shape[-2], images.shape[-1])
         ids = self.questions(size).prefix.to(images.device)
         rows = [self._prompt(image[None], ids)[0, ids == self.visual.image_token_id] for image in images]
         return F.normalize(torch.stack([row.float().mean(0) for row in rows]), dim=-1)
 
     def check_size(self, size: tuple[int, int], texts: Tensor) -> None:
-        """Check that an image of a size can be asked about; as of `Extractor`. No image is read."""
+        """Check that the prompts can hold an image of a size. See `Extractor.check_size`."""
         self.questions(size)
 
     def questions(self, size: tuple[int, int]) -> Questions:
-        """What is asked of an image of a size in pixels: about each concept, and about the neutral word."""
-        if size not in self._asked:
-            see = self.visual
-            self._asked[size] = Questions.of(
-                self._processor, self.question, self.names, see.text(size), see.bare_image
+        """Questions on an image of a size in pixels: one for each concept, then the neutral word's."""
+        if size not in self._questions:
+            tokens = self.visual
+            self._questions[size] = Questions.of(
+                self._processor, self.question, self.names, tokens.text(size), tokens.bare_image
             )
-        return self._asked[size]
+        return self._questions[size]
 
     def _prompt(self, image: Tensor, ids: Tensor) -> Tensor:
-        """The input embeddings (1, P, D) of what all prompts share, with the image's tokens in it."""
+        """Input embeddings (1, P, D) of the prompts' shared prefix, with the image's tokens in it."""
         x = self.embed(ids)[None]
         x[:, ids == self.visual.image_token_id] = self.visual(image).to(x)
         return x
 
-    def _judge(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The attention (L, C + 1, N) of all words to one image's tokens, and presence (C,)."""
+    def _read(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the attention (L, C + 1, N) of all words to one image's tokens, and presence (C,)."""
         from transformers import DynamicCache
 
         size = (image.shape[-2], image.shape[-1])
-        asked = self.questions(size)
-        prefix, rest, words, last = (
-            value.to(image.device) for value in (asked.prefix, asked.rest, asked.words, asked.last)
+        questions = self.questions(size)
+        prefix, suffixes, words, last = (
+            value.to(image.device)
+            for value in (questions.prefix, questions.suffixes, questions.words, questions.last)
         )
         is_image = (prefix == self.visual.image_token_id).nonzero()[:, 0]
-        # A question's tokens count on after the image, whatever they are.
-        position_ids = self.visual.position_ids(torch.cat((prefix, rest[last.argmax()])), size)
-        read = DynamicCache()
-        self._decode(self._prompt(image, prefix), position_ids, read)
+        # Positions after the image do not depend on the question's tokens.
+        position_ids = self.visual.position_ids(torch.cat((prefix, suffixes[last.argmax()])), size)
+        prefix_cache = DynamicCache()
+        self._decode(self._prompt(image, prefix), position_ids, prefix_cache)
         attention, presence = [], []
-        for part in torch.arange(len(rest), device=image.device).split(self.batch_size):
-            past = deepcopy(read)
+        for part in torch.arange(len(suffixes), device=image.device).split(self.batch_size):
+            past = deepcopy(prefix_cache)
             past.batch_repeat_interleave(len(part))
-            with self._watch(words[part], is_image) as seen:
-                states = self._decode(self.embed(rest[part]), position_ids, past)
-            attention.append(torch.stack(seen))  # [L, n, N]
+            with self._record_attention(words[part], is_image) as layers:
+                states = self._decode(self.embed(suffixes[part]), position_ids, past)
+            attention.append(torch.stack(layers))  # [L, n, N]
             presence.append(self._answer(states[torch.arange(len(part)), last[part]]))
         return torch.cat(attention, 1), torch.cat(presence)[:-1]
 
     def _decode(self, x: Tensor, position_ids: Tensor, past: Any) -> Tensor:
-        """The decoder's last states of x (n, S, D), which follows what `past` holds and is added to it."""
+        """Compute the decoder's last states of x (n, S, D) after `past`, and extend `past` by x."""
         start = past.get_seq_length()
         end = start + x.shape[1]
         positions = position_ids[..., start:end]
@@ -198,29 +199,29 @@ class GenerativeExtractor(JudgingExtractor):
         return states
 
     @contextmanager
-    def _watch(self, words: Tensor, is_image: Tensor) -> Iterator[list[Tensor]]:
-        """Keep the attention (n, N) of words (n, S) to image tokens, at indices (N,), layer by layer."""
-        seen: list[Tensor] = []
+    def _record_attention(self, words: Tensor, is_image: Tensor) -> Iterator[list[Tensor]]:
+        """Record the attention (n, N) of words (n, S) to image tokens, at indices (N,), layer by layer."""
+        layers: list[Tensor] = []
 
-        def keep(module: nn.Module, args: Any, output: Any) -> None:
+        def record(module: nn.Module, args: Any, output: Any) -> None:
             weights = output[1][..., is_image][:, self.heads].float().mean(1)  # [n, S, N]
-            seen.append((words[..., None] * weights).sum(1))
+            layers.append((words[..., None] * weights).sum(1))
 
-        hooks = [self.visual.decoder.layers[i].self_attn.register_forward_hook(keep) for i in self.layers]
+        hooks = [self.visual.decoder.layers[i].self_attn.register_forward_hook(record) for i in self.layers]
         try:
-            yield seen
+            yield layers
         finally:
             for hook in hooks:
                 hook.remove()
 
     def _answer(self, states: Tensor) -> Tensor:
-        """P(yes) / (P(yes) + P(no)) of the token after states (n, D): (n,)."""
+        """P(yes) / (P(yes) + P(no)) of the next token after states (n, D): (n,)."""
         scores = self.visual.model.get_output_embeddings()(states).float()
         return (scores[:, self.yes].logsumexp(1) - scores[:, self.no].logsumexp(1)).sigmoid()
 
 
 def _indices(name: str, chosen: Sequence[int], n: int) -> list[int]:
-    """Chosen indices of n, in ascending order, each once."""
+    """Check indices below n, and return them in ascending order, each once."""
     if not chosen or not all(-n <= i < n for i in chosen):
         raise ValueError(f"{name}={list(chosen)} must be some of the decoder's {n}, from {-n} to {n - 1}")
     return sorted({i % n for i in chosen})

@@ -1,4 +1,4 @@
-"""LeGrad: how much more attention to a location would raise the score."""
+"""LeGrad: gradients of the concepts' scores with respect to attention."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from .transformer import TransformerExtractor
 
 @EXTRACTORS.register_module(name='legrad')
 class LeGradExtractor(TransformerExtractor):
-    """E_l = mean over heads and queries of ReLU(d s_l / d A_l), for each of the last blocks.
+    """Maps of relevance E_l = mean over heads and queries of ReLU(d s_l / d A_l), for the last blocks.
 
-    s_l is the text's cosine with the mean of block l's tokens in the joint space, A_l the block's
+    s_l is the text's cosine with the mean of block l's tokens in the joint space, and A_l the block's
     attention (Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via Feature
     Formation Sensitivity", ICCV 2025, section 3). As published, each concept's mean over the blocks is
-    brought to [0, 1] in each image: the blocks' maps are shifted and scaled by that mean's extremes, so
-    that their mean is the published map. What is left says where a concept is, and no longer how much of
-    it there is: concepts cannot be compared. It needs a gradient through half a block for each concept and
-    block: for maps that are computed once and kept.
+    scaled to [0, 1] in each image: the blocks' maps are shifted and scaled by the extremes of that mean, so
+    that their mean is the published map. This removes the magnitude, so that concepts cannot be compared.
+    Each concept and block needs a gradient through half a block: use this extractor to write a cache.
 
     Args:
-        visual: the image tower, in eval mode.
-        depth: how many of the last blocks. Defaults to 2, as in the authors' code.
+        visual: image tower, in eval mode.
+        depth: number of last blocks. Defaults to 2, as in the authors' code.
 
     Raises:
         ValueError: if the tower has fewer than `depth` blocks.
@@ -37,25 +36,25 @@ class LeGradExtractor(TransformerExtractor):
 
     def __init__(self, visual: nn.Module, depth: int = 2) -> None:
         super().__init__(visual)
-        self.before, self.last = self.split_blocks(depth)
+        self.first_blocks, self.last_blocks = self.split_blocks(depth)
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the maps of all concepts; arguments and result as of `Extractor`."""
+        """Read the maps of all concepts. See `Extractor.__call__`."""
         x, grid = self.tower.embed(images)
-        for block in self.before:
+        for block in self.first_blocks:
             x = block(x, grid)
-        by_block = []
-        for block in self.last:
+        relevances = []
+        for block in self.last_blocks:
             x, relevance = self._read(block, x, grid, texts)
-            by_block.append(relevance)
-        maps = torch.stack(by_block, 1).float()  # [B, L, C, N]
-        merged = maps.mean(1, keepdim=True)
-        low, high = merged.amin(-1, keepdim=True), merged.amax(-1, keepdim=True)
+            relevances.append(relevance)
+        maps = torch.stack(relevances, 1).float()  # [B, L, C, N]
+        mean = maps.mean(1, keepdim=True)
+        low, high = mean.amin(-1, keepdim=True), mean.amax(-1, keepdim=True)
         maps = (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
         return maps.unflatten(-1, grid), F.normalize(self.tower.embedding(x), dim=-1)
 
     def _read(self, block: Block, x: Tensor, grid: tuple[int, int], texts: Tensor) -> tuple[Tensor, Tensor]:
-        """The block's output and its relevance (B, C, N)."""
+        """Compute a block's output and its relevance (B, C, N)."""
         q, k, v = block.qkv(block.normed(x), grid)
         attended = F.scaled_dot_product_attention(q, k, v)
         relevance = []
@@ -65,6 +64,6 @@ class LeGradExtractor(TransformerExtractor):
             scores = self.project(x.mean(1)) @ texts.T  # [B, C]
             for score in scores.sum(0):
                 (gradient,) = torch.autograd.grad(score, attended, retain_graph=True)
-                # attended = A v, so that d score / d A = (d score / d attended) v^T.
+                # attended = A v, hence d score / d A = (d score / d attended) v^T.
                 relevance.append((gradient @ v.mT).relu().mean((1, 2))[:, self.tower.n_prefix :])
         return x.detach(), torch.stack(relevance, 1)

@@ -1,4 +1,4 @@
-"""MaskCLIP: the attention that pools becomes the identity."""
+"""MaskCLIP: identity in place of the attention that pools."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .transformer import LastBlockExtractor
 
 @EXTRACTORS.register_module(name='maskclip')
 class MaskCLIPExtractor(LastBlockExtractor):
-    """Each location keeps its own value in the attention that pools; the rest of the layer stays.
+    """Maps of locations that attend only to themselves in the attention that pools.
 
-    Where a tower pools by an attention of its own (ResNets, SigLIP, PE-Core), a location goes through that
-    pool's value and output projection, and its feed-forward network where it has one. Elsewhere the pool's
-    place is the last block: with v = out_proj(value(ln_1(x))), a patch becomes x + v + ffn(x + v) (Zhou et
-    al., "Extract Free Dense Labels from CLIP", ECCV 2022, section 3.2). Maps are cosines. It costs about one
-    plain forward pass, whatever the number of concepts.
+    In a tower with an attention pool (ResNets, SigLIP, PE-Core), a location passes through the pool's value
+    and output projections, and its feed-forward network if any. In other towers the last block is changed:
+    with v = out_proj(value(ln_1(x))), a patch becomes x + v + ffn(x + v) (Zhou et al., "Extract Free Dense
+    Labels from CLIP", ECCV 2022, section 3.2). Maps are cosines. The cost is about one plain forward pass,
+    regardless of the number of concepts.
 
     Args:
-        visual: the image tower, in eval mode.
+        visual: image tower, in eval mode.
 
     Raises:
-        ValueError: if no extractor reads the tower, or it averages a CNN's features.
+        ValueError: if no class of `towers` reads the tower, or the tower averages a CNN's features.
     """
 
     def __init__(self, visual: nn.Module) -> None:
@@ -36,11 +36,11 @@ class MaskCLIPExtractor(LastBlockExtractor):
             super().__init__(visual)
             return
         self.visual = visual
-        # No block of it is read.
+        # Only the pool is read, no block.
         self.tower = cast(TransformerTower, tower)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the features of images; arguments and result as of `DenseExtractor`."""
+        """Read the features of images. See `DenseExtractor.features`."""
         if self.tower.pool == 'attention':
             return features_of_locations(self.tower, images)
         return super().features(images)
@@ -48,6 +48,6 @@ class MaskCLIPExtractor(LastBlockExtractor):
     def patch_tokens(
         self, block: Block, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]
     ) -> Tensor:
-        """Change the last block; arguments and result as of `LastBlockExtractor`."""
+        """Compute the patches' tokens. See `LastBlockExtractor.patch_tokens`."""
         patches = slice(self.tower.n_prefix, None)
         return block.feed_forward(x[:, patches] + block.output(v[:, :, patches]))

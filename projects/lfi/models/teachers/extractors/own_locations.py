@@ -1,4 +1,4 @@
-"""The locations that a dual encoder of one's own gives itself."""
+"""Locations from the `encode_locations` of a custom dual encoder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .base import DenseExtractor
 
 @EXTRACTORS.register_module(name='own-locations')
 class OwnLocationsExtractor(DenseExtractor):
-    """A map is the cosines of a text with the locations that the model's `encode_locations` gives.
+    """Maps of cosines of texts with the locations of the model's `encode_locations`.
 
     Args:
-        visual: the image side of a `DualEncoder`.
+        visual: image side of a `DualEncoder`.
 
     Raises:
-        ValueError: if the model is not a dual encoder of one's own.
+        ValueError: if the model is not a custom dual encoder.
     """
 
     visual: DualEncoderVisual
@@ -32,7 +32,7 @@ class OwnLocationsExtractor(DenseExtractor):
     def from_vlm(
         cls, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank, **options: Any
     ) -> OwnLocationsExtractor:
-        """Build the extractor of a model; arguments as of `Extractor`."""
+        """Build the extractor of a model. See `Extractor.from_vlm`."""
         if not isinstance(vlm, DualEncoderVLM):
             raise ValueError(
                 "extractor 'own-locations' reads a dual encoder of your own (model=dict(type=...)), not this "
@@ -41,7 +41,7 @@ class OwnLocationsExtractor(DenseExtractor):
         return cls(vlm.visual, **options)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the features of images; arguments and result as of `DenseExtractor`."""
+        """Read the features of images. See `DenseExtractor.features`."""
         locations, pooled = self.visual.model.encode_locations(images)
         if locations.ndim != 4 or pooled.ndim != 2 or locations.shape[:2] != pooled.shape:
             raise ValueError(

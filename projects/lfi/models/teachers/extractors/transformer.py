@@ -1,4 +1,4 @@
-"""Bases of the extractors that go through a transformer block by block."""
+"""Base classes of extractors that run a transformer block by block."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .base import DenseExtractor, Extractor
 
 
 class TransformerExtractor(Extractor):
-    """Base of the extractors that read the blocks of a transformer, whoever wrote it.
+    """Base class of extractors that read the blocks of a transformer, from any library.
 
     Args:
-        visual: the image tower, in eval mode.
+        visual: image tower, in eval mode.
 
     Raises:
-        ValueError: if the tower is none that `tower_of` knows, or no transformer.
+        ValueError: if `tower_of` does not know the tower, or it is not a transformer.
     """
 
     tower: TransformerTower
@@ -29,10 +29,10 @@ class TransformerExtractor(Extractor):
         self.tower = transformer_of(tower_of(visual), type(self).__name__)
 
     def split_blocks(self, depth: int) -> tuple[Sequence[Block], Sequence[Block]]:
-        """The blocks before the last `depth` ones, and these.
+        """Split the blocks into those before the last `depth` blocks, and the last `depth` blocks.
 
         Raises:
-            ValueError: if there are fewer.
+            ValueError: if the tower has fewer blocks.
         """
         blocks = self.tower.blocks
         if not 1 <= depth <= len(blocks):
@@ -40,55 +40,55 @@ class TransformerExtractor(Extractor):
         return blocks[:-depth], blocks[-depth:]
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Bring tokens (..., width) to the joint space (..., E), of unit length."""
+        """Project tokens (..., width) to the joint space (..., E), of unit length."""
         return F.normalize(self.tower.project(tokens), dim=-1)
 
 
 class LastBlockExtractor(TransformerExtractor, DenseExtractor):
-    """Base of the extractors that change the last block for patches, and run all others as they are.
+    """Base class of extractors that change the last block for patches, and no other block.
 
-    What the pool reads passes the last block unchanged, so that the pooled embedding is the tower's own.
+    The tokens that the pool reads pass the original last block, so that the embedding is the tower's own.
 
     Args:
-        visual: the image tower, in eval mode.
+        visual: image tower, in eval mode.
     """
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the features of images; arguments and result as of `DenseExtractor`."""
+        """Read the features of images. See `DenseExtractor.features`."""
         x, grid = self.tower.embed(images)
-        *before, block = self.tower.blocks
-        for each in before:
-            x = each(x, grid)
-        q, k, v = block.qkv(block.normed(x), grid)
+        *blocks, last_block = self.tower.blocks
+        for block in blocks:
+            x = block(x, grid)
+        q, k, v = last_block.qkv(last_block.normed(x), grid)
 
         pooled = self.tower.pooled_tokens
-        attended = block.output(F.scaled_dot_product_attention(q[:, :, pooled], k, v))
-        embedding = self.tower.embedding(block.feed_forward(x[:, pooled] + attended))
+        attended = last_block.output(F.scaled_dot_product_attention(q[:, :, pooled], k, v))
+        embedding = self.tower.embedding(last_block.feed_forward(x[:, pooled] + attended))
 
-        patches = self.patch_tokens(block, x, q, k, v, grid)  # [B, N, width]
+        patches = self.patch_tokens(last_block, x, q, k, v, grid)  # [B, N, width]
         return self.project(patches).mT.unflatten(-1, grid)[:, None], embedding
 
     @abstractmethod
     def patch_tokens(
         self, block: Block, x: Tensor, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]
     ) -> Tensor:
-        """The patches' tokens (B, N, width) after the changed block.
+        """Compute the patches' tokens (B, N, width) after the changed last block.
 
         Args:
-            block: the last one.
-            x: (B, P + N, width), the tokens that enter it: P, `tower.n_prefix`, stand before the patches'.
-            q: (B, heads, P + N, head width), their queries.
-            k: their keys, shaped alike.
-            v: their values, shaped alike.
-            grid: (h, w) of the N patches.
+            block: last block.
+            x: (B, P + N, width), input tokens of the block: P = `tower.n_prefix` prefix tokens, then patches.
+            q: (B, heads, P + N, head width), queries.
+            k: (B, heads, P + N, head width), keys.
+            v: (B, heads, P + N, head width), values.
+            grid: (h, w), grid of the N patches.
         """
 
 
 def transformer_of(tower: ImageTower, extractor: str) -> TransformerTower:
-    """The tower, if it is a transformer.
+    """Return the tower, checked to be a transformer.
 
     Raises:
-        ValueError: if it is not; the message names the extractor, and says which fits.
+        ValueError: if it is not; the message names the extractor, and one that fits.
     """
     if not isinstance(tower, TransformerTower):
         raise ValueError(

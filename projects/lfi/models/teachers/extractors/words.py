@@ -1,4 +1,4 @@
-"""Base of the extractors that read the attention of a concept's own words."""
+"""Base class of extractors that read the attention of a concept's words."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .base import Extractor, log_attention
 
 
 class WordAttentionExtractor(Extractor):
-    """Base of maps log A_l: attention of a concept's words to locations, in layer l of a text model.
+    """Base class of maps log A_l: attention of a concept's words to locations, in layer l of a text model.
 
-    The text model sees the image. A_l is the mean over heads, over the tokens of the concept's own words in
-    a prompt, and over the templates. Each layer gives a map, whose softmax over locations is that attention,
-    without what went to the class token. It is normalised over locations already, so that concepts cannot be
-    compared.
+    The text model reads the image by cross-attention. A_l is the mean over heads, over the tokens of the
+    concept's words in a prompt, and over the templates. Each layer gives a map. Its softmax over locations is
+    the attention without the class token's share. Attention is normalised over locations, so that concepts
+    cannot be compared.
 
     Args:
-        vlm: the model, in eval mode.
-        tokenizer: the model's, which pads by 0.
-        bank: the concepts.
+        vlm: model in eval mode.
+        tokenizer: tokenizer of the model, with padding 0.
+        bank: concepts to ask about.
 
     Raises:
         ValueError: if a template leaves no room for the concept.
@@ -51,58 +51,58 @@ class WordAttentionExtractor(Extractor):
     def from_vlm(
         cls, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank, **options: Any
     ) -> WordAttentionExtractor:
-        """Build the extractor of a model; arguments as of `Extractor`."""
+        """Build the extractor of a model. See `Extractor.from_vlm`."""
         return cls(vlm, tokenizer, bank, **options)
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the maps of all concepts; arguments and result as of `Extractor`."""
-        seen, grid, pooled = self.see(images)
-        attention = torch.stack([torch.stack(list(self.read(*image))) for image in zip(*seen)])
+        """Read the maps of all concepts. See `Extractor.__call__`."""
+        encoded, grid, pooled = self.encode(images)
+        attention = torch.stack([torch.stack(list(self.read_attention(*image))) for image in zip(*encoded)])
         attention = attention.float().unflatten(2, (-1, self.n_templates)).mean(3)  # [B, L, C, N]
         return log_attention(attention.unflatten(-1, grid)), F.normalize(pooled, dim=-1)
 
     def pooled(self, images: Tensor, texts: Tensor) -> Tensor:
-        """The images' embeddings (B, E) of unit length; the text model does not run."""
-        return F.normalize(self.see(images)[2], dim=-1)
+        """Compute embeddings of images (B, E), of unit length, without the text model."""
+        return F.normalize(self.encode(images)[2], dim=-1)
 
-    def of_words(self, attention: Tensor) -> Tensor:
-        """Bring the attention of all prompts' tokens (P * n, K) to that of the concepts' words (P, K)."""
+    def average_words(self, attention: Tensor) -> Tensor:
+        """Average the attention of all prompts' tokens (P * n, K) over the concepts' words: (P, K)."""
         return (self.words[:, :, None] * attention.unflatten(0, self.words.shape)).sum(1)
 
     @abstractmethod
-    def see(self, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, int], Tensor]:
+    def encode(self, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, int], Tensor]:
         """Pass images through the image tower.
 
         Args:
             images: (B, 3, H, W), normalised as the tower expects.
 
         Returns:
-            What `read` takes of an image, each for the batch; the grid (h, w); and the images' embeddings
-            (B, E), of any length.
+            Batched inputs of `read_attention`, the grid (h, w), and embeddings of the images (B, E), of any
+            length.
         """
 
     @abstractmethod
-    def read(self, *image: Tensor) -> Iterator[Tensor]:
+    def read_attention(self, *image: Tensor) -> Iterator[Tensor]:
         """Read the attention (P, N) of the concepts' words to the N locations of one image, by layer.
 
         Args:
-            *image: what `see` gives of it.
+            *image: tensors of `encode` for this image.
         """
 
 
 def concept_span(ids: Tensor, template: str, tokenizer: Tokenizer) -> tuple[int, int]:
-    """Find where the concept's own tokens start and end in a prompt: between what the template alone gives.
+    """Find the span of the concept's tokens in a prompt, between the tokens of the template.
 
     Args:
-        ids: (length,), the prompt's token ids.
-        template: of the prompt.
-        tokenizer: the model's.
+        ids: (length,), token ids of the prompt.
+        template: template of the prompt.
+        tokenizer: tokenizer of the model.
 
     Returns:
-        The first index of the concept's tokens, and the one after the last.
+        Index of the concept's first token, and the index after its last token.
 
     Raises:
-        ValueError: if the template's tokens leave none.
+        ValueError: if the template leaves no token for the concept.
     """
     rows = (ids, *tokenizer([template.split('{}')[0], template.split('{}')[-1]]))
     prompt, before, after = (row[: 1 + int(row.nonzero().max())].tolist() for row in rows)
@@ -113,5 +113,5 @@ def concept_span(ids: Tensor, template: str, tokenizer: Tokenizer) -> tuple[int,
 
 
 def _n_equal(first: list[int], second: list[int]) -> int:
-    """How many entries at the front are equal."""
+    """Number of equal entries at the front."""
     return next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))

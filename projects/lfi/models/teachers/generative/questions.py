@@ -1,4 +1,4 @@
-"""The questions that a generative VLM is asked about concepts, as token ids."""
+"""Questions about concepts for a generative VLM, as token ids."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lfi.utils.repositories import first_line
 
-MOST_TEMPLATE = 2**16
-"""Characters of a chat template: published ones have a few thousand."""
+MAX_TEMPLATE_LENGTH = 2**16
+"""Most characters of a chat template: published ones have a few thousand."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Prompts with an image and one word each, cut where they begin to differ.
+    """Prompts with an image and one word each, split into a shared prefix and suffixes.
 
     Args:
-        prefix: (P,), the token ids that all share, the image's among them.
-        rest: (Q, S), the others of each prompt, padded at the right.
-        words: (Q, S), the weights of the mean over the tokens of the prompt's word, 0 elsewhere.
-        last: (Q,), the index of the prompt's last token in `rest`.
+        prefix: (P,), token ids of the shared prefix, including the image's.
+        suffixes: (Q, S), token ids after the prefix, padded at the right.
+        words: (Q, S), weights of the mean over the tokens of the prompt's word, 0 for other tokens.
+        last: (Q,), index of the prompt's last token in `suffixes`.
     """
 
     prefix: Tensor
-    rest: Tensor
+    suffixes: Tensor
     words: Tensor
     last: Tensor
 
@@ -36,19 +36,18 @@ class Questions:
     def of(
         cls, processor: Any, question: str, words: Sequence[str], image_text: str, bare_image: str
     ) -> Questions:
-        """Ask about words.
+        """Build one question for each word.
 
         Args:
-            processor: the model's; its chat template, where it has one, puts the question.
-            question: with one `{}` for the word.
-            words: Q of them.
-            image_text: what takes the place of the image token in the prompt.
-            bare_image: what stands for the image where there is no chat template.
+            processor: processor of the model, with or without a chat template.
+            question: question with one `{}` for the word.
+            words: Q words.
+            image_text: text that replaces the image token in the prompt.
+            bare_image: text for the image if the processor has no chat template.
 
         Raises:
-            ValueError: if the chat template is too long or cannot be run, a prompt does not begin with one
-                image, or does not hold the question as it is, or the tokenizer cannot say which characters a
-                token is of.
+            ValueError: if the chat template is too long or fails, a prompt does not have one image and then
+                the unchanged question, or the tokenizer gives no character offsets.
         """
         if not processor.tokenizer.is_fast:
             raise ValueError(
@@ -58,15 +57,15 @@ class Questions:
         token = processor.image_token
         prompts, starts = [], []
         for word in words:
-            asked = question.replace('{}', word)
-            prompt = _prompt(processor, asked, bare_image)
-            if prompt.count(token) != 1 or asked not in prompt.partition(token)[2]:
+            filled = question.replace('{}', word)
+            prompt = _prompt(processor, filled, bare_image)
+            if prompt.count(token) != 1 or filled not in prompt.partition(token)[2]:
                 raise ValueError(
                     f'the chat template makes the prompt {prompt!r}: it must hold one {token!r}, and after '
-                    f'it the question {asked!r}'
+                    f'it the question {filled!r}'
                 )
             prompts.append(prompt.replace(token, image_text))
-            starts.append(prompts[-1].rindex(asked) + question.index('{}'))
+            starts.append(prompts[-1].rindex(filled) + question.index('{}'))
         encoded = processor.tokenizer(prompts, return_offsets_mapping=True)
         ids = [torch.tensor(row) for row in encoded['input_ids']]
         marks = [
@@ -77,22 +76,22 @@ class Questions:
         weights = [mark[n:] / mark.sum() for mark in marks]
         return cls(
             prefix=ids[0][:n],
-            rest=pad_sequence([row[n:] for row in ids], batch_first=True),
+            suffixes=pad_sequence([row[n:] for row in ids], batch_first=True),
             words=pad_sequence(weights, batch_first=True),
             last=torch.tensor([len(row) - n - 1 for row in ids]),
         )
 
 
 def answer_ids(tokenizer: Any, answer: str) -> list[int]:
-    """The single tokens that say an answer: 'yes' and 'Yes', alone or after a space.
+    """Ids of the single tokens that spell an answer: 'yes' and 'Yes', alone or after a space.
 
     Raises:
-        ValueError: if the tokenizer has none.
+        ValueError: if the tokenizer has no such token.
     """
     vocabulary = tokenizer.get_vocab()
-    # How byte-level BPE and SentencePiece write a space.
-    spelt = [space + word for word in (answer, answer.capitalize()) for space in ('', 'Ġ', '▁')]
-    ids = [vocabulary[token] for token in spelt if token in vocabulary]
+    # Byte-level BPE and SentencePiece write a space as 'Ġ' and '▁'.
+    spellings = [space + word for word in (answer, answer.capitalize()) for space in ('', 'Ġ', '▁')]
+    ids = [vocabulary[token] for token in spellings if token in vocabulary]
     if not ids:
         raise ValueError(f'the tokenizer has no token for the answer {answer!r}: presence cannot be read')
     return ids
@@ -102,19 +101,19 @@ def _prompt(processor: Any, question: str, bare_image: str) -> str:
     if not processor.chat_template:
         return f'{bare_image}\n{question}'
     length = len(str(processor.chat_template))
-    if length > MOST_TEMPLATE:
-        raise ValueError(f'the chat template has {length:,} characters, more than {MOST_TEMPLATE:,}')
+    if length > MAX_TEMPLATE_LENGTH:
+        raise ValueError(f'the chat template has {length:,} characters, more than {MAX_TEMPLATE_LENGTH:,}')
     content = [dict(type='image'), dict(type='text', text=question)]
     messages = [dict(role='user', content=content)]
     try:
         return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-    # It is a program of someone else.
+    # The template is a foreign program and may raise any error.
     except Exception as error:
         raise ValueError(f'the chat template cannot be run: {first_line(error)}') from error
 
 
 def _n_shared(rows: Sequence[Tensor]) -> int:
-    """How many ids at the front are the same in all rows."""
+    """Number of ids at the front that are the same in all rows."""
     n = min(map(len, rows))
     same = (torch.stack([row[:n] for row in rows]) == rows[0][:n]).all(0)
     return int(same.long().cumprod(0).sum())

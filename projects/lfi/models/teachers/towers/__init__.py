@@ -1,4 +1,4 @@
-"""Image towers: what extractors read, and how each kind of tower gives it. They import no extractor."""
+"""Image towers: one interface for extractors, and its implementations. They import no extractor."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 
 
 def tower_of(visual: nn.Module) -> ImageTower:
-    """Find the kind of an image tower.
+    """Wrap an image tower in the class of `KINDS` that reads it.
 
     Args:
-        visual: the tower, in eval mode.
+        visual: image tower, in eval mode.
 
     Raises:
-        ValueError: if no kind reads it.
+        ValueError: if no class reads the tower.
     """
     for kind in KINDS:
         if kind.reads(visual):
@@ -41,7 +41,7 @@ def tower_of(visual: nn.Module) -> ImageTower:
     trunk = getattr(visual, 'trunk', None)
     name = type(visual).__name__ if trunk is None else f'{type(visual).__name__} of a {type(trunk).__name__}'
     raise ValueError(
-        f"no extractor reads this model's image tower, a {name}: it is none of open_clip's own ViTs and "
-        "ResNets, timm's ViTs with a class token, average or latent attention pooling, and timm's CNNs with "
-        "average pooling. For CoCa models use 'coca', for a dual encoder of your own 'own-locations'"
+        f"no extractor reads this model's image tower, a {name}. Extractors read open_clip's own ViTs "
+        "and ResNets, timm's ViTs with a class token, average or latent attention pooling, and timm's CNNs "
+        "with average pooling. For CoCa models use 'coca', for a dual encoder of your own 'own-locations'"
     )

@@ -1,4 +1,4 @@
-"""What extractors need of an image tower, whatever it is built of."""
+"""Interfaces of image towers and of their blocks, for extractors."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Pool = Literal['class token', 'mean', 'attention']
 
 
 class ImageTower(ABC):
-    """An image tower, as the way from images to locations, and from a location to the joint space.
+    """Base class of image towers, which map images to locations, and locations to the joint space.
 
     Args:
-        visual: the tower, a module in eval mode. It is read, and not kept up to date in any other way: moving
-            it to a device moves what is read.
+        visual: module of the tower, in eval mode. No weights are copied: moving the module to a device moves
+            the tower.
 
     Attributes:
-        pool: what brings the locations together: a class token that reads them in the blocks, their mean, or
-            an attention of its own after the last layer.
-        averages: whether the embedding is exactly the mean of the projected locations, as with average
-            pooling and a linear head.
+        pool: kind of the pool over locations: a class token that reads them in the blocks, their mean, or an
+            attention after the last layer.
+        averages: whether the embedding is exactly the mean of the projected locations, as for average pooling
+            with a linear head.
     """
 
     pool: Pool
@@ -40,39 +40,39 @@ class ImageTower(ABC):
             images: (B, 3, H, W), normalised as the tower expects.
 
         Returns:
-            The last layer's N locations (B, N, width), their grid (h, w), row by row, and the images'
-            embeddings (B, E) of any length.
+            Locations of the last layer (B, N, width), their grid (h, w), row by row, and embeddings of the
+            images (B, E), of any length.
 
         Raises:
             ValueError: if the tower cannot take images of this size.
         """
 
     def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size in pixels to give images that were to have `size`, so that locations cover all of them."""
+        """Size in pixels, near `size`, at which locations cover the complete image."""
         return size
 
     @abstractmethod
     def project(self, locations: Tensor) -> Tensor:
-        """Bring locations (..., width) of the last layer to the joint space, (..., E) of any length.
+        """Project locations (..., width) of the last layer to the joint space, (..., E) of any length.
 
-        A location is embedded as an image that is this location alone: pooling a single location changes
-        nothing but to pass it through the pool's own layers.
+        A location is embedded like an image of only this location: pooling a single location only passes it
+        through the pool's own layers.
         """
 
     @abstractmethod
-    def alone(self, locations: Tensor) -> Tensor:
-        """The same of locations (n, width) as (n, E), by the tower's own pool and head; for checks.
+    def pool_each(self, locations: Tensor) -> Tensor:
+        """Embed each of n locations (n, width) as (n, E) by the tower's own pool and head, for checks.
 
-        Each is repeated where the pool wants several, or stands in the class token's place.
+        A location is repeated if the pool needs several, or takes the class token's place.
         """
 
 
-def refuse_part_of_stride(images: Tensor, stride: int) -> None:
-    """Check that the locations of a CNN cover its images exactly: it drops the rest, or goes beyond it.
+def check_stride(images: Tensor, stride: int) -> None:
+    """Check that the locations of a CNN cover its images exactly.
 
     Args:
-        images: (B, 3, H, W).
-        stride: pixels from one location to the next.
+        images: (B, 3, H, W), input of the CNN.
+        stride: distance of neighbouring locations in pixels.
 
     Raises:
         ValueError: if a side is not a multiple of the stride.
@@ -81,7 +81,7 @@ def refuse_part_of_stride(images: Tensor, stride: int) -> None:
     if height % stride or width % stride:
         raise ValueError(
             f"input_size={(height, width)} is not a multiple of {stride}, the stride of the teacher's image "
-            'tower: its maps would lie beside their places. Set teacher.input_size='
+            'tower: its maps would be shifted against the image. Set teacher.input_size='
             f'{(_multiple(height, stride), _multiple(width, stride))}'
         )
 
@@ -91,43 +91,43 @@ def _multiple(side: int, stride: int) -> int:
 
 
 class Block(ABC):
-    """A block of a transformer, taken apart.
+    """Base class of the blocks of a transformer, split into their parts.
 
     For tokens x the block is `y = x + output(attention(*qkv(normed(x), grid)))`, then `feed_forward(y)`.
     """
 
     @abstractmethod
     def __call__(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Apply the block as it is to the tokens (B, n, width) of a grid."""
+        """Apply the unchanged block to the tokens (B, n, width) of a grid."""
 
     @abstractmethod
     def normed(self, x: Tensor) -> Tensor:
-        """What the attention reads of the tokens (B, n, width), shaped alike."""
+        """Return the attention's input (B, n, width) for tokens (B, n, width)."""
 
     @abstractmethod
     def qkv(self, normed: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (B, heads, n, head width), with their positions; scaled by no factor."""
+        """Return queries, keys and values (B, heads, n, head width), with rotary positions, unscaled."""
 
     @abstractmethod
     def output(self, attended: Tensor) -> Tensor:
-        """What the attention adds to the tokens: (B, heads, n, head width) to (B, n, width)."""
+        """Project the attention's result (B, heads, n, head width) to the residual branch (B, n, width)."""
 
     @abstractmethod
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Apply the feed-forward network to tokens (B, n, width), with its residual."""
+        """Apply the feed-forward network to tokens (B, n, width), with the residual connection."""
 
 
 class TransformerTower(ImageTower):
-    """An image tower whose last layers are the blocks of a transformer.
+    """Base class of image towers whose last layers are the blocks of a transformer.
 
     Attributes:
-        blocks: all of them.
-        n_prefix: how many tokens, a class token and registers, stand before the patches'.
+        blocks: blocks of the transformer, first to last.
+        n_prefix: number of tokens before the patches: class token and registers.
     """
 
     blocks: Sequence[Block]
     n_prefix: int
-    _READS: ClassVar[dict[Pool, slice]] = {
+    _POOLED_TOKENS: ClassVar[dict[Pool, slice]] = {
         'class token': slice(0, 1),
         'mean': slice(None),
         'attention': slice(None),
@@ -141,8 +141,8 @@ class TransformerTower(ImageTower):
             images: (B, 3, H, W), normalised as the tower expects.
 
         Returns:
-            The tokens that enter the first block (B, n_prefix + N, width), and the grid (h, w) of the N
-            patches. For another grid than the tower's own the positions are interpolated.
+            Input tokens of the first block (B, n_prefix + N, width), and the grid (h, w) of the N patches.
+            Positions are interpolated if the grid is not the tower's own.
 
         Raises:
             ValueError: if the tower cannot take images of this size.
@@ -150,15 +150,15 @@ class TransformerTower(ImageTower):
 
     @abstractmethod
     def embedding(self, tokens: Tensor) -> Tensor:
-        """The images' embeddings (B, E) of any length, from the tokens after the last block."""
+        """Compute embeddings of images (B, E), of any length, from the tokens after the last block."""
 
     @property
     def pooled_tokens(self) -> slice:
-        """Which of the tokens after the last block `embedding` reads."""
-        return self._READS[self.pool]
+        """Slice of the tokens after the last block that `embedding` reads."""
+        return self._POOLED_TOKENS[self.pool]
 
     def locations(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
-        """Pass images through the tower; arguments and result as of `ImageTower`."""
+        """Pass images through the tower. See `ImageTower.locations`."""
         x, grid = self.embed(images)
         for block in self.blocks:
             x = block(x, grid)
@@ -166,14 +166,14 @@ class TransformerTower(ImageTower):
 
 
 def patch_grid(images: Tensor, patch_size: Sequence[int]) -> tuple[int, int]:
-    """The grid (h, w) of an image tower's patches.
+    """Grid (h, w) of an image tower's patches.
 
     Args:
-        images: (B, 3, H, W).
-        patch_size: height and width in pixels.
+        images: (B, 3, H, W), input of the tower.
+        patch_size: height and width of a patch in pixels.
 
     Raises:
-        ValueError: if patches do not fill the images.
+        ValueError: if the image size is not a multiple of the patch size.
     """
     size = tuple(images.shape[-2:])
     if any(side % step for side, step in zip(size, patch_size)):
@@ -184,34 +184,34 @@ def patch_grid(images: Tensor, patch_size: Sequence[int]) -> tuple[int, int]:
 
 
 def merge_heads(attended: Tensor) -> Tensor:
-    """(B, heads, n, head width) as (B, n, heads * head width)."""
+    """Reshape (B, heads, n, head width) to (B, n, heads * head width)."""
     return attended.transpose(1, 2).flatten(2)
 
 
 class ResampledPositions:
-    """Resamples position embeddings (bicubic), once for each grid.
+    """Bicubic resampling of position embeddings, cached by grid and device.
 
     Args:
-        n_prefix: how many rows stand before those of the grid, as a class token's. Defaults to 1.
+        n_prefix: number of rows before those of the grid, such as a class token's. Defaults to 1.
     """
 
     def __init__(self, n_prefix: int = 1) -> None:
         self.n_prefix = n_prefix
-        self._of_grid: dict[tuple, Tensor] = {}
+        self._cache: dict[tuple, Tensor] = {}
 
-    def __call__(self, own: Tensor, own_grid: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-        """The embeddings (1, n_prefix + H * W, C) of a grid (H, W).
+    def __call__(self, positions: Tensor, source: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+        """Resample position embeddings to (1, n_prefix + H * W, C).
 
         Args:
-            own: (1, n_prefix + h * w, C).
-            own_grid: (h, w).
-            grid: (H, W).
+            positions: (1, n_prefix + h * w, C), position embeddings of the tower.
+            source: (h, w), grid of the tower.
+            grid: (H, W), target grid.
         """
-        if grid == own_grid:
-            return own
-        key = (grid, own.device)
-        if key not in self._of_grid:
-            self._of_grid[key] = resample_abs_pos_embed(
-                own, list(grid), list(own_grid), num_prefix_tokens=self.n_prefix
+        if grid == source:
+            return positions
+        key = (grid, positions.device)
+        if key not in self._cache:
+            self._cache[key] = resample_abs_pos_embed(
+                positions, list(grid), list(source), num_prefix_tokens=self.n_prefix
             )
-        return self._of_grid[key]
+        return self._cache[key]

@@ -1,4 +1,4 @@
-"""CNNs as image towers: the first CLIP's ResNet with attention pooling, and timm's, such as ConvNeXt."""
+"""CNNs as image towers: CLIP's ResNet with attention pooling, and timm's CNNs, such as ConvNeXt."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
-from .base import ImageTower, ResampledPositions, merge_heads, refuse_part_of_stride
+from .base import ImageTower, ResampledPositions, check_stride, merge_heads
 
-# Of stem and layers, whatever the ResNet's size.
+# Stride of stem and layers, for ResNets of all sizes.
 STRIDE = 32
 
 
 class AttentionPooledResNet(ImageTower):
-    """A ResNet whose last feature map a query, the map's mean, reads by attention.
+    """A ResNet with attention pooling; the query is the mean of the last feature map.
 
-    A location goes through the pool's value and output projection alone, without a position, as MaskCLIP
-    does (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022, section 3.2).
+    A location passes only through the pool's value and output projections, without a position, as in MaskCLIP
+    (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022, section 3.2).
 
     Args:
-        visual: the tower, one that `reads` accepts.
+        visual: image tower that `reads` accepts.
     """
 
     visual: ModifiedResNet
@@ -36,43 +36,43 @@ class AttentionPooledResNet(ImageTower):
 
     @staticmethod
     def reads(visual: object) -> bool:
-        """Whether a tower is of this kind."""
+        """Whether this class reads an image tower."""
         return isinstance(visual, ModifiedResNet)
 
     def locations(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
-        """Pass images through the tower; arguments and result as of `ImageTower`."""
-        refuse_part_of_stride(images, STRIDE)
+        """Pass images through the tower. See `ImageTower.locations`."""
+        check_stride(images, STRIDE)
         features = self.layers(self.visual.stem(images))  # [B, C, h, w]
         grid = tuple(features.shape[-2:])
         locations = features.flatten(2).mT
         return locations, grid, self._pooled(locations, self._positions_of(grid))
 
     def project(self, locations: Tensor) -> Tensor:
-        """Bring locations to the joint space; as of `ImageTower`."""
+        """Project locations to the joint space. See `ImageTower.project`."""
         return self.visual.attnpool.c_proj(self.visual.attnpool.v_proj(locations))
 
-    def alone(self, locations: Tensor) -> Tensor:
-        """By the pool without positions, whose attention to a location and to itself as the mean is one."""
+    def pool_each(self, locations: Tensor) -> Tensor:
+        """Pool each location without positions. See `ImageTower.pool_each`."""
         return self._pooled(locations[:, None], locations.new_zeros(2, locations.shape[1]))
 
     def _pooled(self, locations: Tensor, positions: Tensor) -> Tensor:
         pool = self.visual.attnpool
         x = torch.cat((locations.mean(1, keepdim=True), locations), 1) + positions.to(locations.dtype)
-        of = (pool.q_proj(x[:, :1]), pool.k_proj(x), pool.v_proj(x))
-        q, k, v = (part.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2) for part in of)
+        projections = (pool.q_proj(x[:, :1]), pool.k_proj(x), pool.v_proj(x))
+        q, k, v = (part.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2) for part in projections)
         return pool.c_proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))[:, 0]
 
     def _positions_of(self, grid: tuple[int, int]) -> Tensor:
-        own = self.visual.attnpool.positional_embedding
-        side = round((len(own) - 1) ** 0.5)
-        return self._positions(own[None], (side, side), grid)[0]
+        positions = self.visual.attnpool.positional_embedding
+        side = round((len(positions) - 1) ** 0.5)
+        return self._positions(positions[None], (side, side), grid)[0]
 
 
 class TimmCNN(ImageTower):
-    """A trunk of timm that gives a map of features, whose average goes through a head.
+    """A trunk of timm with a feature map, average pooling and a head.
 
     Args:
-        visual: the tower, one that `reads` accepts.
+        visual: image tower that `reads` accepts.
     """
 
     visual: TimmModel
@@ -82,42 +82,42 @@ class TimmCNN(ImageTower):
     def __init__(self, visual: TimmModel) -> None:
         super().__init__(visual)
         self.trunk: Any = visual.trunk
-        # A trunk without timm's list of features is taken to cover its images.
+        # A trunk without `feature_info` is assumed to cover its images.
         self.stride = max((info['reduction'] for info in getattr(self.trunk, 'feature_info', ())), default=1)
         parameter = next(visual.parameters())
         generator = torch.Generator().manual_seed(0)
         sample = torch.randn(4, self.trunk.num_features, generator=generator).to(parameter)
-        each = self.project(sample)
-        of_mean, mean = self.project(sample.mean(0)), each.mean(0)
-        # A linear head alone; a norm or an activation after the pool is none.
-        rounding = max(1e-3, 8 * torch.finfo(each.dtype).eps)
-        self.averages = bool((of_mean - mean).norm() <= rounding * each.norm(dim=-1).mean())
+        projected = self.project(sample)
+        difference = self.project(sample.mean(0)) - projected.mean(0)
+        # True for a linear head alone, without a norm or an activation after the pool.
+        rounding = max(1e-3, 8 * torch.finfo(projected.dtype).eps)
+        self.averages = bool(difference.norm() <= rounding * projected.norm(dim=-1).mean())
 
     @staticmethod
     def reads(visual: object) -> bool:
-        """Whether a tower is of this kind."""
-        return isinstance(visual, TimmModel) and _fault(visual) is None
+        """Whether this class reads an image tower."""
+        return isinstance(visual, TimmModel) and _unreadable_part(visual) is None
 
     def locations(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
-        """Pass images through the tower; arguments and result as of `ImageTower`."""
-        refuse_part_of_stride(images, self.stride)
+        """Pass images through the tower. See `ImageTower.locations`."""
+        check_stride(images, self.stride)
         features = self.trunk.forward_features(images)  # [B, C, h, w]
         locations = features.flatten(2).mT
         return locations, tuple(features.shape[-2:]), self.project(locations.mean(1))
 
     def project(self, locations: Tensor) -> Tensor:
-        """Bring locations to the joint space; as of `ImageTower`."""
-        each = locations.reshape(-1, locations.shape[-1], 1, 1)
-        return self.visual.head(self.trunk.forward_head(each)).reshape(*locations.shape[:-1], -1)
+        """Project locations to the joint space. See `ImageTower.project`."""
+        maps = locations.reshape(-1, locations.shape[-1], 1, 1)
+        return self.visual.head(self.trunk.forward_head(maps)).reshape(*locations.shape[:-1], -1)
 
-    def alone(self, locations: Tensor) -> Tensor:
-        """By the tower's own pool; as of `ImageTower`."""
+    def pool_each(self, locations: Tensor) -> Tensor:
+        """Pool each location by the tower's own pool. See `ImageTower.pool_each`."""
         maps = locations[:, :, None, None].expand(-1, -1, 2, 2)
         return self.visual.head(self.trunk.forward_head(maps))
 
 
-def _fault(visual: TimmModel) -> str | None:
-    """What a tower has in place of a map of features and average pooling; None if it has both."""
+def _unreadable_part(visual: TimmModel) -> str | None:
+    """Name the part of a tower that `TimmCNN` cannot read; None if it reads the tower."""
     trunk: Any = visual.trunk
     name = type(trunk).__name__
     holders: list[Any] = [trunk, getattr(trunk, 'head', None)]

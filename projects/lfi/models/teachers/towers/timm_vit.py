@@ -1,4 +1,4 @@
-"""timm's vision transformers as open_clip's image towers, EVA's blocks included: SigLIP, PE-Core, ViTamin."""
+"""timm's vision transformers as image towers, EVA's blocks included: SigLIP, PE-Core, ViTamin."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from .base import Block, Pool, ResampledPositions, TransformerTower, merge_heads, patch_grid
 
 Positions = Callable[[tuple[int, int]], Tensor]
-"""From a grid to its rotary embedding."""
+"""Maps a grid to its rotary embedding."""
 
 
 def reads_block(block: nn.Module) -> bool:
-    """Whether one of the kinds below takes a block apart."""
+    """Whether one of the classes below can split a block."""
     attn: Any = getattr(block, 'attn', None)
     return (
         type(block) in (ViTBlock, EvaBlock, EvaBlockPostNorm)
@@ -38,45 +38,45 @@ class TimmBlock(Block):
     """A block of timm's `VisionTransformer`.
 
     Args:
-        block: the module, one that `reads_block` accepts.
+        block: module of the block that `reads_block` accepts.
     """
 
     def __init__(self, block: nn.Module) -> None:
         self.block: Any = block
 
     def __call__(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Apply the block; as of `Block`."""
+        """Apply the unchanged block."""
         return self.block(x)
 
     def normed(self, x: Tensor) -> Tensor:
-        """Apply the norm; as of `Block`."""
+        """Apply the norm before the attention."""
         return self.block.norm1(x)
 
     def qkv(self, normed: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values; as of `Block`."""
+        """Return queries, keys and values. See `Block.qkv`."""
         attn = self.block.attn
-        q, k, v = _projected(attn, normed)
+        q, k, v = _project_qkv(attn, normed)
         return attn.q_norm(q), attn.k_norm(k), v
 
     def output(self, attended: Tensor) -> Tensor:
-        """Apply the output projection; as of `Block`."""
-        return self.block.ls1(self._projected_output(attended))
+        """Apply the output projection. See `Block.output`."""
+        return self.block.ls1(self._project_output(attended))
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Apply the feed-forward network; as of `Block`."""
+        """Apply the feed-forward network with the residual connection."""
         return x + self.block.ls2(self.block.mlp(self.block.norm2(x)))
 
-    def _projected_output(self, attended: Tensor) -> Tensor:
+    def _project_output(self, attended: Tensor) -> Tensor:
         attn = self.block.attn
         return attn.proj(attn.norm(merge_heads(attended)))
 
 
 class EvaBlockParts(TimmBlock):
-    """A block of timm's `Eva`, whose queries and keys carry rotary positions.
+    """A block of timm's `Eva`, with rotary positions in queries and keys.
 
     Args:
-        block: the module, one that `reads_block` accepts.
-        positions: the rotary embedding of a grid; None where the tower has none.
+        block: module of the block that `reads_block` accepts.
+        positions: function from a grid to its rotary embedding. None if the tower has none.
     """
 
     def __init__(self, block: nn.Module, positions: Positions | None) -> None:
@@ -84,30 +84,30 @@ class EvaBlockParts(TimmBlock):
         self.positions = positions
 
     def __call__(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Apply the block; as of `Block`."""
+        """Apply the unchanged block."""
         return self.block(x, rope=None if self.positions is None else self.positions(grid))
 
     def qkv(self, normed: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values; as of `Block`."""
+        """Return queries, keys and values. See `Block.qkv`."""
         q, k, v = super().qkv(normed, grid)
         if self.positions is None:
             return q, k, v
         rope = self.positions(grid)
-        return self._rotated(q, rope).type_as(v), self._rotated(k, rope).type_as(v), v
+        return self._rotate(q, rope).type_as(v), self._rotate(k, rope).type_as(v), v
 
     def output(self, attended: Tensor) -> Tensor:
-        """Apply the output projection; as of `Block`."""
+        """Apply the output projection. See `Block.output`."""
         gamma = self.block.gamma_1
-        added = self._projected_output(attended)
-        return added if gamma is None else gamma * added
+        update = self._project_output(attended)
+        return update if gamma is None else gamma * update
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Apply the feed-forward network; as of `Block`."""
+        """Apply the feed-forward network with the residual connection."""
         gamma = self.block.gamma_2
-        added = self.block.mlp(self.block.norm2(x))
-        return x + (added if gamma is None else gamma * added)
+        update = self.block.mlp(self.block.norm2(x))
+        return x + (update if gamma is None else gamma * update)
 
-    def _rotated(self, x: Tensor, rope: Tensor) -> Tensor:
+    def _rotate(self, x: Tensor, rope: Tensor) -> Tensor:
         attn = self.block.attn
         prefix, patches = x.split((attn.num_prefix_tokens, x.shape[2] - attn.num_prefix_tokens), 2)
         half = getattr(attn, 'rotate_half', False)
@@ -115,31 +115,31 @@ class EvaBlockParts(TimmBlock):
 
 
 class PostNormEvaBlock(EvaBlockParts):
-    """A block of timm's `Eva` that norms what its attention and its feed-forward network add."""
+    """A block of timm's `Eva` with norms after the attention and after the feed-forward network."""
 
     def normed(self, x: Tensor) -> Tensor:
-        """The tokens themselves: nothing is normed before the attention."""
+        """Return the tokens unchanged: there is no norm before the attention."""
         return x
 
     def output(self, attended: Tensor) -> Tensor:
-        """Apply the output projection and the norm; as of `Block`."""
-        return self.block.norm1(self._projected_output(attended))
+        """Apply the output projection and the norm. See `Block.output`."""
+        return self.block.norm1(self._project_output(attended))
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Apply the feed-forward network; as of `Block`."""
+        """Apply the feed-forward network with the residual connection."""
         return x + self.block.norm2(self.block.mlp(x))
 
 
-def block_of(block: nn.Module, positions: Positions | None) -> Block:
-    """Take a block apart that `reads_block` accepts; arguments as of `EvaBlockParts`."""
+def split_block(block: nn.Module, positions: Positions | None) -> Block:
+    """Wrap a block that `reads_block` accepts. See `EvaBlockParts` for the arguments."""
     if type(block) is ViTBlock:
         return TimmBlock(block)
     kind = PostNormEvaBlock if type(block) is EvaBlockPostNorm else EvaBlockParts
     return kind(block, positions)
 
 
-def _projected(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The projections (B, heads, n, head width) of tokens (B, n, width), before any norm."""
+def _project_qkv(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Project tokens (B, n, width) to q, k and v (B, heads, n, head width), before any norm."""
     if attn.qkv is None:
         parts = [layer(x) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)]
         q, k, v = (part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in parts)
@@ -152,14 +152,14 @@ def _projected(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 POOLS: dict[str, Pool] = {'token': 'class token', 'avg': 'mean', 'map': 'attention'}
-"""timm's names of the pools."""
+"""Pools by timm's names."""
 
 
 class TimmViT(TransformerTower):
     """A `VisionTransformer` or `Eva` of timm, with its own pool, and open_clip's head.
 
     Args:
-        visual: the tower, one that `reads` accepts. Images of other sizes are let into it.
+        visual: image tower that `reads` accepts. Its check of the image size is switched off.
     """
 
     visual: TimmModel
@@ -171,18 +171,18 @@ class TimmViT(TransformerTower):
         self.n_prefix = self.trunk.num_prefix_tokens
         self.pool = POOLS[self.trunk.global_pool]
         rotary = getattr(self.trunk, 'rope', None) is not None
-        self.blocks = [block_of(b, self._rotary_positions if rotary else None) for b in self.trunk.blocks]
+        self.blocks = [split_block(b, self._rotary_positions if rotary else None) for b in self.trunk.blocks]
         linear = isinstance(self.trunk.fc_norm, nn.Identity) and 'mlp' not in dict(
             visual.head.named_children()
         )
         patches_alone = not (self.n_prefix and getattr(self.trunk, 'pool_include_prefix', False))
         self.averages = self.pool == 'mean' and linear and patches_alone
         self._positions = ResampledPositions(0 if self.trunk.no_embed_class else self.n_prefix)
-        self._rotary_of: dict[tuple, Tensor] = {}
+        self._rotary_cache: dict[tuple, Tensor] = {}
 
     @staticmethod
     def reads(visual: object) -> bool:
-        """Whether a tower is of this kind."""
+        """Whether this class reads an image tower."""
         trunk: Any = getattr(visual, 'trunk', None)
         if not isinstance(visual, TimmModel) or type(trunk) not in (VisionTransformer, Eva):
             return False
@@ -199,15 +199,15 @@ class TimmViT(TransformerTower):
         )
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Embed images; arguments and result as of `TransformerTower`."""
+        """Embed images. See `TransformerTower.embed`."""
         trunk = self.trunk
-        images = self._filled(images)
+        images = self._crop_to_patches(images)
         grid = self._grid(images)
         patches = trunk.patch_embed(images)
-        # [B, h, w, width] where the trunk takes any size, else [B, N, width].
+        # [B, h, w, width] if the trunk takes any size, else [B, N, width].
         patches = patches.flatten(1, 2) if patches.ndim == 4 else patches
-        own = (trunk.cls_token, trunk.reg_token)
-        prefix = [token.expand(len(patches), -1, -1) for token in own if token is not None]
+        tokens = (trunk.cls_token, trunk.reg_token)
+        prefix = [token.expand(len(patches), -1, -1) for token in tokens if token is not None]
         positions = trunk.pos_embed
         if positions is not None:
             positions = self._positions(positions, tuple(trunk.patch_embed.grid_size), grid)
@@ -219,56 +219,56 @@ class TimmViT(TransformerTower):
         return trunk.norm_pre(x), grid
 
     def embedding(self, tokens: Tensor) -> Tensor:
-        """Pool the tokens after the last block; as of `TransformerTower`."""
+        """Pool the tokens after the last block. See `TransformerTower.embedding`."""
         return self.visual.head(self.trunk.forward_head(self.trunk.norm(tokens)))
 
     def project(self, locations: Tensor) -> Tensor:
-        """Bring locations to the joint space; as of `ImageTower`."""
+        """Project locations to the joint space. See `ImageTower.project`."""
         x = self.trunk.norm(locations)
         if self.pool == 'attention':
-            x = _of_one_token(self.trunk.attn_pool, x)
+            x = _pool_single_tokens(self.trunk.attn_pool, x)
         return self.visual.head(self.trunk.head(self.trunk.fc_norm(x)))
 
-    def alone(self, locations: Tensor) -> Tensor:
-        """By the trunk's own pool; as of `ImageTower`."""
+    def pool_each(self, locations: Tensor) -> Tensor:
+        """Pool each location by the trunk's own pool. See `ImageTower.pool_each`."""
         copies = 1 if self.pool == 'class token' else self.n_prefix + 1
         return self.embedding(locations[:, None].expand(-1, copies, -1))
 
     def _grid(self, images: Tensor) -> tuple[int, int]:
-        return patch_grid(images, self._step)
+        return patch_grid(images, self._patch_size)
 
     @property
-    def _step(self) -> tuple[int, ...]:
+    def _patch_size(self) -> tuple[int, ...]:
         embed = self.trunk.patch_embed
         ratio = getattr(embed, 'feature_ratio', (1, 1))
         return tuple(a * b for a, b in zip(embed.patch_size, ratio))
 
     def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """As of `ImageTower`: patches of 14 px leave six of SigLIP's own 384 unread, right and below."""
+        """Size in whole patches: patches of 14 px leave six of SigLIP's own 384 px unread on two sides."""
         embed = self.trunk.patch_embed
         if size != tuple(embed.img_size):
             return size
-        height, width = (side * step for side, step in zip(embed.grid_size, self._step))
+        height, width = (n * side for n, side in zip(embed.grid_size, self._patch_size))
         return height, width
 
-    def _filled(self, images: Tensor) -> Tensor:
+    def _crop_to_patches(self, images: Tensor) -> Tensor:
         height, width = self.whole_size((images.shape[-2], images.shape[-1]))
         return images[..., :height, :width]
 
     def _rotary_positions(self, grid: tuple[int, int]) -> Tensor:
         device = next(self.trunk.parameters()).device
         key = (grid, device)
-        if key not in self._rotary_of:
-            # A copy: one made for a single grid forgets its own, and the trunk reads it too.
+        if key not in self._rotary_cache:
+            # A copy: changing the grid in place would change the trunk's own forward pass.
             rope = copy.deepcopy(self.trunk.rope)
             if getattr(rope, 'feat_shape', None) is not None:
                 rope.update_feat_shape(grid)
-            self._rotary_of[key] = rope.get_embed(grid).to(device)
-        return self._rotary_of[key]
+            self._rotary_cache[key] = rope.get_embed(grid).to(device)
+        return self._rotary_cache[key]
 
 
-def _of_one_token(pool: AttentionPoolLatent, x: Tensor) -> Tensor:
-    """What the pool makes of each token (..., width) if it sees that one alone: its attention is then 1."""
+def _pool_single_tokens(pool: AttentionPoolLatent, x: Tensor) -> Tensor:
+    """Pool each token (..., width) alone: its attention weight is then 1."""
     _, weight = pool.kv.weight.chunk(2)
     bias = None if pool.kv.bias is None else pool.kv.bias.chunk(2)[1]
     x = pool.proj(F.linear(x, weight, bias))
