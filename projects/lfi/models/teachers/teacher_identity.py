@@ -1,4 +1,4 @@
-"""What makes a teacher's maps what they are, without building it."""
+"""Identity of a teacher's maps, from its config alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lfi.utils.fileio import hash_files
 
 from .families import AUTO, chosen_extractor
 from .generative.folder import GENERATIVE, generative_folder
-from .loading.dual_encoder import named_by_content
+from .loading.dual_encoder import portable_config
 from .loading.weights import BLIP, find_folder
 from .loading.weights_source import WeightsSource
 from .model_config import bind_arguments, open_clip_config
@@ -23,21 +23,20 @@ from .vlm_attention_teacher import VLMAttentionTeacher
 
 
 def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The identity of the teacher that a config describes; two teachers of the same give the same maps.
+    """Return the identity of the teacher of a config. Teachers of equal identity give equal maps.
 
     Args:
-        config: of a teacher that `TEACHERS` knows; without `type`, of a `VLMAttentionTeacher`.
+        config: config of a registered teacher; `type` defaults to 'VLMAttentionTeacher'.
 
     Returns:
         Plain data: all arguments of the teacher's class but `allow_random`, and `weights`: a digest of the
-        weights' file, with its model's config, or None where no such file is at hand. Folders and files are
-        named by what is in them, not by where they lie. The extractor 'auto' is named as the one that it
-        takes, and stays 'auto' where the folder of the model is not at hand. A class other than
-        `VLMAttentionTeacher` is named as `type`.
+        weights file and its model's config, or None if the file is not on this machine. Files and folders
+        have their names and digests, no paths. The extractor 'auto' is replaced by the one that it selects,
+        unless the model's folder is not on this machine. `type` is the class, if not `VLMAttentionTeacher`.
 
     Raises:
-        TypeError: if the class has no such argument, or needs another.
-        ValueError: if the teacher or the extractor is unknown, or the concepts cannot be named.
+        TypeError: if an argument is missing, or the class does not take it.
+        ValueError: if the teacher or the extractor is unknown, or the concepts cannot be resolved.
     """
     arguments = dict(config)
     kind = type_of({'type': arguments.pop('type', VLMAttentionTeacher)}, TEACHERS, 'teacher')
@@ -45,7 +44,7 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     identity.pop('allow_random', None)
     if 'extractor' in identity:
         identity['extractor'] = _extractor(identity['extractor'], identity.get('model'))
-    # Its older caches are of maps that were stretched over the border.
+    # Older caches of this teacher have maps that were stretched over the border.
     if _has_border(identity.get('input_size'), identity.get('model')):
         identity['whole_patches'] = True
     if 'model' in identity:
@@ -53,12 +52,12 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
         identity |= _source(identity['model'], source)
     if kind is not VLMAttentionTeacher:
         identity['type'] = kind.__name__
-    # A teacher of another kind may fix what it is asked about.
+    # Another teacher class may have fixed concepts.
     if 'concepts' in identity:
         identity['concepts'] = concept_names(identity['concepts'])
     if 'templates' in identity:
         identity['templates'] = prompt_templates(identity['templates'])
-    # As it is after a round through JSON.
+    # The same types as an identity that was read from JSON.
     return json.loads(json.dumps({'weights': None, **identity}))
 
 
@@ -71,27 +70,27 @@ def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[st
     if not isinstance(config['type'], type):
         return dict(config)
     # A lazy config holds the class itself.
-    return {**config, 'type': next(name for name, known in EXTRACTORS.module_dict.items() if known is kind)}
+    return {**config, 'type': next(name for name, cls in EXTRACTORS.module_dict.items() if cls is kind)}
 
 
 def _has_border(size: Any, model: str | Mapping[str, Any] | None) -> bool:
-    """Whether images would have the model's own size, which its patches do not fill."""
+    """Whether images have the model's own size and its patches do not fill that size."""
     if not isinstance(model, str) or model.startswith((BLIP, GENERATIVE)):
         return False
     try:
         vision = open_clip_config(model)['vision_cfg']
     except (FileNotFoundError, ValueError):
-        # The teacher is refused when it is built; who reads a cache of it needs no model.
+        # Building the teacher would fail; reading a cache of it needs no model.
         return False
     patch = re.search(r'patch(\d+)', str(vision.get('timm_model_name')))
-    own, side = vision.get('image_size'), int(patch[1]) if patch else 1
-    return isinstance(own, int) and own % side > 0 and size in (None, own, [own, own], (own, own))
+    side, step = vision.get('image_size'), int(patch[1]) if patch else 1
+    return isinstance(side, int) and side % step > 0 and size in (None, side, [side, side], (side, side))
 
 
 def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:
     if isinstance(model, Mapping):
-        named, files = named_by_content(model)
-        return dict(model=named, pretrained=None, weights=_digest(files) if files else None)
+        portable, files = portable_config(model)
+        return dict(model=portable, pretrained=None, weights=_digest(files) if files else None)
     weights = [source.path] if source.path is not None and source.path.is_file() else []
     if model.startswith(BLIP):
         name = Path(model.removeprefix(BLIP))
@@ -112,7 +111,7 @@ def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, 
     identity: dict[str, object] = dict(
         model=model, pretrained=source.tag, weights=_digest(weights) if weights else None
     )
-    # How the weights were trained changes the maps; most configs need not state it.
+    # How the weights were trained changes the maps; most configs do not state it.
     return {**identity, 'weights_file': dict(source.stated)} if source.stated else identity
 
 
@@ -123,7 +122,7 @@ def _generative_source(model: str) -> dict[str, object]:
         return dict(model=f'{GENERATIVE}{Path(model).name}', pretrained=None, weights=None)
     if folder is None:
         return dict(model=model, pretrained=None, weights=None)
-    # The tokenizer and the chat template make a prompt what it is.
+    # The tokenizer and the chat template change the prompts.
     kinds = ('.safetensors', '.bin', '.json', '.jinja', '.model', '.txt')
     files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
     return dict(model=f'{GENERATIVE}{folder.resolve().name}', pretrained=None, weights=_digest(files))

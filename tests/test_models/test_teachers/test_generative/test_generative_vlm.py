@@ -12,7 +12,7 @@ import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import text_tower as text_tower_module
-from lfi.models.teachers.loading.foreign_code import ForeignCodeError, files_of, no_foreign_code
+from lfi.models.teachers.loading.foreign_code import ForeignCodeError, no_foreign_code, only_files_of
 from lfi.models.teachers.loading.weights import load_vlm
 from lfi.models.teachers.text_tower import TextTower
 from lfi.utils.process import OfflineError
@@ -248,7 +248,7 @@ def other_config(folder):
     ('lead', 'message'),
     [
         (other_config, 'has configuration_files'),
-        (timm_tower, 'has weights elsewhere, by'),
+        (timm_tower, 'names weights outside the folder by'),
         (weights_outside, 'weight_map whose files are beside it'),
         (partial(change, name='tokenizer_config.json', tokenizer_file='/etc/passwd'), 'by tokenizer_file'),
         (partial(change, name='processor_config.json', audio_tokenizer={'path': 'x'}), 'by audio_tokenizer'),
@@ -327,14 +327,14 @@ def test_no_pickle_no_other_file_and_no_address_is_read(folder):
     other = folder.parent / 'other'
     other.write_bytes(pickle.dumps(Sentinel()))
     (folder / 'link').symlink_to(other)
-    with files_of(folder):
+    with only_files_of(folder):
         assert (folder / 'config.json').read_text() and (folder / 'link').read_bytes()
         for read in (other.read_bytes, lambda: (folder / '../other').read_bytes()):
-            with pytest.raises(ForeignCodeError, match=r'other is no file of the folder'):
+            with pytest.raises(ForeignCodeError, match=r'other is not in the folder'):
                 read()
         with pytest.raises(OfflineError):
             socket.create_connection(('127.0.0.1', 9))
-    with no_foreign_code(), pytest.raises(ForeignCodeError, match=r'a pickle names builtins\.exec'):
+    with no_foreign_code(), pytest.raises(ForeignCodeError, match=r'a teacher names builtins\.exec'):
         torch.load(other, weights_only=False)
     assert 'LFI_SENTINEL' not in os.environ
 
@@ -361,7 +361,7 @@ def test_whatever_is_wrong_in_a_folder_is_said_in_a_line(folder, file, values):
 def test_a_head_that_its_config_ties_to_other_weights_is_refused(folder):
     text = json.loads((folder / 'config.json').read_text())['text_config']
     change(folder, 'config.json', text_config={**text, 'tie_word_embeddings': True})
-    with pytest.raises(ValueError, match='have an lm_head that is not the one of its config'):
+    with pytest.raises(ValueError, match='have an lm_head, but the config ties it'):
         load(folder)
     path = folder / 'model.safetensors'
     state = load_file(path)

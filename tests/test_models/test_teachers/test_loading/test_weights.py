@@ -66,7 +66,7 @@ def test_a_folder_whose_texts_have_another_length_than_its_weights_is_refused(fo
     config = json.loads((folder / 'open_clip_config.json').read_text())
     config['model_cfg']['text_cfg']['context_length'] = length
     (folder / 'open_clip_config.json').write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=f'context_length gives texts {length} places, and they have 16'):
+    with pytest.raises(ValueError, match=f'context_length={length}, but they have 16 positions'):
         load_vlm(str(folder), None, allow_random=False)
 
 
@@ -85,7 +85,7 @@ def test_weights_of_another_kind_than_the_models_are_refused(folder, dtype):
         ('logit_scale', 100.0, 'logit_scale=100.0 is not the logarithm'),
         ('logit_scale', -200.0, 'logit_scale=-200.0 is not the logarithm'),
         ('logit_bias', float('nan'), 'logit_bias has values that are no finite numbers'),
-        ('logit_bias', None, 'logit_bias=0.0 is lacking'),
+        ('logit_bias', None, 'logit_bias=0.0 is missing or not finite'),
     ],
 )
 def test_a_scale_and_a_bias_that_make_no_presence_are_refused(folder, name, value, message):
@@ -301,7 +301,7 @@ def test_random_weights_need_to_be_asked_for(named_model):
 
 def test_weights_next_to_a_folder_are_refused(folder):
     with pytest.raises(
-        ValueError, match=r"pretrained='openai' must be None: the folder .* holds its weights"
+        ValueError, match=r"pretrained='openai' must be None: the folder .* contains its weights"
     ):
         load_vlm(str(folder), 'openai', allow_random=False)
 

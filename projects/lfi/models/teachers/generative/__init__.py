@@ -1,4 +1,4 @@
-"""Generative VLMs of transformers: their folder, their image tokens and the questions they are asked.
+"""Generative VLMs of transformers: folders, image tokens, and questions about concepts.
 
-It imports what `loading/` says of foreign code and of where weights come from.
+This package imports `loading.foreign_code` and `loading.weights_source`.
 """

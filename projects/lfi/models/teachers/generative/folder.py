@@ -1,4 +1,4 @@
-"""The folder of a generative VLM of transformers: which one is meant, and what may be in it."""
+"""Finding and checking the folder of a generative VLM of transformers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from lfi.utils.fileio import read_start, refuse_pipes
 
 GENERATIVE = 'transformers:'
-"""How the names of transformers' models begin."""
+"""Prefix of the names of transformers' models."""
 FILES = {
     'config': ('config.json',),
     'preprocessing': ('preprocessor_config.json', 'processor_config.json'),
     'tokenizer': ('tokenizer.json', 'tokenizer.model', 'vocab.json'),
 }
-"""Beside weights, a folder must hold one file of each row."""
+"""Required files of a folder beside weights: one of each row."""
 PROCESSOR_FILES = (
     'tokenizer_config.json',
     'special_tokens_map.json',
@@ -27,25 +27,25 @@ PROCESSOR_FILES = (
     'audio_tokenizer_config.json',
 )
 """Configs of a processor and its parts."""
-MOST_BYTES = 2**26
-"""The most bytes of a JSON file: the index of the largest models has a few millions."""
-READ_ELSEWHERE = ('class_info_file', 'repo_path', 'sp_model_kwargs', 'tokenizer_file')
-"""Entries of these that name files outside the folder, or in the working directory."""
-# As a student's config may name it.
+MAX_BYTES = 2**26
+"""Most bytes of a JSON file: the index of the largest models has a few millions."""
+EXTERNAL_FILE_KEYS = ('class_info_file', 'repo_path', 'sp_model_kwargs', 'tokenizer_file')
+"""Keys of these configs that name files outside the folder, or in the working directory."""
+# Names of repositories that a student's config may have.
 _NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.+-]*')
 
 
 def generative_folder(model: str) -> Path | None:
-    """The folder that 'transformers:...' stands for; None for the name of a repository.
+    """Find the folder of a 'transformers:...' model. None if it is the name of a repository.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it could be a name as well, or as `refuse_pipes` says.
+        FileNotFoundError: if the folder does not exist.
+        ValueError: if the folder's name could be a repository's too, or the folder contains a pipe.
     """
     name = model.removeprefix(GENERATIVE)
     path = Path(name).expanduser()
     if path.exists() and _NAME.fullmatch(name):
-        # Someone else's student names its teacher so, and means none of these files.
+        # A downloaded student may name its teacher so, and must not read these files.
         raise ValueError(
             f'model={model!r} is the name of a repository, and the folder {Path.cwd()} has one of '
             f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
@@ -59,32 +59,32 @@ def generative_folder(model: str) -> Path | None:
 
 
 def fetched_folder(name: str) -> Path:
-    """The folder in the cache of the Hub that has a repository's files, all of one commit.
+    """Fetch a repository's files, all of one commit, to the cache of the Hub. Returns their folder.
 
     Args:
-        name: of the repository; what is there is not fetched again.
+        name: name of the repository. Files in the cache are not fetched again.
 
     Raises:
-        HfHubHTTPError, OSError, ValueError: if it cannot be fetched.
+        HfHubHTTPError, OSError, ValueError: if the repository cannot be fetched.
     """
     from huggingface_hub import snapshot_download
 
     kinds = ['*.json', '*.jinja', '*.txt', '*.model', '*.safetensors']
-    # Nothing in folders inside is needed; `consolidated` ones are the same weights again.
-    other = ['*/*', 'consolidated*']
-    folder = Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=other))
-    if not _weights(folder):
-        folder = Path(snapshot_download(name, allow_patterns=[*kinds, '*.bin'], ignore_patterns=other))
+    # Subfolders are not needed; `consolidated` files duplicate the weights.
+    ignored = ['*/*', 'consolidated*']
+    folder = Path(snapshot_download(name, allow_patterns=kinds, ignore_patterns=ignored))
+    if not _has_weight_files(folder):
+        folder = Path(snapshot_download(name, allow_patterns=[*kinds, '*.bin'], ignore_patterns=ignored))
     return folder
 
 
-def refuse_what_leads_elsewhere(folder: Path) -> None:
-    """Refuse a folder with code that transformers would run, or whose files name others.
+def refuse_external_files(folder: Path) -> None:
+    """Refuse a folder with code that transformers would run, or with references to files outside.
 
-    Some of these are read by Rust, of which Python hears nothing.
+    Rust code reads some of these files, without Python's audit events.
 
     Raises:
-        ValueError: for the first of them.
+        ValueError: if there is such code or such a reference; the message names the first.
     """
     if (folder / 'custom_generate').exists():
         raise ValueError(
@@ -93,8 +93,8 @@ def refuse_what_leads_elsewhere(folder: Path) -> None:
         )
     if (folder / 'adapter_config.json').exists():
         raise ValueError(
-            f'{folder} holds an adapter, whose model is elsewhere: merge the two by '
-            "peft's merge_and_unload, and save what comes of it"
+            f'{folder} holds an adapter, whose model is elsewhere: merge them with '
+            "peft's merge_and_unload, and save the result"
         )
     for path in folder.glob('*.index.json'):
         files = _content(path).get('weight_map')
@@ -106,27 +106,27 @@ def refuse_what_leads_elsewhere(folder: Path) -> None:
         raise ValueError(
             f'{config} has configuration_files, which transformers would read in its place: remove the key'
         )
-    leads = [key for key, value in _entries(content) if _has_other_weights(key, value)]
-    if leads:
-        raise ValueError(f'{config} has weights elsewhere, by {leads[0]}: give a complete model')
-    refuse_other_tokenizers(folder)
+    keys = [key for key, value in _entries(content) if _names_external_weights(key, value)]
+    if keys:
+        raise ValueError(f'{config} names weights outside the folder by {keys[0]}: give a complete model')
+    refuse_external_tokenizers(folder)
 
 
-def refuse_other_tokenizers(folder: Path) -> None:
-    """Refuse a folder whose processor or tokenizer is made of files elsewhere.
+def refuse_external_tokenizers(folder: Path) -> None:
+    """Refuse a folder whose processor or tokenizer reads files outside the folder.
 
     Raises:
-        ValueError: if a file in it names them.
+        ValueError: if a config in the folder names such files.
     """
     for name in PROCESSOR_FILES:
         entries = _entries(_content(folder / name))
-        leads = [key for key, value in entries if _leads_elsewhere(key, value)]
-        if leads:
-            raise ValueError(f'{folder / name} names other files by {", ".join(leads)}: remove them')
+        keys = [key for key, value in entries if _names_external_file(key, value)]
+        if keys:
+            raise ValueError(f'{folder / name} names other files by {", ".join(keys)}: remove them')
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """The entries of a config, at any depth."""
+    """Iterate over the entries of a config at any depth."""
     if isinstance(value, list):
         for part in value:
             yield from _entries(part)
@@ -135,20 +135,20 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _entries(part)
 
 
-def _has_other_weights(key: str, value: Any) -> bool:
-    """Whether an entry of a config names weights; timm's are fetched, or are a pickle."""
+def _names_external_weights(key: str, value: Any) -> bool:
+    """Whether an entry of a config names weights outside the folder; timm's are fetched, or a pickle."""
     if key == 'model_type':
         return isinstance(value, str) and value.startswith('timm')
     return bool(value) and key in ('transformers_weights', 'backbone', 'backbone_config', 'checkpoint_path')
 
 
-def _leads_elsewhere(key: str, value: Any) -> bool:
-    """Whether an entry of a processor's config has it read what is not in the folder."""
-    if key.startswith('audio_tokenizer') or key in READ_ELSEWHERE:
+def _names_external_file(key: str, value: Any) -> bool:
+    """Whether an entry of a processor's config names a file outside the folder."""
+    if key.startswith('audio_tokenizer') or key in EXTERNAL_FILE_KEYS:
         return bool(value)
     if key == 'fast_tokenizer_files':
         return not (isinstance(value, list) and all(map(_is_plain, value)))
-    # A path of another machine is not there, and nothing is read. A number is that of an open file.
+    # A path of another machine does not exist, so nothing is read. A number is a file descriptor.
     names_file = key.endswith(('_file', '_spm')) or key == 'vocab'
     return names_file and isinstance(value, str | int) and os.path.exists(value)
 
@@ -158,17 +158,17 @@ def _is_plain(name: object) -> bool:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """The object in a file of JSON; empty where there is none, which is told by who reads it.
+    """Read the object in a JSON file. Empty if there is none: transformers reports that error later.
 
     Raises:
-        ValueError: if it is no file of a disk, which need not have an end; or larger than `MOST_BYTES`.
+        ValueError: if the path is not a regular file, or the file has more than `MAX_BYTES`.
     """
     if not path.exists():
         return {}
-    if not path.is_file() or path.stat().st_size > MOST_BYTES:
-        raise ValueError(f'{path} is no file, or has more than {MOST_BYTES:,} bytes: it was not read')
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        raise ValueError(f'{path} is not a regular file of at most {MAX_BYTES:,} bytes: it was not read')
     try:
-        content = json.loads(read_start(path, MOST_BYTES).decode())
+        content = json.loads(read_start(path, MAX_BYTES).decode())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -178,23 +178,23 @@ def has_weights(folder: Path, allow_random: bool) -> bool:
     """Whether a folder has weights.
 
     Args:
-        folder: of a generative VLM.
-        allow_random: whether it may have none.
+        folder: folder of a generative VLM.
+        allow_random: whether weights may be missing.
 
     Raises:
-        FileNotFoundError: for what else it lacks, or for the weights.
+        FileNotFoundError: if a required file is missing, or the weights.
     """
-    for what, files in FILES.items():
+    for part, files in FILES.items():
         if not any((folder / file).is_file() for file in files):
-            raise FileNotFoundError(f'teacher folder {folder} has no {what}: {" or ".join(files)}')
-    found = _weights(folder)
-    if not found and not allow_random:
+            raise FileNotFoundError(f'teacher folder {folder} has no {part}: {" or ".join(files)}')
+    present = _has_weight_files(folder)
+    if not present and not allow_random:
         raise FileNotFoundError(
             f'teacher folder {folder} has no weights (*.safetensors or *.bin); random weights need '
             'allow_random=True'
         )
-    return found
+    return present
 
 
-def _weights(folder: Path) -> bool:
+def _has_weight_files(folder: Path) -> bool:
     return any(path.suffix in ('.safetensors', '.bin') for path in folder.iterdir())

@@ -1,4 +1,4 @@
-"""Generative VLMs of transformers, under the names of open_clip's models."""
+"""Loading of generative VLMs of transformers, with the interface of open_clip's models."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ..loading.foreign_code import files_of, no_foreign_code
+from ..loading.foreign_code import no_foreign_code, only_files_of
 from ..loading.weights_source import WeightsSource
-from .folder import GENERATIVE, fetched_folder, generative_folder, has_weights, refuse_what_leads_elsewhere
+from .folder import GENERATIVE, fetched_folder, generative_folder, has_weights, refuse_external_files
 from .image_tokens import ImageTokens, MergedPatches, PlainGrid, TileGrid
 
 KINDS: dict[str, type[ImageTokens]] = dict(
     llava=PlainGrid, idefics3=TileGrid, smolvlm=TileGrid, qwen2_vl=MergedPatches, qwen2_5_vl=MergedPatches
 )
-"""How each kind of model turns an image into tokens, by transformers' `model_type`."""
-COUNTED = ('inv_freq', 'position_ids')
-"""How the names of weights end that models of old versions of transformers kept, and now compute."""
+"""Classes of the image side, by transformers' `model_type`."""
+COMPUTED_BUFFERS = ('inv_freq', 'position_ids')
+"""Suffixes of weights that old versions of transformers stored, and new versions compute."""
 
 
 class GenerativeVLM(nn.Module):
-    """A generative VLM. It has no joint space; its embeddings are in the space of its input tokens.
+    """A generative VLM, with embeddings in the space of its input tokens instead of a joint space.
 
-    An image's embedding is the mean of its tokens, and a text's the mean of its own tokens' input embeddings:
-    the one text embedding that needs no prompt and no choice of a layer. The alternative, the decoder's last
-    hidden state of the text alone, is made for predicting the next token. Cosines of the two mean nothing.
+    An image's embedding is the mean of its tokens. A text's embedding is the mean of its tokens' input
+    embeddings, which needs no prompt and no choice of a layer. The alternative, the decoder's last hidden
+    state of the text alone, is trained to predict the next token. Cosines of images with texts are
+    meaningless.
 
     Args:
         model: transformers' image-text-to-text model.
-        processor: the model's.
+        processor: processor of the model.
 
     Attributes:
-        visual: the image side, `ImageTokens`. It holds all of the model, since each layer of the decoder sees
-            the image; texts need the embeddings of tokens alone.
+        visual: image side, with the complete model, since each layer of the decoder reads the image. Texts
+            need only the token embeddings.
 
     Raises:
-        ValueError: as `ImageTokens` says.
+        ValueError: if `ImageTokens` cannot read the model.
     """
 
     visual: ImageTokens
@@ -56,29 +57,29 @@ class GenerativeVLM(nn.Module):
         self.register_buffer('logit_scale', torch.zeros(()))
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W), (B, D) of unit length."""
+        """Embed images (B, 3, H, W) as (B, D), of unit length."""
         return F.normalize(self.visual(images).float().mean(1), dim=-1)
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Embed texts by their token ids (n, length), padded by -1: (n, D)."""
-        own = (ids >= 0).unsqueeze(-1)
-        return (own * self.embed(ids.clamp_min(0)).float()).sum(1) / own.sum(1)
+        """Embed texts, token ids (n, length) padded by -1, as (n, D)."""
+        mask = (ids >= 0).unsqueeze(-1)
+        return (mask * self.embed(ids.clamp_min(0)).float()).sum(1) / mask.sum(1)
 
 
 class GenerativeTokenizer:
-    """From n texts to their token ids (n, length), padded by -1, without what begins or ends a prompt.
+    """Tokenizer of n texts to ids (n, length), padded by -1, without start and end tokens.
 
-    A text is written as within a sentence, after a space, unless that takes more tokens.
+    A text is tokenized after a space, as within a sentence, unless that takes more tokens.
 
     Args:
-        tokenizer: the model's.
+        tokenizer: tokenizer of the model.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, texts: list[str]) -> Tensor:
-        """Make token ids of texts."""
+        """Tokenize texts."""
         rows = [min(map(self._ids, (f' {text}', text)), key=len) for text in texts]
         return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-1)
 
@@ -88,11 +89,11 @@ class GenerativeTokenizer:
 
 
 def generative_text_dims(model: str) -> int:
-    """The width of a generative VLM's input tokens, by its config alone.
+    """Width of a generative VLM's input tokens, from its config alone.
 
     Raises:
         FileNotFoundError: if the folder is missing.
-        ValueError: if there is no config that says it, or as `generative_folder` says.
+        ValueError: if the config cannot be read, or the model's name is ambiguous.
     """
     folder = generative_folder(model)
     name = model.removeprefix(GENERATIVE) if folder is None else str(folder)
@@ -104,7 +105,7 @@ def generative_text_dims(model: str) -> int:
                 name, local_files_only=folder is not None, trust_remote_code=False
             )
         return int(config.get_text_config().hidden_size)
-    # The files are someone else's, and transformers checks few of their values.
+    # The files are foreign, and transformers checks few of their values.
     except Exception as error:
         raise ValueError(f'model={model!r} has no config that can be read: {error!r}') from error
 
@@ -112,7 +113,7 @@ def generative_text_dims(model: str) -> int:
 def load_generative(
     model: str, source: WeightsSource, allow_random: bool
 ) -> tuple[GenerativeVLM, GenerativeTokenizer]:
-    """Load a generative VLM in the number format of its weights, and its tokenizer. No remote code runs.
+    """Load a generative VLM in the dtype of its weights, and its tokenizer. No remote code runs.
 
     Args:
         model: 'transformers:' with a folder, or with the name of a repository, 'OWNER/NAME'.
@@ -120,29 +121,29 @@ def load_generative(
         allow_random: accept a folder without weights, for tests.
 
     Returns:
-        The model in eval mode, and what makes token ids of texts.
+        The model in eval mode, frozen, and its tokenizer.
 
     Raises:
         FileNotFoundError: if the folder, or a file in it, is missing.
-        ValueError: if the model is no image-text-to-text model, or not of a kind in `KINDS`, as `ImageTokens`
-            says, or what is in the folder does not fit together, or leads elsewhere.
-        RuntimeError: if a name cannot be fetched.
+        ValueError: if the model is not an image-text-to-text model of `KINDS`, `ImageTokens` cannot read it,
+            or the folder's files do not fit together or name files outside.
+        RuntimeError: if a repository cannot be fetched.
         ImportError: if transformers is missing.
     """
     if find_spec('transformers') is None:
         raise ImportError(f"model={model!r} needs what `pip install 'lfi[multimodal]'` brings")
     if source != WeightsSource():
         raise ValueError(f'pretrained and weights_file must be None for {model}, which names its weights')
-    given = generative_folder(model)
-    weights = given is None or has_weights(given, allow_random)
-    folder = _fetched(model) if given is None else given
-    refuse_what_leads_elsewhere(folder)
+    local_folder = generative_folder(model)
+    weights = local_folder is None or has_weights(local_folder, allow_random)
+    folder = _fetched(model) if local_folder is None else local_folder
+    refuse_external_files(folder)
     try:
-        with files_of(folder):
+        with only_files_of(folder):
             vlm, processor = _load(str(folder), weights)
     except _UnfitModelError as error:
         raise ValueError(f'model={model!r} {error}') from error
-    # The files are someone else's, and transformers checks few of their values.
+    # The files are foreign, and transformers checks few of their values.
     except Exception as error:
         raise ValueError(
             f'teacher folder {folder} does not hold a model of transformers that fits: {error}'
@@ -152,11 +153,11 @@ def load_generative(
 
 
 class _UnfitModelError(ValueError):
-    """What a model is that LFI cannot read."""
+    """A model of a kind that LFI cannot read."""
 
 
 def _load(folder: str, weights: bool) -> tuple[Any, Any]:
-    """The model and the processor in a folder."""
+    """Load the model and the processor of a folder."""
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     options: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
@@ -168,9 +169,9 @@ def _load(folder: str, weights: bool) -> tuple[Any, Any]:
         )
     processor = AutoProcessor.from_pretrained(folder, **options)
     if not hasattr(processor, 'image_token'):
-        raise ValueError(f'its processor, {type(processor).__name__}, is none of images and texts')
+        raise ValueError(f'its processor, {type(processor).__name__}, does not take images with texts')
     auto: Any = AutoModelForImageTextToText
-    # Attention can be read of the eager implementation alone.
+    # Only the eager implementation returns attention weights.
     if not weights:
         return auto.from_config(config, attn_implementation='eager'), processor
     vlm, info = auto.from_pretrained(
@@ -178,24 +179,24 @@ def _load(folder: str, weights: bool) -> tuple[Any, Any]:
     )
     if info['missing_keys']:
         raise ValueError(f'the weights in {folder} do not fit the model: they lack {info["missing_keys"]}')
-    further = [name for name in info['unexpected_keys'] if not name.endswith(COUNTED)]
-    if further:
-        raise ValueError(f'the weights in {folder} do not fit the model: it has no place for {further}')
-    own, stored = vlm.get_output_embeddings().weight, _stored_head(Path(folder))
-    # Where the config ties it to the embeddings of tokens, transformers drops the stored one.
-    if stored is not None and not stored.to(own).equal(own):
-        raise ValueError(f'the weights in {folder} have an lm_head that is not the one of its config')
+    unexpected = [name for name in info['unexpected_keys'] if not name.endswith(COMPUTED_BUFFERS)]
+    if unexpected:
+        raise ValueError(f'the weights in {folder} do not fit the model: it has no place for {unexpected}')
+    head, stored = vlm.get_output_embeddings().weight, _stored_head(Path(folder))
+    # If the config ties the head to the token embeddings, transformers drops the stored head.
+    if stored is not None and not stored.to(head).equal(head):
+        raise ValueError(f'the weights in {folder} have an lm_head, but the config ties it to the embeddings')
     if any(value.dtype.itemsize < 2 for value in vlm.parameters() if value.is_floating_point()):
         raise ValueError(f'the weights in {folder} are floats of 8 bits: save them in 16 or 32')
     return vlm, processor
 
 
 def _stored_head(folder: Path) -> Tensor | None:
-    """The head of the decoder in a folder's files of safetensors; None where they have none."""
-    whole, index = folder / 'model.safetensors', folder / 'model.safetensors.index.json'
-    if whole.is_file():
-        with safe_open(whole, 'pt') as file:
-            files = dict.fromkeys(file.keys(), whole.name)
+    """Read the decoder's head from a folder's safetensors files. None if there is none."""
+    single, index = folder / 'model.safetensors', folder / 'model.safetensors.index.json'
+    if single.is_file():
+        with safe_open(single, 'pt') as file:
+            files = dict.fromkeys(file.keys(), single.name)
     else:
         files = json.loads(index.read_text())['weight_map'] if index.is_file() else {}
     name = next((name for name in files if name.endswith('lm_head.weight')), None)

@@ -1,4 +1,4 @@
-"""How generative VLMs turn an image into tokens, and where each token lies in the image."""
+"""Image side of generative VLMs: image tokens, and the grid of their locations."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..loading.weights_source import of_channels
+from ..loading.weights_source import channel_values
 
 
 class ImageTokens(nn.Module, ABC):
-    """The image side of a generative VLM: from pixels to image tokens, and from these back to a grid.
+    """Base class of the image sides of generative VLMs, which map pixels to image tokens and a grid.
 
-    The image's pixels are prepared on tensors, as the model's processor prepares files.
+    Images are preprocessed as tensors, with the settings of the model's processor.
 
     Args:
         model: transformers' image-text-to-text model.
-        processor: the model's.
+        processor: processor of the model.
 
     Attributes:
         model: the model.
-        image_token, image_token_id: what stands for one image token in a prompt.
+        image_token, image_token_id: placeholder of one image token in a prompt.
         cell: height and width in pixels of a location of the grid.
-        preprocess_cfg: the input size, and the processor's mean, std and interpolation.
+        preprocess_cfg: input size, and the processor's mean, std and interpolation.
 
     Raises:
-        ValueError: if the processor scales pixels otherwise than to [0, 1], its mean and std are not what
-            `of_channels` takes, or the model's image tokens cannot be laid back on a grid.
+        ValueError: if the processor does not scale pixels to [0, 1], its mean or std is invalid, or the
+            model's image tokens have no grid.
     """
 
     cell: int
@@ -49,38 +49,38 @@ class ImageTokens(nn.Module, ABC):
         normalises = pixels.do_normalize
         self.preprocess_cfg: dict[str, Any] = dict(
             size=None,
-            mean=list(of_channels('image_mean', pixels.image_mean)) if normalises else [0.0] * 3,
-            std=list(of_channels('image_std', pixels.image_std)) if normalises else [1.0] * 3,
-            # Lanczos is not at hand on tensors.
+            mean=list(channel_values('image_mean', pixels.image_mean)) if normalises else [0.0] * 3,
+            std=list(channel_values('image_std', pixels.image_std)) if normalises else [1.0] * 3,
+            # PyTorch has no Lanczos interpolation of tensors.
             interpolation='bilinear' if pixels.resample == Image.Resampling.BILINEAR else 'bicubic',
         )
 
     @property
     def decoder(self) -> Any:
-        """The text decoder, without the head."""
+        """Text decoder without the head."""
         return self.model.model.language_model
 
     @property
     def bare_image(self) -> str:
-        """What stands for the image where the processor has no chat template."""
+        """Text for the image in a prompt if the processor has no chat template."""
         return self.image_token
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The grid (h, w) of an image of a size in pixels.
+        """Grid (h, w) of an image of a size in pixels.
 
         Raises:
-            ValueError: if the size cuts cells.
+            ValueError: if the size is not a multiple of the cell.
         """
-        self._need_multiple(size, self.cell)
+        self._check_multiple(size, self.cell)
         return size[0] // self.cell, size[1] // self.cell
 
     def text(self, size: tuple[int, int]) -> str:
-        """What takes the place of the one image token that stands in a prompt for an image of a size."""
+        """Text that replaces the one image token in a prompt, for an image of a size in pixels."""
         h, w = self.grid(size)
         return self.image_token * (h * w)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images to their tokens, by the model's own `get_image_features`.
+        """Compute image tokens by the model's own `get_image_features`.
 
         Args:
             images: (B, 3, H, W), normalised by the processor's mean and std.
@@ -94,37 +94,35 @@ class ImageTokens(nn.Module, ABC):
         inputs = self.model_inputs(images.to(self.model.dtype))
         try:
             features = self.model.get_image_features(**inputs)
-        # As transformers ends over a config's values, which it does not check.
+        # transformers does not check a config's values and raises any of these.
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f'the model {self.model.name_or_path} cannot read an image as its config says: {error!r}'
             ) from error
-        # One image's or one tile's tokens, (n, D), by iteration.
+        # Each item is the tokens of one image or one tile, (n, D).
         return torch.cat(tuple(features)).unflatten(0, (len(images), -1))
 
     @abstractmethod
     def model_inputs(self, images: Tensor) -> dict[str, Any]:
-        """What `get_image_features` takes of images (B, 3, H, W)."""
+        """Prepare the arguments of `get_image_features` for images (B, 3, H, W)."""
 
     def to_grid(self, values: Tensor, size: tuple[int, int]) -> Tensor:
-        """Lay what belongs to image tokens (..., N) back on the grid: (..., h, w)."""
+        """Arrange values of image tokens (..., N) on the grid: (..., h, w)."""
         return values.unflatten(-1, self.grid(size))
 
     def position_ids(self, ids: Tensor, size: tuple[int, int]) -> Tensor:
-        """The decoder's position ids (..., 1, n) of a prompt's token ids (n,)."""
+        """Position ids (..., 1, n) of the decoder for a prompt's token ids (n,)."""
         return torch.arange(len(ids), device=ids.device)[None]
 
-    def _need_multiple(self, size: tuple[int, int], side: int) -> None:
+    def _check_multiple(self, size: tuple[int, int], side: int) -> None:
         if size[0] % side or size[1] % side:
-            raise ValueError(
-                f'input_size={size} must be a multiple of {side}, the side of what it is cut into'
-            )
+            raise ValueError(f'input_size={size} must be a multiple of {side}, the side of a cell or tile')
 
 
 class PlainGrid(ImageTokens):
-    """LLaVA: one token a patch, row by row (Liu et al., NeurIPS 2023, section 4.1).
+    """LLaVA's image side: one token per patch, row by row (Liu et al., NeurIPS 2023, section 4.1).
 
-    Another input size than the tower's own interpolates its position embeddings.
+    Position embeddings are interpolated if the input size is not the tower's own.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -144,25 +142,25 @@ class PlainGrid(ImageTokens):
             )
         self.cell = vision.patch_size
         self.own_size: int = vision.image_size
-        # Patches of 14 px do not fill SigLIP's own 384.
+        # Patches of 14 px do not fill SigLIP's own 384 px.
         self.preprocess_cfg['size'] = self.own_size // self.cell * self.cell
 
     def model_inputs(self, images: Tensor) -> dict[str, Any]:
-        """The images; as `ImageTokens` says."""
-        own = tuple(images.shape[-2:]) == (self.own_size, self.own_size)
-        return dict(pixel_values=images, **({} if own else dict(interpolate_pos_encoding=True)))
+        """Prepare the model's arguments. See `ImageTokens.model_inputs`."""
+        is_own_size = tuple(images.shape[-2:]) == (self.own_size, self.own_size)
+        return dict(pixel_values=images, **({} if is_own_size else dict(interpolate_pos_encoding=True)))
 
 
 class TileGrid(ImageTokens):
-    """Idefics3 and SmolVLM: tiles, row by row, then the complete image scaled to one tile.
+    """Idefics3's and SmolVLM's image side: tiles, row by row, then the complete image scaled to one tile.
 
-    (Laurençon et al., "Building and better understanding vision-language models", 2024.) An input of one
-    tile, and one of a processor with `do_image_splitting=False`, has that alone. The input size is by
-    default a square whose side is the processor's longest edge. The complete image is scaled bicubically,
-    where the processor's default is Lanczos.
+    (Laurençon et al., "Building and better understanding vision-language models", 2024.) If the input has the
+    size of one tile, or the processor has `do_image_splitting=False`, there is only the complete image. The
+    default input is a square with the processor's longest edge as its side. The complete image is scaled
+    bicubically; the processor's default is Lanczos.
 
-    What a token of the complete image gets is spread evenly over the cells that it covers, and added to what
-    the tiles' tokens get there. So no attention is lost.
+    The value of a token of the complete image is spread evenly over the cells that it covers, and added to
+    the values of the tiles' tokens, so that no attention is lost.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -184,20 +182,20 @@ class TileGrid(ImageTokens):
 
     @property
     def decoder(self) -> Any:
-        """The text decoder, without the head."""
+        """Text decoder without the head."""
         return self.model.model.text_model
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The grid (h, w); as `ImageTokens` says."""
+        """Grid (h, w) of an image. See `ImageTokens.grid`."""
         if not self.splits and size != (self.tile, self.tile):
             raise ValueError(
                 f'input_size={size} must be {self.tile}: the processor has do_image_splitting=False'
             )
-        self._need_multiple(size, self.tile)
+        self._check_multiple(size, self.tile)
         return super().grid(size)
 
     def text(self, size: tuple[int, int]) -> str:
-        """The tokens of each tile with what separates tiles and rows; as `ImageTokens` says."""
+        """Tokens of each tile, with the separators of tiles and rows. See `ImageTokens.text`."""
         rows, cols = self._tiles(size)
         tokens = self.image_token * self.side**2
         lines = [
@@ -208,7 +206,7 @@ class TileGrid(ImageTokens):
         return ''.join(lines) + ('\n' + end if lines else end)
 
     def model_inputs(self, images: Tensor) -> dict[str, Any]:
-        """The tiles (B, n, 3, T, T); as `ImageTokens` says."""
+        """Split images into tiles (B, n, 3, T, T). See `ImageTokens.model_inputs`."""
         t = self.tile
         rows, cols = self._tiles(tuple(images.shape[-2:]))
         tiles = images.unfold(2, t, t).unfold(3, t, t).permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
@@ -216,11 +214,11 @@ class TileGrid(ImageTokens):
             options: dict[str, Any] = dict(mode='bicubic', align_corners=False, antialias=True)
             complete = F.interpolate(images.float(), (t, t), **options).to(images)
             tiles = torch.cat((tiles, complete[:, None]), 1)
-        # The model takes a tile of zeros alone for padding, and drops it.
+        # The model drops tiles of zeros as padding.
         return dict(pixel_values=torch.where(tiles == 0, torch.finfo(tiles.dtype).tiny, tiles))
 
     def to_grid(self, values: Tensor, size: tuple[int, int]) -> Tensor:
-        """Lay tiles side by side, and the complete image over them; as `ImageTokens` says."""
+        """Arrange the tiles, and add the complete image's values. See `ImageTokens.to_grid`."""
         rows, cols = self._tiles(size)
         tokens = values.unflatten(-1, (-1, self.side, self.side))  # [..., n, s, s]
         complete = tokens[..., -1, :, :]
@@ -233,16 +231,16 @@ class TileGrid(ImageTokens):
         return tiles + spread
 
     def _tiles(self, size: tuple[int, ...]) -> tuple[int, int]:
-        """How many rows and columns of tiles an image is split into; none for one of a tile's size."""
+        """Number of rows and columns of tiles of an image; (0, 0) for an image of a tile's size."""
         rows, cols = size[0] // self.tile, size[1] // self.tile
         return (0, 0) if (rows, cols) == (1, 1) else (rows, cols)
 
 
 class MergedPatches(ImageTokens):
-    """Qwen2-VL and Qwen2.5-VL: a token for each square of merged patches, 2 x 2 in the published ones.
+    """Qwen2-VL's and Qwen2.5-VL's image side: one token per square of patches, 2 x 2 as published.
 
     (Wang et al., "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution",
-    2024, section 2.1.) Any multiple of a square's side is an input size; the default has 16 x 16 squares,
+    2024, section 2.1.) The input size is any multiple of a square's side. The default has 16 x 16 squares,
     448 px for the published models.
     """
 
@@ -257,16 +255,16 @@ class MergedPatches(ImageTokens):
 
     @property
     def bare_image(self) -> str:
-        """What stands for the image where the processor has no chat template."""
+        """Text for the image in a prompt if the processor has no chat template."""
         return f'<|vision_start|>{self.image_token}<|vision_end|>'
 
     def to(self, *args: Any, **kwargs: Any) -> MergedPatches:
-        """Move; 3D convolutions have no `channels_last`, so that `memory_format` is left out."""
+        """Move the module. `memory_format` is ignored: 3D convolutions have no `channels_last`."""
         kwargs.pop('memory_format', None)
         return super().to(*args, **kwargs)
 
     def model_inputs(self, images: Tensor) -> dict[str, Any]:
-        """The patches in the order of their squares, (B * n, 3 * frames * p * p), and the patches' grid."""
+        """Prepare the patches, ordered by squares, (B * n, 3 * frames * p * p), and the patches' grid."""
         b = len(images)
         h, w = self.grid((images.shape[-2], images.shape[-1]))
         x = images.view(b, 3, h, self.merge, self.patch, w, self.merge, self.patch)
@@ -277,7 +275,7 @@ class MergedPatches(ImageTokens):
         return dict(pixel_values=patches.flatten(5).flatten(0, 4), image_grid_thw=grid)
 
     def position_ids(self, ids: Tensor, size: tuple[int, int]) -> Tensor:
-        """The three position ids (3, 1, n) of each token: time, height and width; as `ImageTokens` says."""
+        """Position ids of time, height and width, (3, 1, n). See `ImageTokens.position_ids`."""
         h, w = self.grid(size)
         grid = torch.tensor([[1, h * self.merge, w * self.merge]], device=ids.device)
         return self.model.model.get_rope_index(ids[None], image_grid_thw=grid)[0]

@@ -1,4 +1,4 @@
-"""Finding and loading a vision-language model: a name, a folder, or a module of one's own.
+"""Finding and loading of vision-language models: by name, from a folder, or from a custom module.
 
-It imports `generative/` and no extractor, and runs no code that weights bring.
+This package imports `generative/` and no extractor, and runs no code of a model's files.
 """

@@ -1,4 +1,4 @@
-"""mmpretrain's BLIP, as a model that embeds images and texts in one space."""
+"""mmpretrain's BLIP with the interface of open_clip's models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class BlipVisual(nn.Module):
-    """The image tower.
+    """Image tower of BLIP.
 
     Args:
         model: mmpretrain's BLIP for retrieval.
@@ -31,16 +31,16 @@ class BlipVisual(nn.Module):
         )
 
     def tokens(self, images: Tensor) -> Tensor:
-        """The tokens (B, 1 + N, width) of images (B, 3, H, W), the class token first."""
+        """Compute the tokens (B, 1 + N, width) of images (B, 3, H, W), the class token first."""
         return self.backbone(images)[0]
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """The images' embeddings (B, E), from their tokens."""
+        """Compute embeddings of images (B, E) from their tokens."""
         return self.neck(tokens[:, 0])
 
 
 class BlipVLM(nn.Module):
-    """The parts of BLIP that answer, under the names of open_clip's models.
+    """Encoders of BLIP with the interface of open_clip's models.
 
     Args:
         model: mmpretrain's BLIP for retrieval; its momentum encoders and heads are dropped.
@@ -58,17 +58,17 @@ class BlipVLM(nn.Module):
         self.grounded_id = model.tokenizer.additional_special_tokens_ids[0]
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W) by mmpretrain's own code, (B, E) of unit length."""
+        """Embed images (B, 3, H, W) by mmpretrain's own code as (B, E), of unit length."""
         return self._extract_feat(images)['image_feat']
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Embed texts by their token ids (n, length), padded by 0: (n, E)."""
+        """Embed texts, token ids (n, length) padded by 0, as (n, E)."""
         x = self.text(ids, attention_mask=(ids != 0).long(), return_dict=True, mode='text')
         return self.text_neck(x.last_hidden_state[:, 0])
 
 
 class BlipTokenizer:
-    """From n texts to their token ids (n, length), padded by 0.
+    """Tokenizer of n texts to ids (n, length), padded by 0.
 
     Args:
         model: mmpretrain's BLIP for retrieval.
@@ -78,6 +78,6 @@ class BlipTokenizer:
         self.tokenizer, self.length = model.tokenizer, model.max_txt_len
 
     def __call__(self, texts: list[str]) -> Tensor:
-        """Make token ids of texts."""
+        """Tokenize texts."""
         options = dict(padding='max_length', truncation=True, max_length=self.length, return_tensors='pt')
         return self.tokenizer(list(texts), **options).input_ids

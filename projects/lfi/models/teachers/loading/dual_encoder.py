@@ -1,4 +1,4 @@
-"""A dual encoder of one's own: anything that embeds texts and the locations of images in one space."""
+"""Custom dual encoders, which embed texts and the locations of images in one space."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lfi.registry import VLMS, type_of
 
 @runtime_checkable
 class DualEncoder(Protocol):
-    """What a teacher needs of a model that is none of open_clip: DINOv2 with text, TIPS, an adaptor of RADIO.
+    """Interface of a custom dual encoder, such as DINOv2 with text, TIPS or an adaptor of RADIO.
 
-    It is an `nn.Module`, registered in `lfi.registry.VLMS`, whose config is a teacher's `model`. Its class
-    loads its weights.
+    Implement it as an `nn.Module` that is registered in `lfi.registry.VLMS` and loads its own weights. A
+    teacher's `model` is then the module's config.
 
     Attributes:
-        size: height and width in pixels of its images, or one number for both.
-        mean: of the RGB pixels in [0, 1], three numbers.
-        std: likewise.
-        scale: what cosines are multiplied with, a number above 0; the inverse of the temperature.
-        bias: what is added to them where presence is a sigmoid, concept by concept. May be left out: presence
-            is then a softmax over the bank.
-        text_dims: E, of the class: spares `readout.text_dims`. May be left out.
+        size: height and width of input images in pixels, or one number for both.
+        mean: mean of the RGB pixels in [0, 1], three numbers.
+        std: standard deviation of the RGB pixels in [0, 1], three numbers.
+        scale: factor of cosines, above 0; the inverse of the temperature.
+        bias: optional summand of scaled cosines. With it, presence is a sigmoid for each concept; without it,
+            a softmax over the bank.
+        text_dims: E, an optional attribute of the class, in place of `readout.text_dims`.
     """
 
     size: int | Sequence[int]
@@ -35,36 +35,36 @@ class DualEncoder(Protocol):
     scale: float
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """From n texts to their embeddings (n, E), of any length."""
+        """Embed n texts as (n, E), of any length."""
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """From images (B, 3, H, W), normalised by `mean` and `std`, to embeddings (B, E) of any length."""
+        """Embed images (B, 3, H, W), normalised by `mean` and `std`, as (B, E), of any length."""
 
     def encode_locations(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Read images in one pass.
+        """Embed images and their locations in one pass.
 
         Args:
-            images: (B, 3, H, W), as of `encode_image`.
+            images: (B, 3, H, W), normalised by `mean` and `std`.
 
         Returns:
-            The features of locations in the joint space (B, E, h, w) of any length, and what `encode_image`
-            gives.
+            Features of locations in the joint space (B, E, h, w), of any length, and the embeddings of
+            `encode_image`.
         """
 
 
 class Texts(list[str]):
-    """Texts where a tokenizer would give ids: the model tokenizes them itself."""
+    """Texts in place of token ids, for a model that tokenizes texts itself."""
 
     def to(self, device: torch.device | str) -> Texts:
-        """Texts are on every device."""
+        """Return the texts: they have no device."""
         return self
 
 
 class DualEncoderVisual(nn.Module):
-    """The image side, under open_clip's names.
+    """Image side of a dual encoder, with open_clip's names.
 
     Args:
-        model: the dual encoder.
+        model: dual encoder.
     """
 
     def __init__(self, model: DualEncoder) -> None:
@@ -74,10 +74,10 @@ class DualEncoderVisual(nn.Module):
 
 
 class DualEncoderVLM(nn.Module):
-    """A dual encoder as a `VLM`.
+    """A dual encoder with the interface of `VLM`.
 
     Args:
-        model: the dual encoder, in eval mode.
+        model: dual encoder, in eval mode.
     """
 
     logit_scale: Tensor
@@ -91,11 +91,11 @@ class DualEncoderVLM(nn.Module):
         self.register_buffer('logit_bias', None if bias is None else torch.tensor(float(bias)))
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """From images (B, 3, H, W) to embeddings (B, E)."""
+        """Embed images (B, 3, H, W) as (B, E)."""
         return self.model.encode_image(images)
 
     def encode_text(self, ids: Texts) -> Tensor:
-        """From n texts, which stand in the place of ids, to embeddings (n, E)."""
+        """Embed n texts, in place of token ids, as (n, E)."""
         return self.model.encode_text(list(ids))
 
 
@@ -103,18 +103,18 @@ def load_dual_encoder(config: Mapping[str, Any]) -> tuple[DualEncoderVLM, type[T
     """Build a dual encoder.
 
     Args:
-        config: of a class in `lfi.registry.VLMS`.
+        config: config of a class in `lfi.registry.VLMS`.
 
     Returns:
-        The model in eval mode, frozen, and what stands in a tokenizer's place.
+        The model in eval mode, frozen, and `Texts` in place of a tokenizer.
 
     Raises:
-        ValueError: if the class is unknown, or lacks a part of a `DualEncoder`; the message lists what.
+        ValueError: if the class is unknown, or lacks members of `DualEncoder`; the message lists them.
     """
     arguments = {key: value for key, value in config.items() if key != 'type'}
     model = type_of(dict(config), VLMS, 'model')(**arguments)
-    parts = [*DualEncoder.__annotations__, 'encode_text', 'encode_image', 'encode_locations']
-    missing = [name for name in parts if not hasattr(model, name)]
+    members = [*DualEncoder.__annotations__, 'encode_text', 'encode_image', 'encode_locations']
+    missing = [name for name in members if not hasattr(model, name)]
     if not isinstance(model, nn.Module):
         missing.insert(0, 'nn.Module as its base')
     if missing:
@@ -127,23 +127,22 @@ def load_dual_encoder(config: Mapping[str, Any]) -> tuple[DualEncoderVLM, type[T
     return DualEncoderVLM(model.eval().requires_grad_(False)), Texts
 
 
-def named_by_content(config: Any) -> tuple[Any, list[Path]]:
-    """A dual encoder's config as plain data, in which files and folders have their names alone.
+def portable_config(config: Any) -> tuple[Any, list[Path]]:
+    """Convert a dual encoder's config to plain data, with names instead of paths.
 
     Args:
-        config: or a part of it.
+        config: config of the dual encoder, or a value in it.
 
     Returns:
-        The config, and the files that it names, those in its folders included: weights, a vocabulary.
+        The config, and all files that it names, such as weights, those in named folders included.
     """
     if isinstance(config, Mapping):
-        parts = {key: named_by_content(value) for key, value in config.items()}
-        return {key: named for key, (named, _) in parts.items()}, [
-            f for _, own in parts.values() for f in own
-        ]
+        entries = {key: portable_config(value) for key, value in config.items()}
+        paths = [path for _, files in entries.values() for path in files]
+        return {key: value for key, (value, _) in entries.items()}, paths
     if isinstance(config, list | tuple):
-        items = [named_by_content(value) for value in config]
-        return [named for named, _ in items], [file for _, own in items for file in own]
+        items = [portable_config(value) for value in config]
+        return [value for value, _ in items], [path for _, files in items for path in files]
     if isinstance(config, type):
         return config.__name__, []
     if not isinstance(config, str | Path):
@@ -153,5 +152,5 @@ def named_by_content(config: Any) -> tuple[Any, list[Path]]:
         return path.name, [path]
     if path.is_dir() and config:
         return path.name, sorted(file for file in path.rglob('*') if file.is_file())
-    # Where a file is not at hand its name stands for it all the same.
+    # A missing file is replaced by its name, too.
     return path.name if isinstance(config, Path) or path.is_absolute() else config, []

@@ -1,4 +1,4 @@
-"""The image trunk of the built-in teacher, known to timm as `lfi_shapes_trunk`."""
+"""Image trunk of the built-in teacher, registered in timm as `lfi_shapes_trunk`."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def lfi_shapes_trunk(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """A narrow ResNet whose last feature map has stride 8: fine enough to tell small objects apart.
+    """Build a narrow ResNet whose last feature map has stride 8, to separate small objects.
 
     Args:
-        pretrained: must be False: its weights come with those of the model, by open_clip.
-        **kwargs: those of `timm.models.resnet.ResNet`.
+        pretrained: must be False: open_clip loads the weights with the model's.
+        **kwargs: other arguments of `timm.models.resnet.ResNet`.
     """
     arguments = dict(
         block=BasicBlock,

@@ -1,4 +1,4 @@
-"""An open_clip model's tokenizer, whose files may lie on a hub."""
+"""Loading of an open_clip model's tokenizer, from a folder or a hub."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import Any
 
 import open_clip
 
-from ..generative.folder import refuse_other_tokenizers
+from ..generative.folder import refuse_external_tokenizers
 from ..vlm import Tokenizer
 from .folder_config import FILE, TOKENIZER_FILES, read_folder_config
 
 
 def tokenizer_on_hub(text_cfg: dict[str, Any]) -> str | None:
-    """The hub's name of a model's tokenizer; None where open_clip brings the vocabulary itself.
+    """Name of a model's tokenizer on the hub. None if open_clip contains the vocabulary.
 
     Args:
-        text_cfg: of the model's config.
+        text_cfg: `text_cfg` of the model's config.
     """
     return text_cfg.get('hf_tokenizer_name') or None
 
 
 def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
-    """Load a tokenizer; files that are on this machine are taken without asking the hub.
+    """Load a tokenizer. The hub is not asked for files that are on this machine.
 
     Args:
-        model: the name of a model that open_clip knows; with a folder, for messages alone.
-        folder: with `open_clip_config.json` and, where the model's tokenizer is one of `transformers`, its
-            files. Defaults to None: those of the name.
+        model: name of a model of open_clip; if a folder is given, only for messages.
+        folder: folder with `open_clip_config.json` and, for a tokenizer of `transformers`, its files.
+            Defaults to None, the tokenizer of the named model.
 
     Raises:
         FileNotFoundError: if the folder lacks the tokenizer's files.
-        ValueError: if it has some, and its config names no tokenizer; as `read_folder_config` and
-            `refuse_other_tokenizers` say; or as `refuse_namesakes` says.
-        RuntimeError: if they are not on this machine, and cannot be fetched.
-        ImportError: if `transformers` is not installed, and is needed.
+        ValueError: if the folder's config is invalid, names no tokenizer beside a tokenizer.json or names
+            files outside the folder, or if a folder here has the name of a needed repository.
+        RuntimeError: if the tokenizer is not on this machine, and cannot be fetched.
+        ImportError: if `transformers` is needed, and not installed.
     """
     if folder is None:
         name, config = model, open_clip.get_model_config(model) or {}
     else:
         name = f'local-dir:{folder}'
         config = read_folder_config(folder / FILE)['model_cfg']
-        refuse_other_tokenizers(folder)
+        refuse_external_tokenizers(folder)
     text_cfg = config.get('text_cfg', {})
     hub = tokenizer_on_hub(text_cfg)
-    # Of a folder the tokenizer's name stands for files in it.
+    # With a folder, the tokenizer's name stands for files in the folder.
     refuse_namesakes(model, text_cfg.get('hf_model_name'), None if folder else hub)
     if hub is None and folder is not None and (folder / 'tokenizer.json').is_file():
         raise ValueError(
@@ -66,7 +66,7 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
             f"the tokenizer of {model} needs transformers: pip install 'lfi[multimodal]' ({error})"
         ) from error
     except Exception as error:
-        # Whatever transformers and tokenizers find of the files, they say by any error.
+        # transformers and tokenizers raise any error for invalid files.
         if folder is not None:
             raise FileNotFoundError(
                 f"the teacher folder {folder} has no tokenizer that can be read: its model's is {hub!r}, "
@@ -83,14 +83,14 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
 
 
 def refuse_namesakes(model: str, *names: str | None) -> None:
-    """Refuse a folder of the working directory that transformers would read in place of a repository.
+    """Refuse files and folders here that transformers would read in place of a repository.
 
     Args:
-        model: that needs the repositories, for the message.
-        names: of the repositories; None for one that is not needed.
+        model: name of the model that needs the repositories, for the message.
+        names: names of the repositories; None for one that is not needed.
 
     Raises:
-        ValueError: if there is a file or folder of such a name.
+        ValueError: if the working directory has a file or folder with such a name.
     """
     for name in filter(None, names):
         if os.path.lexists(name):

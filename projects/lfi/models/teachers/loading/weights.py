@@ -1,4 +1,4 @@
-"""Finding and loading a VLM, with errors that say what is wrong."""
+"""Finding and loading of a VLM and its weights."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from .tokenizers import load_tokenizer, refuse_namesakes
 from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
 
 BUILT_IN = Path(__file__).parents[1] / 'built_in'
-"""open_clip folders that ship with the package, by name."""
+"""Folder of the teachers that ship with the package: one open_clip folder for each name."""
 BLIP = 'mmpretrain:'
-"""How the names of mmpretrain's models begin."""
+"""Prefix of the names of mmpretrain's models."""
 BLIP_VOCABULARY = 'bert-base-uncased'
-"""The repository whose vocabulary mmpretrain's configs of BLIP name."""
+"""Repository of the vocabulary in mmpretrain's configs of BLIP."""
 HUB = 'hf-hub:'
-"""How open_clip has the names of repositories begin."""
-OF_TRANSFORMERS = (
+"""Prefix of the names of repositories in open_clip."""
+TRANSFORMERS_HINT = (
     "for a generative VLM write 'transformers:FOLDER'; of CLIP and SigLIP take open_clip's own weights"
 )
-QUICK_GELU = "Models with QuickGELU have names that end in '-quickgelu'"
+QUICK_GELU_HINT = "Models with QuickGELU have names that end in '-quickgelu'"
 
 
 def load_vlm(
@@ -54,29 +54,28 @@ def load_vlm(
     """Load a VLM and its tokenizer.
 
     Args:
-        model: an open_clip model name ('ViT-B-16'), a folder with `open_clip_config.json` and weights (one of
-            the working directory as './NAME'), the name of a teacher that ships with the package
+        model: name of an open_clip model ('ViT-B-16'), a folder with `open_clip_config.json` and weights
+            ('./NAME' in the working directory), the name of a teacher that ships with the package
             ('shapes-tiny'), 'mmpretrain:' with the name or the config file of a BLIP for retrieval
-            ('mmpretrain:blip-base_3rdparty_retrieval'), or 'transformers:' with the folder or the name of a
-            generative VLM, as `load_generative` says; or the config of a `DualEncoder` of one's own, whose
-            class loads its weights.
-        pretrained: for a model name, one of open_clip's tags ('openai'), or a file as `weights_file`. Must
-            be None for a folder, which holds its weights.
-        allow_random: with a model name and no weights, accept random ones.
-        weights_file: a local file of weights: the tag's, which then need not be fetched; or, without a tag,
-            of weights whose training is known (`WeightsSource.training`) or stated,
+            ('mmpretrain:blip-base_3rdparty_retrieval'), 'transformers:' with the folder or the name of a
+            generative VLM, or the config of a custom `DualEncoder`, whose class loads its weights.
+        pretrained: tag of open_clip ('openai'), or a file in place of `weights_file`, for a model name. Must
+            be None for a folder, which contains its weights.
+        allow_random: accept random weights for a model name without weights.
+        weights_file: local file of weights. With a tag, the tag's weights, which are then not fetched.
+            Without a tag, weights whose training is known (`WeightsSource.training`) or stated:
             `dict(path=..., mean=..., std=..., quick_gelu=...)`. Must be None for a folder. Defaults to None.
 
     Returns:
-        The model in eval mode, and what makes token ids (n, length) of n texts.
+        The model in eval mode, and its tokenizer of n texts to ids (n, length).
 
     Raises:
         FileNotFoundError: if a folder, its config or a weights file is missing.
-        ValueError: if the model is unknown, no weights are named, weights do not fit the model, or it is not
-            known how they were trained.
+        ValueError: if the model is unknown, no weights are named, the weights do not fit the model, or their
+            training is not known.
         RuntimeError: if the weights of a tag, a tokenizer, BLIP's vocabulary, or a generative VLM cannot be
             fetched.
-        ImportError: if what BLIP, a tokenizer of `transformers`, or a generative VLM needs is not installed.
+        ImportError: if a package that the model or its tokenizer needs is not installed.
     """
     source = WeightsSource.of(pretrained, weights_file)
     if isinstance(model, Mapping):
@@ -99,14 +98,14 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
     if folder is None:
         return _load_named(model, source, allow_random)
     if source != WeightsSource():
-        given = f'pretrained={source.tag!r}' if source.path is None else f'weights_file={str(source.path)!r}'
-        raise ValueError(f'{given} must be None: the folder {model} holds its weights')
+        option = f'pretrained={source.tag!r}' if source.path is None else f'weights_file={str(source.path)!r}'
+        raise ValueError(f'{option} must be None: the folder {model} contains its weights')
     Training.of_config(folder / FILE)
-    # A tokenizer that is missing is found before gigabytes of weights are read.
+    # A missing tokenizer is reported before gigabytes of weights are read.
     tokenizer = load_tokenizer(model, folder)
     text_tower = read_folder_config(folder / FILE)['model_cfg']['text_cfg'].get('hf_model_name')
     try:
-        # The config of a text tower of transformers is on a hub, under a name of the folder's choice.
+        # The folder's config may name any repository as the config of a transformers text tower.
         with offline(), changed(open_clip.factory, 'resize_text_pos_embed', _check_state):
             return _create(f'local-dir:{folder}', model, folder), tokenizer
     except ValueError as error:
@@ -140,11 +139,11 @@ def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[
 
 def _check_activation(model: str, source: WeightsSource, weights: str) -> Training:
     # The same weights under another activation give another model.
-    training, own = source.training(model), uses_quick_gelu(model)
-    if training.quick_gelu != own:
+    training, quick_gelu = source.training(model), uses_quick_gelu(model)
+    if training.quick_gelu != quick_gelu:
         raise ValueError(
             f'the weights {weights} do not fit the model {model}: QuickGELU mismatch between the '
-            f'model ({own}) and its weights ({training.quick_gelu}). {QUICK_GELU}'
+            f'model ({quick_gelu}) and its weights ({training.quick_gelu}). {QUICK_GELU_HINT}'
         )
     return training
 
@@ -152,48 +151,48 @@ def _check_activation(model: str, source: WeightsSource, weights: str) -> Traini
 def _create(name: str, model: str, weights: Path | str | None, **options: Any) -> VLM:
     try:
         with warnings.catch_warnings():
-            # `_check_activation` knows more: a tag may leave its activation to the model.
+            # `_check_activation` is more precise: a tag may leave its activation to the model.
             warnings.filterwarnings('ignore', message='QuickGELU mismatch')
             vlm = _quietly(open_clip.create_model, name, load_weights=True, **options)
-        _check_answers(vlm, weights is not None)
-    # A config of someone else may end in any error, and so do weights that do not fit.
+        _check_presence_weights(vlm, weights is not None)
+    # A foreign config may raise any error, and so may weights that do not fit.
     except Exception as error:
         raise _explain(error, model, weights) from error
     if not isinstance(vlm, open_clip.CoCa):
-        # A config may ask for the tokens too (output_tokens); CoCa alone can do with them.
+        # A config may request the tokens too (output_tokens); only CoCa can use them.
         vlm.visual.output_tokens = False
     return vlm.eval().requires_grad_(False)
 
 
 def _check_state(state: Mapping[str, Any], model: Any) -> None:
-    """Refuse weights of another kind or length of texts than the model's, just before they are loaded.
+    """Refuse weights with invalid values or another text length than the model's, just before loading.
 
-    It takes the place of what fits the places of a text's tokens to a `context_length` that was not trained.
+    It replaces open_clip's resizing of text positions to a `context_length` that was not trained.
     """
-    # What halves all weights of a model halves this count too, which training alone needs.
+    # `model.half()` changes the dtype of this count too, which only training needs.
     check_values(model, {name: state[name] for name in state if not name.endswith('num_batches_tracked')})
-    found = state.get('positional_embedding', state.get('text.positional_embedding'))
-    own = getattr(model, 'positional_embedding', None)
-    own = getattr(model.text, 'positional_embedding', None) if own is None else own
-    if found is not None and own is not None and len(found) != len(own):
-        raise ValueError(f'text_cfg.context_length gives texts {len(own)} places, and they have {len(found)}')
+    stored = state.get('positional_embedding', state.get('text.positional_embedding'))
+    positions = getattr(model, 'positional_embedding', None)
+    positions = getattr(model.text, 'positional_embedding', None) if positions is None else positions
+    if stored is not None and positions is not None and len(stored) != len(positions):
+        raise ValueError(f'text_cfg.context_length={len(positions)}, but they have {len(stored)} positions')
 
 
-def _check_answers(vlm: VLM, trained: bool) -> None:
-    """Check the numbers that make presence of cosines, which no embedding depends on.
+def _check_presence_weights(vlm: VLM, trained: bool) -> None:
+    """Check the logit scale and bias, which turn cosines into presence and change no embedding.
 
     Args:
-        vlm: a model of open_clip.
-        trained: whether it has weights, in which open_clip puts 0 for a bias that they lack.
+        vlm: model of open_clip.
+        trained: whether weights were loaded; open_clip fills in 0 for a missing bias.
 
     Raises:
-        ValueError: if one is no finite number, or the bias is lacking.
+        ValueError: if a value is not finite, or the bias is missing.
     """
     scale, bias = vlm.logit_scale.exp(), getattr(vlm, 'logit_bias', None)
     if not (scale.isfinite() & (scale > 0)).all():
         raise ValueError(f'logit_scale={vlm.logit_scale.item()} is not the logarithm of a number above 0')
     if bias is not None and not (bias.isfinite() & (bias != 0 if trained else True)).all():
-        raise ValueError(f'logit_bias={bias.item()} is lacking, or no finite number, and presence needs it')
+        raise ValueError(f'logit_bias={bias.item()} is missing or not finite, and presence needs it')
 
 
 def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[BlipVLM, BlipTokenizer]:
@@ -224,7 +223,7 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
     try:
         blip = get_model(name)
     except (OSError, ImportError, TypeError) as error:
-        # A vocabulary that is not at hand ends in any of these.
+        # A missing vocabulary raises any of these.
         raise RuntimeError(
             f'{model} could not be built: {error}. Where its vocabulary cannot be fetched, give a config '
             "file whose tokenizer's name_or_path is a folder with vocab.txt"
@@ -237,35 +236,35 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
 
 
 def _check_kind(model: str, kind: str) -> None:
-    """Refuse another model of mmpretrain before it is built: some fetch weights, and run code beside them."""
+    """Refuse other models of mmpretrain before they are built: some fetch weights and run their code."""
     if kind != 'BlipRetrieval':
         raise ValueError(f'model={model!r} is a {kind}, not a BLIP for retrieval')
 
 
 def _load_blip_weights(blip: nn.Module, model: str, path: Path) -> None:
-    read = ('vision_backbone', 'vision_neck', 'text_backbone', 'text_neck', 'temp')
+    modules = ('vision_backbone', 'vision_neck', 'text_backbone', 'text_neck', 'temp')
     try:
         if path.suffix == '.safetensors':
             state: dict[str, Any] = load_file(path)
         else:
             state = torch.load(path, map_location='cpu', weights_only=True)
         state = state.get('state_dict', state)
-        state = {name: value for name, value in state.items() if name.split('.')[0] in read}
+        state = {name: value for name, value in state.items() if name.split('.')[0] in modules}
         missing = blip.load_state_dict(state, strict=False).missing_keys
     except Exception as error:
         raise _explain(error, model, path) from error
-    # Position ids are counted, not learnt.
-    missing = [name for name in missing if name.split('.')[0] in read and 'position_ids' not in name]
+    # Position ids are computed, not learnt.
+    missing = [name for name in missing if name.split('.')[0] in modules and 'position_ids' not in name]
     if missing:
         raise _explain(ValueError(f'they lack {missing}'), model, path)
 
 
 def find_folder(model: str) -> Path | None:
-    """The folder that a model's name stands for; None for the name of a model.
+    """Find the folder of a model. None if `model` is the name of a model.
 
     Raises:
-        FileNotFoundError: if there is no such folder, or it lacks its config or weights.
-        ValueError: as `find_config_folder` says.
+        FileNotFoundError: if the folder, its config or its weights are missing.
+        ValueError: if `model` is the name of a repository, or the folder contains a pipe.
     """
     path = find_config_folder(model)
     if path is not None and not any(f.suffix in ('.safetensors', '.bin', '.pth') for f in path.iterdir()):
@@ -274,11 +273,11 @@ def find_folder(model: str) -> Path | None:
 
 
 def find_config_folder(model: str) -> Path | None:
-    """As `find_folder`, whether or not the folder has weights.
+    """Find the folder of a model, with or without weights. None if `model` is the name of a model.
 
     Raises:
-        FileNotFoundError: if there is no such folder, or it lacks its config.
-        ValueError: for the name of a repository on a hub; or as `refuse_pipes` says.
+        FileNotFoundError: if the folder or its config is missing.
+        ValueError: if `model` is the name of a repository, or the folder contains a pipe.
     """
     if model.startswith(HUB):
         name = model.removeprefix(HUB)
@@ -298,25 +297,25 @@ def find_config_folder(model: str) -> Path | None:
     if not (path / FILE).is_file():
         message = f'teacher folder {path} has no {FILE}'
         if (path / 'config.json').is_file():
-            message = f'{message}; it has a config.json of transformers: {OF_TRANSFORMERS}'
+            message = f'{message}; it has a config.json of transformers: {TRANSFORMERS_HINT}'
         raise FileNotFoundError(message)
     refuse_pipes(path)
     return path
 
 
 def _is_path(model: str) -> bool:
-    """Whether a model is given by its place.
+    """Whether a model is given by its path.
 
-    A name alone is never looked up in the working directory: someone else's student names its teacher so.
+    A name alone is never looked up in the working directory, since downloaded students name teachers so.
     """
     return model.startswith('local-dir:') or model in ('.', '..') or bool({'/', os.sep} & {*model})
 
 
 def check_name(model: str) -> None:
-    """Check that open_clip knows a model by name.
+    """Check that open_clip has a model of a name.
 
     Raises:
-        ValueError: if it does not; the message says which are near it.
+        ValueError: if it has none; the message lists similar names.
     """
     if model not in open_clip.list_models():
         if Path(model).is_dir():

@@ -1,4 +1,4 @@
-"""Where the weights of a named model come from, and how they were trained."""
+"""Source of a named model's weights, and settings of their training."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import open_clip
 
 from .folder_config import FILE, architecture_difference, read_folder_config
 
-STATED = ('mean', 'std', 'quick_gelu')
-"""What a config states of a file of weights, beside its path."""
+STATED_KEYS = ('mean', 'std', 'quick_gelu')
+"""Keys of a `weights_file` that state how the weights were trained."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a model must be told of its weights, since no file of tensors says it.
+    """Settings of the training of weights, which a file of tensors does not contain.
 
     Args:
-        mean: of the RGB pixels in [0, 1], three numbers in [0, 1].
-        std: likewise, three numbers above 0 and at most 1.
-        quick_gelu: whether the activation was QuickGELU.
+        mean: mean of the RGB pixels, three numbers in [0, 1].
+        std: standard deviation of the RGB pixels, three numbers above 0 and at most 1.
+        quick_gelu: whether the activation is QuickGELU.
     """
 
     mean: tuple[float, ...]
@@ -32,25 +32,25 @@ class Training:
 
     @classmethod
     def of(cls, preprocess: Mapping[str, Any], quick_gelu: bool) -> Training:
-        """From open_clip's preprocessing config.
+        """Read the settings from open_clip's preprocessing config.
 
-        open_clip has OpenAI's mean and std where a config leaves them out. They are not taken here: SigLIP's
-        weights would be misread, and nothing would say so.
+        open_clip defaults to OpenAI's mean and std. Here missing values are errors: SigLIP's weights would be
+        misread without notice.
 
         Raises:
-            ValueError: if a value is missing, or is not what `Training` says; the message names it.
+            ValueError: if a value is missing or invalid; the message names it.
         """
-        mean, std = (of_channels(key, preprocess.get(key)) for key in ('mean', 'std'))
+        mean, std = (channel_values(key, preprocess.get(key)) for key in ('mean', 'std'))
         if not isinstance(quick_gelu, bool):
             raise ValueError(f'quick_gelu={quick_gelu!r} must be True or False')
         return cls(mean, std, quick_gelu)
 
     @classmethod
     def of_config(cls, path: Path) -> Training:
-        """From `open_clip_config.json`.
+        """Read the settings from an `open_clip_config.json`.
 
         Raises:
-            ValueError: if it is no such config, or lacks the mean or std; the message says how to give them.
+            ValueError: if the config is invalid, or lacks the mean or std.
         """
         config = read_folder_config(path)
         try:
@@ -63,12 +63,12 @@ class Training:
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """What a teacher's `pretrained` and `weights_file` name.
+    """Source of weights that a teacher's `pretrained` and `weights_file` give.
 
     Args:
-        tag: one of open_clip's tags, or None.
-        path: a local file, or None. With a tag it holds that tag's weights.
-        stated: how the file's weights were trained, the keys `STATED`; or nothing.
+        tag: tag of open_clip, or None.
+        path: local file, or None. With a tag, the file contains the tag's weights.
+        stated: settings of the weights' training, with the keys `STATED_KEYS`; or empty.
     """
 
     tag: str | None = None
@@ -77,15 +77,14 @@ class WeightsSource:
 
     @classmethod
     def of(cls, pretrained: str | None, weights_file: str | Path | Mapping[str, Any] | None) -> WeightsSource:
-        """Read the two arguments of a teacher.
+        """Parse a teacher's `pretrained` and `weights_file`.
 
         Args:
-            pretrained: a tag, or a file by its name alone.
-            weights_file: a file, or `dict(path=..., mean=..., std=..., quick_gelu=...)`.
+            pretrained: tag, or path of a file.
+            weights_file: path of a file, or `dict(path=..., mean=..., std=..., quick_gelu=...)`.
 
         Raises:
-            ValueError: if both name a file, the dict lacks a key or has others, or one of its values is
-                not what `Training` says.
+            ValueError: if both name a file, or the dict has wrong keys or invalid values.
         """
         if pretrained is not None and is_file_name(pretrained):
             if weights_file is not None:
@@ -98,10 +97,10 @@ class WeightsSource:
             return cls(pretrained, None if weights_file is None else Path(weights_file))
         stated = dict(weights_file)
         path = stated.pop('path', None)
-        if path is None or set(stated) not in (set(), set(STATED)):
+        if path is None or set(stated) not in (set(), set(STATED_KEYS)):
             raise ValueError(
                 f'weights_file={dict(weights_file)} must be a path, or have the keys path, '
-                f'{", ".join(STATED)}'
+                f'{", ".join(STATED_KEYS)}'
             )
         if pretrained is not None and stated:
             raise ValueError(
@@ -117,19 +116,19 @@ class WeightsSource:
 
     @property
     def config_file(self) -> Path | None:
-        """open_clip's config beside the file, where there is one."""
+        """open_clip's config beside the file. None if there is none."""
         config = None if self.path is None else self.path.parent / FILE
         return config if config is not None and config.is_file() else None
 
     def training(self, model: str) -> Training:
-        """How the file's weights were trained: by its tag, by its config, or as all tags of the model were.
+        """Settings of the weights' training: stated, of the tag, of the config, or common to all tags.
 
         Args:
-            model: the name of a model that open_clip knows.
+            model: name of a model of open_clip.
 
         Raises:
-            ValueError: if it is not known; the message says how to say it. Or if the config beside the file
-                is of another architecture; the message says where it differs.
+            ValueError: if the settings are not known, or the config beside the file is of another
+                architecture; the message names the field that differs.
         """
         if self.stated:
             return Training.of(self.stated, self.stated['quick_gelu'])
@@ -138,50 +137,50 @@ class WeightsSource:
         if self.config_file is not None:
             return _training_of_config(self.config_file, model)
         tags = open_clip.list_pretrained_tags_by_model(model)
-        known = {_training_of_tag(model, tag) for tag in tags}
-        if len(known) == 1:
-            return known.pop()
+        settings = {_training_of_tag(model, tag) for tag in tags}
+        if len(settings) == 1:
+            return settings.pop()
         why = f'open_clip has no weights of {model}'
-        to_give = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
-        if known:
+        mend = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
+        if settings:
             why = f"open_clip's weights of {model} differ in it"
-            to_give = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {to_give}"
+            mend = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {mend}"
         raise ValueError(
-            f'{self.path} does not say its mean, std and activation, and {why}. Give {to_give}; or put the '
+            f'{self.path} does not say its mean, std and activation, and {why}. Give {mend}; or put the '
             "weights' open_clip_config.json beside them"
         )
 
 
 def interpolation_of_weights(source: WeightsSource, model: str) -> str | None:
-    """How images are resized for a file of weights, as its tag or the config beside it says; None: unknown.
+    """Interpolation of images for a file of weights, from its tag or config. None if unknown.
 
     Args:
-        source: of the weights.
-        model: the name of a model that open_clip knows.
+        source: source of the weights.
+        model: name of a model of open_clip.
     """
     if source.tag is not None:
         return open_clip.get_pretrained_cfg(model, source.tag).get('interpolation')
     if source.config_file is not None and not source.stated:
         return read_folder_config(source.config_file)['preprocess_cfg'].get('interpolation')
     tags = open_clip.list_pretrained_tags_by_model(model)
-    known = {open_clip.get_pretrained_cfg(model, tag).get('interpolation') for tag in tags}
-    return known.pop() if len(known) == 1 else None
+    modes = {open_clip.get_pretrained_cfg(model, tag).get('interpolation') for tag in tags}
+    return modes.pop() if len(modes) == 1 else None
 
 
 def is_file_name(pretrained: str) -> bool:
-    """Whether `pretrained` names a file, and no tag."""
+    """Whether `pretrained` is a file, not a tag."""
     return Path(pretrained).suffix != '' or '/' in pretrained
 
 
-def of_channels(name: str, value: Any) -> tuple[float, ...]:
-    """The mean or the standard deviation of pixels in [0, 1], by channel.
+def channel_values(name: str, value: Any) -> tuple[float, ...]:
+    """Check the mean or the standard deviation of pixels in [0, 1], and return it as three floats.
 
     Args:
-        name: of the value; a mean's ends in 'mean'.
-        value: three numbers.
+        name: name of the value; the name of a mean ends in 'mean'.
+        value: three numbers, of red, green and blue.
 
     Raises:
-        ValueError: if it is not three numbers in [0, 1], of a standard deviation above 0.
+        ValueError: if these are not three numbers in [0, 1], or a standard deviation is 0.
     """
     numbers = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     real = all(isinstance(number, Real) and not isinstance(number, bool) for number in numbers)
@@ -198,7 +197,7 @@ def of_channels(name: str, value: Any) -> tuple[float, ...]:
 
 
 def uses_quick_gelu(model: str) -> bool:
-    """Whether open_clip builds a model, by its name, with QuickGELU."""
+    """Whether open_clip builds a model of this name with QuickGELU."""
     config: dict[str, Any] = open_clip.get_model_config(model) or {}
     return bool(config.get('quick_gelu', False))
 
@@ -210,11 +209,11 @@ def _training_of_tag(model: str, tag: str) -> Training:
 
 
 def _training_of_config(path: Path, model: str) -> Training:
-    own = read_folder_config(path)['model_cfg']
-    found = architecture_difference(own, open_clip.get_model_config(model))
-    if found is not None:
+    config = read_folder_config(path)['model_cfg']
+    difference = architecture_difference(config, open_clip.get_model_config(model))
+    if difference is not None:
         raise ValueError(
-            f'{path} is of another architecture than the model {model}: {found}. Name the model that the '
-            'weights are of, or put the config that belongs to them beside them'
+            f'{path} is of another architecture than the model {model}: {difference}. Name the '
+            "weights' own model, or put their own config beside them"
         )
     return Training.of_config(path)
