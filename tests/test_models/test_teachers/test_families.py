@@ -173,7 +173,7 @@ def test_a_model_that_no_extractor_fits_is_refused_by_name(teacher_folder, tmp_p
     config = json.loads(file.read_text())
     config['model_cfg']['vision_cfg']['qk_norm'] = True
     file.write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"'auto' finds none that fits model='.*vit' \(other ViT\)"):
+    with pytest.raises(ValueError, match=r"'auto' finds no match for model='.*vit' \(other ViT\)"):
         VLMAttentionTeacher(str(tmp_path / 'vit'), concepts=['a'])
     file.write_text(json.dumps(dict(model_cfg=dict(embed_dim=3))))
     with pytest.raises(ValueError, match='is not a config of an open_clip model'):

@@ -177,7 +177,7 @@ def _family_extractor(model: str) -> str:
         raise ValueError(f'model={model!r} has no config of an open_clip model: {error!r}') from error
     if not family.extractors:
         raise ValueError(
-            f"extractor 'auto' finds none that fits model={model!r} ({family.name}): docs/teachers.md lists "
+            f"extractor 'auto' finds no match for model={model!r} ({family.name}): docs/teachers.md lists "
             'the families that can be read, and how to write an extractor of your own'
         )
     return family.extractors[0]

@@ -106,7 +106,7 @@ def test_the_concepts_own_words_are_found(load_coca, template, name, words):
 
 
 def test_a_prompt_without_room_for_the_concept_is_refused(load_coca):
-    with pytest.raises(ValueError, match="template 'very .*' leaves the concept none of the .* 16 tokens"):
+    with pytest.raises(ValueError, match="template 'very .*' leaves the concept no room in the 16 tokens"):
         vlm, tokenizer, bank = load_coca(('very ' * 20 + '{}',))
         CoCaExtractor(vlm, tokenizer, bank)
 

@@ -83,7 +83,7 @@ def test_weights_that_lack_a_part_or_are_corrupted_are_refused(folder):
     with pytest.raises(ValueError, match=r'do not fit the model: they lack .*linear_1\.weight'):
         load(folder)
     (folder / 'model.safetensors').write_bytes(b'no tensors')
-    with pytest.raises(ValueError, match='does not hold a model of transformers that fits'):
+    with pytest.raises(ValueError, match='does not contain a valid model of transformers'):
         load(folder)
 
 
@@ -155,7 +155,7 @@ def test_a_model_of_another_kind_is_named(folder):
 def test_no_remote_code_runs(folder):
     (folder / 'config.json').write_text('{"auto_map": {"AutoConfig": "mine.Mine"}, "model_type": "mine"}')
     (folder / 'mine.py').write_text('raise SystemExit("it ran")')
-    with pytest.raises(ValueError, match='does not hold a model of transformers that fits'):
+    with pytest.raises(ValueError, match='does not contain a valid model of transformers'):
         load(folder)
 
 
@@ -294,7 +294,7 @@ def test_a_config_of_fewer_layers_than_the_weights_is_refused(folder):
 
 def test_a_layer_that_the_tower_lacks_is_said_in_a_line(folder):
     change(folder, 'config.json', vision_feature_layer=99)
-    with pytest.raises(ValueError, match='llava cannot read an image as its config says: IndexError'):
+    with pytest.raises(ValueError, match='llava cannot read an image with its config: IndexError'):
         VLMAttentionTeacher(f'transformers:{folder}', concepts=NAMES, templates=('{}',))
 
 
@@ -354,7 +354,7 @@ def test_whatever_is_wrong_in_a_folder_is_said_in_a_line(folder, file, values):
         (folder / file).write_text('5')
     else:
         change(folder, file, **values)
-    with pytest.raises(ValueError, match='llava does not hold a model of transformers that fits'):
+    with pytest.raises(ValueError, match='llava does not contain a valid model of transformers'):
         load(folder)
 
 

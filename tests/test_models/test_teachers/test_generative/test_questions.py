@@ -68,7 +68,7 @@ def test_a_slow_tokenizer_is_refused(make_questions, monkeypatch):
     _, vlm = make_questions()
     monkeypatch.setattr(type(vlm.processor.tokenizer), 'is_fast', False)
     with pytest.raises(
-        ValueError, match=r'PreTrainedTokenizerFast does not say .* \(tokenizer\.json\) is needed'
+        ValueError, match=r'PreTrainedTokenizerFast gives no .* \(tokenizer\.json\) is needed'
     ):
         make_questions()
 

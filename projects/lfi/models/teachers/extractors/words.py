@@ -108,7 +108,7 @@ def concept_span(ids: Tensor, template: str, tokenizer: Tokenizer) -> tuple[int,
     prompt, before, after = (row[: 1 + int(row.nonzero().max())].tolist() for row in rows)
     start, tail = _n_equal(prompt, before), _n_equal(prompt[::-1], after[::-1])
     if start + tail >= len(prompt):
-        raise ValueError(f"template {template!r} leaves the concept none of the teacher's {len(ids)} tokens")
+        raise ValueError(f'template {template!r} leaves the concept no room in the {len(ids)} tokens')
     return start, len(prompt) - tail
 
 

@@ -146,7 +146,7 @@ def load_generative(
     # The files are foreign, and transformers checks few of their values.
     except Exception as error:
         raise ValueError(
-            f'teacher folder {folder} does not hold a model of transformers that fits: {error}'
+            f'teacher folder {folder} does not contain a valid model of transformers: {error}'
         ) from error
     vlm = GenerativeVLM(vlm, processor).eval().requires_grad_(False)
     return vlm, GenerativeTokenizer(processor.tokenizer)

@@ -86,10 +86,10 @@ class ImageTokens(nn.Module, ABC):
             images: (B, 3, H, W), normalised by the processor's mean and std.
 
         Returns:
-            (B, N, D), in the order of the prompt, as the decoder takes them.
+            Image tokens (B, N, D), in the order of the prompt.
 
         Raises:
-            ValueError: if the model's config names a layer of its tower that is not there, or the like.
+            ValueError: if the model cannot run with the values of its config.
         """
         inputs = self.model_inputs(images.to(self.model.dtype))
         try:
@@ -97,7 +97,7 @@ class ImageTokens(nn.Module, ABC):
         # transformers does not check a config's values and raises any of these.
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(
-                f'the model {self.model.name_or_path} cannot read an image as its config says: {error!r}'
+                f'the model {self.model.name_or_path} cannot read an image with its config: {error!r}'
             ) from error
         # Each item is the tokens of one image or one tile, (n, D).
         return torch.cat(tuple(features)).unflatten(0, (len(images), -1))
@@ -130,8 +130,8 @@ class PlainGrid(ImageTokens):
         vision = model.config.vision_config
         if vision.model_type not in ('clip_vision_model', 'siglip_vision_model'):
             raise ValueError(
-                f'the image tokens of a LLaVA with the vision tower {vision.model_type!r} cannot be laid '
-                'back on a grid: only those of CLIP and SigLIP can'
+                f'the image tokens of a LLaVA with the vision tower {vision.model_type!r} have no '
+                'known grid: only those of CLIP and SigLIP do'
             )
         class_token = vision.model_type == 'clip_vision_model'
         if class_token != (model.config.vision_feature_select_strategy == 'default'):

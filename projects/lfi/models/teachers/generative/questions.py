@@ -51,7 +51,7 @@ class Questions:
         """
         if not processor.tokenizer.is_fast:
             raise ValueError(
-                f'{type(processor.tokenizer).__name__} does not say which characters a token is of: a fast '
+                f'{type(processor.tokenizer).__name__} gives no character offsets of tokens: a fast '
                 'tokenizer (tokenizer.json) is needed'
             )
         token = processor.image_token

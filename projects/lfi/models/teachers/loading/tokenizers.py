@@ -57,7 +57,7 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
             return open_clip.get_tokenizer(name)
         except Exception as error:
             raise ValueError(
-                f'the tokenizer of the teacher {model} cannot be made of its text_cfg: {error!r}'
+                f'the tokenizer of the teacher {model} cannot be built from its text_cfg: {error!r}'
             ) from error
     try:
         return open_clip.get_tokenizer(name, local_files_only=True, trust_remote_code=False)

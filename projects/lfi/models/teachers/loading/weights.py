@@ -40,7 +40,7 @@ BLIP_VOCABULARY = 'bert-base-uncased'
 HUB = 'hf-hub:'
 """Prefix of the names of repositories in open_clip."""
 TRANSFORMERS_HINT = (
-    "for a generative VLM write 'transformers:FOLDER'; of CLIP and SigLIP take open_clip's own weights"
+    "for a generative VLM write 'transformers:FOLDER'; for CLIP and SigLIP take open_clip's own weights"
 )
 QUICK_GELU_HINT = "Models with QuickGELU have names that end in '-quickgelu'"
 
@@ -112,8 +112,8 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
         if not text_tower:
             raise
         raise ValueError(
-            f'{first_line(error)}. Its text tower is {text_tower!r}, whose config is taken from this machine '
-            f'alone: fetch it by `hf download {text_tower} config.json`'
+            f'{first_line(error)}. Its text tower is {text_tower!r}, whose config must be on this machine: '
+            f'fetch it by `hf download {text_tower} config.json`'
         ) from error
 
 
@@ -205,8 +205,8 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
 
     if source.tag is not None or source.stated:
         raise ValueError(
-            f"pretrained must be None for {model}, and weights_file a path: open_clip's tags are not for it, "
-            'and its config says its mean and std'
+            f'pretrained must be None for {model}, and weights_file a path: open_clip has no tags for it, '
+            'and its config gives mean and std'
         )
     if source.path is None and not allow_random:
         raise ValueError(
@@ -292,7 +292,7 @@ def find_config_folder(model: str) -> Path | None:
         return None
     if not path.is_dir():
         raise FileNotFoundError(
-            f'teacher folder not found: {path}. In our configs LFI_TEACHER_ROOT says where teachers lie'
+            f'teacher folder not found: {path}. In our configs LFI_TEACHER_ROOT is the folder of teachers'
         )
     if not (path / FILE).is_file():
         message = f'teacher folder {path} has no {FILE}'
@@ -320,8 +320,8 @@ def check_name(model: str) -> None:
     if model not in open_clip.list_models():
         if Path(model).is_dir():
             raise ValueError(
-                f'model={model!r} is not a model of open_clip.list_models(), and a folder of this name is '
-                f"read where it is given as a path alone: model='./{model}'"
+                f'model={model!r} is not a model of open_clip.list_models(): give the folder of this name '
+                f"as a path, model='./{model}'"
             )
         built_in = sorted(path.parent.name for path in BUILT_IN.glob(f'*/{FILE}'))
         near = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
