@@ -1,8 +1,8 @@
-"""The studies behind the published numbers: they import `lfi`, and are in no wheel.
+"""Studies behind the published numbers. They import `lfi` and are not part of the wheel.
 
-- `commands/`: those of `python -m research`.
-- `studies/`: arms, presets and tables of trainings that are compared.
-- `human_study/`: the page on which people compare maps, and what their answers say.
-- `shapes_teacher.py`: the training of the built-in teacher.
+- `commands/`: commands of `python -m research`.
+- `studies/`: arms, presets and tables of the compared trainings.
+- `human_study/`: the page on which people compare maps, and the analysis of their answers.
+- `shapes_teacher.py`: training of the built-in teacher.
 - `published/`: numbers and figures of all studies.
 """

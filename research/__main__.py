@@ -1,4 +1,4 @@
-"""The command line of the studies: `python -m research COMMAND`, in the root of a clone."""
+"""Command line of the studies: `python -m research COMMAND`, run in the root of a clone."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ COMMANDS = {
     'human-study': 'human_study',
     'train-shapes-teacher': 'train_shapes_teacher',
 }
-"""The modules of `research.commands`, by what is typed."""
+"""Modules of `research.commands` by command name."""
 
 
-def overview() -> str:
-    """The help: all commands with a line each."""
+def help_text() -> str:
+    """Return the help text: one line for each command."""
     lines = [
         'usage: python -m research COMMAND [ARGUMENTS ...]',
         '       python -m research COMMAND --help',
         '',
     ]
     width = max(map(len, COMMANDS))
-    return '\n'.join([*lines, *(f'  {name.ljust(width)}  {about(name)}' for name in COMMANDS)])
+    return '\n'.join([*lines, *(f'  {name.ljust(width)}  {summary(name)}' for name in COMMANDS)])
 
 
-def about(command: str) -> str:
-    """The first line of what is written in a command's file, which is not imported."""
+def summary(command: str) -> str:
+    """Return the first line of a command's module docstring, without importing the module."""
     file = Path(__file__).parent / 'commands' / f'{COMMANDS[command]}.py'
     text = ast.get_docstring(ast.parse(file.read_text(encoding='utf-8'))) or ''
     return text.partition('\n')[0].removesuffix('.')
@@ -43,14 +43,14 @@ def main() -> None:
     """Run the command line."""
     command, *arguments = sys.argv[1:] or ['--help']
     if command in ('-h', '--help', 'help'):
-        print(overview())
+        print(help_text())
         return
     if command not in COMMANDS:
         near = nearest(command, list(COMMANDS))
         ArgumentParser(prog='python -m research').error(
             f'there is no command {command}{near and f"; {near}"}'
         )
-    # What a parser calls itself.
+    # Parsers show this as the name of the program.
     sys.argv = [f'python -m research {command}', *arguments]
     import_module(f'research.commands.{COMMANDS[command]}').run()
 

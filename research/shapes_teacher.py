@@ -1,4 +1,4 @@
-"""The training of the built-in teacher."""
+"""Training of the built-in teacher."""
 
 import json
 import sys
@@ -22,9 +22,9 @@ from tqdm import tqdm
 PROMPTS = ('a photo of a {}.', 'a painting of a {}.', 'a cartoon of a {}.', 'a sketch of a {}.', 'a {}.')
 PROMPT = PROMPTS[0]
 BACKGROUND = 'background'
-# Locations of the trunk's feature map in height and width.
+# Height and width of the trunk's feature map.
 GRID = 8
-# Students use small seeds: an image that one of them sees, in training or later, is never the teacher's.
+# Students use small seeds, so teacher and students never see the same image.
 SEED_OFFSET = 1_000_000
 TEXT_CFG = dict(context_length=48, vocab_size=49408, width=24, heads=2, layers=2)
 PREPROCESS_CFG = dict(
@@ -33,7 +33,7 @@ PREPROCESS_CFG = dict(
 
 
 def create(folder: Path, tower: dict) -> open_clip.CLIP:
-    """A model with random weights, of the config that is written to `folder`."""
+    """Write the model config to `folder` and build the model with random weights."""
     folder.mkdir(parents=True, exist_ok=True)
     model_cfg = dict(embed_dim=96, vision_cfg=tower, text_cfg=TEXT_CFG)
     config = dict(model_cfg=model_cfg, preprocess_cfg=PREPROCESS_CFG)
@@ -42,26 +42,27 @@ def create(folder: Path, tower: dict) -> open_clip.CLIP:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 BGR to (B, 3, H, W) float, normalised."""
+    """Convert (B, H, W, 3) uint8 BGR images to normalised (B, 3, H, W) float tensors."""
     mean, std = (torch.tensor(PREPROCESS_CFG[name]).view(3, 1, 1) for name in ('mean', 'std'))
     return (images.flip(-1).permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
 def dense_features(model: open_clip.CLIP, inputs: Tensor) -> Tensor:
-    """Each location of a CNN's feature map in the joint space, (B, H * W, E); the mean embeds the image."""
+    """Locations of a CNN's feature map in the joint space, (B, H * W, E); their mean embeds the image."""
     return model.visual.head(model.visual.trunk.forward_features(inputs).flatten(2).mT)
 
 
 def one_location(model: open_clip.CLIP, inputs: Tensor) -> Tensor:
-    """The image's embedding as its only location, (B, 1, E)."""
+    """Embedding of the image as its only location, (B, 1, E)."""
     return model.encode_image(inputs)[:, None]
 
 
 class CaptionedShapes(Dataset):
-    """Image, tokens of its caption, the classes it shows, and which class each location of the grid shows.
+    """Shapes images with caption tokens and target distributions over classes.
 
-    In the image's shares the main class has half of the weight. In a location's, (GRID * GRID, C + 1), each
-    class has the part of the location that it covers, and the background, the last one, has the rest.
+    Each sample holds the image (H, W, 3), its caption's tokens (T,), its class shares (C,) and the class
+    shares of each location (GRID * GRID, C + 1). The main class has half of the image's share. A class has
+    the share of a location that it covers, and the background, the last class, has the remainder.
     """
 
     def __init__(self, shapes: Shapes, tokenizer: Tokenizer) -> None:
@@ -91,12 +92,16 @@ class CaptionedShapes(Dataset):
 
 
 def class_texts(tokenizer: Tokenizer, prompt: str) -> Tensor:
-    """Tokens (C + 1, T) of each class, and of the background, in a prompt."""
+    """Tokens (C + 1, T) of a prompt for each class and for the background."""
     return tokenizer([prompt.format(name) for name in [*Shapes.class_names(), BACKGROUND]])
 
 
 def train(model: open_clip.CLIP, tokenizer: Tokenizer, args: Namespace) -> Tensor:
-    """Train in place; returns a bool for each token, whether training ever saw it."""
+    """Train the model in place.
+
+    Returns:
+        (vocab_size,) bool, whether training used the token.
+    """
     shapes = Shapes('train', args.images, domains=Shapes.DOMAINS, seed=SEED_OFFSET + args.seed)
     loader = DataLoader(
         CaptionedShapes(shapes, tokenizer),
@@ -107,8 +112,8 @@ def train(model: open_clip.CLIP, tokenizer: Tokenizer, args: Namespace) -> Tenso
         persistent_workers=args.workers > 0,
     )
     prompts = torch.stack([class_texts(tokenizer, prompt) for prompt in PROMPTS])  # [P, C, T]
-    seen = torch.zeros(TEXT_CFG['vocab_size'], dtype=torch.bool)
-    seen[prompts] = True
+    used_tokens = torch.zeros(TEXT_CFG['vocab_size'], dtype=torch.bool)
+    used_tokens[prompts] = True
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -122,7 +127,7 @@ def train(model: open_clip.CLIP, tokenizer: Tokenizer, args: Namespace) -> Tenso
     with tqdm(total=steps, unit='step', mininterval=2, file=sys.stdout) as progress:
         for _ in range(args.epochs):
             for images, tokens, shares, covers in loader:
-                seen[tokens] = True
+                used_tokens[tokens] = True
                 inputs = to_input(images).contiguous(memory_format=torch.channels_last)
                 with torch.autocast('cpu', torch.bfloat16):
                     features = read(model, inputs)  # [B, locations, E]
@@ -147,20 +152,20 @@ def train(model: open_clip.CLIP, tokenizer: Tokenizer, args: Namespace) -> Tenso
                     model.logit_scale.clamp_(0, 4.6)
                 progress.update()
                 progress.set_postfix({name: f'{term:.2f}' for name, term in terms.items()}, refresh=False)
-    return seen
+    return used_tokens
 
 
-def save(model: open_clip.CLIP, seen: Tensor, folder: Path) -> None:
-    """Write float16 weights; the token rows that training never saw are set to zero."""
+def save(model: open_clip.CLIP, used_tokens: Tensor, folder: Path) -> None:
+    """Write float16 weights; embeddings of tokens that training never used are set to zero."""
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
     embedding = next(name for name in state if name.endswith('token_embedding.weight'))
-    state[embedding] = state[embedding] * seen[:, None]
+    state[embedding] = state[embedding] * used_tokens[:, None]
     save_file(state, folder / 'model.safetensors')
 
 
 @torch.no_grad()
 def evaluate(folder: Path, num_images: int) -> str:
-    """A table: zero-shot accuracy and pointing game of a saved model on the val split, by domain."""
+    """Return a table of zero-shot accuracy and pointing game on the val split, by domain."""
     model = open_clip.create_model(f'local-dir:{folder}').eval()
     tokenizer = open_clip.get_tokenizer(f'local-dir:{folder}')
     texts = F.normalize(model.encode_text(class_texts(tokenizer, PROMPT))[:-1], dim=-1)  # [C, E]
@@ -185,7 +190,12 @@ def evaluate(folder: Path, num_images: int) -> str:
 
 
 def main(args: Namespace, tower: dict) -> None:
-    """Run the tool; `tower` is the config of the image tower."""
+    """Train, save and evaluate the teacher.
+
+    Args:
+        args: arguments of the command.
+        tower: config of the image tower.
+    """
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     model = create(args.out, tower).to(memory_format=torch.channels_last)

@@ -1,1 +1,1 @@
-"""The commands of `python -m research`, one file each: arguments, and what runs."""
+"""Commands of `python -m research`, one file each."""

@@ -1,4 +1,4 @@
-"""The arguments that the studies' commands share."""
+"""Arguments shared by the commands of the studies."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from lfi.cli.arguments import CfgOptions, positive, whole
 
 
 class CfgPairs(CfgOptions):
-    """``--cfg-options`` that are checked, and stay pairs as they were typed, for other command lines."""
+    """Action that checks ``--cfg-options`` and keeps the typed pairs, for use in other command lines."""
 
     def keep(self, namespace: argparse.Namespace, found: dict[str, Any], typed: Sequence[str]) -> None:
-        """Add the pairs."""
+        """Append the typed pairs to the namespace."""
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *typed])
 
 
 def add_study_arguments(parser: argparse.ArgumentParser, seeds: Sequence[int] | None = None) -> None:
-    """Add which cells of a study are run, and how.
+    """Add ``--seeds``, ``--domains``, ``--jobs`` and ``--cfg-options`` to a parser.
 
     Args:
-        parser: gets ``--seeds``, ``--domains``, ``--jobs`` and ``--cfg-options``.
-        seeds: of the runs, unless others are given. Defaults to the study's own, which are None.
+        parser: parser of a command.
+        seeds: default of ``--seeds``. Defaults to None: the seeds of the study.
     """
     default = "the study's own" if seeds is None else ' '.join(map(str, seeds))
     parser.add_argument(
-        '--seeds', type=whole, nargs='+', default=seeds, help=f'of the runs (default: {default})'
+        '--seeds', type=whole, nargs='+', default=seeds, help=f'seeds of the runs (default: {default})'
     )
-    parser.add_argument('--domains', nargs='+', help='leave out only these (default: each that is there)')
+    parser.add_argument('--domains', nargs='+', help='leave out only these domains (default: each in turn)')
     parser.add_argument('--jobs', type=positive, default=1, help='cells at a time (default: %(default)s)')
     parser.add_argument(
         '--cfg-options',
@@ -36,5 +36,5 @@ def add_study_arguments(parser: argparse.ArgumentParser, seeds: Sequence[int] | 
         action=CfgPairs,
         default=[],
         metavar='KEY=VALUE',
-        help='change all configs alike',
+        help='options for all configs',
     )

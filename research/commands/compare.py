@@ -1,12 +1,12 @@
 """Compare training runs, or a method with its baseline over several seeds.
 
-Single runs: a table, the learning curves, what the student of the last LFI run answers about two images, and
-where its teacher and it look.
+Single runs: a table, learning curves, and for the last LFI run the student's answers about two images and
+interaction maps of teacher and student.
 
     python -m research compare BASELINE_DIR RUN_DIR [...] --out report.png report.html
 
-Over seeds: means and paired differences, and how much sooner the method gets where its baseline ends, by the
-same schedule and by complete shorter ones (--short).
+Over seeds: means, paired differences, and the method's speed-up over its baseline, with the same schedule and
+with complete shorter ones (--short).
 
     python -m research compare --baseline DIR0 DIR1 --method DIR0 DIR1 \\
         [--short DIR0 DIR1 ...] --out curves.png
@@ -25,14 +25,14 @@ def parse_args() -> Namespace:
     parser.add_argument('work_dirs', nargs='*', metavar='WORK_DIR', help='single runs, the baseline first')
     for name in ('baseline', 'method'):
         parser.add_argument(
-            f'--{name}', nargs='+', default=[], metavar='WORK_DIR', help=f"the {name}'s runs, seed by seed"
+            f'--{name}', nargs='+', default=[], metavar='WORK_DIR', help=f'runs of the {name}, seed by seed'
         )
     parser.add_argument(
         '--short',
         nargs='+',
         default=[],
         metavar='WORK_DIR',
-        help="the method's complete schedules of fewer epochs, seed by seed, for the equal finish",
+        help='runs of the method with complete schedules of fewer epochs, seed by seed, for the equal finish',
     )
     parser.add_argument(
         '--metrics', nargs='+', default=['accuracy/top1'], help='validation metrics (%(default)s)'
@@ -41,23 +41,25 @@ def parse_args() -> Namespace:
         '--teacher-seconds',
         type=not_negative,
         default=0.0,
-        help='spent on the teacher before training: what lfi cache took (%(default)s)',
+        help='seconds spent on the teacher before training, by lfi cache (%(default)s)',
     )
-    parser.add_argument('--names', nargs='+', help='names of single runs; default: those of the folders')
-    parser.add_argument('--epochs', action='store_true', help='print one row an epoch of each single run too')
+    parser.add_argument('--names', nargs='+', help='names of single runs (default: names of the folders)')
+    parser.add_argument(
+        '--epochs', action='store_true', help='also print one row per epoch of each single run'
+    )
     parser.add_argument(
         '--where',
         metavar='FILE',
-        help='metrics of the last run by a semantic-consistency config, as tools/test.py --out-item metrics '
-        'writes them: adds the table of where its student looks',
+        help='metrics of the last run, written by tools/test.py --out-item metrics with a '
+        'semantic-consistency config: adds the localization table',
     )
     parser.add_argument(
         '--out',
         nargs='+',
         default=[],
         metavar='FILE',
-        help='write the curves, and the maps of the last LFI run, to this picture; a page (.html) has the '
-        'tables of single runs too',
+        help='picture with the curves and the maps of the last LFI run; a page (.html) also has the tables '
+        'of single runs',
     )
     parser.add_argument(
         '--images', type=whole, default=6, help='images with maps in the picture (%(default)s)'
@@ -66,7 +68,7 @@ def parse_args() -> Namespace:
     if bool(args.work_dirs) == bool(args.baseline or args.method):
         parser.error('give single runs, or a --baseline and a --method')
     if args.where and not args.work_dirs:
-        parser.error('--where belongs to single runs, the last of which it tells of')
+        parser.error('--where belongs to single runs: it has metrics of the last one')
     if args.work_dirs and (args.short or args.teacher_seconds):
         parser.error('--short and --teacher-seconds belong to a --baseline and a --method')
     if not args.work_dirs and args.epochs:
@@ -75,8 +77,8 @@ def parse_args() -> Namespace:
         parser.error(f'--names gives {len(args.names)} names for {len(args.work_dirs)} runs')
     if len(args.baseline) != len(args.method):
         parser.error(
-            f'{len(args.baseline)} runs of the baseline and {len(args.method)} of the method: give as many '
-            'of both, seed by seed'
+            f'{len(args.baseline)} runs of the baseline and {len(args.method)} of the method: give the same '
+            'number of both, seed by seed'
         )
     return args
 
@@ -89,5 +91,5 @@ def main(args: Namespace) -> None:
 
 def run() -> None:
     """Run the command."""
-    # Of folders that hold no run, and of runs that are no pairs.
+    # Folders without a run and runs that do not pair up are errors of usage.
     run_tool(main, parse_args(), FileNotFoundError, ValueError)

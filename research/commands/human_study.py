@@ -1,11 +1,11 @@
-"""Ask people whose interaction maps are better: make the page, analyse the answers.
+"""Ask people which interaction maps are better: make the page, analyse the answers.
 
 python -m research human-study make --a CONFIG CHECKPOINT --b CONFIG CHECKPOINT --out study.html
 python -m research human-study make --a CONFIG CHECKPOINT --b teacher --out study.html
 python -m research human-study analyse answers*.json --key study.key.json
 
-The page is one file, to be opened in a browser. The sources of its maps are in study.key.json, which no rater
-should see. docs/human_study.md says more.
+The page is one file, to be opened in a browser. study.key.json has the sources of its maps, and no rater
+should see it. For details see docs/human_study.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from argparse import Namespace
 from lfi.cli.arguments import ArgumentParser, CfgOptions, positive, whole
 from lfi.cli.running import run_tool
 
-# In place of a second classifier: the teacher's own maps.
+# Value of --b that compares with the maps of A's teacher.
 TEACHER = 'teacher'
 
 
@@ -32,7 +32,7 @@ def parse_args() -> Namespace:
         nargs='+',
         required=True,
         metavar=('CONFIG', 'CHECKPOINT'),
-        help=f'another classifier, a baseline by its class activation maps; or "{TEACHER}", of A',
+        help=f'another classifier, a baseline by its class activation maps; or "{TEACHER}", the one of A',
     )
     make.add_argument('--out', required=True, help='the page, study.html; the key becomes study.key.json')
     make.add_argument(
@@ -40,7 +40,7 @@ def parse_args() -> Namespace:
     )
     make.add_argument('--catch', type=whole, default=8, metavar='K', help='catch trials (%(default)s)')
     make.add_argument(
-        '--seed', type=whole, default=0, help='of the images, their order and sides (%(default)s)'
+        '--seed', type=whole, default=0, help='seed of the images, their order and their sides (%(default)s)'
     )
     make.add_argument(
         '--cfg-options',
@@ -51,14 +51,14 @@ def parse_args() -> Namespace:
     )
 
     analysis = commands.add_parser('analyse', help='print the result of the answers')
-    analysis.add_argument('answers', nargs='+', metavar='ANSWERS', help='the files that the raters saved')
-    analysis.add_argument('--key', required=True, help='the key that was written with the page')
+    analysis.add_argument('answers', nargs='+', metavar='ANSWERS', help='files that the raters saved')
+    analysis.add_argument('--key', required=True, help='key written with the page')
     analysis.add_argument(
         '--least-catch',
         type=float,
         default=0.8,
         metavar='SHARE',
-        help='leave out raters who answer a smaller share of the catch trials right (%(default)s)',
+        help='exclude raters who answer a smaller share of the catch trials correctly (%(default)s)',
     )
     analysis.add_argument('--out', help='write all numbers to this JSON file')
 
@@ -67,7 +67,7 @@ def parse_args() -> Namespace:
         if args.b != [TEACHER] and len(args.b) != 2:
             make.error(f'--b takes CONFIG CHECKPOINT or {TEACHER}, got {" ".join(args.b)}')
     elif not 0 <= args.least_catch <= 1:
-        analysis.error(f'--least-catch {args.least_catch} must be a share, from 0 to 1')
+        analysis.error(f'--least-catch {args.least_catch} must be from 0 to 1')
     return args
 
 

@@ -1,10 +1,10 @@
 """Train a student without LFI and with it, in minutes on built-in data, and compare.
 
-The picture also shows what LFI's student answers: one image is asked about two things that it shows and one
-that it does not, another about three that it does not show. The presence of each stands above its map. The
-page beside it has the tables too: how the runs went; where the student looks, its teacher and a centre map.
+The picture also shows answers of LFI's student: one image is asked about two concepts that it shows and one
+that it does not, another about three that it does not show. The presence of each concept is above its map.
+The page also has the tables: training results, and localization of the student, its teacher and a centre map.
 
-It runs side by side, with the same seed, what these commands run, and goes on where it was stopped:
+It runs these commands side by side, with the same seed, and resumes where it was stopped:
 
     D=work_dirs/quickstart O="train_cfg.max_epochs=4 param_scheduler.1.end=4"
     python tools/train.py configs/baselines/task-loss_vit-128x6-p8_shapes.py --work-dir $D/task-loss \\
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = 'configs/baselines/task-loss_vit-128x6-p8_shapes.py'
 LFI = 'configs/classification/lfi_vit-128x6-p8_shapes.py'
-WHERE = 'configs/evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py'
+LOCALIZATION_TEST = 'configs/evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py'
 
 
 def parse_args() -> Namespace:
@@ -46,25 +46,25 @@ def parse_args() -> Namespace:
     parser.add_argument(
         '--work-dir', default='work_dirs/quickstart', help='folder of both runs (%(default)s)'
     )
-    parser.add_argument('--seed', type=whole, default=0, help='of both runs (%(default)s)')
-    parser.add_argument('--epochs', type=positive, default=4, help='of both complete schedules (%(default)s)')
+    parser.add_argument('--seed', type=whole, default=0, help='seed of both runs (%(default)s)')
+    parser.add_argument('--epochs', type=positive, default=4, help='epochs of both schedules (%(default)s)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         default=[],
         metavar='KEY=VALUE',
-        help='change both configs, as tools/train.py',
+        help='options for both configs, as for tools/train.py',
     )
     args = parser.parse_args()
     if args.epochs < 2:
-        parser.error(f'--epochs {args.epochs}: give 2 or more; the first one is for warming up')
+        parser.error(f'--epochs {args.epochs}: give 2 or more, since the first one is the warm-up')
     return args
 
 
 def train(
     name: str, config: str, work_dir: Path, options: list[str], progress: Progress, epochs: int
 ) -> None:
-    """Train one arm, showing how far it is; the complete log is in the work dir."""
+    """Train one arm and show its progress; the complete log is in the work dir."""
     from research.studies.job_pool import threads_for
     from research.studies.tool_output import tool_output
 
@@ -74,15 +74,14 @@ def train(
     env = {'OMP_NUM_THREADS': threads_for(2), **os.environ}
     for line in tool_output(command, f'training {name}', env, ROOT):
         if 'Epoch(val) [' in line and 'accuracy/top1: ' in line:
-            shown = line.split('Epoch(val) [', 1)[1]
-            epoch, metrics = shown.split(']', 1)
+            epoch, metrics = line.split('Epoch(val) [', 1)[1].split(']', 1)
             progress.update(bar, completed=int(epoch))
             accuracy = metrics.split('accuracy/top1: ', 1)[1].split()[0]
             progress.console.print(f'{name}, epoch {epoch}: top-1 {float(accuracy):.1f}')
 
 
 def compare(*args: str) -> None:
-    """Compare the runs by the command for it."""
+    """Run `python -m research compare` with these arguments."""
     process = subprocess.run([sys.executable, '-m', 'research', 'compare', *args], cwd=ROOT)
     if process.returncode:
         raise UsageError(f'python -m research compare failed with exit code {process.returncode}')
@@ -99,10 +98,10 @@ def main(args: Namespace) -> None:
     folder = Path(args.work_dir).resolve()
     baseline, method, cache = (folder / name for name in ('task-loss', 'lfi', 'cache'))
     start = time.monotonic()
-    of_data = [f'randomness.seed={args.seed}', *args.cfg_options]
-    options = [*fitted_schedule(read_config(LFI), args.epochs), *of_data]
+    data_options = [f'randomness.seed={args.seed}', *args.cfg_options]
+    options = [*fitted_schedule(read_config(LFI), args.epochs), *data_options]
     mark = RunMark(folder / 'settings.json', settings_digest(options))
-    # What is there would be gone on with, whatever its seed and schedule.
+    # --resume would continue runs of another seed or schedule.
     mark.read()
     mark.write()
 
@@ -120,11 +119,11 @@ def main(args: Namespace) -> None:
             '--out',
             str(cache),
             '--cfg-options',
-            *of_data,
+            *data_options,
         ]
         for _ in tool_output(command, 'the teacher', cwd=ROOT):
             pass
-        progress.console.print('lfi: the teacher has looked at each training image once')
+        progress.console.print('lfi: the cache of the teacher is written')
         train('lfi', LFI, method, [*options, f'model.teacher.cache={cache}'], progress, args.epochs)
         return 'lfi is trained'
 
@@ -132,9 +131,9 @@ def main(args: Namespace) -> None:
     print(f'\nBoth runs took {(time.monotonic() - start) / 60:.1f} minutes.\n', flush=True)
     checkpoint = (method / 'last_checkpoint').read_text()
     where = folder / 'where.json'
-    tested = [sys.executable, 'tools/test.py', WHERE, checkpoint, '--work-dir', str(folder / 'where')]
-    tested += ['--out', str(where), '--out-item', 'metrics', '--cfg-options', *of_data]
-    for _ in tool_output(tested, 'the test of where the student looks', cwd=ROOT):
+    command = [sys.executable, 'tools/test.py', LOCALIZATION_TEST, checkpoint]
+    command += ['--work-dir', str(folder / 'where'), '--out', str(where), '--out-item', 'metrics']
+    for _ in tool_output([*command, '--cfg-options', *data_options], 'the localization test', cwd=ROOT):
         pass
     report = [str(folder / f'report.{kind}') for kind in ('png', 'html')]
     compare(str(baseline), str(method), '--where', str(where), '--out', *report)

@@ -1,4 +1,4 @@
-"""Run a study, every arm with every seed, and write its tables and its plot.
+"""Run a study, each arm with each seed, and write its tables and its plot.
 
     python -m research study shapes                      # on this machine
     python -m research study tiny-full --gpus 8          # each cell by tools/dist_train.sh
@@ -7,8 +7,8 @@
     python -m research study --list
     python -m research study --print-commands shapes --arms lfi-spatial
 
-It goes on where it was stopped: what is finished is not run again, and what was interrupted is resumed. With
---publish, what is published counts as finished too, where it was run with the same settings.
+Finished cells are not run again, and interrupted ones are resumed. With --publish, published cells of the
+same settings count as finished.
 """
 
 from __future__ import annotations
@@ -27,48 +27,48 @@ from .arguments import add_study_arguments
 
 def parse_args() -> Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('study', nargs='?', metavar='STUDY', help='its name, one of those of --list')
-    parser.add_argument('--list', action='store_true', help='say what the studies are')
+    parser.add_argument('study', nargs='?', metavar='STUDY', help='name of a study or a group, see --list')
+    parser.add_argument('--list', action='store_true', help='describe the studies and exit')
     parser.add_argument(
         '--print-commands',
         action='store_true',
-        help='print what one would type to run each arm with the first seed, and run nothing',
+        help='print the commands of each arm with the first seed, and run nothing',
     )
     parser.add_argument(
         '--out',
         metavar='DIR',
-        help='folder of the study; of a group, the folder that has one for each of its studies (default: '
-        'work_dirs/reproduce/STUDY, for each study)',
+        help='folder of the study; for a group, the parent of one folder per study (default: '
+        'work_dirs/reproduce/STUDY)',
     )
     add_study_arguments(parser)
     parser.add_argument(
-        '--arms', nargs='+', metavar='ARM', help='only these; the baseline among them, if it has no result'
+        '--arms', nargs='+', metavar='ARM', help='run only these; include the baseline if it has no result'
     )
     parser.add_argument(
         '--gpus',
         type=positive,
-        help='processes that share the batch of a cell, and the writing of a cache; default: one, without a '
-        'launcher',
+        help='processes that share the batch of a cell and the writing of a cache (default: one, without a '
+        'launcher)',
     )
     parser.add_argument(
         '--slurm',
         metavar='PARTITION',
-        help='run each cell as a Slurm job; caches of a teacher are written on this machine, by one process',
+        help='run each cell as a Slurm job; one process on this machine writes the caches of the teacher',
     )
     parser.add_argument(
         '--publish',
         metavar='ROOT',
-        help='the repository, whose pages get the tables, and research/published the numbers',
+        help='root of the repository: write the tables to its pages and the numbers to research/published',
     )
     args = parser.parse_args()
     if args.list:
         print_studies()
         parser.exit()
-    known = [*PRESETS, *GROUPS]
+    studies = [*PRESETS, *GROUPS]
     if args.study is None:
-        parser.error(f'name a study: {", ".join(known)}')
-    if args.study not in known:
-        parser.error(f'there is no study {args.study}; {nearest(args.study, known) or ", ".join(known)}')
+        parser.error(f'name a study: {", ".join(studies)}')
+    if args.study not in studies:
+        parser.error(f'there is no study {args.study}; {nearest(args.study, studies) or ", ".join(studies)}')
     if args.slurm and not args.gpus:
         parser.error('--slurm needs --gpus')
     for study in GROUPS.get(args.study, [args.study]):
@@ -77,7 +77,7 @@ def parse_args() -> Namespace:
         if unknown:
             parser.error(f'--arms {" ".join(sorted(unknown))}: {study} has {", ".join(arms)}')
         if args.domains and not PRESETS[study].leaves_domains_out:
-            parser.error(f'--domains: {study} leaves none out')
+            parser.error(f'--domains: {study} leaves no domain out')
     return args
 
 
@@ -88,8 +88,8 @@ def print_studies() -> None:
         print(f'{name}: {", ".join(studies)}')
 
 
-def folder_of(study: str, args: Namespace) -> Path:
-    """Where a study's cells lie, whether it is run by itself or in a group, unless --out says otherwise."""
+def study_folder(study: str, args: Namespace) -> Path:
+    """Return the folder of a study's cells, below --out if the study runs in a group."""
     if not args.out:
         return Path('work_dirs/reproduce', study)
     return Path(args.out, study) if args.study in GROUPS else Path(args.out)
@@ -104,12 +104,12 @@ def main(args: Namespace) -> None:
     from research.studies.launcher import Launcher
     from research.studies.reproduce import Request, commands, reproduce
 
-    # MMEngine says of each config which variables it read, once a cell, and among the commands.
+    # MMEngine logs the variables of each config, which would mix with the printed commands.
     MMLogger.get_current_instance().setLevel('WARNING')
     studies = GROUPS.get(args.study, (args.study,))
     for name in studies:
         request = Request(
-            out=folder_of(name, args),
+            out=study_folder(name, args),
             seeds=args.seeds,
             arms=args.arms,
             domains=args.domains,

@@ -1,4 +1,4 @@
-"""A blinded study in which people say which of two interaction maps lies better on a concept."""
+"""Blinded study in which people compare two interaction maps of a concept."""
 
 from .answers import Rater, StudyError, judgements, read_key, read_raters
 from .report import analyse

@@ -1,4 +1,4 @@
-"""The answers of the raters, read by the key of the study."""
+"""Answers of the raters, decoded with the key of the study."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SCORES = {'A': 1.0, 'tie': 0.5, 'B': 0.0}
 
 
 class StudyError(ValueError):
-    """A key or answers that cannot be used; the message names the file."""
+    """Error for an invalid key or invalid answers; the message names the file."""
 
 
 @dataclass(frozen=True)
 class Rater:
-    """One rater's answers.
+    """Answers of one rater.
 
     Args:
-        name: The name as the rater gave it.
-        chosen: For each trial the choice: 'A', 'B', 'right', 'wrong' or 'tie'.
-        left: For each trial the source shown on the left.
+        name: name given by the rater.
+        chosen: choice of each trial: 'A', 'B', 'right', 'wrong' or 'tie'.
+        left: source shown on the left, by trial.
     """
 
     name: str
@@ -37,32 +37,32 @@ class Rater:
 
     @property
     def catches(self) -> list[bool]:
-        """For each answered catch trial whether the answer was right; a tie is not."""
+        """Whether each answered catch trial was answered correctly; a tie is incorrect."""
         return [choice == 'right' for trial, choice in self.chosen.items() if self.left[trial] in CATCH]
 
     @property
     def pairs(self) -> dict[str, str]:
-        """The choices in the answered pairs of A and B."""
+        """Choices of the answered pairs of A and B, by trial."""
         return {trial: choice for trial, choice in self.chosen.items() if self.left[trial] not in CATCH}
 
-    def attentive(self, least: float) -> bool:
-        """Whether at least one catch trial was answered, and at least this share of them right."""
-        # 14 of 25 are 0.56, and in floating point less than 0.56 * 25.
-        return bool(self.catches) and sum(self.catches) >= least * len(self.catches) - 1e-9
+    def attentive(self, min_share: float) -> bool:
+        """Whether a catch trial was answered, and at least `min_share` of the answers are correct."""
+        # The tolerance covers rounding: 0.56 * 25 is greater than 14 in floating point.
+        return bool(self.catches) and sum(self.catches) >= min_share * len(self.catches) - 1e-9
 
 
 def read_key(path: str | Path) -> dict:
-    """Read the key that `build_study` made.
+    """Read a key of `build_study`.
 
     Raises:
-        StudyError: If there is no such file, or it is no key.
+        StudyError: if the file is missing or not a key.
     """
     key = _read(path)
     if not {'study', 'sources', 'trials'} <= set(key):
         raise StudyError(f'{path} is not a key of a study: it must hold study, sources and trials')
     sources, trials = key['sources'], key['trials']
     if not isinstance(sources, dict) or set(sources) != {'A', 'B'}:
-        raise StudyError(f'{path} was changed: its sources must say what A and B are')
+        raise StudyError(f'{path} was changed: its sources must describe A and B')
     if not isinstance(trials, dict) or not all(map(_is_trial, trials.values())):
         raise StudyError(
             f'{path} was changed: each of its trials must have an image, and A and B, or right and wrong, as '
@@ -78,16 +78,15 @@ def _is_trial(trial: object) -> bool:
 
 
 def read_raters(paths: Sequence[str | Path], key: Mapping) -> list[Rater]:
-    """Read the files that the page saved, one for each rater.
+    """Read the answers that the page saved, one file per rater.
 
     Args:
-        paths: The files.
-        key: The key of the study.
+        paths: paths of the files.
+        key: key of the study.
 
     Raises:
-        StudyError: If a file is missing, holds no answers or those of another study, or two files are of one
-            rater. Capital letters, spaces beside another and the way accents are stored make no
-            difference to a name.
+        StudyError: if a file is missing, holds no answers or answers to another study, or if two files are of
+            one rater. Names are compared without case, repeated spaces and Unicode forms.
     """
     raters: list[Rater] = []
     files: dict[str, str | Path] = {}
@@ -104,10 +103,10 @@ def read_raters(paths: Sequence[str | Path], key: Mapping) -> list[Rater]:
 
 
 def judgements(raters: Sequence[Rater], key: Mapping) -> Preferences:
-    """The raters' answers to the pairs of A and B.
+    """Collect the raters' answers to the pairs of A and B.
 
     Raises:
-        StudyError: If there are none.
+        StudyError: if there are none.
     """
     rows = [
         (SCORES[choice], rater.left[trial] == 'A', rater.name, key['trials'][trial]['image'], trial)
@@ -115,16 +114,16 @@ def judgements(raters: Sequence[Rater], key: Mapping) -> Preferences:
         for trial, choice in rater.pairs.items()
     ]
     if not rows:
-        raise StudyError('no pair of A and B was answered by a rater who can be used')
+        raise StudyError('no pair of A and B was answered by an attentive rater')
     return Preferences(*map(np.asarray, zip(*rows)))
 
 
 def _read_rater(path: str | Path, key: Mapping) -> Rater:
     file = _read(path)
     if not isinstance(file.get('rater'), str) or not isinstance(file.get('answers'), dict):
-        raise StudyError(f'{path} holds no answers: save them by the button on the page of the study')
+        raise StudyError(f'{path} holds no answers: save them with the button on the page of the study')
     if file.get('study') != key['study']:
-        raise StudyError(f'{path} is of the study {file.get("study")!r}, the key of {key["study"]!r}')
+        raise StudyError(f'{path} belongs to the study {file.get("study")!r}, the key to {key["study"]!r}')
     chosen, left = {}, {}
     for name, answer in file['answers'].items():
         trial = key['trials'].get(name)
@@ -136,7 +135,7 @@ def _read_rater(path: str | Path, key: Mapping) -> Rater:
             )
         if answer.get('choice') not in CHOICES:
             raise StudyError(
-                f'{path}: choice={answer.get("choice")!r} of the trial {name!r} is none of {CHOICES}'
+                f'{path}: choice={answer.get("choice")!r} of the trial {name!r} must be one of {CHOICES}'
             )
         sides = [trial['first'], trial['second']]
         if not answer['first_on_left']:
@@ -148,11 +147,11 @@ def _read_rater(path: str | Path, key: Mapping) -> Rater:
 
 def _read(path: str | Path) -> dict:
     try:
-        found = json.loads(Path(path).read_text(encoding='utf-8'))
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
         raise StudyError(f'{path} cannot be read: {error.strerror}') from error
     except (ValueError, RecursionError) as error:
-        raise StudyError(f'{path} is no JSON file: {error}') from error
-    if not isinstance(found, dict):
-        raise StudyError(f'{path} holds a {type(found).__name__}, not the fields of a study')
-    return found
+        raise StudyError(f'{path} is not a JSON file: {error}') from error
+    if not isinstance(content, dict):
+        raise StudyError(f'{path} holds a {type(content).__name__}, not the fields of a study')
+    return content

@@ -1,4 +1,4 @@
-"""The page of a study among people, made from two models, and the analysis of the answers."""
+"""Commands of the human study: make the page from two models, and analyse the answers."""
 
 from __future__ import annotations
 
@@ -34,87 +34,92 @@ from research.human_study import (
     read_raters,
 )
 
-# Candidates for each catch trial; the best become trials.
+# Number of candidates for each catch trial.
 CANDIDATES = 4
 
 
 class Source:
-    """A trained classifier and its validation set."""
+    """Source of maps: a trained classifier and its validation set."""
 
     def __init__(self, config: str, model: Any, dataset: Any) -> None:
         self.config, self.model, self.dataset = config, model, dataset
 
-    def batch_of(self, index: int) -> tuple[Tensor, dict]:
-        """The pixels (3, H, W) of an image of the validation set, and the model's batch of it."""
+    def load_batch(self, index: int) -> tuple[Tensor, dict]:
+        """Load the pixels (3, H, W) of a validation image, and the preprocessed batch of it."""
         data = pseudo_collate([self.dataset[index]])
         return data['inputs'][0], self.model.data_preprocessor(data, training=False)
 
-    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
-        """The name of an image of the validation set, its pixels, and for each label a map (h, w)."""
+    def label_maps(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        """Return name and pixels (3, H, W) of a validation image, and a map (h, w) for each label."""
         raise NotImplementedError
 
 
 class Student(Source):
-    """One that learnt from interactions: the maps of the last supervised block."""
+    """Student of LFI, with the maps of its last supervised block."""
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the concepts, the classes first."""
+        """Names of the concepts, the classes first."""
         return self.model.teacher.bank.names
 
-    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
-        """As `Source.maps_of`."""
-        name, pixels, _, student = self._both(index)
+    def label_maps(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        """Return name, pixels and the maps of the student."""
+        name, pixels, _, student = self._teacher_and_student_maps(index)
         return name, pixels, student
 
-    def _both(self, index: int) -> tuple[str, Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        pixels, batch = self.batch_of(index)
+    def _teacher_and_student_maps(
+        self, index: int
+    ) -> tuple[str, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        pixels, batch = self.load_batch(index)
         samples = batch['data_samples']
-        both = self.model.predict_interactions(batch['inputs'], samples)
+        interactions = self.model.predict_interactions(batch['inputs'], samples)
         labels = self.model.concept_labels(samples, batch['inputs'].device)[0].nonzero().flatten().tolist()
-        concepts = both[0].concepts
-        asked = range(both[0].logits.shape[2]) if concepts is None else concepts[0].tolist()
-        of_teacher, of_student = (maps.spatial_log_probs()[0, -1].cpu() for maps in both)
-        at = {self.names[c]: m for m, c in enumerate(asked) if c in labels}
-        teacher, student = ({c: maps[m] for c, m in at.items()} for maps in (of_teacher, of_student))
+        concepts = interactions[0].concepts
+        indices = range(interactions[0].logits.shape[2]) if concepts is None else concepts[0].tolist()
+        rows = {self.names[c]: m for m, c in enumerate(indices) if c in labels}
+        log_probs = [maps.spatial_log_probs()[0, -1].cpu() for maps in interactions]
+        teacher, student = ({name: maps[m] for name, m in rows.items()} for maps in log_probs)
         return samples[0].metainfo.get('img_path') or str(index), pixels, teacher, student
 
 
 class Teacher(Student):
-    """The teacher of a student: its own maps, as the student learns from them."""
+    """Teacher of a student, with the maps that the student learns from."""
 
-    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
-        """As `Source.maps_of`."""
-        name, pixels, teacher, _ = self._both(index)
+    def label_maps(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        """Return name, pixels and the maps of the teacher."""
+        name, pixels, teacher, _ = self._teacher_and_student_maps(index)
         return name, pixels, teacher
 
 
 class Baseline(Source):
-    """One that learnt otherwise and has no interaction maps: class activation maps of its head.
+    """Classifier without interaction maps, with class activation maps of its head.
 
     Args:
-        names: of its classes, as the other source has them.
+        config: path of the config.
+        model: trained classifier.
+        dataset: validation set.
+        names: names of the classes in the other source.
     """
 
     def __init__(self, config: str, model: Any, dataset: Any, names: Sequence[str]) -> None:
         super().__init__(config, model, dataset)
         self.names = names
 
-    def maps_of(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
-        """As `Source.maps_of`."""
-        pixels, batch = self.batch_of(index)
+    def label_maps(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
+        """Return name, pixels and class activation maps."""
+        pixels, batch = self.load_batch(index)
         sample = batch['data_samples'][0]
         labels = sample.gt_label.flatten().tolist()
         try:
             maps = self._class_activation(batch['inputs'])[labels].cpu()
         except (AttributeError, ValueError) as error:
             raise UsageError(f'{self.config} has no maps: {error}') from error
-        found = {self.names[label]: each for label, each in zip(labels, maps)}
-        return sample.metainfo.get('img_path') or str(index), pixels, found
+        by_name = {self.names[label]: heat for label, heat in zip(labels, maps)}
+        return sample.metainfo.get('img_path') or str(index), pixels, by_name
 
     @torch.no_grad()
     def _class_activation(self, images: Tensor) -> Tensor:
-        """Of one image, (K, h, w)."""
+        """Class activation maps (K, h, w) of one image."""
         backbone = self.model.backbone
         with backbone.record_interactions() as record:
             backbone(images)
@@ -122,13 +127,17 @@ class Baseline(Source):
 
 
 def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, Any]:
-    """A config's name, its trained model and its validation set, for a `Source`."""
+    """Load the arguments of a `Source`: config name, trained model and validation set.
+
+    Raises:
+        UsageError: if the config has no validation set.
+    """
     cfg = load_config(config, options)
     stored = read_checkpoint(checkpoint)
     if 'dataset' not in (cfg.get('val_dataloader') or {}):
-        raise UsageError(f'{config} has no val_dataloader, whose images a study shows')
+        raise UsageError(f'{config} has no val_dataloader: set it to the images that the study shows')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    # A cache holds the training images' maps; these are validation images.
+    # A cache holds maps of training images, not of validation images.
     if cfg.model.get('teacher'):
         cfg.model.teacher.cache = None
     model = get_model(cfg, checkpoint, device=get_device()).eval()
@@ -137,29 +146,29 @@ def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, 
 
 
 def learns_interactions(model: Any) -> bool:
-    """Whether a model has interaction maps beside its teacher's; any of OpenMMLab's can be asked."""
+    """Whether a model of any OpenMMLab package learns interaction maps."""
     return getattr(model, 'interactions', None) is not None
 
 
 def load_student(config: str, checkpoint: str, options: dict | None) -> Student:
-    """An LFI classifier; arguments as of `load`.
+    """Load an LFI classifier.
 
     Raises:
-        UsageError: If it has no interaction maps.
+        UsageError: if the model has no interaction maps.
     """
     _, model, dataset = load(config, checkpoint, options)
     if not learns_interactions(model):
         raise UsageError(
-            f'{config} is of a {type(model).__name__}, which has no interaction maps: give it as --b, '
-            'after an LFI classifier as --a'
+            f'{config} builds a {type(model).__name__}, which has no interaction maps: give it as --b, '
+            'and an LFI classifier as --a'
         )
     return Student(config, model, dataset)
 
 
-def load_other(given: Sequence[str], a: Student, options: dict | None) -> Source:
-    """What A is compared with."""
+def load_second_source(given: Sequence[str], a: Student, options: dict | None) -> Source:
+    """Load the source to compare with A: the teacher of A, or another classifier."""
     if len(given) == 1:
-        # The word for A's own teacher, as the parser has checked.
+        # The parser has checked that the one word is `teacher`.
         return Teacher(a.config, a.model, a.dataset)
     config, checkpoint = given
     config, model, dataset = load(config, checkpoint, options)
@@ -168,11 +177,15 @@ def load_other(given: Sequence[str], a: Student, options: dict | None) -> Source
     return Baseline(config, model, dataset, a.names)
 
 
-def pairs_of(indices: Sequence[int], a: Student, b: Source) -> Iterator[Pair]:
-    """A pair for each image and each of its labels."""
+def make_pairs(indices: Sequence[int], a: Student, b: Source) -> Iterator[Pair]:
+    """Yield a pair of maps for each label of each image.
+
+    Raises:
+        UsageError: if the sources differ in an image or its labels.
+    """
     for index in tqdm(indices, unit=' images'):
-        name, pixels, maps = a.maps_of(index)
-        other_name, other_pixels, other_maps = b.maps_of(index)
+        name, pixels, maps = a.label_maps(index)
+        other_name, other_pixels, other_maps = b.label_maps(index)
         if not torch.equal(pixels, other_pixels) or maps.keys() != other_maps.keys():
             raise UsageError(
                 f'image {index} of the validation set is {name} with {sorted(maps)} for A, but '
@@ -189,36 +202,34 @@ def make_study(args: Namespace) -> None:
     """Write the page and its key.
 
     Raises:
-        UsageError: If the key is there already, or the sources have too few images, or these too few labels.
+        UsageError: if the key exists, or there are too few images or labels.
     """
     out = Path(args.out)
     key_file = out.with_suffix('.key.json')
     if key_file.exists():
-        raise UsageError(
-            f'{key_file} is there already, and answers to its page need it: choose another --out'
-        )
+        raise UsageError(f'{key_file} exists, and answers to its page need it: choose another --out')
     make_folder(out.parent, '--out')
     config, checkpoint = args.a
     a = load_student(config, checkpoint, args.cfg_options)
-    b = load_other(args.b, a, args.cfg_options)
-    wanted = args.images + args.catch
-    if wanted > len(a.dataset) or len(b.dataset) != len(a.dataset):
+    b = load_second_source(args.b, a, args.cfg_options)
+    num_images = args.images + args.catch
+    if num_images > len(a.dataset) or len(b.dataset) != len(a.dataset):
         raise UsageError(
-            f'--images {args.images} and --catch {args.catch} need {wanted} validation images of both '
+            f'--images {args.images} and --catch {args.catch} need {num_images} validation images of both '
             f'sources; A has {len(a.dataset)}, B {len(b.dataset)}'
         )
-    drawn = np.random.default_rng(args.seed).permutation(len(a.dataset)).tolist()
-    candidates = drawn[args.images :][: CANDIDATES * args.catch]
-    pairs = list(pairs_of(drawn[: args.images], a, b))
-    catches, agreement = catch_pairs(list(pairs_of(candidates, a, b)), args.catch)
+    shuffled = np.random.default_rng(args.seed).permutation(len(a.dataset)).tolist()
+    candidates = shuffled[args.images :][: CANDIDATES * args.catch]
+    pairs = list(make_pairs(shuffled[: args.images], a, b))
+    catches, agreement = catch_pairs(list(make_pairs(candidates, a, b)), args.catch)
     if not pairs or len(catches) < args.catch:
         raise UsageError(
             f'the drawn images have labels for {len(pairs)} pairs and {len(catches)} of --catch {args.catch} '
-            'catch trials: a study needs images with labels; set --images and --catch to fit, or take '
-            'another config for --a'
+            'catch trials: a study needs images with labels; change --images or --catch, or give another '
+            'config as --a'
         )
 
-    sources = {name: ', '.join(given) for name, given in (('A', args.a), ('B', args.b))}
+    sources = {name: ', '.join(words) for name, words in (('A', args.a), ('B', args.b))}
     if isinstance(b, Baseline):
         sources['B'] += ' (class activation)'
     page, key = build_study([*pairs, *catches], sources, args.seed)
@@ -230,13 +241,13 @@ def make_study(args: Namespace) -> None:
     )
     if catches:
         print(
-            f'In the catch trials A and B agree by a Spearman correlation of {agreement:.2f} or more. '
-            'Where it is low, the right side is uncertain.'
+            f'In the catch trials A and B agree with a Spearman correlation of {agreement:.2f} or more. '
+            'If it is low, the right side is uncertain.'
         )
 
 
 def analyse_answers(args: Namespace) -> None:
-    """Print what the answers say."""
+    """Analyse the answers and print the result."""
     key = read_key(args.key)
     text, results = analyse(read_raters(args.answers, key), key, args.least_catch)
     print(text)
@@ -247,6 +258,6 @@ def analyse_answers(args: Namespace) -> None:
 
 
 def main(args: Namespace) -> None:
-    """Run the tool."""
+    """Run the command."""
     with as_usage_error(StudyError):
         {'make': make_study, 'analyse': analyse_answers}[args.command](args)

@@ -1,4 +1,4 @@
-"""Which of two sources people prefer, by how much, and with which uncertainty."""
+"""Statistics of preferences between two sources."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Preferences:
     """N answers to the question whether A or B is better.
 
     Args:
-        scores: (N,) 1 where A was preferred, 0.5 for a tie, 0 for B.
-        a_on_left: (N,) bool, whether A was shown on the left.
-        raters: (N,) names of the raters.
-        images: (N,) names of the images that were shown.
-        pairs: (N,) names of the pairs; several may show one image.
+        scores: (N,), 1 if A was preferred, 0.5 for a tie, 0 for B.
+        a_on_left: (N,), bool, whether A was shown on the left.
+        raters: (N,), names of the raters.
+        images: (N,), names of the images.
+        pairs: (N,), names of the pairs; pairs may share an image.
 
     Raises:
-        ValueError: If the lengths differ or are 0, or a score is none of the three.
+        ValueError: if the lengths differ or are 0, or a score is not 0, 0.5 or 1.
     """
 
     scores: np.ndarray
@@ -41,20 +41,20 @@ class Preferences:
             object.__setattr__(self, name, np.asarray(getattr(self, name)))
             length = len(getattr(self, name))
             if not length or length != len(self.scores):
-                raise ValueError(f'{name} has {length} values: all must have the same number, at least 1')
+                raise ValueError(f'{name} has {length} values: all must have the same number, 1 or more')
         if not np.isin(self.scores, (0, 0.5, 1)).all():
             raise ValueError(f'scores must be 0, 0.5 or 1, got {sorted(set(self.scores.tolist()))}')
 
 
 def win_rate(scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """How often A wins, a tie counted half: the mean of the scores (N,), with weights (N,) if given."""
+    """Return the mean of the scores (N,), with weights (N,) if given; a tie counts half."""
     return float(np.average(scores, weights=weights))
 
 
 def wilson_interval(rate: float, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson, 1927), as if the n answers were independent.
+    """Return the 95 % score interval of a proportion (Wilson, 1927), for n independent answers.
 
-    Ties, which count half, vary less than the formula assumes, so that with them it is a little wide.
+    Ties, which count half, vary less than the formula assumes, so the interval is slightly too wide.
     """
     z = norm.ppf((1 + LEVEL) / 2)
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -65,18 +65,18 @@ def wilson_interval(rate: float, n: int) -> tuple[float, float]:
 def bradley_terry(
     scores: np.ndarray, a_on_left: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """Odds that A is preferred to B, and the left side to the right, among answers that prefer one.
+    """Return the odds of A against B and of the left against the right side, among answers without ties.
 
     The model of Bradley and Terry (1952) with ties (Davidson, 1970) and an order effect (Davidson and Beaver,
     1977), given that there is a preference: A is preferred with odds `a * left` when it is on the left, and
-    with odds `a / left` when it is on the right. For two sources both are the square roots of a product and
-    of a ratio of the odds in the two orders. Half an answer is added to each count (Firth, 1993), which keeps
-    the odds finite when all agree.
+    with odds `a / left` when it is on the right. For two sources, `a` and `left` are the square roots of the
+    product and the ratio of the odds in the two orders. Half an answer is added to each count (Firth, 1993),
+    which keeps the odds finite if all raters agree.
 
     Args:
-        scores: (N,) 1 where A was preferred, 0.5 for a tie, 0 for B.
-        a_on_left: (N,) bool.
-        weights: (N,) weight of each answer. Defaults to None: 1 each.
+        scores: (N,), 1 if A was preferred, 0.5 for a tie, 0 for B.
+        a_on_left: (N,), bool, whether A was shown on the left.
+        weights: (N,), weight of each answer. Defaults to None: 1 each.
 
     Returns:
         `a` and `left`; 1 is no preference.
@@ -84,7 +84,7 @@ def bradley_terry(
     weights = np.ones(len(scores)) if weights is None else weights
 
     def odds(on_left: bool) -> float:
-        wins, losses = (weights[(scores == won) & (a_on_left == on_left)].sum() + 0.5 for won in (1, 0))
+        wins, losses = (weights[(scores == score) & (a_on_left == on_left)].sum() + 0.5 for score in (1, 0))
         return wins / losses
 
     when_left, when_right = odds(True), odds(False)
@@ -98,21 +98,21 @@ def bootstrap_interval(
     draws: int = 2000,
     seed: int = 0,
 ) -> np.ndarray:
-    """The 95 % percentile interval of a statistic when raters and images are resampled.
+    """Return the 95 % percentile interval of a statistic under resampling of raters and images.
 
-    Answers of one rater, and answers about one image, are correlated. So both are resampled, each with
-    replacement, and the weight of an answer is that of its rater times that of its image (the pigeonhole
+    Answers of one rater are correlated, and so are answers about one image. Both are resampled with
+    replacement, and the weight of an answer is the product of its rater's and its image's weights (pigeonhole
     bootstrap; Owen, Annals of Applied Statistics 2007, which shows it to be conservative).
 
     Args:
         statistic: A function of weights (N,) that returns one number or S.
-        raters: (N,) who answered; of a single rater only the images are resampled.
-        images: (N,) names of the images.
-        draws: How many samples. Defaults to 2000.
-        seed: Seed of the draws. Defaults to 0.
+        raters: (N,), names of the raters; with a single rater only the images are resampled.
+        images: (N,), names of the images.
+        draws: number of samples. Defaults to 2000.
+        seed: seed of the samples. Defaults to 0.
 
     Returns:
-        (2,) or (2, S): the lower and the upper ends. Samples without any answer are left out.
+        (2,) or (2, S), lower and upper ends. Samples without answers are skipped.
     """
     rng = np.random.default_rng(seed)
     samples = zip(_resampled(raters, draws, rng), _resampled(images, draws, rng))
@@ -121,43 +121,44 @@ def bootstrap_interval(
 
 
 def krippendorff_alpha(values: np.ndarray, units: np.ndarray) -> float | None:
-    """Agreement of the raters beyond chance: 1 is perfect, 0 is chance.
+    """Return the agreement of the raters beyond chance: 1 is perfect, 0 is chance.
 
-    Krippendorff's alpha for interval data: a tie differs from either preference by half of their difference.
-    Units of one value are left out, so not every rater needs to rate every unit.
+    This is Krippendorff's alpha for interval data: a tie differs from both preferences by half of their
+    difference. Units with one value are skipped, so raters need not rate all units.
 
     Args:
-        values: (N,) numbers.
-        units: (N,) the unit of each value; a rater rates a unit once.
+        values: (N,), ratings.
+        units: (N,), unit of each rating; a rater rates a unit once.
 
     Returns:
-        Alpha, or None where it is not defined: no unit has two values, or all values of such units are the
-            same.
+        Alpha. None if no unit has two values, or if all values of such units are equal.
     """
-    (_, found), counts = crosstab(units, values)
+    (_, domain), counts = crosstab(units, values)
     counts = counts[counts.sum(1) > 1]
     if np.count_nonzero(counts.sum(0)) < 2:
         return None
-    return float(krippendorff.alpha(value_counts=counts, value_domain=found, level_of_measurement='interval'))
+    return float(
+        krippendorff.alpha(value_counts=counts, value_domain=domain, level_of_measurement='interval')
+    )
 
 
-def summarize(found: Preferences) -> dict:
-    """All of this module's measures of a study.
+def summarize(answers: Preferences) -> dict:
+    """Return all statistics of a study.
 
     Args:
-        found: The answers.
+        answers: answers of the raters.
 
     Returns:
-        Counts of `answers`, `raters` and `images`; `win_rate`, `odds` of A and `left_odds`, each with its
-        `value` and `bootstrap` interval, and for the win rate `wilson`'s; the share of `ties`; and
-        `agreement`, None where it is not defined.
+        A dict with the counts of `answers`, `raters` and `images`; `win_rate`, `odds` of A and `left_odds`,
+        each with its `value` and `bootstrap` interval, and for the win rate the `wilson` interval; the share
+        of `ties`; and `agreement`, None if it is not defined.
     """
 
     def statistic(weights: np.ndarray) -> tuple[float, float, float]:
-        return win_rate(found.scores, weights), *bradley_terry(found.scores, found.a_on_left, weights)
+        return win_rate(answers.scores, weights), *bradley_terry(answers.scores, answers.a_on_left, weights)
 
-    n = len(found.scores)
-    low, high = bootstrap_interval(statistic, found.raters, found.images)
+    n = len(answers.scores)
+    low, high = bootstrap_interval(statistic, answers.raters, answers.images)
     summary: dict[str, Any] = {
         name: dict(value=value, bootstrap=[float(low[i]), float(high[i])])
         for i, (name, value) in enumerate(zip(('win_rate', 'odds', 'left_odds'), statistic(np.ones(n))))
@@ -165,16 +166,16 @@ def summarize(found: Preferences) -> dict:
     summary['win_rate']['wilson'] = list(wilson_interval(summary['win_rate']['value'], n))
     return dict(
         answers=n,
-        raters=len(np.unique(found.raters)),
-        images=len(np.unique(found.images)),
+        raters=len(np.unique(answers.raters)),
+        images=len(np.unique(answers.images)),
         **summary,
-        ties=float(np.mean(found.scores == 0.5)),
-        agreement=krippendorff_alpha(found.scores, found.pairs),
+        ties=float(np.mean(answers.scores == 0.5)),
+        agreement=krippendorff_alpha(answers.scores, answers.pairs),
     )
 
 
 def preference_table(summary: dict) -> str:
-    """The return value of `summarize` as a Markdown table."""
+    """Format the result of `summarize` as a Markdown table."""
     rate, odds, left = (summary[name] for name in ('win_rate', 'odds', 'left_odds'))
     alpha = summary['agreement']
     rows = [
@@ -188,12 +189,12 @@ def preference_table(summary: dict) -> str:
     return markdown.table(('measure', 'value', '95 % interval'), rows)
 
 
-def _span(interval: Sequence[float], form: str) -> str:
-    return f'{interval[0]:{form}} to {interval[1]:{form}}'
+def _span(interval: Sequence[float], spec: str) -> str:
+    return f'{interval[0]:{spec}} to {interval[1]:{spec}}'
 
 
 def _resampled(names: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """For each of the samples how often each of the N names was drawn, (N,)."""
-    found, which = np.unique(names, return_inverse=True)
+    """Yield for each sample the number of draws of each answer's name, (N,)."""
+    unique, inverse = np.unique(names, return_inverse=True)
     for _ in range(draws):
-        yield rng.multinomial(len(found), np.full(len(found), 1 / len(found)))[which]
+        yield rng.multinomial(len(unique), np.full(len(unique), 1 / len(unique)))[inverse]

@@ -1,4 +1,4 @@
-"""The result of a study, as a text and as plain data."""
+"""Report on a human study, as text and as plain data."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .preferences import preference_table, summarize
 def analyse(raters: Sequence[Rater], key: Mapping, least_catch: float) -> tuple[str, dict]:
     """Analyse the answers of the raters who passed the catch trials.
 
-    Where a study has catch trials, a rater passes who answered at least one of them, and a share of
-    `least_catch` or more of the answered ones right. Unanswered pairs count as missing, and as nothing else.
+    A rater passes by answering one catch trial or more, and a share of `least_catch` or more of the answered
+    ones correctly. Without catch trials all raters pass. Unanswered pairs are missing values.
 
     Args:
-        raters: All raters.
-        key: The key of the study.
-        least_catch: The share of catch trials to be answered right, from 0 to 1.
+        raters: all raters.
+        key: key of the study.
+        least_catch: minimum share of catch trials answered correctly, from 0 to 1.
 
     Returns:
-        A text with tables in Markdown; and `study`, `sources`, `least_catch`, the counts of each of the
-        `raters`, and in `results` the return value of `research.human_study.preferences.summarize`.
+        Text with Markdown tables, and a dict with `study`, `sources`, `least_catch`, the counts of each of
+        the `raters`, and the `results` of `research.human_study.preferences.summarize`.
 
     Raises:
-        StudyError: If no rater passed, or none of them answered a pair.
+        StudyError: if no rater passed, or no passing rater answered a pair.
     """
     n_catches = sum(trial['first'] in CATCH for trial in key['trials'].values())
     n_pairs = len(key['trials']) - n_catches

@@ -1,4 +1,4 @@
-"""From pairs of maps to a page for the raters, and the key that says which source each side is."""
+"""Page of pairs of maps for the raters, and the key with the sources of the maps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from torch import Tensor
 
 from .answers import StudyError
 
-# Dark to bright in even steps, also for the colour-blind.
+# Perceptually uniform, also for the colour-blind.
 COLOURS = matplotlib.colormaps['inferno']
-# The opacity of a map where it is lowest, and where it is highest.
-HIDDEN = (0.55, 0.65)
-# The longer side of a picture, in pixels.
+# Opacity of a map at its lowest and at its highest value.
+OPACITY = (0.55, 0.65)
+# Longer side of a picture, in pixels.
 SIDE = 320
 
 
@@ -34,14 +34,14 @@ class Pair:
     """Two maps of one concept in one image.
 
     Args:
-        image: A name of the image.
-        concept: The concept of both maps.
-        picture: (H, W, 3) uint8, RGB.
-        maps: The two maps by their sources, 'A' and 'B', or 'right' and 'wrong' for a catch trial; each
-            (h, w), of any scale and grid. Higher is stronger.
+        image: name of the image.
+        concept: concept of both maps.
+        picture: (H, W, 3), uint8, RGB.
+        maps: maps by source, 'A' and 'B', or 'right' and 'wrong' for a catch trial. Each is (h, w), of any
+            scale and grid, and higher is stronger.
 
     Raises:
-        StudyError: For a map that is not finite.
+        StudyError: if a map is not finite.
     """
 
     image: str
@@ -53,24 +53,24 @@ class Pair:
         for source, heat in self.maps.items():
             if not torch.isfinite(heat).all():
                 raise StudyError(
-                    f'map {source} of {self.concept!r} in {self.image} is not finite: has the training of '
-                    'its source diverged?'
+                    f'map {source} of {self.concept!r} in {self.image} is not finite: check whether the '
+                    'training of its source diverged'
                 )
 
 
 def catch_pairs(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], float]:
-    """Make catch trials, whose right answer is known, of the pairs on whose maps A and B agree most.
+    """Make catch trials, which have a correct answer, from the pairs with the most similar maps.
 
     The right side is the mean of the ranks of both maps. The wrong side is its negative, which is strongest
     where both maps are weakest. A catch trial favours neither source.
 
     Args:
-        pairs: Candidates, with maps 'A' and 'B'; best of images that the study does not show otherwise.
-        count: How many are wanted, at most as many as there are candidates.
+        pairs: candidates with maps 'A' and 'B', preferably of images that the study does not show otherwise.
+        count: number of catch trials, limited by the number of candidates.
 
     Returns:
-        The catch trials, and the least Spearman correlation of A and B among them, 0 without any. The higher
-        it is, the more certain the right side.
+        The catch trials, and the lowest Spearman correlation of A and B among them, 0 if there are none. A
+        higher correlation makes the right side more certain.
     """
 
     def agreement(pair: Pair) -> float:
@@ -89,28 +89,28 @@ def build_study(pairs: Sequence[Pair], sources: Mapping[str, str], seed: int) ->
     """Make a page that shows the pairs without their sources, and its key.
 
     Args:
-        pairs: The study's pairs and its catch trials. The seed decides their order, and which map of a pair
-            comes first; the page draws order and sides again for each rater.
-        sources: Descriptions of 'A' and 'B', for the key.
-        seed: Seed of the order.
+        pairs: pairs and catch trials of the study. The seed determines their order and the first map of each
+            pair; the page draws order and sides again for each rater.
+        sources: descriptions of 'A' and 'B', for the key.
+        seed: seed of the order.
 
     Returns:
-        The page, HTML that loads nothing; and the key. The key holds `study`, the identity of the page's
-        content; `sources`; and for each trial its `image`, its `concept`, and the sources shown `first` and
+        The page, self-contained HTML, and the key. The key holds `study`, the identity of the page's content;
+        `sources`; and for each of the `trials` its `image`, its `concept`, and the sources shown `first` and
         `second`.
     """
     rng = np.random.default_rng(seed)
-    # Half of the pairs have each source first, and half of the catch trials.
-    turned = np.zeros(len(pairs), bool)
-    for sources_of in dict.fromkeys(tuple(pair.maps) for pair in pairs):
-        alike = [i for i, pair in enumerate(pairs) if tuple(pair.maps) == sources_of]
-        turned[alike] = rng.permutation(np.arange(len(alike)) % 2 == 1)
-    shown, trials = [], {}
+    # Each source comes first in half of the pairs, and in half of the catch trials.
+    swapped = np.zeros(len(pairs), bool)
+    for kind in dict.fromkeys(tuple(pair.maps) for pair in pairs):
+        indices = [i for i, pair in enumerate(pairs) if tuple(pair.maps) == kind]
+        swapped[indices] = rng.permutation(np.arange(len(indices)) % 2 == 1)
+    page_trials, trials = [], {}
     for number, index in enumerate(rng.permutation(len(pairs)), 1):
         pair, name = pairs[index], f'{number:03d}'
-        first, second = reversed(pair.maps) if turned[index] else pair.maps
+        first, second = reversed(pair.maps) if swapped[index] else pair.maps
         trials[name] = dict(image=pair.image, concept=pair.concept, first=first, second=second)
-        shown.append(
+        page_trials.append(
             dict(
                 id=name,
                 concept=pair.concept,
@@ -119,36 +119,35 @@ def build_study(pairs: Sequence[Pair], sources: Mapping[str, str], seed: int) ->
                 second=_data_uri(overlay(pair.picture, pair.maps[second])),
             )
         )
-    identity = hashlib.sha256(json.dumps([shown, trials, dict(sources)]).encode()).hexdigest()[:12]
+    identity = hashlib.sha256(json.dumps([page_trials, trials, dict(sources)]).encode()).hexdigest()[:12]
     key = dict(study=identity, sources=dict(sources), trials=trials)
-    return _page(dict(id=identity, trials=shown)), key
+    return _page(dict(id=identity, trials=page_trials)), key
 
 
 def overlay(picture: np.ndarray, heat: Tensor) -> np.ndarray:
-    """Lay a map over a picture, by the ranks of its values.
+    """Blend a map over a picture, by the ranks of its values.
 
-    Any two maps thus show each colour equally often: neither sharpness nor contrast gives the source away,
-    and a temperature changes nothing.
+    All maps show each colour equally often: sharpness, contrast and temperature do not reveal the source.
 
     Args:
-        picture: (H, W, 3) uint8, RGB.
-        heat: (h, w), of any grid; higher is stronger.
+        picture: (H, W, 3), uint8, RGB.
+        heat: (h, w), any grid; higher is stronger.
 
     Returns:
-        (H, W, 3) uint8.
+        (H, W, 3), uint8.
     """
-    # Squared: half of the picture stays in the lowest quarter of the colours.
+    # Squaring keeps half of the picture in the lowest quarter of the colours.
     strength = _ranks(heat, picture.shape[:2])[..., None] ** 2
-    low, high = HIDDEN
+    low, high = OPACITY
     alpha = low + (high - low) * strength
     mixed = (1 - alpha) * picture + alpha * 255 * COLOURS(strength[..., 0])[..., :3]
     return mixed.round().astype(np.uint8)
 
 
 def _ranks(heat: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """For each pixel of a map resized bilinearly, the share of pixels that are weaker."""
+    """Share of weaker pixels for each pixel of a bilinearly resized map."""
     cells = torch.from_numpy(rankdata(heat).reshape(heat.shape))
-    # Bilinear weights may round equal ranks apart: around zero, and to no more digits than they have.
+    # Bilinear weights may split ties by rounding errors. Centre the ranks and round to significant digits.
     cells = cells - cells.mean()
     pixels = F.interpolate(cells[None, None], size, mode='bilinear', align_corners=False).numpy().round(6)
     return ((rankdata(pixels) - 0.5) / pixels.size).reshape(size)
@@ -166,6 +165,6 @@ def _data_uri(pixels: np.ndarray) -> str:
 def _page(study: dict) -> str:
     template = Path(__file__).with_name('page.html').read_text(encoding='utf-8')
     colours = ', '.join(matplotlib.colors.to_hex(COLOURS(step**2)) for step in np.linspace(0, 1, 9))
-    # A concept may hold what would end the script.
+    # A concept name may contain `</script>`.
     text = json.dumps(study).replace('<', '\\u003c')
     return template.replace('{{colours}}', colours).replace('{{study}}', text)

@@ -1,6 +1,6 @@
-"""What an experiment is made of: arms, a grid of cells, and the statistics, tables and figures of its runs.
+"""Parts of an experiment: arms, a grid of cells, and the statistics, tables and figures of the runs.
 
-Figures are imported from their own modules, since they need matplotlib.
+Import figures from their own modules: they need matplotlib.
 """
 
 from lfi.utils.lazy_names import lazy_names

@@ -1,14 +1,14 @@
-"""The arms of the studies: ways to train a student, each a config and options.
+"""Arms of the studies: ways to train a student, each a config with options.
 
-Three kinds stand beside the method, `lfi`:
+There are three kinds beside the method, `lfi`:
 
 - a *baseline* trains the same student in another way,
-- an *ablation* is LFI with one part taken away or changed,
+- an *ablation* is LFI with one part removed or changed,
 - a *negative control* is another arm with the teacher's knowledge destroyed.
 
 The method and the task loss alone have a config for each student, `configs/classification/lfi_{student}.py`
-and `configs/baselines/task-loss_{student}.py`. All else is an entry of `ARMS`: an arm of the table and the
-options that change it. A new arm is one more entry.
+and `configs/baselines/task-loss_{student}.py`. Other arms are entries of `ARMS`: a base arm and the options
+that change it. To add an arm, add an entry.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Arm:
     """One way to train a student.
 
     Args:
-        name: as the tables call it.
-        config: its path in the repository.
-        options: `--cfg-options` of it.
-        cache: of the teacher, from which it learns; arms of the same name share it. Defaults to none.
-        epochs: of a complete schedule other than the config's own. Defaults to that.
-        test_config: the path of the config that tests it. Defaults to the study's own tests, or to `config`.
-        test_options: `--cfg-options` of testing alone, such as what reads its student. Defaults to none.
-        start: the training that comes before, where whose student ends this one's begins. Defaults to none:
-            it begins as its config says.
-        seeds: how many it runs with, the first of the study's own. Defaults to all of them.
+        name: name in tables.
+        config: path of the config in the repository.
+        options: `--cfg-options` of training and test. Defaults to none.
+        cache: name of the teacher's cache; arms with the same name share it. Defaults to None: the arm asks
+            the teacher about each view.
+        epochs: epochs of a complete schedule. Defaults to the config's.
+        test_config: path of the config of the test. Defaults to the tests of the study, or to `config`.
+        test_options: `--cfg-options` of the test alone, such as the student's prediction. Defaults to none.
+        start: arm whose trained backbone initialises this one. Defaults to None: the config's weights.
+        seeds: number of seeds, counted from the study's first. Defaults to all seeds of the study.
     """
 
     name: str
@@ -52,31 +52,31 @@ class Arm:
 
     @property
     def folder(self) -> str:
-        """Its name without what a shell would want quoted."""
+        """Name without characters that a shell would need quoted."""
         return re.sub(r'[^\w.+-]+', '-', self.name).strip('-')
 
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """What an arm is, whatever its student.
+    """Definition of an arm, independent of the student.
 
     Args:
-        kind: what it is to the method.
-        about: what it does, for tables and pages.
-        of: the arm that its options change. Defaults to a config of its own.
-        options: `--cfg-options` that change it, as `Arm` has them. Defaults to none.
-        reads: what it takes from the teacher: interaction 'maps', 'features' of the image, or nothing.
+        kind: kind of arm.
+        about: description for tables and pages.
+        base: name of the arm that `options` change. Defaults to None: the arm has a config of its own.
+        options: `--cfg-options` on top of the base. Defaults to none.
+        reads: targets from the teacher: interaction 'maps' or image 'features'. Defaults to None: no target.
     """
 
     kind: Kind
     about: str
-    of: str | None = None
+    base: str | None = None
     options: tuple[str, ...] = ()
     reads: Literal['maps', 'features'] | None = None
 
 
 METHOD = 'lfi'
-# Another supervision by the method's teacher. Where no concept is asked about, none is chosen.
+# Options of baselines with the method's teacher: no interactions, and so no choice of concepts.
 NO_INTERACTIONS = (
     'model.supervision.interactions=None',
     'model.readout=None',
@@ -88,40 +88,40 @@ ARMS: dict[str, ArmSpec] = {
     'no-prior': ArmSpec(
         'baseline',
         'the task loss without the prior that every other arm has',
-        of='task-loss',
+        base='task-loss',
         options=('model.supervision.prior=None',),
     ),
     'queries': ArmSpec(
         'baseline',
         '8 learned queries, which patches read, and no further loss',
-        of='task-loss',
+        base='task-loss',
         options=('model.backbone.num_queries=8',),
     ),
     'feature-mse': ArmSpec(
         'baseline',
         "copies the teacher's image embedding",
-        of=METHOD,
+        base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.feature_mse.type=lfi.FeatureMSE'),
         reads='features',
     ),
     'logit-kd': ArmSpec(
         'baseline',
         "copies the teacher's zero-shot class probabilities",
-        of=METHOD,
+        base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.logit_kd.type=lfi.LogitKD'),
         reads='features',
     ),
     'pairwise-affinity': ArmSpec(
         'baseline',
         "copies which locations of the teacher's features attend to which",
-        of=METHOD,
+        base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.affinity.type=lfi.PairwiseAffinity'),
         reads='features',
     ),
     'dense-features': ArmSpec(
         'baseline',
         "copies the teacher's standardised features of each location",
-        of=METHOD,
+        base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.dense_features.type=lfi.DenseFeatures'),
         reads='features',
     ),
@@ -129,42 +129,42 @@ ARMS: dict[str, ArmSpec] = {
         'baseline',
         'copies which locations are alike, and which earlier images an image is like, by the losses of '
         "LightlyTrain's `distillationv3`",
-        of=METHOD,
+        base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.lightly_train.type=lfi.LightlyTrain'),
         reads='features',
     ),
     'other-image-affinity': ArmSpec(
         'negative control',
         'pairwise affinity from the features of another image',
-        of='pairwise-affinity',
+        base='pairwise-affinity',
         options=('model.control.type=lfi.OtherImage',),
         reads='features',
     ),
     'mean-affinity': ArmSpec(
         'negative control',
         "pairwise affinity from the data set's mean attention",
-        of='pairwise-affinity',
+        base='pairwise-affinity',
         options=('model.control.type=lfi.MeanTarget',),
         reads='features',
     ),
     'other-image': ArmSpec(
         'negative control',
         "LFI with the teacher's maps of another image",
-        of=METHOD,
+        base=METHOD,
         options=('model.control.type=lfi.OtherImage',),
         reads='maps',
     ),
     'shuffled-locations': ArmSpec(
         'negative control',
         "LFI with each image's own maps, whose locations are shuffled",
-        of=METHOD,
+        base=METHOD,
         options=('model.control.type=lfi.ShuffledLocations',),
         reads='maps',
     ),
     'mean-target': ArmSpec(
         'negative control',
         "LFI with the data set's mean map of each concept",
-        of=METHOD,
+        base=METHOD,
         options=('model.control.type=lfi.MeanTarget',),
         reads='maps',
     ),
@@ -172,42 +172,42 @@ ARMS: dict[str, ArmSpec] = {
     'lfi-spatial': ArmSpec(
         'ablation',
         'LFI without image-to-text interaction',
-        of=METHOD,
+        base=METHOD,
         options=(f'{LOSS}.semantic_weight=0',),
         reads='maps',
     ),
     'lfi-semantic': ArmSpec(
         'ablation',
         'LFI without text-to-image interaction',
-        of=METHOD,
+        base=METHOD,
         options=(f'{LOSS}.spatial_weight=0',),
         reads='maps',
     ),
     'lfi-no-presence': ArmSpec(
         'ablation',
         'LFI that does not learn presence',
-        of=METHOD,
+        base=METHOD,
         options=(f'{LOSS}.presence_weight=0',),
         reads='maps',
     ),
     'lfi-write-back': ArmSpec(
         'ablation',
         'LFI with 8 learned queries too, which patches read',
-        of=METHOD,
+        base=METHOD,
         options=('model.backbone.num_queries=8', 'model.backbone.write_back=gated'),
         reads='maps',
     ),
     'lfi-not-persistent': ArmSpec(
         'ablation',
         'queries that start anew in each block',
-        of=METHOD,
+        base=METHOD,
         options=('model.backbone.persistent=False',),
         reads='maps',
     ),
     'lfi-logit-kd': ArmSpec(
         'ablation',
         "LFI whose predictions learn the teacher's zero-shot class probabilities too",
-        of=METHOD,
+        base=METHOD,
         options=(
             'model.supervision.logit_kd.type=lfi.LogitKD',
             'model.supervision.logit_kd.loss_weight=1',
@@ -217,7 +217,7 @@ ARMS: dict[str, ArmSpec] = {
     'lfi-dense-features': ArmSpec(
         'ablation',
         "LFI that copies the teacher's standardised features of each location too",
-        of=METHOD,
+        base=METHOD,
         options=(
             'model.supervision.dense_features.type=lfi.DenseFeatures',
             'model.supervision.dense_features.loss_weight=32',
@@ -227,45 +227,45 @@ ARMS: dict[str, ArmSpec] = {
     'lfi-cached': ArmSpec(
         'ablation',
         'LFI from a cache of one look at each image, where LFI asks about each augmented view',
-        of=METHOD,
+        base=METHOD,
         reads='maps',
     ),
     'lfi-each-view': ArmSpec(
         'ablation',
         'LFI that asks about each augmented view, where LFI learns from a cache of one look at each image',
-        of=METHOD,
+        base=METHOD,
         reads='maps',
     ),
     'presence': ArmSpec(
         'ablation',
         'presence alone, without interactions',
-        of=METHOD,
+        base=METHOD,
         options=(f'{LOSS}.spatial_weight=0', f'{LOSS}.semantic_weight=0'),
         reads='maps',
     ),
 }
 
 
-def of_kind(*kinds: Kind) -> tuple[str, ...]:
-    """The names of the arms of these kinds, in the table's order."""
-    return tuple(name for name, variety in ARMS.items() if variety.kind in kinds)
+def arms_of_kind(*kinds: Kind) -> tuple[str, ...]:
+    """Return the names of the arms of the given kinds, in the order of `ARMS`."""
+    return tuple(name for name, spec in ARMS.items() if spec.kind in kinds)
 
 
 def arms_table() -> str:
-    """All arms of the table, what they are and what they do, as Markdown."""
-    rows = [(f'`{name}`', variety.kind, variety.about) for name, variety in ARMS.items()]
+    """Return the kind and description of each arm, as Markdown."""
+    rows = [(f'`{name}`', spec.kind, spec.about) for name, spec in ARMS.items()]
     return markdown.table(('arm', 'is', 'what it does'), rows)
 
 
-def origin_of(name: str) -> str:
-    """The baseline or the method that an ablation or a negative control changes; of these, itself."""
-    while (variety := ARMS[name]).kind not in ('baseline', 'method'):
-        assert variety.of is not None
-        name = variety.of
+def root_arm(name: str) -> str:
+    """Return the baseline or the method from which an arm derives: for these, the arm itself."""
+    while (spec := ARMS[name]).kind not in ('baseline', 'method'):
+        assert spec.base is not None
+        name = spec.base
     return name
 
 
-def arm_of(
+def build_arm(
     name: str,
     student: str,
     *,
@@ -273,26 +273,26 @@ def arm_of(
     plain: str | None = None,
     cache: str | None = None,
 ) -> Arm:
-    """An arm of the table for one student.
+    """Build an arm of `ARMS` for a student.
 
     Args:
-        name: in `ARMS`.
-        student: how the names of the student's configs end.
-        folder: of the method's config.
-        plain: how the task loss's config ends, where it serves several teachers. Defaults to the student.
-        cache: of the teacher. Defaults to none: the arm asks the teacher about each view.
+        name: name of the arm in `ARMS`.
+        student: suffix of the names of the student's configs.
+        folder: folder of the method's config. Defaults to 'classification'.
+        plain: suffix of the task loss's config, if several teachers share it. Defaults to `student`.
+        cache: name of the teacher's cache. Defaults to None: the arm asks the teacher about each view.
     """
     options: tuple[str, ...] = ()
     base = name
-    while (variety := ARMS[base]).of is not None:
-        options = (*variety.options, *options)
-        base = variety.of
-    end = plain or student if base == 'task-loss' else student
-    config = f'configs/{folder if base == METHOD else "baselines"}/{base}_{end}.py'
+    while (spec := ARMS[base]).base is not None:
+        options = (*spec.options, *options)
+        base = spec.base
+    suffix = plain or student if base == 'task-loss' else student
+    config = f'configs/{folder if base == METHOD else "baselines"}/{base}_{suffix}.py'
     return Arm(name, config, options, cache)
 
 
-def compared_with(names: tuple[str, ...]) -> Mapping[str, str]:
-    """The negative controls among the names, each with the arm whose knowledge it destroys."""
-    found = {name: ARMS[name] for name in names if name in ARMS}
-    return {name: arm.of for name, arm in found.items() if arm.kind == 'negative control' and arm.of}
+def control_references(names: tuple[str, ...]) -> Mapping[str, str]:
+    """Map the negative controls among the names to the arm whose knowledge each destroys."""
+    specs = {name: ARMS[name] for name in names if name in ARMS}
+    return {name: spec.base for name, spec in specs.items() if spec.kind == 'negative control' and spec.base}

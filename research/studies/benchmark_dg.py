@@ -1,4 +1,4 @@
-"""Domain generalisation of methods that are compared with a baseline, each domain left out in turn."""
+"""Domain generalisation of methods against a baseline, with each domain left out in turn."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from research.studies.reproduce import Request, reproduce
 from research.studies.zero_shot import zero_shot_metrics, zero_shot_table
 
 
-def study_of(args: Namespace) -> Preset:
-    """The study of the given configs.
+def build_study_preset(args: Namespace) -> Preset:
+    """Build the study of the configs of a command line.
 
     Raises:
-        UsageError: if they train for different numbers of epochs.
+        UsageError: if the configs train for different numbers of epochs.
     """
     arms, epochs = [], {}
     for path in map(str, map(Path.resolve, map(Path, args.configs))):
         cfg = read_config(path)
-        # What learns from interactions; other ways to distil ask the teacher about each view.
+        # Only interactions are cached: other supervision asks the teacher about each view.
         cached = args.cache_teacher and learns_interactions(cfg.model)
         arms.append(replace(domain_arm(path, cache='cache' if cached else None), epochs=args.epochs))
         epochs[arms[-1].name] = args.epochs or cfg.train_cfg.max_epochs
@@ -38,27 +38,27 @@ def study_of(args: Namespace) -> Preset:
 
 
 def learns_interactions(model: Mapping) -> bool:
-    """Whether a model of this config learns from interaction maps."""
+    """Whether a model config learns from interaction maps."""
     parts = (model.get('supervision') or {}).items()
     kinds = (type_of(part, MODELS, f'supervision.{name}') for name, part in parts if part)
     return any(issubclass(kind, Interactions) for kind in kinds)
 
 
 def main(args: Namespace) -> None:
-    """Run the tool."""
+    """Run the benchmark and write its report."""
     work_dir = Path(args.work_dir).resolve()
     work_dir.mkdir(parents=True, exist_ok=True)
     report = []
     if args.configs:
         request = Request(work_dir, domains=args.domains, jobs=args.jobs, cfg_options=args.cfg_options)
-        report.append(reproduce('benchmark_dg', study_of(args), request))
+        report.append(reproduce('benchmark_dg', build_study_preset(args), request))
     if args.zero_shot:
-        found = []
+        results = []
         for i, (config, checkpoint) in enumerate(args.zero_shot):
             print(f'{config} with {checkpoint}', flush=True)
-            found.append(zero_shot_metrics(config, checkpoint, work_dir / f'zero-shot-{i}'))
-        report.append(zero_shot_table(found))
-        (work_dir / 'zero-shot.json').write_text(json.dumps(found, indent=1))
+            results.append(zero_shot_metrics(config, checkpoint, work_dir / f'zero-shot-{i}'))
+        report.append(zero_shot_table(results))
+        (work_dir / 'zero-shot.json').write_text(json.dumps(results, indent=1))
     text = '\n\n'.join(report)
     print(f'\n{text}\n\nTables and numbers: {work_dir}/*')
     (work_dir / 'results.md').write_text(f'{text}\n')

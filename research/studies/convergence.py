@@ -1,8 +1,8 @@
-"""How much sooner a method gets where its baseline ends, by two protocols.
+"""Speed-up of a method over its baseline, by two protocols.
 
 *Same schedule*: the epoch from which a run reaches, and holds to its end, a share of the baseline's best.
-*Equal finish*: what the method's complete shorter schedules end with, against the baseline's full one. Curves
-under a decaying learning rate rise late whatever the method, so that the first protocol alone can flatter or
+*Equal finish*: the results of complete shorter schedules of the method, against the baseline's full one.
+Curves under a decaying learning rate rise late for any method, so the first protocol alone can exaggerate or
 hide a gain.
 """
 
@@ -30,25 +30,24 @@ def same_schedule_table(
     seeds: Sequence[int] | None = None,
     baseline_teacher_seconds: float | None = 0.0,
 ) -> str:
-    """For each threshold, when both reach and hold it, and by how much the method is sooner.
+    """Table of the epochs at which both hold each threshold, and of the speed-up of the method.
 
     Args:
-        baseline: runs, seed by seed.
-        method: runs with the same seeds in the same order, and as many epochs.
-        teacher_seconds: what the method spent on the teacher before training, such as writing its cache;
-            None where it is not known.
-        thresholds: in per cent of the best of the baseline's run with the same seed.
-        seeds: of the pairs, where several pairs have one: the interval is then over the seeds. Defaults to a
-            seed for each.
-        baseline_teacher_seconds: what the baseline spent likewise, where it learns from a teacher too.
+        baseline: runs of the baseline, seed by seed.
+        method: runs of the method, with the same seeds, order and epochs.
+        teacher_seconds: seconds that the method spent on the teacher before training, such as writing its
+            cache. None: unknown. Defaults to 0.
+        thresholds: per cent of the best of the baseline's run with the same seed. Defaults to `THRESHOLDS`.
+        seeds: seed of each pair; pairs with equal seeds count as one sample. Defaults to one seed per pair.
+        baseline_teacher_seconds: seconds that the baseline spent on a teacher. None: unknown. Defaults to 0.
 
     Returns:
         Markdown. A speed-up is the geometric mean of the pairs' ratios, baseline over method, with its 95 %
-        interval by Student's t on their logarithms where there are two seeds or more; seconds are those of
-        training, validation left out.
+        interval by Student's t on their logarithms if there are two seeds or more. Seconds are those of
+        training, without validation.
 
     Raises:
-        UsageError: if the runs are not pairs of one length.
+        UsageError: if the runs do not pair up or differ in their epochs.
     """
     _check_pairs(baseline, method)
     seeds = range(len(baseline)) if seeds is None else seeds
@@ -63,45 +62,45 @@ def same_schedule_table(
     rows = []
     for threshold in thresholds:
         targets = [threshold / 100 * run.best for run in baseline]
-        ours, theirs = (
+        method_epochs, baseline_epochs = (
             [run.epochs_to_hold(target) for run, target in zip(runs, targets)] for runs in (method, baseline)
         )
-        cells = [_epochs(theirs), _epochs(ours)]
-        held = [
-            (before, reached, after, sooner)
-            for before, reached, after, sooner in zip(baseline, theirs, method, ours)
-            if reached is not None and sooner is not None
+        cells = [_epochs(baseline_epochs), _epochs(method_epochs)]
+        epochs = [
+            (before, after)
+            for before, after in zip(baseline_epochs, method_epochs)
+            if before is not None and after is not None
         ]
-        if len(held) < len(baseline):
+        if len(epochs) < len(baseline):
             cells += ['–'] * 3
         else:
-            spent = [
-                (before.seconds_until(reached), after.seconds_until(sooner))
-                for before, reached, after, sooner in held
+            seconds = [
+                (baseline_run.seconds_until(before), method_run.seconds_until(after))
+                for baseline_run, method_run, (before, after) in zip(baseline, method, epochs)
             ]
             cells += [
-                _ratio([(reached, sooner) for _, reached, _, sooner in held], seeds),
-                _ratio(spent, seeds),
+                _ratio(epochs, seeds),
+                _ratio(seconds, seeds),
                 '–'
                 if teacher_seconds is None or baseline_teacher_seconds is None
-                else _ratio([(a + baseline_teacher_seconds, b + teacher_seconds) for a, b in spent], seeds),
+                else _ratio([(a + baseline_teacher_seconds, b + teacher_seconds) for a, b in seconds], seeds),
             ]
         rows.append([f'{threshold:g}', *cells])
     return markdown.table(titles, rows)
 
 
 def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
-    """What complete schedules of fewer epochs end with, against the baseline's full one.
+    """Table of the last epochs of complete shorter schedules, against the baseline's full schedule.
 
     Args:
         baseline: runs of the full schedule, seed by seed.
-        short: the method's runs; of each number of epochs as many as of the baseline, seed by seed.
+        short: runs of the method; for each number of epochs one run per run of the baseline, seed by seed.
 
     Returns:
-        Markdown; differences are those of the pairs, with 95 % intervals where there are two or more.
+        Markdown, with paired differences and, for two pairs or more, their 95 % intervals.
 
     Raises:
-        UsageError: if there is another number of runs of some length.
+        UsageError: if a length does not have as many runs as the baseline.
     """
     full = [run.accuracy[-1] for run in baseline]
     longest = baseline[0].length
@@ -118,7 +117,7 @@ def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
         if len(runs) != len(full):
             raise UsageError(
                 f'{len(runs)} short runs of {length} epochs, {_places(runs)}, and {len(full)} of the '
-                'baseline: give as many of both'
+                'baseline: give the same number of both'
             )
         finish = [run.accuracy[-1] for run in runs]
         gain = str(paired_difference(full, finish)) if len(full) > 1 else f'{finish[0] - full[0]:+.1f}'
@@ -129,18 +128,18 @@ def equal_finish_table(baseline: Sequence[Run], short: Sequence[Run]) -> str:
 def compare_pairs(
     metrics: Sequence[tuple[Sequence[Run], Sequence[Run], Sequence[Run]]], teacher_seconds: float = 0.0
 ) -> str:
-    """All that the runs of a method and its baseline say, with the same seeds in the same order.
+    """Report on a method and its baseline, run with the same seeds in the same order.
 
     Args:
-        metrics: for each metric the baseline's runs, the method's, and its complete shorter schedules.
-        teacher_seconds: what was spent on the teacher before training.
+        metrics: for each metric the runs of the baseline, of the method, and of its shorter schedules.
+        teacher_seconds: seconds spent on the teacher before training. Defaults to 0.
 
     Returns:
-        Markdown: a table of the last epochs where there are two seeds or more; then, for each metric, the
-        same schedule, and the equal finish where there are shorter schedules; and the seconds of training.
+        Markdown: the last epochs if there are two seeds or more; for each metric the same schedule, and the
+        equal finish if there are shorter schedules; and the seconds of training.
 
     Raises:
-        UsageError: if the runs are not pairs of one length.
+        UsageError: if the runs do not pair up or differ in their epochs.
     """
     baseline, method, _ = metrics[0]
     parts = []
@@ -157,18 +156,18 @@ def compare_pairs(
 
 def _check_pairs(baseline: Sequence[Run], method: Sequence[Run]) -> None:
     runs = [*baseline, *method]
-    unlike = [run for run in runs if run.epochs != runs[0].epochs]
-    if len(baseline) != len(method) or unlike:
-        which = f'; other validations than {_places(runs[:1])} have {_places(unlike)}'
+    different = [run for run in runs if run.epochs != runs[0].epochs]
+    if len(baseline) != len(method) or different:
+        places = f'; the validations of {_places(different)} differ from those of {_places(runs[:1])}'
         raise UsageError(
             f'{len(baseline)} runs of the baseline and {len(method)} of the method, of '
             f'{[run.length for run in runs]} epochs: the same schedule needs as many of both, seed by seed, '
-            f'and the same number of epochs{which if unlike else ""}'
+            f'and the same number of epochs{places if different else ""}'
         )
 
 
 def _places(runs: Sequence[Run]) -> str:
-    """The folders of runs, or the names of those that have none."""
+    """Folders of runs, or their names if they have no folder."""
     return ', '.join(str(run.folder or run.name) for run in runs)
 
 
@@ -178,7 +177,7 @@ def _epochs(epochs: Sequence[int | None]) -> str:
 
 
 def _ratio(pairs: Sequence[Sequence[float]], seeds: Sequence[int]) -> str:
-    """The geometric mean of before / after, with its interval over the seeds; of no time there is none."""
+    """Geometric mean of before / after with its interval over the seeds; '–' if a value is not positive."""
     if not all(before > 0 and after > 0 for before, after in pairs):
         return '–'
     by_seed: dict[int, list[float]] = {}

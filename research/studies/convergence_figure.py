@@ -15,12 +15,12 @@ from .runs import Run
 
 @default_style()
 def draw_convergence(baseline: Sequence[Run], method: Sequence[Run], teacher_seconds: float = 0.0) -> Figure:
-    """Each run as a thin line, their mean as a thick one, and the baseline's mean best.
+    """Draw each run as a thin line, their mean as a thick one, and the mean best of the baseline.
 
     Args:
-        baseline: runs, seed by seed.
-        method: runs, seed by seed.
-        teacher_seconds: by which the method's curves start later.
+        baseline: runs of the baseline, seed by seed.
+        method: runs of the method, seed by seed.
+        teacher_seconds: seconds by which the method's curves start later. Defaults to 0.
     """
     figure, (epochs, seconds) = plt.subplots(1, 2, figsize=(11, 4.5), layout='constrained', sharey=True)
     for name, runs, colour, start in (

@@ -1,4 +1,4 @@
-"""A table of values as a CSV file."""
+"""CSV files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 
 def write_csv(rows: Iterable[Sequence[object]], path: str | Path) -> None:
-    """Write all rows, the titles first, or leave the file as it is.
+    """Write a CSV file atomically.
+
+    Args:
+        rows: rows of the table, the titles first.
+        path: path of the file.
 
     Raises:
-        CheckpointWriteError: if it cannot be written.
+        CheckpointWriteError: if the file cannot be written.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(rows)

@@ -1,4 +1,4 @@
-"""Learning curves of single runs, as a matplotlib figure."""
+"""Figure of the learning curves of single runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .runs import Run
 
 
 def draw_curves(axes: Axes, runs: Sequence[Run]) -> None:
-    """Accuracy by epoch; a dotted line marks the best of the first run, the baseline."""
+    """Draw accuracy by epoch, with a dotted line at the best of the first run, the baseline."""
     for run in runs:
         axes.plot(run.epochs, run.accuracy, marker='o', markersize=3, label=run.name)
     axes.axhline(runs[0].best, color='grey', linestyle=':', linewidth=1)

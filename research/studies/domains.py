@@ -1,4 +1,4 @@
-"""A study that leaves each domain out in turn, and what it says of the methods."""
+"""Study that leaves each domain out in turn, and its tables."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from lfi.utils import markdown
 from .convergence import same_schedule_table
 from .paired import mean_and_spread, paired_difference
 from .runs import Run, metric_name
-from .study import Cell, Key, teacher_in_words, teacher_seconds_of
+from .study import Cell, Key, mean_teacher_seconds, teacher_sentence
 
-# The validation's metric, by which the checkpoint is chosen.
+# Validation metric that selects the checkpoint.
 VALIDATION = 'domain/mean'
 
 
 @dataclass(frozen=True)
 class DomainStudy:
-    """The cells of all arms, domains and seeds.
+    """Cells of all arms, domains and seeds.
 
     Args:
-        cells: by the arm's name, the baseline's first. Domains and seeds that not all arms have are left out.
+        cells: cells by arm name, the baseline first. Tables skip domains and seeds that an arm lacks.
     """
 
     cells: Mapping[str, Sequence[Cell]]
 
     @property
     def baseline(self) -> str:
-        """The first arm."""
+        """Name of the first arm."""
         return next(iter(self.cells))
 
     @property
     def methods(self) -> list[str]:
-        """All arms but the first."""
+        """Names of all arms but the first."""
         return list(self.cells)[1:]
 
     def _shared(self) -> tuple[list[str], list[int]]:
-        """The domains that all arms have, and the seeds that they have of all those."""
+        """Domains that all arms have, and seeds that all arms have for each of these domains."""
         by_arm = [{(cell.domain, cell.seed): cell for cell in cells} for cells in self.cells.values()]
         pairs = set.intersection(*map(set, by_arm))
         order = [(cell.domain, cell.seed) for cell in self.cells[self.baseline]]
@@ -49,12 +49,12 @@ class DomainStudy:
         return domains, [seed for seed in seeds if all((domain, seed) in pairs for domain in domains)]
 
     def rows(self) -> list[dict]:
-        """A row for each domain, their mean, and the worst of them.
+        """Rows for each domain, their mean, and the worst domain.
 
         Returns:
-            For each row `domain`, `accuracy`: each arm's values, seed by seed, and `difference`: for each arm
-            but the first, mean, low and high end of its paired difference from the first. No row where no
-            seed of all arms has a domain of all.
+            Dicts with `domain`; `accuracy`, the values of each arm seed by seed; and `difference`, the mean,
+            low and high end of the paired difference from the first arm, for each other arm. Empty if the
+            arms share no domain or no seed.
         """
         domains, seeds = self._shared()
         if not domains or not seeds:
@@ -80,7 +80,7 @@ class DomainStudy:
         ]
 
     def table(self) -> str:
-        """`rows` as Markdown."""
+        """Return `rows` as Markdown."""
         pairs = (title for method in self.methods for title in (method, 'difference, 95 % interval'))
         titles = ['left out', self.baseline, *pairs]
         lines = []
@@ -92,30 +92,37 @@ class DomainStudy:
         return markdown.table(titles, lines)
 
     def convergence(self) -> list[str]:
-        """For each method, how much sooner it gets where the baseline ends, over all domains and seeds."""
+        """Return text and table on the speed-up of each method over the baseline, over domains and seeds."""
         domains, seeds = self._shared()
         pairs = [(domain, seed) for seed in seeds for domain in domains]
-        found = {arm: {(cell.domain, cell.seed): cell for cell in cells} for arm, cells in self.cells.items()}
+        by_pair = {
+            arm: {(cell.domain, cell.seed): cell for cell in cells} for arm, cells in self.cells.items()
+        }
         parts = []
         for method in self.methods:
-            theirs, ours = ([found[arm][pair] for pair in pairs] for arm in (self.baseline, method))
-            spent = {self.baseline: teacher_seconds_of(theirs), method: teacher_seconds_of(ours)}
+            baseline_cells, cells = (
+                [by_pair[arm][pair] for pair in pairs] for arm in (self.baseline, method)
+            )
+            seconds = {
+                self.baseline: mean_teacher_seconds(baseline_cells),
+                method: mean_teacher_seconds(cells),
+            }
             parts += [
                 f"How much sooner {method} holds a share of {self.baseline}'s best, on the held-out images "
                 f'of the training domains, over {len(pairs)} pairs of a domain and a seed.'
-                f'{teacher_in_words(spent)}',
+                f'{teacher_sentence(seconds)}',
                 same_schedule_table(
-                    [cell.run for cell in theirs],
-                    [cell.run for cell in ours],
-                    spent[method],
+                    [cell.run for cell in baseline_cells],
+                    [cell.run for cell in cells],
+                    seconds[method],
                     seeds=[seed for _, seed in pairs],
-                    baseline_teacher_seconds=spent[self.baseline],
+                    baseline_teacher_seconds=seconds[self.baseline],
                 ),
             ]
         return parts
 
     def report(self) -> str:
-        """The table, what it was measured on, and how soon."""
+        """Return the table, its protocol and the speed-ups, as Markdown."""
         shared = self._shared()
         if not all(shared):
             return (
@@ -136,12 +143,12 @@ class DomainStudy:
         return '\n\n'.join(parts)
 
     def content(self) -> dict:
-        """All numbers, as `read_domain_cells` reads them."""
+        """Return all numbers in the format of `read_domain_cells`."""
         order = {arm: i for i, arm in enumerate(self.cells)}
-        every = [(cell, arm) for arm, cells in self.cells.items() for cell in cells]
-        seeds = list(dict.fromkeys(cell.seed for cell, _ in every))
-        every.sort(key=lambda pair: (seeds.index(pair[0].seed), pair[0].domain or '', order[pair[1]]))
-        return dict(cells=[_as_dict(arm, cell) for cell, arm in every], leave_one_out=self.rows())
+        pairs = [(cell, arm) for arm, cells in self.cells.items() for cell in cells]
+        seeds = list(dict.fromkeys(cell.seed for cell, _ in pairs))
+        pairs.sort(key=lambda pair: (seeds.index(pair[0].seed), pair[0].domain or '', order[pair[1]]))
+        return dict(cells=[_as_dict(arm, cell) for cell, arm in pairs], leave_one_out=self.rows())
 
 
 def _as_dict(arm: str, cell: Cell) -> dict:
@@ -162,7 +169,7 @@ def _as_dict(arm: str, cell: Cell) -> dict:
 
 
 def read_domain_cells(path: str | Path) -> dict[Key, Cell]:
-    """The cells of a file with a `DomainStudy`'s content, by arm, seed and domain."""
+    """Read the cells of a file with `DomainStudy.content`, by arm, seed and domain."""
     cells: dict[Key, Cell] = {}
     for row in json.loads(Path(path).read_text())['cells']:
         curve, epochs = tuple(row['curve']), tuple(row['epochs'])

@@ -1,4 +1,4 @@
-"""The grid of a study: a cell for each arm, seed and domain left out, and how the cells are run."""
+"""Grid of a study, with a cell for each arm, seed and domain left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lfi.utils.repositories import MANIFEST
 from rich.progress import Progress
 
 from .arms import Arm
-from .job import CACHE, DOMAIN_VARIABLE, Job, clock_of, epoch_of, key_of, read_config
+from .job import CACHE, DOMAIN_VARIABLE, Job, cache_clock_file, checkpoint_epoch, option_key, read_config
 from .job_pool import run_jobs, threads_for
 from .launcher import Launcher
 from .locks import awaited_lock, run_lock
@@ -26,17 +26,17 @@ from .schedule import fitted_schedule
 from .stopwatch import stopwatch
 from .tool_output import follow_training, tool_output
 
-# What begins the names of the metrics of where a student looks, and of those of the cell before.
-WHERE = 'semantic/'
-START = 'start/'
+# Prefixes of localization metrics, and of the test metrics of the start cell.
+LOCALIZATION_PREFIX = 'semantic/'
+START_PREFIX = 'start/'
 
 
 class Grid:
     """Trains and tests cells.
 
     Args:
-        launcher: how the tools are run.
-        workers: cells at a time.
+        launcher: builds the command lines of the tools.
+        workers: number of cells at a time.
     """
 
     def __init__(self, launcher: Launcher, workers: int) -> None:
@@ -45,26 +45,25 @@ class Grid:
         self._cache_lock = threading.Lock()
         self._caches: set[Path] = set()
 
-    def run(self, todo: Sequence[Job]) -> None:
-        """Run the cells.
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run cells.
 
         Raises:
-            UsageError: when one of them has failed; the others that run are finished first.
+            UsageError: if a cell fails; cells that run already are finished first.
         """
-        run_jobs([partial(self._run, slot, job) for slot, job in enumerate(todo)], self.workers)
+        run_jobs([partial(self._run, slot, job) for slot, job in enumerate(jobs)], self.workers)
 
     def _run(self, slot: int, job: Job, progress: Progress) -> str:
         with run_lock(job.folder / '.lock') as lock:
-            # Another run may have finished it since this one began.
-            result = job.result() or self._result(slot, job, lock, progress)
-        # Where the student looks is told by a table.
-        told = {key: value for key, value in result['test'].items() if not key.startswith(WHERE)}
-        values = ', '.join(f'{key} {value:.4g}' for key, value in told.items())
-        return f'{job.name}, test images: {values}'
+            # Another run may have finished the cell since this one began.
+            result = job.result() or self._train_and_test(slot, job, lock, progress)
+        # The localization table shows the other metrics.
+        metrics = [item for item in result['test'].items() if not item[0].startswith(LOCALIZATION_PREFIX)]
+        return f'{job.name}, test images: {", ".join(f"{key} {value:.4g}" for key, value in metrics)}'
 
-    def _result(self, slot: int, job: Job, lock: int, progress: Progress) -> dict:
-        """What a cell leaves, whose programs hold its lock."""
-        before = {} if job.start is None else self._run_before(slot, job.start, progress)
+    def _train_and_test(self, slot: int, job: Job, lock: int, progress: Progress) -> dict:
+        """Train and test a cell, and return the content of its mark. Its programs inherit the lock."""
+        start_metrics = {} if job.start is None else self._run_start(slot, job.start, progress)
         cfg = job.config()
         task = progress.add_task(job.name, total=cfg.train_cfg.max_epochs)
         env = {
@@ -77,24 +76,24 @@ class Grid:
         self._write_cache(job, env, progress)
         command = job.train_command(self.launcher, cfg)
         lines = tool_output(command, job.name, env, tools_root(), pass_fds=[lock])
-        trained_on = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
+        machine = follow_training(lines, lambda epoch: progress.update(task, completed=epoch))
         checkpoint = job.checkpoint()
-        found = {START + key: value for key, value in before.items()}
-        for name, metrics, command in job.test_commands(self.launcher, checkpoint):
+        metrics = {START_PREFIX + key: value for key, value in start_metrics.items()}
+        for prefix, file, command in job.test_commands(self.launcher, checkpoint):
             for _ in tool_output(command, job.name, env, tools_root(), pass_fds=[lock]):
                 pass
-            found |= {name + key: value for key, value in json.loads(metrics.read_text()).items()}
+            metrics |= {prefix + key: value for key, value in json.loads(file.read_text()).items()}
         job.mark.write(
-            test=found,
-            machine=trained_on,
+            test=metrics,
+            machine=machine,
             teacher_seconds=job.teacher_seconds(),
-            epoch=epoch_of(checkpoint),
+            epoch=checkpoint_epoch(checkpoint),
         )
         progress.remove_task(task)
         return job.mark.read()
 
-    def _run_before(self, slot: int, job: Job, progress: Progress) -> dict[str, float]:
-        """What the tests of a cell measure with which another begins; it is run unless it is finished."""
+    def _run_start(self, slot: int, job: Job, progress: Progress) -> dict[str, float]:
+        """Run the start cell of another cell unless it is finished, and return its test metrics."""
         if job.result() is None:
             progress.console.print(self._run(slot, job, progress))
         result = job.result()
@@ -102,7 +101,7 @@ class Grid:
         return result['test']
 
     def _write_cache(self, job: Job, env: Mapping[str, str], progress: Progress) -> None:
-        """Write the job's cache, unless another cell of this run has; what another run writes is awaited."""
+        """Write the cache of a cell once per run, after any other run that writes the same cache."""
         if job.cache is None:
             return
         with self._cache_lock:
@@ -110,27 +109,27 @@ class Grid:
                 return
             command = job.cache_command(self.launcher)
             file = job.cache.with_name(f'.{job.cache.name}.lock')
-            with awaited_lock(file, job.name) as lock, _clock(job.cache):
-                progress.console.print(f'{job.name}: the teacher looks at each training image once')
+            with awaited_lock(file, job.name) as lock, _cache_stopwatch(job.cache):
+                progress.console.print(f'{job.name}: writing the cache of the teacher')
                 for _ in tool_output(command, job.name, env, tools_root(), pass_fds=[lock]):
                     pass
             self._caches.add(job.cache)
 
 
-def _clock(cache: Path) -> AbstractContextManager[None]:
-    """Count the seconds that writing a cache takes, from its first look at an image to its last."""
-    clock = clock_of(cache)
+def _cache_stopwatch(cache: Path) -> AbstractContextManager[None]:
+    """Measure the seconds of writing a cache from its first image to its last."""
+    clock = cache_clock_file(cache)
     if not (cache / MANIFEST).exists():
-        # What is known is of a cache that is there no more.
+        # The clock belongs to a cache that was removed.
         clock.unlink(missing_ok=True)
     elif not clock.exists():
-        # Someone else has begun it: how long that took is not known, and looking through it takes no time.
+        # The cache was begun elsewhere, and its time is unknown.
         return nullcontext()
     return stopwatch(clock)
 
 
-def domains_of(preset: Preset) -> list[str]:
-    """The domains that can be left out: those of the data that is there.
+def available_domains(preset: Preset) -> list[str]:
+    """Return the sorted domains of the data on disk.
 
     Raises:
         UsageError: if a config leaves no domain out.
@@ -152,25 +151,25 @@ def plan(
     out: Path,
     domains: Sequence[str] | None = None,
 ) -> list[Job]:
-    """All cells, seed by seed, so that a comparison is possible early.
+    """Plan all cells, seed by seed, so that arms can be compared early.
 
     Args:
         preset: the study.
-        seeds: of the runs.
-        cfg_options: `--cfg-options` that change all arms alike.
+        seeds: seeds of the runs.
+        cfg_options: `--cfg-options` for all arms.
         out: folder of the study.
-        domains: those to leave out, where the study leaves some out. Defaults to each one that is there.
+        domains: domains to leave out, for studies that do so. Defaults to None: all domains on disk.
 
     Raises:
-        UsageError: if a domain is not there.
+        UsageError: if a domain is not on disk.
     """
     left_out: Sequence[str | None] = [None]
     if preset.leaves_domains_out:
-        there = domains_of(preset)
-        unknown = set(domains or []) - set(there)
+        available = available_domains(preset)
+        unknown = set(domains or []) - set(available)
         if unknown:
-            raise UsageError(f'--domains {" ".join(sorted(unknown))}: there are {", ".join(there)}')
-        left_out = domains or there
+            raise UsageError(f'--domains {" ".join(sorted(unknown))}: there are {", ".join(available)}')
+        left_out = domains or available
     return [
         _job(preset, arm, cfg_options, seed, domain, out)
         for seed in seeds
@@ -179,59 +178,58 @@ def plan(
     ]
 
 
-def keep_arms(preset: Preset, arms: Iterable[Arm], cfg_options: Sequence[str]) -> None:
-    """Refuse `--cfg-options` that change what makes a study or an arm what it is.
+def check_cfg_options(preset: Preset, arms: Iterable[Arm], cfg_options: Sequence[str]) -> None:
+    """Check that `--cfg-options` override no option of the study or of an arm.
 
     Raises:
-        UsageError: if the study sets one of them or a part of it itself, such as the seed, or an arm does,
-            its epochs included; the message names both.
+        UsageError: if the study or an arm sets an option or a part of it, such as the seed or the epochs.
     """
-    for given, own in _both_set(cfg_options, (*preset.options, *preset.seed_options)):
+    for key, fixed_key in _conflicting_keys(cfg_options, (*preset.options, *preset.seed_options)):
         raise UsageError(
-            f'--cfg-options {given}: the study sets {own} itself. Leave the option out; seeds are given by '
+            f'--cfg-options {key}: the study sets {fixed_key} itself. Leave the option out; set seeds with '
             '--seeds'
         )
     for arm in arms:
-        for given, own in _both_set(cfg_options, arm_options(arm)):
+        for key, fixed_key in _conflicting_keys(cfg_options, arm_options(arm)):
             raise UsageError(
-                f'--cfg-options {given}: the arm {arm.name!r} sets {own} itself. Leave the option out, or '
-                'choose other arms by --arms'
+                f'--cfg-options {key}: the arm {arm.name!r} sets {fixed_key} itself. Leave the option out, '
+                'or choose other arms with --arms'
             )
 
 
-def _both_set(given: Iterable[str], own: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The keys of given options by which own ones are set, or lost, each with the key that is."""
-    for key in map(key_of, given):
-        for other in map(key_of, own):
-            if other == key or other.startswith(f'{key}.'):
-                yield key, other
+def _conflicting_keys(options: Iterable[str], fixed: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of an option's key and the fixed key that the option would override."""
+    for key in map(option_key, options):
+        for fixed_key in map(option_key, fixed):
+            if fixed_key == key or fixed_key.startswith(f'{key}.'):
+                yield key, fixed_key
 
 
 def _job(
     preset: Preset, arm: Arm, cfg_options: Sequence[str], seed: int, domain: str | None, out: Path
 ) -> Job:
     options = (*cfg_options, *arm_options(arm))
-    of_seed = tuple(option.format(seed=seed) for option in preset.seed_options)
+    seed_options = tuple(option.format(seed=seed) for option in preset.seed_options)
     folder, shared = out / arm.folder / f'seed-{seed}', (*preset.options, *options)
     cache = out / arm.cache if arm.cache else None
     cache_options = shared
     if domain is not None:
-        # Each domain and split has training images of its own.
+        # Training images differ by domain and seed.
         folder = out / arm.folder / domain / f'seed-{seed}'
         cache = folder / arm.cache if arm.cache else None
-        cache_options = (*of_seed, *shared)
+        cache_options = (*seed_options, *shared)
     cached = (f'{CACHE}={cache}',) if cache else ()
     start = None
     if arm.start is not None:
-        start = _job(before(preset), arm.start, cfg_options, seed, None, out / 'start')
-    given = set(map(key_of, options))
-    of_study = tuple(option for option in preset.test_options if key_of(option) not in given)
+        start = _job(start_preset(preset), arm.start, cfg_options, seed, None, out / 'start')
+    keys = set(map(option_key, options))
+    test_options = tuple(option for option in preset.test_options if option_key(option) not in keys)
     return Job(
         arm,
         seed,
         folder,
-        options=(*of_seed, *shared, *cached),
-        test_options=(*of_study, *arm.test_options),
+        options=(*seed_options, *shared, *cached),
+        test_options=(*test_options, *arm.test_options),
         tests={'': arm.test_config} if arm.test_config else preset.tests,
         cache=cache,
         cache_options=cache_options,
@@ -240,14 +238,14 @@ def _job(
     )
 
 
-def before(preset: Preset) -> Preset:
-    """As which a study's cells run what comes before them: by no options but those of seed and test."""
+def start_preset(preset: Preset) -> Preset:
+    """Return the study of the start cells: options of the seed and the test alone."""
     return replace(preset, options=(), seed_options=preset.seed_options[:1], tests={})
 
 
 @cache
 def arm_options(arm: Arm) -> tuple[str, ...]:
-    """The arm's options, with those that fit its schedule to its epochs."""
+    """Return the options of an arm, including those that fit the schedule to its epochs."""
     if arm.epochs is None:
         return arm.options
     return (*arm.options, *fitted_schedule(read_config(arm.config), arm.epochs))

@@ -1,4 +1,4 @@
-"""A page in one file, which opens without a network."""
+"""HTML page in one file, readable offline."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ pre { background: #f4f4f4; padding: .8rem; overflow-x: auto }
 
 
 def html_page(title: str, parts: Sequence[str | Figure]) -> str:
-    """An HTML page of text and figures, none of which lies elsewhere.
+    """Render text and figures as one HTML page, with embedded pictures.
 
     Args:
-        title: of the page, and its heading.
-        parts: from top to bottom; text is Markdown with tables, whose HTML is shown as it is typed.
+        title: title and heading of the page.
+        parts: parts from top to bottom: figures, or Markdown with tables. HTML in Markdown is escaped.
     """
     markdown = MarkdownIt('commonmark', {'html': False}).enable('table')
     body = [markdown.render(f'# {title}')]

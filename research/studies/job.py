@@ -1,4 +1,4 @@
-"""One cell of a study: an arm with a seed, with one domain left out where domains are."""
+"""Cell of a study: an arm with a seed and, in studies of domains, a domain left out."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .arms import NO_INTERACTIONS, Arm
 from .launcher import Launcher
 from .run_mark import RunMark
 from .settings_digest import ROOTS, settings_digest
-from .stopwatch import seconds_of
+from .stopwatch import read_seconds
 
-# Which domain a config leaves out of training.
+# Environment variable with the domain that a config leaves out of training.
 DOMAIN_VARIABLE = 'LFI_TARGET_DOMAIN'
-# A cache holds the training images alone.
+# Config key of the cache, which holds the training images alone.
 CACHE = 'model.teacher.cache'
-# The variable is one for the process, and cells run in threads.
+# Cells run in threads, and threads share the variable.
 _domain_lock = threading.RLock()
 
 
@@ -35,17 +35,17 @@ class Job:
     """One cell to run.
 
     Args:
-        arm: how it trains.
-        seed: of the run.
-        folder: where it leaves what it finds.
-        options: `--cfg-options` of training and test.
-        test_options: further ones of the test.
-        tests: configs of the tests, by the names that begin their metrics. Defaults to the arm's config.
-        cache: of the teacher, from which it learns. Defaults to none.
-        cache_options: `--cfg-options` of writing the cache.
-        domain: that it leaves out of training, and is tested on by its best checkpoint. Defaults to none: the
+        arm: arm to train.
+        seed: seed of the run.
+        folder: folder of the run.
+        options: `--cfg-options` of training and test. Defaults to none.
+        test_options: further `--cfg-options` of the test. Defaults to none.
+        tests: configs of the tests by the prefix of their metrics. Defaults to the arm's config.
+        cache: folder of the teacher's cache. Defaults to None: no cache.
+        cache_options: `--cfg-options` of writing the cache. Defaults to none.
+        domain: domain left out of training, on which the best checkpoint is tested. Defaults to None: the
             last checkpoint is tested.
-        start: the cell that is run before, with whose last backbone this one begins. Defaults to none.
+        start: cell to run first, whose last backbone initialises this one. Defaults to None.
     """
 
     arm: Arm
@@ -61,18 +61,18 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As messages call it."""
+        """Name in messages."""
         left_out = '' if self.domain is None else f', {self.domain} left out'
         return f'{self.arm.name}{left_out}, seed {self.seed}'
 
     @property
     def key(self) -> tuple[str, int, str | None]:
-        """Arm, seed and domain: no other cell of the study has all three."""
+        """Arm, seed and domain, unique within the study."""
         return self.arm.name, self.seed, self.domain
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that its configs read."""
+        """Environment variables of the configs."""
         return {} if self.domain is None else {DOMAIN_VARIABLE: self.domain}
 
     @property
@@ -81,71 +81,71 @@ class Job:
 
     @cached_property
     def mark(self) -> RunMark:
-        """What the cell leaves; once it is finished, its test metrics and its machine are there."""
+        """Mark in the folder of the cell, with test metrics and machine once the cell is finished."""
         return RunMark(self._mark_file, self.identity)
 
     def config(self) -> Config:
-        """The config of the run, with all options."""
+        """Return the config of the run with all options."""
         return read_config(self.arm.config, self.options, self.domain)
 
     @cached_property
     def identity(self) -> str:
-        """A digest of the config and of what is tested; where a cache lies does not matter."""
+        """Digest of the config and of the tests, independent of the path of the cache."""
         cfg = self.config()
         if cfg.model.get('teacher'):
             cfg.model.teacher.pop('cache', None)
         roots = tuple(os.environ.get(root) for root in ROOTS)
-        further: list[object] = [_settings_of_test(test, roots) for test in self.tests.values()]
+        settings: list[object] = [_test_settings(test, roots) for test in self.tests.values()]
         if self.start is not None:
-            further.append(self.start.identity)
-        return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *further)
+            settings.append(self.start.identity)
+        return settings_digest(cfg.to_dict(), self.cache is not None, self.test_options, *settings)
 
     @property
     def measures_localization(self) -> bool:
-        """Whether its tests measure where the student looks, too."""
+        """Whether a test of the cell measures localization."""
         return any(map(measures_localization, self.tests.values()))
 
     def teacher_seconds(self) -> float | None:
-        """What writing its cache took, and that of the training before it; None where it is not known."""
-        own = 0.0 if self.cache is None else seconds_of(clock_of(self.cache))
-        before = 0.0 if self.start is None else self.start.teacher_seconds()
-        return None if own is None or before is None else own + before
+        """Return the seconds of writing the caches of this cell and its start cell; None if unknown."""
+        cache_seconds = 0.0 if self.cache is None else read_seconds(cache_clock_file(self.cache))
+        start_seconds = 0.0 if self.start is None else self.start.teacher_seconds()
+        return None if cache_seconds is None or start_seconds is None else cache_seconds + start_seconds
 
     def result(self) -> dict | None:
-        """What it left when it was finished in its folder, or None.
+        """Return the content of the mark, or None if the cell is not finished.
 
         Raises:
-            UsageError: if it was started there with other settings.
+            UsageError: if the cell was started with other settings.
         """
-        # Its identity is read from its configs, which takes long, and most cells have nothing to compare.
+        # Computing the identity is slow, and most cells have no mark to compare with.
         if not self._mark_file.exists():
             return None
         content = self.mark.read()
         return content if 'test' in content else None
 
     def checkpoint(self) -> Path:
-        """The checkpoint that is tested.
+        """Return the checkpoint to test.
 
         Raises:
-            UsageError: if the config has kept none as the best.
+            UsageError: if a domain is left out and no best checkpoint was saved.
         """
         if self.domain is not None:
             return best_checkpoint(self.folder)
         return Path((self.folder / 'last_checkpoint').read_text())
 
     def cache_command(self, launcher: Launcher) -> list[str]:
-        """One look of the teacher at each training image, for all that share the cache."""
+        """Return the command that writes the cache."""
         options = ['--cfg-options', *self.cache_options] if self.cache_options else []
         return [*launcher.cache_command(self.arm.config), '--out', str(self.cache), *options]
 
     def train_command(self, launcher: Launcher, cfg: Config) -> list[str]:
-        """Training, or going on where it was stopped."""
+        """Return the command that starts or resumes the training."""
         command = launcher.command('train', self.arm.config, self.folder)
         batch = batch_options(self, cfg, launcher.gpus or 1)
         return [*command, '--resume', '--cfg-options', *self.options, *batch, *self.start_options()]
 
     def start_options(self) -> tuple[str, ...]:
-        """`--cfg-options` of training by which its backbone begins where the cell before has ended."""
+        """Return the `--cfg-options` that load the backbone of the start cell."""
         if self.start is None:
             return ()
         epochs = self.start.config().train_cfg.max_epochs
@@ -154,28 +154,28 @@ class Job:
         return (f'{name}.type=Pretrained', f'{name}.checkpoint={checkpoint}', f'{name}.prefix=backbone.')
 
     def test_commands(self, launcher: Launcher, checkpoint: Path) -> Iterator[tuple[str, Path, list[str]]]:
-        """What begins the names of the metrics, the file that gets them, and the command, of each test."""
+        """Yield for each test the prefix of its metrics, the file of the metrics, and the command."""
         tests = {f'{name}/' if name else '': config for name, config in self.tests.items()}
         tests = tests or {'': self.arm.config}
         options = self.options
         if self.tests:
-            # The config of the tests asks about concepts, whoever is tested.
-            unfit = {option for option in options if key_of(option) == CACHE} | {*NO_INTERACTIONS}
-            options = tuple(option for option in options if option not in unfit)
-        for name, config in tests.items():
-            metrics = self.folder / 'test' / name / 'metrics.json'
-            command = launcher.command('test', config, metrics.parent, checkpoint)
-            command += ['--out', str(metrics), '--out-item', 'metrics', '--cfg-options', *options]
-            yield name, metrics, [*command, *self.test_options]
+            # Configs of the tests ask about concepts for every arm, and use no cache.
+            removed = {option for option in options if option_key(option) == CACHE} | {*NO_INTERACTIONS}
+            options = tuple(option for option in options if option not in removed)
+        for prefix, config in tests.items():
+            file = self.folder / 'test' / prefix / 'metrics.json'
+            command = launcher.command('test', config, file.parent, checkpoint)
+            command += ['--out', str(file), '--out-item', 'metrics', '--cfg-options', *options]
+            yield prefix, file, [*command, *self.test_options]
 
 
 def read_config(config: str, options: Sequence[str] = (), domain: str | None = None) -> Config:
-    """A config of the repository, changed as the tools change it.
+    """Read a config of the repository with options, like the tools.
 
     Args:
-        config: its path in the repository, or on disk.
-        options: `--cfg-options`, as a command line has them.
-        domain: that is left out, in configs that leave one out. Defaults to the config's own choice.
+        config: path of the config in the repository, or on disk.
+        options: `--cfg-options` as on a command line. Defaults to none.
+        domain: domain to leave out, in configs that do so. Defaults to None: the default of the config.
     """
     parser = ArgumentParser()
     add_config_arguments(parser)
@@ -186,14 +186,14 @@ def read_config(config: str, options: Sequence[str] = (), domain: str | None = N
 
 
 @cache
-def _settings_of_test(config: str, roots: tuple[str | None, ...]) -> dict:
-    """Those of a test by a config of the repository, which all arms share, while the roots are these."""
+def _test_settings(config: str, roots: tuple[str | None, ...]) -> dict:
+    """Settings of a test config, cached for all arms as long as the roots stay the same."""
     return read_config(config).to_dict()
 
 
 @cache
 def measures_localization(config: str) -> bool:
-    """Whether a config of the repository measures where a student looks."""
+    """Whether a config of the repository measures localization."""
     evaluators = read_config(config).test_evaluator
     evaluators = evaluators if isinstance(evaluators, Sequence) else [evaluators]
     return any(evaluator.type == 'lfi.SemanticConsistencyMetric' for evaluator in evaluators)
@@ -213,46 +213,44 @@ def _target_domain(domain: str | None) -> Iterator[None]:
 
 
 def batch_options(job: Job, cfg: Config, processes: int) -> list[str]:
-    """The batch of each process, so that the total batch is the one that the learning rate is for.
+    """Return the option of the batch size per process that keeps the total batch size.
 
     Raises:
-        UsageError: if the processes do not divide it.
+        UsageError: if the number of processes does not divide the total batch size.
     """
     name = 'train_dataloader.batch_size'
     total = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     if total is None or any(option.startswith(f'{name}=') for option in job.options):
         return []
     if total % processes:
-        raise UsageError(
-            f'--gpus {processes} does not divide the batch of {total} that {job.arm.config} was made for'
-        )
+        raise UsageError(f'--gpus {processes} does not divide the batch of {total} of {job.arm.config}')
     return [f'{name}={total // processes}']
 
 
-def epoch_of(checkpoint: Path) -> int:
-    """Of a checkpoint's name, as CheckpointHook gives it; the iteration, where a schedule counts those."""
+def checkpoint_epoch(checkpoint: Path) -> int:
+    """Return the epoch, or the iteration, in the name of a checkpoint of CheckpointHook."""
     return int(checkpoint.stem.rsplit('_', 1)[1])
 
 
 def best_checkpoint(folder: Path) -> Path:
-    """What CheckpointHook saved as the best.
+    """Return the best checkpoint that CheckpointHook saved.
 
     Raises:
         UsageError: if there is none.
     """
-    found = sorted(folder.glob('best_*.pth'), key=epoch_of)
-    if not found:
+    checkpoints = sorted(folder.glob('best_*.pth'), key=checkpoint_epoch)
+    if not checkpoints:
         raise UsageError(
             f'{folder} has no best checkpoint: the config needs default_hooks.checkpoint.save_best'
         )
-    return found[-1]
+    return checkpoints[-1]
 
 
-def clock_of(cache: Path) -> Path:
-    """Where the seconds are kept that a cache took."""
+def cache_clock_file(cache: Path) -> Path:
+    """Return the file with the seconds of writing a cache."""
     return cache.with_name(f'{cache.name}_seconds.json')
 
 
-def key_of(option: str) -> str:
-    """What an option `KEY=VALUE` changes."""
+def option_key(option: str) -> str:
+    """Return the key of an option `KEY=VALUE`."""
     return option.split('=', 1)[0]

@@ -1,4 +1,4 @@
-"""Several jobs at a time, with a view of how far they are."""
+"""Jobs that run in parallel, with a progress view."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .tool_output import stop_tools
 
 
 def run_jobs(jobs: Sequence[Callable[[Progress], str]], workers: int) -> None:
-    """Run jobs in threads; each starts programs, and may add a line of its own to the progress view.
+    """Run jobs in threads.
 
-    Ctrl-C and SIGTERM stop what `tool_output` runs, too.
+    Ctrl-C and SIGTERM also stop the programs that the jobs run by `tool_output`.
 
     Args:
-        jobs: what is called, with the progress view; it returns what to print of its result.
-        workers: jobs at a time.
+        jobs: functions of the progress view, to which they may add a task; each returns a line to print.
+        workers: number of jobs at a time.
 
     Raises:
-        Exception: of the first job that fails; the others that run are finished, and no more are begun.
+        Exception: error of the first job that fails, after the jobs that run already. No further job starts.
     """
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    # A pipe has no width, and must not cut lines.
+    # A pipe has no width, and lines must not be cut.
     console = Console(width=None if sys.stdout.isatty() else 200)
     with (
         _exit_by_sigterm(),
@@ -43,10 +43,10 @@ def run_jobs(jobs: Sequence[Callable[[Progress], str]], workers: int) -> None:
                 progress.console.print(future.result())
                 progress.advance(total)
         except BaseException as error:
-            # After Ctrl-C too, what waits is not begun.
+            # Cancel the jobs that wait, after Ctrl-C as well.
             pool.shutdown(wait=False, cancel_futures=True)
             if not isinstance(error, Exception):
-                # Also those that a job starts which has waited for another one's.
+                # Repeat: a job that waited for a lock may start a program after the first call.
                 while not all(future.done() for future in futures):
                     stop_tools()
                     time.sleep(0.1)
@@ -55,7 +55,7 @@ def run_jobs(jobs: Sequence[Callable[[Progress], str]], workers: int) -> None:
 
 @contextmanager
 def _exit_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit, as Ctrl-C raises KeyboardInterrupt."""
+    """Raise SystemExit on SIGTERM, as Ctrl-C raises KeyboardInterrupt."""
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
@@ -64,5 +64,5 @@ def _exit_by_sigterm() -> Iterator[None]:
 
 
 def threads_for(workers: int) -> str:
-    """`OMP_NUM_THREADS` of each of so many jobs that share the machine's cores."""
+    """Return `OMP_NUM_THREADS` for each of `workers` jobs that share the cores of the machine."""
     return str(max(1, (os.cpu_count() or 1) // workers))

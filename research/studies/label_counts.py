@@ -1,4 +1,4 @@
-"""One table and one figure of the studies that differ by how many labels are known."""
+"""Table and figure of studies that differ in the number of labels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .side_by_side import side_by_side_table
 
 
 def publish_label_counts(study: str, root: Path) -> None:
-    """Write table and figure of the studies to which one belongs, if two of them or more are published.
+    """Write table and figure of the study's group, if two or more of its studies are published.
 
     Args:
-        study: its name; nothing is written for one that has all labels, or none.
-        root: of the repository. The marks of its page have the name of the group, and so has the figure.
+        study: name of the study; nothing is written for studies with all labels or none.
+        root: root of the repository. The section of its page and the figure have the name of the group.
     """
     if study not in FEW_LABELS:
         return

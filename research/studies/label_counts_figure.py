@@ -1,4 +1,4 @@
-"""What students reach by how many labels are known, as a matplotlib figure."""
+"""Figure of the test metric by the number of labels."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .study import Cell
 
 @default_style()
 def draw_label_counts(arms: Sequence[str], counts: Mapping[int, Sequence[Cell]], metric: str) -> Figure:
-    """A line for each arm: the mean of its test metric, and one standard deviation over the seeds.
+    """Draw a line for each arm: mean and standard deviation of the test metric over the seeds.
 
     Args:
-        arms: the lines; one that has no cell at all is left out.
-        counts: by the labels of a class the cells of all arms, each with its arm as the name of its run.
-        metric: what the tests are.
+        arms: names of the arms; arms without cells are skipped.
+        counts: cells of all arms by the number of labels per class. The name of a cell's run is its arm.
+        metric: name of the test metric.
     """
     figure, axes = plt.subplots(figsize=(7, 4.5), layout='constrained')
     for arm in arms:
         tests = {
-            labels: found
+            labels: values
             for labels, cells in counts.items()
-            if (found := [cell.test for cell in cells if cell.run.name == arm])
+            if (values := [cell.test for cell in cells if cell.run.name == arm])
         }
         if tests:
-            means = [np.mean(found) for found in tests.values()]
-            spreads = [spread(found) for found in tests.values()]
+            means = [np.mean(values) for values in tests.values()]
+            spreads = [spread(values) for values in tests.values()]
             axes.errorbar(list(tests), means, spreads, marker='o', markersize=4, capsize=3, label=arm)
     axes.set_xscale('log')
     axes.set_xticks(list(counts), [str(labels) for labels in counts], minor=False)

@@ -1,4 +1,4 @@
-"""How the tools are run for a cell: plainly, by torchrun, or by Slurm."""
+"""Command lines of the tools for a cell: plain, by torchrun, or by Slurm."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Launcher:
-    """The command lines of `tools/train.py`, `tools/test.py` and `lfi cache`.
+    """Builder of the command lines of `tools/train.py`, `tools/test.py` and `lfi cache`.
 
     Args:
-        gpus: processes that share the batch of a cell. Defaults to one, without a launcher.
-        slurm: the partition in which each command is a Slurm job. Defaults to running it here.
-        python: the interpreter. Defaults to this one.
+        gpus: number of processes that share the batch of a cell. Defaults to None: one, without a launcher.
+        slurm: Slurm partition in which each command is a job. Defaults to None: commands run on this machine.
+        python: interpreter. Defaults to `sys.executable`.
     """
 
     gpus: int | None = None
@@ -26,7 +26,7 @@ class Launcher:
     def command(
         self, tool: str, config: str, work_dir: Path, checkpoint: Path | str | None = None
     ) -> list[str]:
-        """`tools/train.py`, or with a checkpoint `tools/test.py`; further arguments may follow."""
+        """Return the command of `tools/train.py`, or with a checkpoint of `tools/test.py`, to be extended."""
         subject = [config] if checkpoint is None else [config, str(checkpoint)]
         if self.slurm:
             head = ['bash', f'tools/slurm_{tool}.sh', self.slurm, f'lfi-{work_dir.parent.name}', *subject]
@@ -38,33 +38,33 @@ class Launcher:
         return [*head, '--work-dir', str(work_dir)]
 
     def cache_command(self, config: str) -> list[str]:
-        """`lfi cache`; further arguments may follow.
+        """Return the command of `lfi cache`, to be extended.
 
-        It runs on this machine, where cells are Slurm jobs too: as one process, for this one may have no GPU.
+        With Slurm it runs on this machine too, as one process, since this machine may have no GPU.
         """
         if self.gpus and not self.slurm:
             return ['bash', 'tools/dist_cache_teacher.sh', config, str(self.gpus)]
         return [self.python, '-m', 'lfi', 'cache', config]
 
     def environment(self, slot: int) -> dict[str, str]:
-        """What the scripts read beside their arguments.
+        """Return the environment variables of the scripts.
 
         Args:
-            slot: number of the cell among those of the study: jobs on a machine need a port each.
+            slot: index of the cell in the study; jobs on one machine need different ports.
         """
-        found = {'PYTHON': self.python, 'PORT': str(port_for(slot))}
-        return found | ({'GPUS': str(self.gpus)} if self.gpus else {})
+        variables = {'PYTHON': self.python, 'PORT': str(port_for(slot))}
+        return variables | ({'GPUS': str(self.gpus)} if self.gpus else {})
 
 
 def port_for(slot: int) -> int:
-    """A port for the processes of one cell to meet at.
+    """Return the rendezvous port of a cell's processes.
 
     Args:
-        slot: number of the cell among those of the study.
+        slot: index of the cell in the study.
 
     Returns:
-        `PORT`, where it is set, plus the slot; otherwise a port that is free on this machine. Slurm runs the
-        cell on another machine, where it is as good as any.
+        `PORT` plus the slot if the variable is set, else a free port of this machine. A Slurm job runs on
+        another machine, where the port is only likely to be free.
     """
     if 'PORT' in os.environ:
         return int(os.environ['PORT']) + slot % 1000

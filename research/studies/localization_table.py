@@ -1,4 +1,4 @@
-"""Where each arm's student looks and what it finds present, beside its teacher and levels of chance."""
+"""Table of localization and presence for each arm, with the teacher and chance as references."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lfi.errors import UsageError
 from lfi.utils import markdown
 
 from .csv_file import write_csv
-from .grid import WHERE
+from .grid import LOCALIZATION_PREFIX
 from .job import Job
 from .paired import mean_and_spread, paired_by_seed
 from .presets import BY_HEAD
@@ -21,45 +21,44 @@ from .study import Key
 
 
 class Measure(NamedTuple):
-    """A measure of `lfi.SemanticConsistencyMetric`.
+    """Measure of `lfi.SemanticConsistencyMetric`.
 
     Args:
-        title: of its column.
-        levels: the ends of the names of what it is compared with.
-        scale: what makes it per cent, or 1.
-        digits: behind the point.
+        title: title of the column.
+        references: suffixes of the metrics to compare with.
+        scale: factor to the unit of the table. Defaults to 100: per cent.
+        digits: digits after the decimal point. Defaults to 1.
     """
 
     title: str
-    levels: tuple[str, ...]
+    references: tuple[str, ...]
     scale: float = 100
     digits: int = 1
 
 
-# The rows of what is compared with, by the end of its name.
-LEVELS = {'_teacher': '*teacher*', '_centre': '*centre map*', '_frequency': '*frequency*'}
-ON_OBJECTS, OF_PRESENCE = ('_teacher', '_centre'), ('_teacher', '_frequency')
+# Titles of the reference rows by the suffix of their metrics.
+REFERENCE_ROWS = {'_teacher': '*teacher*', '_centre': '*centre map*', '_frequency': '*frequency*'}
+OBJECT_REFERENCES, PRESENCE_REFERENCES = ('_teacher', '_centre'), ('_teacher', '_frequency')
 MEASURES = {
-    'pointing': Measure('pointing', ON_OBJECTS),
-    'energy': Measure('energy', ON_OBJECTS),
+    'pointing': Measure('pointing', OBJECT_REFERENCES),
+    'energy': Measure('energy', OBJECT_REFERENCES),
     'between_concepts': Measure('between concepts', ('_teacher',), scale=1, digits=2),
-    'presence_average_precision': Measure('presence, AP', OF_PRESENCE),
-    'presence_top1': Measure('top-1 by presence', OF_PRESENCE),
-    'unlabelled_pointing': Measure('pointing, not the label', ON_OBJECTS),
-    'unlabelled_presence_average_precision': Measure('presence, AP, not the label', OF_PRESENCE),
+    'presence_average_precision': Measure('presence, AP', PRESENCE_REFERENCES),
+    'presence_top1': Measure('top-1 by presence', PRESENCE_REFERENCES),
+    'unlabelled_pointing': Measure('pointing, not the label', OBJECT_REFERENCES),
+    'unlabelled_presence_average_precision': Measure('presence, AP, not the label', PRESENCE_REFERENCES),
 }
-NAMES = tuple(f'{name}{level}' for name, measure in MEASURES.items() for level in ('', *measure.levels))
+NAMES = tuple(f'{name}{suffix}' for name, measure in MEASURES.items() for suffix in ('', *measure.references))
 
 
 @dataclass(frozen=True)
-class Located:
-    """Where the student of one arm with one seed looks.
+class LocalizationCell:
+    """Localization of the student of one arm with one seed.
 
     Args:
-        seed: of the run.
-        values: by the names in `NAMES`, as the metric gives them; what was not measured, or does not compare,
-            is left out.
-        identity: of the settings it was run with.
+        seed: seed of the run.
+        values: metrics by the names in `NAMES`, unscaled, without those that are missing or not comparable.
+        identity: digest of the settings of the run. Defaults to ''.
     """
 
     seed: int
@@ -67,44 +66,49 @@ class Located:
     identity: str = ''
 
 
-def located_of(job: Job) -> Located | None:
-    """What the job's test says of it; None if it is not finished, or does not say."""
+def read_localization_cell(job: Job) -> LocalizationCell | None:
+    """Read the localization metrics of a job; None if it is not finished or has none."""
     try:
         result = job.result() or {}
     except UsageError:
-        # Of other settings; who reads the other metrics says so.
+        # The job has other settings. The table of test metrics reports it.
         return None
-    values = values_of(result.get('test', {}))
+    values = localization_values(result.get('test', {}))
     if set(BY_HEAD) <= set(job.test_options):
-        # The scale of class activation maps is arbitrary.
+        # Class activation maps have an arbitrary scale.
         values.pop('energy', None)
-    return Located(job.seed, values, job.identity) if values else None
+    return LocalizationCell(job.seed, values, job.identity) if values else None
 
 
-def values_of(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What a test's metrics say of where a student looks, by the names in `NAMES`; else nothing."""
-    found = {name: metrics.get(f'{WHERE}{name}') for name in NAMES}
-    return {name: value for name, value in found.items() if value is not None}
+def localization_values(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Select the localization metrics of a test, by the names in `NAMES`."""
+    values = {name: metrics.get(f'{LOCALIZATION_PREFIX}{name}') for name in NAMES}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def collect_localization(jobs: Iterable[Job], published: Mapping[Key, Located]) -> dict[str, list[Located]]:
-    """By arm what all jobs have found, and what is published of those that have today's settings."""
-    cells: dict[str, list[Located]] = {}
+def collect_localization(
+    jobs: Iterable[Job], published: Mapping[Key, LocalizationCell]
+) -> dict[str, list[LocalizationCell]]:
+    """Collect the cells of jobs by arm, from their results or from published cells of the same settings."""
+    cells: dict[str, list[LocalizationCell]] = {}
     for job in jobs:
-        found, known = located_of(job), published.get(job.key)
-        if found is None and known and known.identity == job.identity:
-            found = known
-        if found is not None:
-            cells.setdefault(job.arm.name, []).append(found)
+        cell, published_cell = read_localization_cell(job), published.get(job.key)
+        if cell is None and published_cell and published_cell.identity == job.identity:
+            cell = published_cell
+        if cell is not None:
+            cells.setdefault(job.arm.name, []).append(cell)
     return cells
 
 
-def localization_report(cells: Mapping[str, Sequence[Located]], method: str) -> str:
-    """A table with a row for each arm, and what the method has of its teacher; '' if no arm was measured.
+def localization_report(cells: Mapping[str, Sequence[LocalizationCell]], method: str) -> str:
+    """Return the table of all arms and the comparison of the method with its teacher.
 
     Args:
-        cells: by arm.
-        method: the arm that is to be judged.
+        cells: cells by arm name.
+        method: name of the arm to judge.
+
+    Returns:
+        Markdown; '' if there are no cells.
     """
     if not cells:
         return ''
@@ -115,79 +119,85 @@ def localization_report(cells: Mapping[str, Sequence[Located]], method: str) -> 
     )
     parts = [
         about,
-        where_table(cells, cells.get(method, ()), method),
-        beside_teacher(cells.get(method, ()), method),
+        localization_table(cells, cells.get(method, ()), method),
+        compare_with_teacher(cells.get(method, ()), method),
     ]
     return '\n\n'.join(part for part in parts if part)
 
 
-def where_table(cells: Mapping[str, Sequence[Located]], judged: Sequence[Located], method: str) -> str:
-    """Rows for the arms, and for what the method's students are compared with; columns that have a value.
+def localization_table(
+    cells: Mapping[str, Sequence[LocalizationCell]], method_cells: Sequence[LocalizationCell], method: str
+) -> str:
+    """Table with a row for each arm and each reference of the method, without empty columns.
 
     Args:
-        cells: by arm, the rows.
-        judged: the method's.
-        method: its name.
+        cells: cells by arm name.
+        method_cells: cells of the method.
+        method: name of the method.
 
     Returns:
         Markdown.
     """
-    rows = {**cells, **_levels_of(judged)}
-    shown = [name for name in MEASURES if any(_in_units(found, name) for found in cells.values())]
-    titles = ['arm', 'seeds', *(MEASURES[name].title for name in shown), f"{method}'s pointing minus it"]
+    rows = {**cells, **_reference_rows(method_cells)}
+    names = [name for name in MEASURES if any(_scaled_values(row, name) for row in cells.values())]
+    titles = ['arm', 'seeds', *(MEASURES[name].title for name in names), f"{method}'s pointing minus it"]
     lines = [
         [
-            row,
-            str(len(found)),
-            *(_entry(_in_units(found, name), MEASURES[name].digits) for name in shown),
-            '–' if row == method else _difference(found, judged),
+            title,
+            str(len(row)),
+            *(_entry(_scaled_values(row, name), MEASURES[name].digits) for name in names),
+            '–' if title == method else _difference(row, method_cells),
         ]
-        for row, found in rows.items()
+        for title, row in rows.items()
     ]
     return markdown.table(titles, lines)
 
 
-def beside_teacher(judged: Sequence[Located], method: str) -> str:
-    """How much of its teacher's pointing and presence the method has, and how alike its maps are beside it.
+def compare_with_teacher(cells: Sequence[LocalizationCell], method: str) -> str:
+    """Compare pointing, presence and similarity of maps between concepts with the teacher.
 
     Args:
-        judged: the method's cells.
-        method: its name.
+        cells: cells of the method.
+        method: name of the method.
 
     Returns:
-        Sentences with mean and spread over the seeds; '' for what was not measured.
+        Sentences with mean and spread over the seeds; '' if nothing was measured.
     """
-    whose = {'pointing': "its teacher's pointing", 'presence_average_precision': "its teacher's presence, AP"}
-    shares = {
-        words: [own / teacher for own, teacher in _with_teacher(judged, name) if teacher]
-        for name, words in whose.items()
+    titles = {
+        'pointing': "its teacher's pointing",
+        'presence_average_precision': "its teacher's presence, AP",
     }
-    told = [f'{mean_and_spread(values, 2)} of {words}' for words, values in shares.items() if values]
-    sentences = [f'{method} has {" and ".join(told)}.'] if told else []
-    more = [own - teacher for own, teacher in _with_teacher(judged, 'between_concepts')]
-    if more:
-        sign = '+' if np.mean(more) > 0 else ''
-        sentences.append(f'Between concepts, {method} minus its teacher is {sign}{mean_and_spread(more, 2)}.')
+    ratios = {
+        title: [student / teacher for student, teacher in _student_and_teacher(cells, name) if teacher]
+        for name, title in titles.items()
+    }
+    shares = [f'{mean_and_spread(values, 2)} of {title}' for title, values in ratios.items() if values]
+    sentences = [f'{method} has {" and ".join(shares)}.'] if shares else []
+    differences = [student - teacher for student, teacher in _student_and_teacher(cells, 'between_concepts')]
+    if differences:
+        difference = f'{"+" if np.mean(differences) > 0 else ""}{mean_and_spread(differences, 2)}'
+        sentences.append(f'Between concepts, {method} minus its teacher is {difference}.')
     return ' '.join(sentences)
 
 
-def _levels_of(judged: Sequence[Located]) -> dict[str, list[Located]]:
-    """What the cells are compared with, by the name of its row, as if it had been measured itself."""
-    levels = {}
-    for end, row in LEVELS.items():
-        found = [
-            Located(
-                cell.seed, {name: cell.values[name + end] for name in MEASURES if name + end in cell.values}
+def _reference_rows(cells: Sequence[LocalizationCell]) -> dict[str, list[LocalizationCell]]:
+    """Rows of the teacher and of chance, from the metrics in the cells of the method."""
+    rows = {}
+    for suffix, title in REFERENCE_ROWS.items():
+        row = [
+            LocalizationCell(
+                cell.seed,
+                {name: cell.values[name + suffix] for name in MEASURES if name + suffix in cell.values},
             )
-            for cell in judged
+            for cell in cells
         ]
-        if any(cell.values for cell in found):
-            levels[row] = found
-    return levels
+        if any(cell.values for cell in row):
+            rows[title] = row
+    return rows
 
 
-def _in_units(cells: Sequence[Located], name: str) -> list[float]:
-    """A measure's values as the table shows them."""
+def _scaled_values(cells: Sequence[LocalizationCell], name: str) -> list[float]:
+    """Values of a measure in the unit of the table."""
     return [MEASURES[name].scale * cell.values[name] for cell in cells if name in cell.values]
 
 
@@ -195,8 +205,8 @@ def _entry(values: Sequence[float], digits: int) -> str:
     return mean_and_spread(values, digits) if values else '–'
 
 
-def _difference(before: Sequence[Located], after: Sequence[Located]) -> str:
-    """after - before in pointing, by the seeds of both; '–' for fewer than two."""
+def _difference(before: Sequence[LocalizationCell], after: Sequence[LocalizationCell]) -> str:
+    """Paired difference in pointing, after - before, over shared seeds; '–' for fewer than two seeds."""
     first, second = (
         {cell.seed: 100 * cell.values['pointing'] for cell in cells if 'pointing' in cell.values}
         for cells in (before, after)
@@ -204,29 +214,29 @@ def _difference(before: Sequence[Located], after: Sequence[Located]) -> str:
     return str(paired_by_seed(first, second) or '–')
 
 
-def _with_teacher(cells: Sequence[Located], name: str) -> list[tuple[float, float]]:
-    """A measure of the student, and the same of its teacher, for each cell that has both."""
-    both = ((cell.values.get(name), cell.values.get(f'{name}_teacher')) for cell in cells)
-    return [(own, teacher) for own, teacher in both if own is not None and teacher is not None]
+def _student_and_teacher(cells: Sequence[LocalizationCell], name: str) -> list[tuple[float, float]]:
+    """Values of student and teacher for each cell that has both."""
+    pairs = ((cell.values.get(name), cell.values.get(f'{name}_teacher')) for cell in cells)
+    return [(student, teacher) for student, teacher in pairs if student is not None and teacher is not None]
 
 
-def write_localization(cells: Mapping[str, Sequence[Located]], path: Path) -> None:
-    """Write one line for each arm and seed: the measures by the metric's names, and the identity."""
+def write_localization(cells: Mapping[str, Sequence[LocalizationCell]], path: Path) -> None:
+    """Write a CSV file with one line for each arm and seed: metrics and identity."""
     rows: list[Sequence[object]] = [('arm', 'seed', *NAMES, 'identity')]
-    for arm, found in cells.items():
-        for cell in found:
+    for arm, arm_cells in cells.items():
+        for cell in arm_cells:
             values = [f'{cell.values[name]:.5f}' if name in cell.values else '' for name in NAMES]
             rows.append([arm, cell.seed, *values, cell.identity])
     write_csv(rows, path)
 
 
-def read_localization(path: Path) -> dict[Key, Located]:
-    """What `write_localization` wrote, by arm, seed and no domain; nothing where there is no file."""
+def read_localization(path: Path) -> dict[Key, LocalizationCell]:
+    """Read a file of `write_localization`, by arm, seed and None; empty if there is no file."""
     if not path.exists():
         return {}
     with open(path, newline='') as file:
         return {
-            (row['arm'], int(row['seed']), None): Located(
+            (row['arm'], int(row['seed']), None): LocalizationCell(
                 int(row['seed']),
                 {name: float(row[name]) for name in NAMES if row.get(name)},
                 row['identity'],

@@ -1,4 +1,4 @@
-"""One run at a time in the folder of a cell or a cache, and in the pages where studies are published."""
+"""Locks that allow one run at a time in a cell, a cache, or the published pages."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from lfi.errors import UsageError
 
 from .tool_output import tool_output
 
-# Locks what it inherits. A lock belongs to the open file, which whoever started it has too.
+# Program that locks an inherited descriptor. The lock belongs to the open file, so the parent holds it too.
 WAIT = 'import fcntl, sys; fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX)'
 
 
 @contextmanager
 def run_lock(file: Path) -> Iterator[int]:
-    """Keep other runs out of what a file stands for, on file systems that have locks.
+    """Hold an exclusive lock, on file systems that have locks.
 
-    A program that is started with the descriptor in `pass_fds` keeps them out as long as it lives, though
-    the one that started it is killed.
+    A program started with the descriptor in `pass_fds` holds the lock until it ends, even if its parent is
+    killed.
 
     Args:
-        file: made if it is not there; it stays.
+        file: file of the lock; created if missing, and kept.
 
     Yields:
-        The descriptor.
+        The descriptor of the file.
 
     Raises:
-        UsageError: if another run, or what it has started, has it.
+        UsageError: if another run, or a program that it started, holds the lock.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with _opened(file, os.O_RDWR | os.O_CREAT) as descriptor:
@@ -40,24 +40,24 @@ def run_lock(file: Path) -> Iterator[int]:
         except BlockingIOError:
             raise UsageError(
                 f'{file.parent} is in use by another run, which holds {file.name}: wait for it, stop it and '
-                'what it has started, or choose another folder'
+                'its programs, or choose another folder'
             ) from None
         yield descriptor
 
 
 @contextmanager
 def awaited_lock(file: Path, name: str) -> Iterator[int]:
-    """Wait until no other run has what a file stands for, and keep others out meanwhile, as `run_lock` does.
+    """Wait for an exclusive lock, and hold it like `run_lock`.
 
     Args:
-        file: made if it is not there; it stays.
-        name: what waits, for the error.
+        file: file of the lock; created if missing, and kept.
+        name: name of the waiting cell, for messages.
 
     Yields:
-        The descriptor.
+        The descriptor of the file.
 
     Raises:
-        UsageError: if the wait is stopped, as Ctrl-C stops tools.
+        UsageError: if Ctrl-C stops the wait.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with _opened(file, os.O_RDWR | os.O_CREAT) as descriptor:
@@ -65,7 +65,7 @@ def awaited_lock(file: Path, name: str) -> Iterator[int]:
             _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f'{name}: waiting until another run is done with {file}')
-            # A thread that waits for a lock cannot be stopped; a program can.
+            # Wait in a program: it can be stopped, and a waiting thread cannot.
             command = [sys.executable, '-I', '-c', WAIT, str(descriptor)]
             for _ in tool_output(command, f'{name}: waiting for {file}', pass_fds=[descriptor]):
                 pass
@@ -74,10 +74,10 @@ def awaited_lock(file: Path, name: str) -> Iterator[int]:
 
 @contextmanager
 def publishing_lock(results: Path) -> Iterator[None]:
-    """Wait until no other run publishes, and let none do so meanwhile.
+    """Wait until no other run publishes, and lock publishing.
 
     Args:
-        results: the folder of the numbers, made if it is not there. The lock leaves no file in it.
+        results: folder of the published numbers; created if missing. The lock leaves no file in it.
     """
     results.mkdir(parents=True, exist_ok=True)
     with _opened(results, os.O_RDONLY) as descriptor:
@@ -100,5 +100,5 @@ def _lock(descriptor: int, operation: int) -> None:
     except BlockingIOError:
         raise
     except OSError:
-        # Some file systems of clusters have no locks.
+        # Some cluster file systems have no locks.
         return

@@ -1,4 +1,4 @@
-"""One table of all studies, for who reads one table alone."""
+"""Overview table of all studies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .runs import metric_name
 from .study import Cell, Study
 
 SECTION, SHORT = 'overview', 'verdict'
-"""The marks of the table in `results.md`, and of the shorter one in `README.md`."""
-# In the order of the page, by what its headings call them.
+"""Names of the sections of the table in `results.md` and of the short table in `README.md`."""
+# Titles of the studies, in the order of the page.
 STUDIES = {
     'shapes': 'Shapes, all labels',
     'shapes-fresh': 'Shapes, all labels, fresh images',
@@ -34,8 +34,8 @@ STUDIES = {
     'shapes-detector': 'Shapes, detector',
     'shapes-detector-few': 'Shapes, detector, a tenth of the boxes',
 }
-# What a reader of one short table wants to know.
-VERDICT = ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes-few-10', 'shapes')
+# Studies of the short table.
+SHORT_STUDIES = ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes-few-10', 'shapes')
 TITLES = (
     'study',
     'test metric',
@@ -50,41 +50,41 @@ TITLES = (
 )
 
 
-# Of the shorter one, by their places among all columns.
-FEWER = (0, 3, 4, 5, 6, 7)
+# Columns of the short table, as indices of `TITLES`.
+SHORT_COLUMNS = (0, 3, 4, 5, 6, 7)
 
 
 def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int] | None = None) -> str:
-    """A row for each metric of each study that has cells of its reference and of its method.
+    """Table with a row for each metric of each study that has cells of its reference and its method.
 
-    The best other baseline and the best of the method's negative controls are those that come nearest to the
-    method on the test images, by the seeds of both, among those of as many seeds as the method, or of three:
-    chosen after the fact, in their favour.
+    The best other baseline and the best negative control have the highest mean paired difference from the
+    method on the test images, among arms that share all seeds of the method with it, or three. This choice
+    after the fact favours them.
 
     Args:
-        studies: by what the table calls them, one for each metric.
-        columns: their places among `TITLES`. Defaults to all.
+        studies: studies by title, one for each metric.
+        columns: indices of the columns in `TITLES`. Defaults to None: all columns.
 
     Returns:
-        Markdown; means and standard deviations over the seeds, and paired differences with their 95 %
-        interval. '' where no study has a row.
+        Markdown with means and standard deviations over the seeds, and paired differences with their 95 %
+        intervals. '' if no study has a row.
     """
-    rows = [row for name, found in studies.items() for study in found for row in _row(name, study)]
-    shown = range(len(TITLES)) if columns is None else columns
-    titles, *found = ([line[i] for i in shown] for line in (TITLES, *rows))
-    return markdown.table(titles, found) if rows else ''
+    rows = [row for name, by_metric in studies.items() for study in by_metric for row in _row(name, study)]
+    indices = range(len(TITLES)) if columns is None else columns
+    titles, *lines = ([line[i] for i in indices] for line in (TITLES, *rows))
+    return markdown.table(titles, lines) if rows else ''
 
 
 def publish_overview(root: Path) -> None:
-    """Write the table from all that is published, and a shorter one into the README.
+    """Write the table of all published studies to the results page, and the short table to the README.
 
     Args:
-        root: of the repository.
+        root: root of the repository.
     """
     studies = {name: list(_published(PRESETS[name], name, root)) for name in STUDIES}
     if table := overview_table({title: studies[name] for name, title in STUDIES.items()}):
         put_section(root / PAGE, SECTION, table)
-    if short := overview_table({STUDIES[name]: studies[name] for name in VERDICT}, FEWER):
+    if short := overview_table({STUDIES[name]: studies[name] for name in SHORT_STUDIES}, SHORT_COLUMNS):
         put_section(root / 'README.md', SHORT, short)
 
 
@@ -93,7 +93,7 @@ def _published(preset: Preset, name: str, root: Path) -> Iterator[Study]:
         cells: dict[str, list[Cell]] = {}
         for (arm, _, _), cell in published.items():
             cells.setdefault(arm, []).append(cell)
-        # In the preset's order: the first arm is the reference.
+        # Keep the order of the preset: the first arm is the reference.
         ordered = {arm.name: cells[arm.name] for arm in preset.arms if arm.name in cells}
         yield Study(ordered, preset.method, preset.negative_controls, metric=metric_name(metric))
 
@@ -103,7 +103,7 @@ def _row(name: str, study: Study) -> Iterator[list[str]]:
         return
     reference, method = study.baseline, study.method
     baselines = [arm for arm in study.cells if ARMS[arm].kind == 'baseline' and arm != reference]
-    controls = [arm for arm, own in study.negative_controls.items() if own == method]
+    controls = [control for control, arm in study.negative_controls.items() if arm == method]
     best, control = _best(study, baselines), _best(study, controls)
     yield [
         name,
@@ -121,10 +121,10 @@ def _best(study: Study, arms: Sequence[str]) -> str | None:
     method = study.by_seed(study.method)
     gains: dict[str, float] = {}
     for arm in arms:
-        # Seeds differ more than arms do: only those of both tell.
-        pairs = [value - method[seed] for seed, value in study.by_seed(arm).items() if seed in method]
-        if len(pairs) >= min(len(method), len(Preset.seeds)):
-            gains[arm] = float(np.mean(pairs))
+        # Compare over shared seeds: seeds differ more than arms.
+        differences = [value - method[seed] for seed, value in study.by_seed(arm).items() if seed in method]
+        if len(differences) >= min(len(method), len(Preset.seeds)):
+            gains[arm] = float(np.mean(differences))
     return max(gains, key=gains.__getitem__, default=None)
 
 

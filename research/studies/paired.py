@@ -1,4 +1,4 @@
-"""A method against its baseline over several seeds."""
+"""Paired comparison of a method with its baseline over several seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .runs import Run
 
 
 class Difference(NamedTuple):
-    """A mean difference of pairs, and its 95 % interval by Student's t."""
+    """Mean difference of pairs with its 95 % interval by Student's t."""
 
     mean: float
     low: float
@@ -25,15 +25,15 @@ class Difference(NamedTuple):
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Difference:
-    """after - before, pair by pair.
+    """Return the paired difference, after - before.
 
     Raises:
-        ValueError: if the numbers of values differ, or are below two.
+        ValueError: if the numbers of values differ or are below two.
     """
     if len(before) != len(after) or len(before) < 2:
         raise ValueError(
-            f'{len(before)} runs of the baseline and {len(after)} of the method: there must be as many '
-            'of both, with the same seeds, and two or more'
+            f'{len(before)} runs of the baseline and {len(after)} of the method: give the same number of '
+            'both, with the same seeds, and two or more'
         )
     difference = np.subtract(after, before)
     mean = difference.mean()
@@ -42,7 +42,7 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
 
 
 def paired_by_seed(before: Mapping[int, float], after: Mapping[int, float]) -> Difference | None:
-    """after - before by the seeds of both; None for fewer than two."""
+    """Return the paired difference, after - before, over shared seeds; None for fewer than two seeds."""
     seeds = sorted(before.keys() & after.keys())
     if len(seeds) < 2:
         return None
@@ -50,34 +50,34 @@ def paired_by_seed(before: Mapping[int, float], after: Mapping[int, float]) -> D
 
 
 def spread(values: ArrayLike) -> np.ndarray:
-    """The standard deviation over the first axis; of one value, 0."""
+    """Return the sample standard deviation over the first axis; 0 for one value."""
     values = np.asarray(values)
     return values.std(0, ddof=min(1, len(values) - 1))
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean and standard deviation; of one value, itself.
+    """Format mean and standard deviation, or a single value alone.
 
     Args:
-        values: one or more.
-        digits: behind the point.
+        values: one or more values.
+        digits: digits after the decimal point. Defaults to 1.
     """
     reach = '' if len(values) == 1 else f' ± {spread(values):.{digits}f}'
     return f'{np.mean(values):.{digits}f}{reach}'
 
 
 def paired_table(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
-    """A table of what the last epoch gives: mean and standard deviation over the seeds, and the difference.
+    """Table of the last epoch: mean and standard deviation over the seeds, and the paired difference.
 
     Args:
-        pairs: for each metric the baseline's runs and the method's, at least two of each, the i-th of both
-            with the same seed.
+        pairs: for each metric the runs of the baseline and of the method, two or more of each, with the same
+            seeds in the same order.
 
     Returns:
-        Markdown; the difference is that of the pairs, with its 95 % interval by Student's t.
+        Markdown, with the 95 % interval of the difference by Student's t.
 
     Raises:
-        ValueError: as `paired_difference` says.
+        ValueError: if the numbers of runs differ or are below two.
     """
     titles = 'metric, last epoch', 'seeds', 'baseline', 'method', 'difference, 95 % interval'
     rows = []

@@ -1,4 +1,4 @@
-"""Where the numbers of a study are published, and which of its cells are known from there."""
+"""Published files of the studies, and checks of their cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lfi.utils.matplotlib_settings import save_figure
 
 from .domains import DomainStudy, read_domain_cells
 from .job import Job
-from .localization_table import Located, read_localization
+from .localization_table import LocalizationCell, read_localization
 from .presets import Preset
 from .runs import metric_name
 from .study import Cell, Key, Study, read_cells
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 FOLDER, PAGE = Path('research/published'), Path('docs/results.md')
-"""Where the numbers and figures are published below the repository's root, and the page of their tables."""
+"""Folder of the published numbers and figures, and page of their tables, below the root of the repository."""
 
 
 def file_of(preset: Preset, name: str, metric: str, folder: Path) -> Path:
-    """The file with all numbers of a metric; the only one, or the validated one, needs no name in it."""
-    named = len(preset.metrics) > 1 and metric != preset.validation
-    stem = f'{name}-{metric.replace("/", "-")}' if named else name
+    """Return the file of a metric; names of the only metric and of the validation metric are left out."""
+    with_metric = len(preset.metrics) > 1 and metric != preset.validation
+    stem = f'{name}-{metric.replace("/", "-")}' if with_metric else name
     return folder / f'{stem}.{"json" if preset.leaves_domains_out else "csv"}'
 
 
 def read_published(preset: Preset, name: str, root: Path | None) -> list[dict[Key, Cell]]:
-    """The cells that are published, for each metric of the study.
+    """Read the published cells for each metric of a study.
 
     Args:
         preset: the study.
-        name: of the study.
-        root: of the repository; None where nothing is published.
+        name: name of the study.
+        root: root of the repository. None: nothing is published.
     """
     if root is None:
         return [{} for _ in preset.metrics]
@@ -55,39 +55,41 @@ def read_published(preset: Preset, name: str, root: Path | None) -> list[dict[Ke
 
 
 def localization_file(name: str, folder: Path) -> Path:
-    """The file that says where the study's students look."""
+    """Return the file of the localization of a study."""
     return folder / f'{name}_localization.csv'
 
 
-def read_published_localization(name: str, root: Path | None) -> dict[Key, Located]:
-    """What is published of where a study's students look; arguments as of `read_published`."""
+def read_published_localization(name: str, root: Path | None) -> dict[Key, LocalizationCell]:
+    """Read the published localization of a study; empty if `root` is None."""
     return {} if root is None else read_localization(localization_file(name, root / FOLDER))
 
 
-def is_published(job: Job, published: Sequence[Mapping[Key, Cell]], where: Mapping[Key, Located]) -> bool:
-    """Whether each file that the job's cell belongs in holds it, run with the same settings.
+def is_published(
+    job: Job, published: Sequence[Mapping[Key, Cell]], localization: Mapping[Key, LocalizationCell]
+) -> bool:
+    """Whether all published files of a job hold its cell with the same settings.
 
     Args:
         job: the cell.
-        published: for each metric.
-        where: where students look, which not every job measures.
+        published: published cells for each metric.
+        localization: published localization, checked for jobs that measure it.
     """
-    known: list[Cell | Located | None] = [cells.get(job.key) for cells in published]
+    cells: list[Cell | LocalizationCell | None] = [by_key.get(job.key) for by_key in published]
     if job.measures_localization:
-        known.append(where.get(job.key))
-    return bool(known) and all(cell is not None and cell.identity == job.identity for cell in known)
+        cells.append(localization.get(job.key))
+    return bool(cells) and all(cell is not None and cell.identity == job.identity for cell in cells)
 
 
-def dropped(
+def stale_cells(
     jobs: Sequence[Job],
     published: Sequence[Mapping[Key, Cell]],
-    where: Mapping[Key, Located],
+    localization: Mapping[Key, LocalizationCell],
 ) -> list[str]:
-    """The published cells that were run with other settings than today's, by name; as `is_published`."""
-    known: list[Mapping[Key, Cell] | Mapping[Key, Located]] = [*published, where]
-    keys = {key for cells in known for key in cells}
-    today = {job.key: job.identity for job in jobs if job.key in keys}
-    stale = (key for cells in known for key, cell in cells.items() if today.get(key) != cell.identity)
+    """Return the names of the published cells whose settings differ from those of the jobs."""
+    tables: list[Mapping[Key, Cell] | Mapping[Key, LocalizationCell]] = [*published, localization]
+    keys = {key for cells in tables for key in cells}
+    identities = {job.key: job.identity for job in jobs if job.key in keys}
+    stale = (key for cells in tables for key, cell in cells.items() if identities.get(key) != cell.identity)
     return [
         f'{arm}{f", {domain} left out" if domain else ""}, seed {seed}'
         for arm, seed, domain in dict.fromkeys(stale)
@@ -95,7 +97,7 @@ def dropped(
 
 
 def write_study(study: Study | DomainStudy, file: Path) -> None:
-    """Write all numbers of a study, and, of one without domains, its plot beside them."""
+    """Write all numbers of a study, with a plot for studies without domains."""
     if isinstance(study, DomainStudy):
         AtomicLocalBackend().put_text(json.dumps(study.content(), indent=1), file)
         return
@@ -106,38 +108,38 @@ def write_study(study: Study | DomainStudy, file: Path) -> None:
 
 
 def put_figure(figure: Figure, file: Path) -> None:
-    """Write a figure as a PNG file, complete or not at all."""
+    """Write a figure as a PNG file atomically."""
     picture = io.BytesIO()
     save_figure(figure, picture, format='png', dpi=100)
     AtomicLocalBackend().put(picture.getvalue(), file)
 
 
 def begin_mark(name: str) -> str:
-    """The line of a page after which the section of this name stands."""
+    """Return the line that begins a section of a page."""
     return f'<!-- reproduce: {name} -->'
 
 
 def end_mark(name: str) -> str:
-    """The line of a page before which the section of this name ends."""
+    """Return the line that ends a section of a page."""
     return f'<!-- end of {name} -->'
 
 
 def put_section(path: Path, name: str, text: str) -> bool:
-    """Replace what stands between a page's marks of this name.
+    """Replace a section of a page.
 
     Args:
-        path: of the page. One without the marks is left alone.
-        name: of the section.
-        text: that stands there from now on.
+        path: path of the page. A page without the section is unchanged.
+        name: name of the section.
+        text: new text of the section.
 
     Returns:
-        Whether the page has the marks, and so the text.
+        Whether the page has the section.
     """
     begin, end = f'{begin_mark(name)}\n', end_mark(name)
     page = path.read_text() if path.exists() else ''
-    before, found, rest = page.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
+    before, has_begin, section = page.partition(begin)
+    _, has_end, after = section.partition(end)
+    if not (has_begin and has_end):
         return False
     AtomicLocalBackend().put_text(f'{before}{begin}\n{text}\n\n{end}{after}', path)
     return True

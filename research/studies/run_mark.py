@@ -1,4 +1,4 @@
-"""What a run of a study leaves in its folder."""
+"""Mark of a run of a study in its folder."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 @dataclass(frozen=True)
 class RunMark:
-    """The settings that a run was started with, and, once it is finished, its result.
+    """File with the settings of a run and, once it is finished, its result.
 
     Args:
-        path: of the file, in the run's folder.
-        identity: of the run's settings, as `settings_digest` gives it.
+        path: path of the file in the folder of the run.
+        identity: digest of the settings by `settings_digest`.
     """
 
     path: Path
     identity: str
 
     def read(self) -> dict:
-        """What was written last; empty where there is nothing, or no complete file.
+        """Return the content of the mark; empty if the file is missing or incomplete.
 
         Raises:
             UsageError: if the run was started with other settings.
@@ -39,5 +39,5 @@ class RunMark:
         return content
 
     def write(self, **content: object) -> None:
-        """Replace what was written."""
+        """Replace the content of the mark."""
         AtomicLocalBackend().put_text(json.dumps(dict(identity=self.identity, **content)), self.path)

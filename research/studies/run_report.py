@@ -1,4 +1,4 @@
-"""One picture of several runs: their learning curves, where teacher and student look, and what is asked."""
+"""Figure of several runs: learning curves, maps of teacher and student, and the student's answers."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from .runs import Run
 
 
 def load_student(work_dir: Path) -> tuple[Student, BaseDataset] | None:
-    """The run's model with its last weights, and its validation set.
+    """Load the model of a run with its last weights, and its validation set.
 
-    None if it is no LFI run, or its folder has no config or no checkpoint.
+    Returns:
+        Model and data set. None if the run has no interactions, or its folder no config or checkpoint.
 
     Raises:
-        UsageError: The checkpoint does not fit the config.
+        UsageError: if the checkpoint does not fit the config.
     """
-    files = _files_of(work_dir)
+    files = _config_and_checkpoint(work_dir)
     if files is None:
         return None
     config, checkpoint = files
     cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    # A cache holds the training images' maps; these are validation images.
+    # A cache holds maps of training images, not of validation images.
     if cfg.model.get('teacher'):
         cfg.model.teacher.cache = None
     model = MODELS.build(model_config(cfg))
@@ -49,14 +50,14 @@ def load_student(work_dir: Path) -> tuple[Student, BaseDataset] | None:
 
 
 def draw_maps(axes: np.ndarray, model: Student, dataset: BaseDataset) -> None:
-    """Draw the maps of teacher and student for some of a data set's images, a row of axes for each.
+    """Draw the maps of teacher and student for random images, one per row of axes.
 
     Args:
         axes: (B, 3) matplotlib axes.
-        model: an LFI classifier.
-        dataset: of validation images.
+        model: LFI classifier.
+        dataset: validation set.
     """
-    # The set may be sorted by class, or go through the classes in turn.
+    # Draw at random: the images may be sorted by class.
     indices = np.random.default_rng(0).choice(len(dataset), len(axes), replace=len(dataset) < len(axes))
     images, batch = _load(model, dataset, indices.tolist())
     teacher, student = model.predict_interactions(batch['inputs'], batch['data_samples'])
@@ -69,76 +70,75 @@ def draw_maps(axes: np.ndarray, model: Student, dataset: BaseDataset) -> None:
 
 
 def choose_questions(dataset: BaseDataset, num_concepts: int) -> list[tuple[int, list[int], list[bool]]]:
-    """What two images are asked about, three concepts each.
+    """Choose two images, and three concepts to ask about each.
 
-    The first is asked about two that it shows and one that it does not, the second about three that it does
-    not show.
+    The first image shows two of its concepts and not the third. The second image shows none of its concepts.
 
     Args:
-        dataset: of validation images, whose classes are the first concepts.
-        num_concepts: how many of these to choose from.
+        dataset: validation set; its classes are the first concepts of the bank.
+        num_concepts: number of concepts in the bank.
 
     Returns:
-        For each of the two the index of the image, three concepts, and which of these it shows.
+        For each image its index, three concepts, and whether the image shows each of them.
     """
     rng = np.random.default_rng(0)
     shuffled = rng.permutation(len(dataset)).tolist()
-    first = next((i for i in shuffled if len(_shown(dataset, i)) == 2), shuffled[0])
+    first = next((i for i in shuffled if len(_shown_classes(dataset, i)) == 2), shuffled[0])
     second = next((i for i in shuffled if i != first), first)
     questions = []
     for index, count in ((first, 2), (second, 0)):
-        shown = _shown(dataset, index)
-        absent = [c for c in rng.permutation(num_concepts).tolist() if c not in shown]
-        there = shown[:count]
-        concepts = there + absent[: 3 - len(there)]
-        questions.append((index, concepts, [concept in there for concept in concepts]))
+        classes = _shown_classes(dataset, index)
+        absent = [c for c in rng.permutation(num_concepts).tolist() if c not in classes]
+        shown = classes[:count]
+        concepts = shown + absent[: 3 - len(shown)]
+        questions.append((index, concepts, [concept in shown for concept in concepts]))
     return questions
 
 
 def draw_questions(axes: np.ndarray, model: Student, dataset: BaseDataset) -> None:
-    """Draw the student's answers to `choose_questions`, a row of axes for each image.
+    """Draw the student's answers to `choose_questions`, one image per row of axes.
 
     Args:
         axes: (2, 4) matplotlib axes.
-        model: an LFI classifier.
-        dataset: of validation images.
+        model: LFI classifier.
+        dataset: validation set.
     """
     bank = model.teacher.bank
-    for cells, (index, concepts, there) in zip(axes, choose_questions(dataset, bank.num_concepts)):
+    for cells, (index, concepts, shown) in zip(axes, choose_questions(dataset, bank.num_concepts)):
         images, batch = _load(model, dataset, [index])
         answers = model.ask(batch['inputs'], model.teacher.texts[concepts])
         titles = [
-            f'{bank.names[concept]} ({"there" if shown else "not there"})'
-            for concept, shown in zip(concepts, there)
+            f'{bank.names[concept]} ({"there" if is_shown else "not there"})'
+            for concept, is_shown in zip(concepts, shown)
         ]
         draw_answers(cells[None], images, answers, titles)
 
 
 @default_style()
 def draw_report(runs: Sequence[Run], work_dirs: Sequence[Path], n_images: int) -> Figure:
-    """Curves on the left; on the right, of the last run that has maps, what it answers, and its maps.
+    """Draw learning curves on the left, and answers and maps of the last LFI run on the right.
 
-    Without such a run the curves are alone.
+    Without an LFI run there are only the curves.
 
     Args:
-        runs: the baseline first.
-        work_dirs: the folders of the runs.
-        n_images: images with maps of teacher and student.
+        runs: runs to compare, the baseline first.
+        work_dirs: folders of the runs.
+        n_images: number of images with maps of teacher and student.
     """
     students = (load_student(work_dir) for work_dir in reversed(work_dirs))
-    student = next((found for found in students if found is not None), None)
+    student = next((loaded for loaded in students if loaded is not None), None)
     rows = (n_images + 1) // 2
     figure = plt.figure(figsize=(14, max(4.5, 3.5 + 1.4 * rows)), layout='constrained')
     left, right = figure.subfigures(1, 2, squeeze=False)[0]
     draw_curves(left.subplots(), runs)
     if student is None:
         return figure
-    asked, compared = right.subfigures(2, 1, height_ratios=(3.5, max(1.4 * rows, 0.01)), squeeze=False)[:, 0]
-    asked.suptitle('what the student answers: whether it is there, in %, and where', fontsize=9)
-    draw_questions(asked.subplots(2, 4), *student)
+    answers, maps = right.subfigures(2, 1, height_ratios=(3.5, max(1.4 * rows, 0.01)), squeeze=False)[:, 0]
+    answers.suptitle("the student's answers: presence in %, and location", fontsize=9)
+    draw_questions(answers.subplots(2, 4), *student)
     if n_images:
-        compared.suptitle("where teacher and student see the image's label", fontsize=9)
-        cells = compared.subplots(rows, 6, squeeze=False)
+        maps.suptitle("maps of teacher and student for the image's label", fontsize=9)
+        cells = maps.subplots(rows, 6, squeeze=False)
         for cell in cells.flat:
             cell.axis('off')
         draw_maps(cells.reshape(-1, 3)[:n_images], *student)
@@ -147,8 +147,8 @@ def draw_report(runs: Sequence[Run], work_dirs: Sequence[Path], n_images: int) -
 
 NEXT = """## What to do next
 
-Ask the student about images of your own, on the command line or in a browser; or leave LFI behind and take
-the plain model along.
+Ask the student about images of your own, on the command line or in a browser; or export the plain model, to
+use it without LFI.
 
 ```bash
 lfi infer {run} photos --texts 'red circle' star --out-dir seen
@@ -156,30 +156,30 @@ lfi demo {run}
 lfi export {run} student.pth
 ```
 
-Then inherit your own config, as the README shows; `lfi --help` has the commands."""
+Then write a config that inherits from this one, as in the README; `lfi --help` lists the commands."""
 
 
 def next_steps(work_dirs: Sequence[Path]) -> str:
-    """What to type next with the last run, as Markdown; '' if its folder has no config or no checkpoint."""
-    files = _files_of(work_dirs[-1])
+    """Return commands for the last run, as Markdown; '' if its folder has no config or no checkpoint."""
+    files = _config_and_checkpoint(work_dirs[-1])
     return '' if files is None else NEXT.format(run=' '.join(map(str, files)))
 
 
-def _files_of(work_dir: Path) -> tuple[Path, str] | None:
-    """A run's config and its last checkpoint; None if its folder has no config or no checkpoint."""
+def _config_and_checkpoint(work_dir: Path) -> tuple[Path, str] | None:
+    """Config and last checkpoint of a run; None if its folder has no config or no checkpoint."""
     config = next(iter(sorted(work_dir.glob('*.py'))), None)
     checkpoint = None if config is None else find_checkpoint_to_resume(str(work_dir))
     return None if config is None or checkpoint is None else (config, checkpoint)
 
 
-def _shown(dataset: BaseDataset, index: int) -> list[int]:
-    """The classes of an image, its label first."""
+def _shown_classes(dataset: BaseDataset, index: int) -> list[int]:
+    """Classes that an image shows, its label first."""
     info = dataset.get_data_info(index)
     return list(dict.fromkeys([int(info['gt_label']), *map(int, info.get('gt_bboxes_labels', ()))]))
 
 
 def _load(model: Student, dataset: BaseDataset, indices: Sequence[int]) -> tuple[np.ndarray, dict]:
-    """Images of a data set, (B, H, W, 3) uint8 RGB, and the model's batch of them."""
+    """Load images (B, H, W, 3), uint8 RGB, and the preprocessed batch of them."""
     data = pseudo_collate([dataset[int(i)] for i in indices])
     images = torch.stack(data['inputs']).flip(1).permute(0, 2, 3, 1).numpy()
     return images, model.data_preprocessor(data, training=False)

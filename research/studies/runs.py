@@ -1,4 +1,4 @@
-"""What MMEngine's logs say of a training run."""
+"""Training runs, read from the logs of MMEngine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lfi.engine.scalars import read_scalars
 from lfi.utils import markdown
 from mmengine.logging import print_log
 
-# Validation metrics as the tables call them, and what makes them per cent.
+# Names of validation metrics in tables, and factors to per cent.
 METRICS = {
     'accuracy/top1': ('top-1', 1),
     'coco/bbox_mAP': ('box AP', 100),
@@ -27,20 +27,20 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training run.
+    """Training run.
 
     Args:
-        name: as the tables call it.
-        accuracy: the metric of each validation, in per cent.
-        seconds: training time, validation left out, from the log's samples of an iteration's time.
-        losses: mean of each logged loss term in each epoch, by the epoch's number.
-        metric: as the tables call it.
-        epochs: the epoch after which each validation took place; the iteration, where a schedule counts
-            iterations. Defaults to one validation after every epoch.
-        folder: where its log is. Defaults to none, as of a run that was published.
+        name: name in tables.
+        accuracy: metric of each validation, in per cent.
+        seconds: training time without validation, from the logged times of iterations.
+        losses: mean of each loss term by epoch.
+        metric: name of the metric in tables. Defaults to 'top-1'.
+        epochs: epoch of each validation, or iteration if the schedule counts iterations. Defaults to one
+            validation after each epoch.
+        folder: folder of the log. Defaults to None, for published runs.
 
     Raises:
-        ValueError: if there are not as many epochs as validations.
+        ValueError: if the numbers of epochs and validations differ.
     """
 
     name: str
@@ -59,45 +59,45 @@ class Run:
 
     @property
     def best(self) -> float:
-        """The highest accuracy of any validation that is a number."""
+        """Highest accuracy of all validations, without NaN."""
         return max((value for value in self.accuracy if not math.isnan(value)), default=math.nan)
 
     @property
     def length(self) -> int:
-        """The epoch of the last validation."""
+        """Epoch of the last validation."""
         return self.epochs[-1]
 
     def epochs_to_hold(self, target: float) -> int | None:
-        """The epoch at which the run reaches the target and stays there to the end, or None."""
+        """Return the epoch from which all validations reach the target, or None."""
         held = None
         for epoch, value in zip(reversed(self.epochs), reversed(self.accuracy)):
-            # What is not a number holds nothing.
+            # Negated, so that NaN does not reach the target.
             if not value >= target:
                 break
             held = epoch
         return held
 
     def seconds_until(self, epoch: int) -> float:
-        """Training time up to the end of an epoch."""
+        """Return the training time up to the end of an epoch."""
         return self.seconds * epoch / self.length
 
 
 def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accuracy/top1') -> Run:
-    """Read a run from the scalars that MMEngine wrote in its work dir, resumed parts included.
+    """Read a run from the scalars of MMEngine in its work dir, including resumed parts.
 
     Args:
-        work_dir: the run's folder.
-        name: Defaults to the folder's name.
-        metric: the validation metric, by its name in the log.
+        work_dir: folder of the run.
+        name: name in tables. Defaults to the name of the folder.
+        metric: name of the validation metric in the log. Defaults to 'accuracy/top1'.
 
     Raises:
         FileNotFoundError: if the folder has no scalars.
-        ValueError: if they hold no value of the metric, or one that is not a number.
+        ValueError: if the scalars have no value of the metric, or one that is not a number.
     """
     work_dir = Path(work_dir)
     if not any(work_dir.glob('*/vis_data/scalars.json')):
         raise FileNotFoundError(f'{work_dir} holds no run: there is no */vis_data/scalars.json in it')
-    # A resumed run logs into a new folder and may repeat steps: the later word counts.
+    # A resumed run logs to a new folder and may repeat steps. The later value counts.
     train, accuracy = {}, {}
     for row in read_scalars(work_dir):
         if metric in row:
@@ -108,21 +108,23 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
         raise ValueError(f'the scalars of {work_dir} hold no {metric}')
     for step, value in accuracy.items():
         if not isinstance(value, int | float):
-            raise ValueError(f'the scalars of {work_dir} hold {metric}={value!r} of step {step}: no number')
+            raise ValueError(
+                f'the scalars of {work_dir} hold {metric}={value!r} at step {step}, which is not a number'
+            )
     steps = sorted(accuracy)
     if steps == [0] and max(train, default=0):
         raise ValueError(
-            f'the scalars of {work_dir} hold {metric} at step 0 alone: a schedule by iterations logs it with '
-            'its iteration by default_hooks.logger.log_metric_by_epoch=False, as `lfi train` sets it'
+            f'the scalars of {work_dir} hold {metric} at step 0 alone: for a schedule by iterations set '
+            'default_hooks.logger.log_metric_by_epoch=False, as `lfi train` does'
         )
-    # The last validation is due after the last epoch, whatever the interval.
+    # The last validation follows the last epoch, at any interval.
     gaps = [after - before for before, after in pairwise(steps)]
     interval = min(gaps[:-1] or [max(steps[0], 1)])
     missing = sorted(set(range(interval, steps[-1], interval)) - set(steps))
     if missing:
         print_log(
-            f'{work_dir} holds no {metric} of step {", ".join(map(str, missing))}: the validation is missing '
-            'in curves and tables',
+            f'{work_dir} holds no {metric} at step {", ".join(map(str, missing))}: curves and tables lack '
+            'this validation',
             'current',
             logging.WARNING,
         )
@@ -133,25 +135,25 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
 
 
 def metric_name(metric: str) -> str:
-    """How the tables call a metric of the log."""
-    return _of(metric)[0]
+    """Return the name in tables of a metric of the log."""
+    return _metric_spec(metric)[0]
 
 
 def in_per_cent(metric: str, value: float) -> float:
-    """A metric's value in per cent, by its name in the log; unknown ones are left as they are.
+    """Convert the value of a metric of the log to per cent. Unknown metrics are not scaled.
 
-    COCO's evaluation says -1 where there are no such objects, which is no number here.
+    COCO's value of -1, for a lack of objects, becomes NaN.
     """
-    return math.nan if metric.startswith('coco/') and value < 0 else value * _of(metric)[1]
+    return math.nan if metric.startswith('coco/') and value < 0 else value * _metric_spec(metric)[1]
 
 
-def _of(metric: str) -> tuple[str, int]:
-    # COCO's precisions are shares.
+def _metric_spec(metric: str) -> tuple[str, int]:
+    # COCO's precisions are fractions.
     return METRICS.get(metric, (metric, 100 if metric.startswith('coco/') else 1))
 
 
 def markdown_table(runs: Sequence[Run]) -> str:
-    """Compare runs with the first, the baseline: accuracy, epochs to the baseline's best, seconds."""
+    """Table of runs against the first, the baseline: accuracy, epochs to the baseline's best, seconds."""
     baseline = runs[0]
     titles = (
         'run',
@@ -169,7 +171,7 @@ def markdown_table(runs: Sequence[Run]) -> str:
 
 
 def epoch_table(run: Run) -> str:
-    """One row for each epoch: the mean of each loss term, and the accuracy where it was validated."""
+    """Table with a row for each epoch: mean of each loss term, and the accuracy of validated epochs."""
     terms = list(run.losses)
     accuracy = dict(zip(run.epochs, run.accuracy))
     epochs = sorted(accuracy.keys() | {epoch for by_epoch in run.losses.values() for epoch in by_epoch})
@@ -182,21 +184,21 @@ def epoch_table(run: Run) -> str:
 
 
 def _losses(train: dict[int, dict], validations: Sequence[int]) -> dict[str, dict[int, float]]:
-    """Mean of each loss term by epoch; up to each validation, where a schedule counts iterations."""
-    found: dict[str, dict[int, list[float]]] = {}
+    """Mean of each loss term by epoch, or between validations if the schedule counts iterations."""
+    losses: dict[str, dict[int, list[float]]] = {}
     for step, row in sorted(train.items()):
-        following = (at for at in validations if at >= step)
-        epoch = row['epoch'] if 'epoch' in row else next(following, step)
+        later_validations = (validation for validation in validations if validation >= step)
+        epoch = row['epoch'] if 'epoch' in row else next(later_validations, step)
         for term in (key for key in row if 'loss' in key):
-            found.setdefault(term, {}).setdefault(epoch, []).append(row[term])
+            losses.setdefault(term, {}).setdefault(epoch, []).append(row[term])
     return {
         term: {epoch: _mean(values) for epoch, values in by_epoch.items()}
-        for term, by_epoch in sorted(found.items())
+        for term, by_epoch in sorted(losses.items())
     }
 
 
 def _seconds(train: dict[int, dict]) -> float:
-    # A row's time of an iteration is the mean of the last ten, and stands for all since the row before it.
+    # The logged mean time of the last ten iterations stands for all iterations since the row before.
     steps = sorted(train)
     return sum((step - before) * train[step]['time'] for before, step in zip([0, *steps], steps))
 

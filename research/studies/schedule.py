@@ -1,4 +1,4 @@
-"""A config's schedule in fewer or more epochs."""
+"""Schedules fitted to another number of epochs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from mmengine.config import Config
 
 
 def fitted_schedule(cfg: Config, epochs: int) -> list[str]:
-    """Options that fit the schedule to so many epochs; each of its parts keeps at least one.
+    """Return `--cfg-options` that fit the schedule of a config to a number of epochs.
 
-    What a part counts in iterations stays.
+    Each scheduler keeps one epoch or more. Schedulers by iteration are unchanged.
     """
     full = cfg.train_cfg.max_epochs
 
@@ -16,11 +16,11 @@ def fitted_schedule(cfg: Config, epochs: int) -> list[str]:
         return epochs if epoch == full else min(max(1, round(epoch * epochs / full)), epochs - 1)
 
     options = [f'train_cfg.max_epochs={epochs}']
-    for i, part in enumerate(cfg.param_scheduler):
-        if not part.get('by_epoch', True):
+    for i, scheduler in enumerate(cfg.param_scheduler):
+        if not scheduler.get('by_epoch', True):
             continue
-        fitted = {key: str(fit(part[key])) for key in ('begin', 'end', 'T_max') if part.get(key)}
-        if 'milestones' in part:
-            fitted['milestones'] = str([*map(fit, part['milestones'])]).replace(' ', '')
+        fitted = {key: str(fit(scheduler[key])) for key in ('begin', 'end', 'T_max') if scheduler.get(key)}
+        if 'milestones' in scheduler:
+            fitted['milestones'] = str([*map(fit, scheduler['milestones'])]).replace(' ', '')
         options += [f'param_scheduler.{i}.{key}={value}' for key, value in fitted.items()]
     return options

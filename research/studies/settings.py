@@ -1,6 +1,6 @@
-"""What is tuned of the arms: the settings that are tried, and what was chosen among them.
+"""Settings of the arms: candidates of the tuning studies, and the settings chosen by them.
 
-What was chosen of LFI with all labels its configs have.
+LFI's settings for all labels are in its configs.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .arms import LOSS, Arm, origin_of
+from .arms import LOSS, Arm, root_arm
 
 Options = Mapping[str, str]
 
@@ -16,7 +16,7 @@ QUEUE = 'model.supervision.lightly_train.queue_size'
 
 
 def weight(part: str, value: str) -> Options:
-    """The weight of a supervision part."""
+    """Return the option of the loss weight of a supervision part."""
     return {f'model.supervision.{part}.loss_weight': value}
 
 
@@ -24,15 +24,15 @@ def _weights(part: str, *values: str) -> list[Options]:
     return [weight(part, value) for value in values]
 
 
-def _lfi(positions: str, concepts: str, presence: str) -> Options:
+def _lfi(spatial: str, semantic: str, presence: str) -> Options:
     return {
-        f'{LOSS}.spatial_weight': positions,
-        f'{LOSS}.semantic_weight': concepts,
+        f'{LOSS}.spatial_weight': spatial,
+        f'{LOSS}.semantic_weight': semantic,
         f'{LOSS}.presence_weight': presence,
     }
 
 
-# As many for each way to distil, and more at the end of a range where the best of them lies there.
+# Candidates for each supervision. Ranges were extended if the best setting was at an end.
 SETTINGS: dict[str, list[Options]] = {
     'feature-mse': _weights('feature_mse', '0.125', '0.5', '2', '8', '32'),
     'logit-kd': _weights('logit_kd', '0.25', '1', '4', '16'),
@@ -40,8 +40,8 @@ SETTINGS: dict[str, list[Options]] = {
     'dense-features': _weights('dense_features', '0.5', '2', '8', '32', '128'),
     'lightly-train-v3': _weights('lightly_train', '0.03125', '0.125', '0.5', '2', '8'),
     'lfi': [
-        _lfi(positions, concepts, positions)
-        for positions, concepts in (
+        _lfi(spatial, semantic, spatial)
+        for spatial, semantic in (
             ('0.125', '0.25'),
             ('0.25', '0.5'),
             ('0.5', '1'),
@@ -52,15 +52,15 @@ SETTINGS: dict[str, list[Options]] = {
     ],
 }
 
-# On photos dense features are ahead of LFI, and LFI beside them is tried too. They weigh as by themselves.
+# On photos dense features are ahead of LFI, so LFI with dense features, at their own weight, is tuned too.
 PHOTOS_SETTINGS: dict[str, list[Options]] = {
     **SETTINGS,
-    # Those of LFI alone, but for the largest.
+    # All candidates of LFI but the largest.
     'lfi-dense-features': SETTINGS['lfi'][:-1],
 }
 
-# With few labels most images are known to the teacher alone, and its part may weigh more; presence above all,
-# whose error is a mean over all concepts.
+# With few labels most images have targets of the teacher alone, so larger weights are tried. This holds for
+# presence above all, since its loss is a mean over all concepts.
 FEW_SETTINGS: dict[str, list[Options]] = {
     'logit-kd': _weights('logit_kd', '0.0625', '0.25', '1', '4', '16'),
     'dense-features': _weights('dense_features', '2', '8', '32', '128', '512'),
@@ -73,7 +73,7 @@ FEW_SETTINGS: dict[str, list[Options]] = {
         _lfi('8', '16', '8'),
     ],
 }
-# On Shapes two of these were best at the end of their range.
+# On Shapes two arms of `FEW_SETTINGS` were best at the end of their range.
 SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
     **FEW_SETTINGS,
     'dense-features': [*FEW_SETTINGS['dense-features'], weight('dense_features', '2048')],
@@ -83,10 +83,10 @@ SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
     ],
 }
 
-# Without labels nothing competes with a way to pretrain but the prior. LFI has its defaults.
+# In pretraining the prior is the only other loss. LFI has its defaults.
 PRETRAINING_SETTINGS: dict[str, list[Options]] = {
     'dense-features': _weights('dense_features', '2', '8', '32', '128'),
-    # Of '0.5' to '32' the smallest was best: '0.125' was added.
+    # '0.125' was added, since the smallest of '0.5' to '32' was best.
     'lightly-train-v3': _weights('lightly_train', '0.125', '0.5', '2', '8', '32'),
     'lfi': [_lfi('1', '2', '1')],
 }
@@ -103,7 +103,7 @@ _TINY_CHOSEN: dict[str, Options] = {
     'dense-features': weight('dense_features', '32.0'),
     'lightly-train-v3': {QUEUE: '512', **weight('lightly_train', '2.0')},
 }
-# With all labels of each student's data the best of these; the queue holds a quarter to a half of the images.
+# Best settings with all labels, by student. LightlyTrain's queue holds a quarter to a half of the images.
 STUDENTS: dict[str, dict[str, Options]] = {
     'vit-128x6-p8_shapes': {
         'feature-mse': weight('feature_mse', '0.5'),
@@ -114,7 +114,7 @@ STUDENTS: dict[str, dict[str, Options]] = {
     },
     'vit-128x6-p8_lit-lite0_tiny-imagenet-20': _TINY_CHOSEN,
     'vit-128x6-p8_lit-lite0_tiny-imagenet-50': _TINY_CHOSEN,
-    # It was never tuned.
+    # This student was not tuned.
     'vit-tiny-p8_clip-b16_tiny-imagenet': {'lightly-train-v3': {QUEUE: '8192'}},
 }
 PRETRAINING_CHOSEN: dict[str, Options] = {
@@ -122,66 +122,66 @@ PRETRAINING_CHOSEN: dict[str, Options] = {
     'lightly-train-v3': {QUEUE: '1024', **weight('lightly_train', '0.5')},
 }
 
-# Of these the best.
+# Best of FEW_BOXES_SETTINGS.
 _LFI_BOXES = _lfi('2.0', '4.0', '2.0')
 FEW_BOXES_CHOSEN: dict[str, Options] = {'other-image': _LFI_BOXES, 'lfi': _LFI_BOXES}
 
 _LFI = _lfi('4.0', '8.0', '4.0')
-# Of these the best on Shapes. LFI's negative controls have LFI's, and LFI with logit KD has both.
+# Best of SHAPES_FEW_SETTINGS. LFI's controls have the settings of LFI; LFI with logit KD has those of both.
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': weight('logit_kd', '4.0'),
     'dense-features': weight('dense_features', '512.0'),
     'lightly-train-v3': weight('lightly_train', '512.0'),
     'other-image': _LFI,
     'mean-target': _LFI,
-    # Of LFI's the weight of presence.
+    # Weight of presence in LFI.
     'presence': {f'{LOSS}.presence_weight': '4.0'},
     'lfi': _LFI,
     'lfi-cached': _LFI,
     'lfi-logit-kd': {**_LFI, **weight('logit_kd', '4.0')},
 }
 
-# And on photos, where logit KD and LFI have those of all labels.
+# Best of FEW_SETTINGS on photos, where logit KD and LFI have their settings for all labels.
 PHOTOS_FEW_CHOSEN: dict[str, Options] = {
     'dense-features': weight('dense_features', '128.0'),
     'lightly-train-v3': weight('lightly_train', '8.0'),
     'lfi-dense-features': _LFI,
 }
-# With all labels of photos LFI beside dense features, which weigh as by themselves, has an eighth of its own.
+# Best of PHOTOS_SETTINGS: LFI with dense features at their own weight has an eighth of LFI's weights.
 PHOTOS_CHOSEN: dict[str, Options] = {'lfi-dense-features': _lfi('0.25', '0.5', '0.25')}
 
 
-def of_student(arm: Arm, student: str) -> Arm:
-    """An arm in the settings that its baseline has for a student with all labels, if it has any.
+def with_student_settings(arm: Arm, student: str) -> Arm:
+    """Apply the settings for all labels of the baseline or method from which an arm derives.
 
     Args:
-        arm: of the table.
-        student: how the names of its configs end.
+        arm: arm of `ARMS`.
+        student: suffix of the names of the student's configs.
     """
-    return _with(arm, STUDENTS.get(student, {}).get(origin_of(arm.name), {}))
+    return _with_options(arm, STUDENTS.get(student, {}).get(root_arm(arm.name), {}))
 
 
-def chosen(arm: Arm, settings: Mapping[str, Options]) -> Arm:
-    """An arm in the settings that it has in a study, if it has any."""
-    return _with(arm, settings.get(arm.name, {}))
+def with_settings(arm: Arm, settings: Mapping[str, Options]) -> Arm:
+    """Apply the settings of an arm in a study, if there are any."""
+    return _with_options(arm, settings.get(arm.name, {}))
 
 
-def tuned(arms: Sequence[Arm], settings: Mapping[str, Sequence[Options]]) -> tuple[Arm, ...]:
-    """The first arm, and each arm that has settings in each of these.
+def tuning_arms(arms: Sequence[Arm], settings: Mapping[str, Sequence[Options]]) -> tuple[Arm, ...]:
+    """Build the arms of a tuning study: the baseline, and each arm with each of its candidates.
 
     Args:
-        arms: of the study.
-        settings: for each arm's name the options that are tried.
+        arms: arms of the study, the baseline first.
+        settings: candidate options by arm name.
     """
-    found = [arms[0]]
+    candidates = [arms[0]]
     for arm in arms:
         for options in settings.get(arm.name, []):
             label = ', '.join(f'{key.rsplit(".", 1)[1]} {value}' for key, value in options.items())
-            found.append(replace(_with(arm, options), name=f'{arm.name} {label}'))
-    return tuple(found)
+            candidates.append(replace(_with_options(arm, options), name=f'{arm.name} {label}'))
+    return tuple(candidates)
 
 
-def _with(arm: Arm, options: Options) -> Arm:
-    """The arm with options in place of those that it has of the same keys."""
-    kept = (option for option in arm.options if option.split('=', 1)[0] not in options)
-    return replace(arm, options=(*kept, *(f'{key}={value}' for key, value in options.items())))
+def _with_options(arm: Arm, options: Options) -> Arm:
+    """Replace options of the same keys and append the others."""
+    other_options = (option for option in arm.options if option.split('=', 1)[0] not in options)
+    return replace(arm, options=(*other_options, *(f'{key}={value}' for key, value in options.items())))

@@ -1,4 +1,4 @@
-"""The same arms in several studies, as one table with a column for each study."""
+"""Table of the same arms in several studies."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from .runs import metric_name
 from .study import Cell
 
 STUDENTS = 'shapes-students'
-"""The section of the studies that differ by their student, or by how long it learns."""
+"""Section of the studies that differ in their student or in their epochs."""
 COLUMNS = {
     'shapes-plain': 'plain ViT, 10 epochs',
     'shapes': 'stem, average pooling and prior, 10 epochs',
     'shapes-long': 'the same, 20 epochs',
 }
-"""These studies, and what heads their columns."""
+"""Titles of the columns by study."""
 
 
 def side_by_side_table(arms: Sequence[str], columns: Mapping[str, Sequence[Cell]]) -> str:
-    """A row for each arm, a column for each study.
+    """Table with a row for each arm and a column for each study.
 
     Args:
-        arms: the rows.
-        columns: by what heads a column, the study's cells of all arms, each with its arm as the name of its
-            run.
+        arms: names of the arms; arms without cells are skipped.
+        columns: cells of a study by the title of its column. The name of a cell's run is its arm.
 
     Returns:
-        Markdown; mean and standard deviation of the test metric over the seeds. Where an arm has fewer seeds
-        than others, it says how many; an arm that has no cell at all has no row.
+        Markdown with mean and standard deviation of the test metric over the seeds, and the number of seeds
+        of arms that lack some.
     """
     seeds = {cell.seed for cells in columns.values() for cell in cells}
     rows = []
     for arm in arms:
         tests = [[cell.test for cell in cells if cell.run.name == arm] for cells in columns.values()]
         if any(tests):
-            rows.append([arm, *(_entry(found, len(seeds)) for found in tests)])
+            rows.append([arm, *(_entry(values, len(seeds)) for values in tests)])
     return markdown.table(['arm', *columns], rows)
 
 
@@ -51,24 +50,26 @@ def _entry(tests: Sequence[float], seeds: int) -> str:
 
 
 def publish_students(study: str, root: Path) -> None:
-    """Write the table of students to which a study belongs, if two of its studies or more are published.
+    """Write the table of students, if two or more of its studies are published.
 
-    It has the arms and the seeds that all of these have.
+    The table has the arms and seeds that all published studies share.
 
     Args:
-        study: its name; nothing is written for one that is not among them.
-        root: of the repository.
+        study: name of the study; nothing is written for studies without a column.
+        root: root of the repository.
     """
     if study not in COLUMNS:
         return
-    published = {name: list(read_published(PRESETS[name], name, root)[0].values()) for name in COLUMNS}
-    found = {name: cells for name, cells in published.items() if cells}
-    if len(found) < 2:
+    cells_by_study = {name: list(read_published(PRESETS[name], name, root)[0].values()) for name in COLUMNS}
+    published = {name: cells for name, cells in cells_by_study.items() if cells}
+    if len(published) < 2:
         return
-    seeds = set.intersection(*({cell.seed for cell in cells} for cells in found.values()))
-    shared = set.intersection(*({cell.run.name for cell in cells} for cells in found.values()))
-    arms = [arm.name for arm in PRESETS['shapes'].arms if arm.name in shared]
-    columns = {COLUMNS[name]: [cell for cell in cells if cell.seed in seeds] for name, cells in found.items()}
+    seeds = set.intersection(*({cell.seed for cell in cells} for cells in published.values()))
+    shared_arms = set.intersection(*({cell.run.name for cell in cells} for cells in published.values()))
+    arms = [arm.name for arm in PRESETS['shapes'].arms if arm.name in shared_arms]
+    columns = {
+        COLUMNS[name]: [cell for cell in cells if cell.seed in seeds] for name, cells in published.items()
+    }
     about = (
         f'{metric_name(PRESETS["shapes"].metrics[0])} on the test images, seeds '
         f'{", ".join(map(str, sorted(seeds)))}; mean ± standard deviation.'

@@ -1,4 +1,4 @@
-"""How long a work took that may be cut off and go on."""
+"""Stopwatch for interruptible work."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 @contextmanager
 def stopwatch(file: Path, interval: float = 5.0) -> Iterator[None]:
-    """Add the seconds of the block to those in the file, until it ends without an error for the first time.
+    """Add the seconds of the block to those in a file, until a block ends without an error.
 
-    What comes later, such as looking through what is there already, does not count.
+    Later blocks, such as a check of the finished work, do not count.
 
     Args:
-        file: JSON, written while the block runs, each time completely or not at all.
-        interval: Seconds between two writes: as many are lost at most when the process is killed.
+        file: JSON file, written atomically while the block runs.
+        interval: seconds between two writes, the most that is lost if the process is killed. Defaults to 5.
     """
-    kept = json.loads(file.read_text()) if file.exists() else dict(seconds=0.0, whole=False)
-    if kept['whole']:
+    previous = json.loads(file.read_text()) if file.exists() else dict(seconds=0.0, whole=False)
+    if previous['whole']:
         yield
         return
     start, ended = time.perf_counter(), Event()
 
     def write(whole: bool) -> None:
-        seconds = kept['seconds'] + time.perf_counter() - start
+        seconds = previous['seconds'] + time.perf_counter() - start
         AtomicLocalBackend().put_text(json.dumps(dict(seconds=seconds, whole=whole)), file)
 
-    def write_now_and_then() -> None:
+    def write_periodically() -> None:
         while not ended.wait(interval):
-            # A disk that is full now may have room later.
+            # A full disk may have space later.
             with suppress(OSError):
                 write(whole=False)
 
-    thread, whole = Thread(target=write_now_and_then, daemon=True), False
+    thread, whole = Thread(target=write_periodically, daemon=True), False
     thread.start()
     try:
         yield
@@ -49,6 +49,6 @@ def stopwatch(file: Path, interval: float = 5.0) -> Iterator[None]:
         write(whole)
 
 
-def seconds_of(file: Path) -> float | None:
-    """What `stopwatch` has counted into the file; None where there is none."""
+def read_seconds(file: Path) -> float | None:
+    """Read the seconds of a file of `stopwatch`; None if there is no file."""
     return json.loads(file.read_text())['seconds'] if file.exists() else None

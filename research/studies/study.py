@@ -1,4 +1,4 @@
-"""A study: several arms over the same seeds, and what they say of the method."""
+"""Study of several arms over the same seeds, and its tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .csv_file import write_csv
 from .paired import Difference, mean_and_spread, paired_by_seed
 from .runs import Run
 
-# Arm, seed and the domain that was left out, if any.
+# Arm, seed, and the domain left out or None.
 Key = tuple[str, int, str | None]
 COLUMNS = (
     'arm',
@@ -34,17 +34,17 @@ DIGITS, SECONDS_DIGITS = 3, 1
 
 @dataclass(frozen=True)
 class Cell:
-    """What one arm with one seed has found, with one domain left out where domains are.
+    """Result of one arm with one seed and, in studies of domains, one domain left out.
 
     Args:
-        seed: of the run.
-        run: what its log says, on the validation images.
-        test: the metric of the checkpoint on the test images, in per cent.
-        machine: on which it ran.
-        identity: of the settings it was run with.
-        teacher_seconds: what was spent on the teacher before training; None where it is not known.
-        domain: that was left out, and is tested. Defaults to none.
-        epoch: of the checkpoint that was tested. Defaults to the run's last.
+        seed: seed of the run.
+        run: training run, with its metric on the validation images.
+        test: metric of the checkpoint on the test images, in per cent.
+        machine: machine of the run.
+        identity: digest of the settings of the run. Defaults to ''.
+        teacher_seconds: seconds spent on the teacher before training. None: unknown. Defaults to 0.
+        domain: domain that was left out and is tested. Defaults to None.
+        epoch: epoch of the tested checkpoint. Defaults to None: the last.
     """
 
     seed: int
@@ -56,8 +56,8 @@ class Cell:
     domain: str | None = None
     epoch: int | None = None
 
-    def as_written(self) -> Cell:
-        """With the digits that a CSV keeps, so that tables say the same before and after."""
+    def rounded(self) -> Cell:
+        """Round to the digits of the CSV file, so that tables do not change when it is read back."""
         accuracy = tuple(round(value, DIGITS) for value in self.run.accuracy)
         teacher = self.teacher_seconds
         return replace(
@@ -68,32 +68,31 @@ class Cell:
         )
 
 
-def teacher_seconds_of(cells: Sequence[Cell]) -> float | None:
-    """What was spent on the teacher before training, mean over cells; None where it is not known of all."""
+def mean_teacher_seconds(cells: Sequence[Cell]) -> float | None:
+    """Return the mean seconds spent on the teacher before training; None if unknown for a cell."""
     known = [cell.teacher_seconds for cell in cells if cell.teacher_seconds is not None]
     return float(np.mean(known)) if len(known) == len(cells) else None
 
 
-def teacher_in_words(seconds: Mapping[str, float | None]) -> str:
-    """A sentence on what `teacher_seconds_of` each arm's cells is; '' where no arm is known to have any."""
+def teacher_sentence(seconds: Mapping[str, float | None]) -> str:
+    """Return a sentence on the `mean_teacher_seconds` of arms; '' if all are zero or unknown."""
     spent = [f'{value:.0f} seconds for {arm}' for arm, value in seconds.items() if value]
     return f' The teacher took {" and ".join(spent)} before training.' if spent else ''
 
 
 @dataclass(frozen=True)
 class Study:
-    """The cells of all arms.
+    """Cells of all arms.
 
     Args:
-        cells: by the arm's name, the baseline's first; arms are compared by the seeds that they share.
-        method: the arm that is to be judged.
-        negative_controls: arms with the teacher's knowledge destroyed, each with the arm that it is compared
-            with.
-        published: the paper's own gain of the method, for a column of its own.
-        short: cells of the method's complete schedules of fewer epochs, by name.
-        metric: of the test, as the tables call it. Defaults to that of the validation.
-        further_baselines: arms with which convergence is compared too, such as the task loss without the
-            prior; one that has no cell is left out.
+        cells: cells by arm name, the baseline first. Arms are compared over the seeds that they share.
+        method: name of the arm to judge.
+        negative_controls: names of the negative controls, each with the arm to compare with.
+        published: gain of the method in the paper, for a column of the table. Defaults to None.
+        short: cells of the method's complete schedules of fewer epochs, by name. Defaults to none.
+        metric: name of the test metric in tables. Defaults to None: the validation metric.
+        further_baselines: arms with which to compare convergence too, such as the task loss without the
+            prior; arms without cells are skipped. Defaults to none.
     """
 
     cells: Mapping[str, Sequence[Cell]]
@@ -106,7 +105,7 @@ class Study:
 
     @property
     def baseline(self) -> str:
-        """The first arm."""
+        """Name of the first arm."""
         return next(iter(self.cells))
 
     @property
@@ -114,38 +113,39 @@ class Study:
         return self.metric or self.cells[self.baseline][0].run.metric
 
     def test(self, arm: str) -> list[float]:
-        """The arm's test metric, seed by seed."""
+        """Return the test metric of an arm, seed by seed."""
         return [cell.test for cell in self.cells[arm]]
 
     def by_seed(self, arm: str) -> dict[int, float]:
-        """The arm's test metric by seed; empty for an arm that has no cell."""
+        """Return the test metric of an arm by seed; empty for an arm without cells."""
         return {cell.seed: cell.test for cell in self.cells.get(arm, ())}
 
     def verdict(self) -> str:
-        """Each negative control against its own arm and against the method, bad news first.
+        """Compare each negative control with its arm and with the method, unfavourable results first.
 
-        '' where none was run with two seeds.
+        Returns:
+            Sentences; '' if no control has two seeds.
         """
-        found = []
-        for control, own in self.negative_controls.items():
-            for arm in dict.fromkeys((own, self.method)):
+        sentences = []
+        for control, control_arm in self.negative_controls.items():
+            for arm in dict.fromkeys((control_arm, self.method)):
                 gain, loss = self.difference(control, arm), self.difference(arm, control)
                 if gain is not None and loss is not None:
-                    found.append((gain.low > 0, self._sentence(control, arm, gain, loss)))
-        found.sort(key=lambda pair: pair[0])
-        return ' '.join(sentence for _, sentence in found)
+                    sentences.append((gain.low > 0, self._sentence(control, arm, gain, loss)))
+        sentences.sort(key=lambda pair: pair[0])
+        return ' '.join(sentence for _, sentence in sentences)
 
     def _sentence(self, control: str, arm: str, gain: Difference, loss: Difference) -> str:
         unit = f'points of {self._metric}'
-        but = f'although {control} learns nothing image-specific from the teacher.'
+        caveat = f'although {control} learns nothing image-specific from the teacher.'
         if gain.low > 0:
             return f'**{arm} beats {control}**, by {gain} {unit}.'
         if loss.low > 0:
-            return f'**{control} beats {arm}**, by {loss} {unit}, {but}'
-        return f'**{control} is not significantly different from {arm}**: {gain} {unit}, {but}'
+            return f'**{control} beats {arm}**, by {loss} {unit}, {caveat}'
+        return f'**{control} is not significantly different from {arm}**: {gain} {unit}, {caveat}'
 
     def table(self) -> str:
-        """A row for each arm: its test metric as in `test_table`, and how its training went."""
+        """Return a table with a row for each arm: the columns of `test_table`, and the training."""
         metric = self.cells[self.baseline][0].run.metric
         target = {cell.seed: cell.run.best for cell in self.cells[self.baseline]}
         titles = [
@@ -161,7 +161,7 @@ class Study:
         return markdown.table(titles, rows)
 
     def test_table(self) -> str:
-        """A row for each arm: means and standard deviations over the seeds, and paired differences."""
+        """Return a table of the test metric: mean, standard deviation and paired differences of each arm."""
         return markdown.table(self._test_titles(), [self._test_row(arm) for arm in self.cells])
 
     def _test_titles(self) -> list[str]:
@@ -178,7 +178,7 @@ class Study:
 
     def _training_row(self, arm: str, target: Mapping[int, float]) -> list[str]:
         cells = self.cells[arm]
-        # A seed that the baseline has not run has no best of its own to hold.
+        # Skip seeds without a run of the baseline, which sets the target.
         epochs = [cell.run.epochs_to_hold(target[cell.seed]) for cell in cells if cell.seed in target]
         return [
             mean_and_spread([cell.run.accuracy[-1] for cell in cells]),
@@ -187,27 +187,27 @@ class Study:
         ]
 
     def convergence(self) -> str:
-        """How much sooner the method gets where each baseline ends, by both protocols; '' if none was run."""
-        compared = [self._sooner_than(arm) for arm in (self.baseline, *self.further_baselines)]
-        return '\n\n'.join(part for part in compared if part)
+        """Return the speed-up of the method over each baseline by both protocols; '' without shared seeds."""
+        parts = [self._convergence_over(arm) for arm in (self.baseline, *self.further_baselines)]
+        return '\n\n'.join(part for part in parts if part)
 
-    def _sooner_than(self, arm: str) -> str:
+    def _convergence_over(self, arm: str) -> str:
         seeds = self._shared_seeds(self.cells.get(arm, ()), self.cells.get(self.method, ()))
         if not seeds:
             return ''
         baseline, method = (_by_seed(self.cells[name], seeds) for name in (arm, self.method))
-        theirs, ours = teacher_seconds_of(baseline), teacher_seconds_of(method)
+        baseline_seconds, method_seconds = mean_teacher_seconds(baseline), mean_teacher_seconds(method)
         if len({cell.run.epochs for cell in (*baseline, *method)}) > 1:
             return f'How much sooner {self.method} is than {arm} is not told: a run lacks a validation.'
         parts = [
             f"How much sooner {self.method} holds a share of {arm}'s best, with the same "
             f'schedule; validation images, {len(seeds)} seed{"s" * (len(seeds) > 1)}.'
-            f'{teacher_in_words({arm: theirs, self.method: ours})}',
+            f'{teacher_sentence({arm: baseline_seconds, self.method: method_seconds})}',
             same_schedule_table(
-                [c.run for c in baseline],
-                [c.run for c in method],
-                ours,
-                baseline_teacher_seconds=theirs,
+                [cell.run for cell in baseline],
+                [cell.run for cell in method],
+                method_seconds,
+                baseline_teacher_seconds=baseline_seconds,
             ),
         ]
         if self.short:
@@ -227,11 +227,11 @@ class Study:
         return sorted(set.intersection(*({cell.seed for cell in cells} for cells in arms)))
 
     def machines(self) -> list[str]:
-        """Each machine that ran a cell."""
+        """Return the sorted machines of all cells."""
         return sorted({cell.machine for cells in self.cells.values() for cell in cells})
 
     def write_csv(self, path: str | Path) -> None:
-        """Write one line for each arm, seed and epoch, with its validation; the last has the test metric."""
+        """Write a CSV file with one line for each arm, seed and validation; the last line has the test."""
         rows: list[Sequence[object]] = [COLUMNS]
         for arm, cells in {**self.cells, **self.short}.items():
             for cell in cells:
@@ -246,16 +246,20 @@ class Study:
         write_csv(rows, path)
 
     def difference(self, before: str, after: str) -> Difference | None:
-        """after - before on the test images, by the seeds of both; None for fewer than two, or one arm."""
+        """Return the paired test difference, after - before, over shared seeds.
+
+        Returns:
+            The difference; None for fewer than two seeds or if both are the same arm.
+        """
         return None if before == after else paired_by_seed(self.by_seed(before), self.by_seed(after))
 
 
 def read_cells(path: str | Path, metric: str) -> dict[Key, Cell]:
-    """The cells that `Study.write_csv` wrote, by arm, seed and no domain.
+    """Read a file of `Study.write_csv`, by arm, seed and None.
 
     Args:
-        path: of the file.
-        metric: as the tables call it.
+        path: path of the file.
+        metric: name of the metric in tables.
     """
     curves: dict[Key, dict[int, float]] = {}
     cells: dict[Key, Cell] = {}
@@ -273,7 +277,7 @@ def read_cells(path: str | Path, metric: str) -> dict[Key, Cell]:
 
 
 def _epochs_held(epochs: Sequence[int | None]) -> str:
-    """The mean epoch from which runs hold what they are compared with, or how many of them hold it."""
+    """Mean epoch from which runs hold their target, or the number of runs that hold it."""
     held = [epoch for epoch in epochs if epoch is not None]
     if len(held) < len(epochs):
         return f'{len(held)} of {len(epochs)} hold it'
@@ -281,5 +285,5 @@ def _epochs_held(epochs: Sequence[int | None]) -> str:
 
 
 def _by_seed(cells: Sequence[Cell], seeds: Sequence[int]) -> list[Cell]:
-    known = {cell.seed: cell for cell in cells}
-    return [known[seed] for seed in seeds]
+    by_seed = {cell.seed: cell for cell in cells}
+    return [by_seed[seed] for seed in seeds]

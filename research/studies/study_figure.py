@@ -1,4 +1,4 @@
-"""A study's learning curves and differences, as a matplotlib figure."""
+"""Figure of the learning curves and gains of a study."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from .study import Study
 
 @default_style()
 def draw_study(study: Study) -> Figure:
-    """Curves with a band of one standard deviation; and each arm's gain over the baseline on the test images.
+    """Draw learning curves with a band of one standard deviation, and gains over the baseline in the test.
 
-    Curves are drawn at the validations that all seeds have. Gains have their 95 % interval where there are
-    two seeds or more.
+    Curves are drawn at validations of all seeds. Gains have their 95 % interval for two seeds or more.
     """
     palette = plt.get_cmap('tab20')
     colours = {arm: palette(i % palette.N) for i, arm in enumerate(study.cells)}
@@ -27,8 +26,8 @@ def draw_study(study: Study) -> Figure:
     for arm, cells in study.cells.items():
         epochs, values = _common_curves([cell.run for cell in cells])
         mean, band = values.mean(0), spread(values)
-        wide = 2.5 if arm in (study.method, study.baseline) else 1
-        curves.plot(epochs, mean, label=arm, color=colours[arm], linewidth=wide)
+        width = 2.5 if arm in (study.method, study.baseline) else 1
+        curves.plot(epochs, mean, label=arm, color=colours[arm], linewidth=width)
         curves.fill_between(epochs, mean - band, mean + band, color=colours[arm], alpha=0.12)
     metric = next(iter(study.cells.values()))[0].run.metric
     curves.set_xlabel('epoch')
@@ -53,7 +52,7 @@ def draw_study(study: Study) -> Figure:
 
 
 def _common_curves(runs: Sequence[Run]) -> tuple[list[int], np.ndarray]:
-    """The epochs after which all runs were validated, and their accuracy there, [runs, validations]."""
+    """Epochs validated by all runs, and their accuracy (runs, validations)."""
     by_epoch = [dict(zip(run.epochs, run.accuracy)) for run in runs]
     epochs = sorted(set.intersection(*map(set, by_epoch)))
     return epochs, np.array([[accuracy[epoch] for epoch in epochs] for accuracy in by_epoch])

@@ -1,4 +1,4 @@
-"""Following a tool that another tool runs."""
+"""Output of tools that run as programs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def tool_output(
     cwd: str | Path | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[str]:
-    """The lines that a command prints, errors among them.
+    """Run a command and yield the lines of its output and errors.
 
     Args:
-        command: with its arguments.
-        name: what it does, for the error.
-        env: Defaults to this process's environment.
-        cwd: Defaults to this process's directory.
-        pass_fds: file descriptors that it inherits. Defaults to none.
+        command: command with its arguments.
+        name: name of the work, for the error.
+        env: environment of the command. Defaults to the environment of this process.
+        cwd: directory of the command. Defaults to the directory of this process.
+        pass_fds: file descriptors that the command inherits. Defaults to none.
 
     Raises:
-        UsageError: if it fails; the message begins with its last lines.
+        UsageError: if the command fails; the message begins with its last lines.
     """
     tail: deque[str] = deque(maxlen=30)
     with subprocess.Popen(
@@ -58,21 +58,21 @@ def tool_output(
 
 
 def stop_tools() -> None:
-    """Terminate all that `tool_output` follows, in whatever thread, each once: torchrun takes no second."""
+    """Terminate the commands of `tool_output` in all threads, once each: torchrun takes no second signal."""
     for process in _running - _stopped:
         _stopped.add(process)
         process.terminate()
 
 
 def follow_training(lines: Iterable[str], at_epoch: Callable[[int], None]) -> str | None:
-    """Read what `tools/train.py` prints.
+    """Follow the output of `tools/train.py`.
 
     Args:
-        lines: of it.
-        at_epoch: called with the number of each epoch that is validated.
+        lines: lines of the output.
+        at_epoch: function called with the number of each validated epoch.
 
     Returns:
-        The machine that it says it runs on, or None.
+        The machine named in the output, or None.
     """
     machine = None
     for line in lines:

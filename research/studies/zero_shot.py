@@ -1,4 +1,4 @@
-"""Testing trained students on classes that are named when they are tested."""
+"""Zero-shot tests of trained students on classes that a config names."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .tool_output import tool_output
 
 
 def zero_shot_metrics(config: str, checkpoint: str, folder: Path) -> dict:
-    """A checkpoint's metrics, with classes that are named when it is tested; the prompts are printed.
+    """Test a checkpoint zero-shot, and print the prompts.
 
     Args:
-        config: its path; `predict_by` names the classes.
-        checkpoint: of the student.
-        folder: for logs and metrics.
+        config: path of the config, whose `predict_by` names the classes.
+        checkpoint: path or address of the student's checkpoint.
+        folder: folder of logs and metrics.
 
     Returns:
-        `config`, `checkpoint` and `metrics`.
+        A dict with `config`, `checkpoint` and `metrics`.
 
     Raises:
         UsageError: if the test fails.
@@ -39,17 +39,17 @@ def zero_shot_metrics(config: str, checkpoint: str, folder: Path) -> dict:
 
 
 def _resolved(checkpoint: str) -> str:
-    """A checkpoint's path from any folder; what lies elsewhere, as on the Hub, stays as it is named."""
+    """Make the path of a checkpoint absolute; addresses, such as of the Hub, are unchanged."""
     return checkpoint if '://' in checkpoint else str(Path(checkpoint).expanduser().resolve())
 
 
 def zero_shot_table(results: Sequence[dict]) -> str:
-    """What `zero_shot_metrics` has found as Markdown, one row a checkpoint."""
-    ends = ['domain/mean', 'domain/worst']
-    found = dict.fromkeys(name for result in results for name in result['metrics'])
-    domains = [name for name in found if name.startswith('domain/') and name not in ends]
-    # A data set without domains has its own metrics.
-    names = [*domains, *ends] if domains else list(found)
+    """Table of the results of `zero_shot_metrics`, one row per checkpoint, as Markdown."""
+    summaries = ['domain/mean', 'domain/worst']
+    metrics = dict.fromkeys(name for result in results for name in result['metrics'])
+    domains = [name for name in metrics if name.startswith('domain/') and name not in summaries]
+    # Data sets without domains have other metrics.
+    names = [*domains, *summaries] if domains else list(metrics)
     titles = ['config', 'checkpoint', *(name.removeprefix('domain/') for name in names)]
     lines = []
     for result in results:

@@ -15,7 +15,7 @@ LEAVE_ONE_OUT = [
 ]
 
 
-def domains_of(config):
+def available_domains(config):
     return DOMAINS_OF[config.rsplit('_', 1)[1].removesuffix('.py')]
 
 
@@ -27,11 +27,11 @@ def test_configs_are_found():
 def test_the_target_domain_is_left_out_of_training_and_of_the_choice_of_the_epoch(
     config, small_data, monkeypatch
 ):
-    first, *_, last = domains_of(config)
+    first, *_, last = available_domains(config)
     for target in (first, last):
         monkeypatch.setenv('LFI_TARGET_DOMAIN', target)
         cfg = read(config)
-        others = [domain for domain in domains_of(config) if domain != target]
+        others = [domain for domain in available_domains(config) if domain != target]
         assert cfg.target_domain == target
         assert cfg.source_domains == others
         for loader, domains in (('train', others), ('val', others), ('test', [target])):
@@ -61,4 +61,4 @@ def test_zero_shot_tests_all_domains(config, small_data, small_clip, tmp_path):
     assert isinstance(runner.model, Student) and isinstance(runner.model.predict_by, ByTexts)
     # Whoever counts the classes goes by the named ones.
     metrics = runner.test()
-    assert set(metrics) == {f'domain/{name}' for name in (*domains_of(config), 'mean', 'worst')}
+    assert set(metrics) == {f'domain/{name}' for name in (*available_domains(config), 'mean', 'worst')}

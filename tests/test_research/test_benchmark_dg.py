@@ -87,9 +87,9 @@ def test_mistakes_are_named_at_once(main, configs, config_path, tmp_path, capsys
     with pytest.raises(UsageError, match='has no target_domain: it must read LFI_TARGET_DOMAIN'):
         main(config_path('baselines/task-loss_vit-128x6-p8_shapes.py'), *options)
     for args, message in (
-        ([], 'name a baseline and a method, or use --zero-shot'),
-        ([configs[0]] * 2, 'the CONFIGs must differ in their names'),
-        ([*configs, '--epochs', '1'], '--epochs 1: the schedule has a warm-up'),
+        ([], 'give the CONFIGs of a baseline and a method, or use --zero-shot'),
+        ([configs[0]] * 2, 'the CONFIGs must have different file names'),
+        ([*configs, '--epochs', '1'], '--epochs 1: give 2 or more'),
         ([*configs, '--seeds', '-1'], "--seeds: must be a whole number of 0 or more, got '-1'"),
         ([*configs, '--cfg-options', 'foo'], '--cfg-options takes KEY=VALUE pairs, got foo'),
         ([*configs, '--jobs', '0'], "--jobs: must be a whole number above 0, got '0'"),

@@ -76,9 +76,9 @@ def test_what_cannot_be_compared_is_named(run_tool, compare, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
-        ('{"accuracy/top1": 10.0}', 'does not say where a student looks'),
-        ('[1]', 'does not say where a student looks'),
-        ('pointing: 1', 'is no JSON: Expecting value'),
+        ('{"accuracy/top1": 10.0}', 'has no localization metrics'),
+        ('[1]', 'has no localization metrics'),
+        ('pointing: 1', 'is not JSON: Expecting value'),
     ],
 )
 def test_metrics_that_do_not_say_where_are_refused(compare, tmp_path, content, words):

@@ -126,7 +126,7 @@ def test_what_cannot_be_made_says_why(run_main, config_path, students, baseline,
 def test_a_key_is_never_replaced(run_main, config_path, students, tmp_path):
     (tmp_path / 'study.key.json').write_text('{}')
     sources = ('--a', config_path(SHAPES), students[0], '--b', 'teacher')
-    with pytest.raises(UsageError, match=r'study\.key\.json is there already'):
+    with pytest.raises(UsageError, match=r'study\.key\.json exists'):
         run_main('make', *sources, '--out', 'study.html', *FEW)
     assert (tmp_path / 'study.key.json').read_text() == '{}'
 
@@ -144,4 +144,4 @@ def test_answers_that_cannot_be_analysed_say_why(run_main, tmp_path, capsys):
         run_main('analyse', 'anna.json', '--key', 'missing.key.json')
     with pytest.raises(SystemExit):
         run_main('analyse', 'anna.json', '--key', 'missing.key.json', '--least-catch', '80')
-    assert '--least-catch 80.0 must be a share, from 0 to 1' in capsys.readouterr().err
+    assert '--least-catch 80.0 must be from 0 to 1' in capsys.readouterr().err

@@ -9,10 +9,10 @@ from research.studies.localization_table import collect_localization, localizati
 from research.studies.presets import PRESETS
 from research.studies.published import (
     FOLDER,
-    dropped,
     is_published,
     read_published,
     read_published_localization,
+    stale_cells,
 )
 from research.studies.reproduce import collect, report
 
@@ -35,7 +35,7 @@ def test_a_published_study_has_nothing_to_run_again(name, tmp_path):
     )
     assert all(published)
     jobs = plan(preset, preset.seeds, [], tmp_path)
-    assert dropped(jobs, published, published_localization) == []
+    assert stale_cells(jobs, published, published_localization) == []
     # An arm that no one has run yet is none to run again.
     known = {arm for cells in (*published, published_localization) for arm, _, _ in cells}
     run_again = [

@@ -9,7 +9,7 @@ from small_runs import SMALL
 
 from research.studies import Cell, Run, Study, read_cells
 from research.studies.grid import plan
-from research.studies.localization_table import Located, read_localization, write_localization
+from research.studies.localization_table import LocalizationCell, read_localization, write_localization
 from research.studies.presets import PRESETS
 from research.studies.settings_digest import ROOTS
 
@@ -110,7 +110,7 @@ def study(import_tool, tool_arguments, monkeypatch, tmp_path, capsys):
             values = {'pointing': 0.5, 'pointing_teacher': 0.75}
             write_localization(
                 {
-                    arm: [Located(cell.seed, values, cell.identity) for cell in found]
+                    arm: [LocalizationCell(cell.seed, values, cell.identity) for cell in found]
                     for arm, found in cells.items()
                     if arm != 'queries'
                 },
@@ -151,7 +151,7 @@ def test_a_cell_that_does_not_say_where_it_looks_is_not_finished(study, monkeypa
     ran = []
     monkeypatch.setattr('research.studies.reproduce.Grid.run', lambda self, todo: ran.extend(todo))
     out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
-    assert 'lfi, seed 0: what is published was run with other settings, and is left out' in out
+    assert 'lfi, seed 0: the published cell has other settings and is left out' in out
     assert [job.arm.name for job in ran] == ['lfi']
     assert {arm for arm, _, _ in read_localization(study.where)} == {'task-loss'}
 
@@ -161,7 +161,7 @@ def test_published_cells_of_other_settings_are_named(study):
     lines = study.file.read_text().splitlines()
     study.file.write_text('\n'.join([*lines[:-1], f'{lines[-1]}x']) + '\n')
     out = study.run('--seeds', '0', '--arms', 'task-loss', 'lfi')
-    assert 'queries, seed 0: what is published was run with other settings, and is left out' in out
+    assert 'queries, seed 0: the published cell has other settings and is left out' in out
     assert study.cells() == {('task-loss', 0), ('lfi', 0)}
 
 
@@ -204,7 +204,7 @@ def test_cells_of_other_settings_are_left_out_of_the_study(study, tmp_path):
 
 def test_the_baseline_must_have_a_result(study):
     study.publish(**{'lfi': [0]})
-    with pytest.raises(UsageError, match='the baseline task-loss has no result: name it among --arms'):
+    with pytest.raises(UsageError, match='the baseline task-loss has no result: add it to --arms'):
         study.run('--seeds', '0', '--arms', 'lfi')
 
 
@@ -220,7 +220,7 @@ def test_the_baseline_must_have_a_result(study):
         (('shapes', '--cfg-options', 'foo'), '--cfg-options takes KEY=VALUE pairs, got foo'),
         (('shapes', '--cfg-options', 'a=[1,2'), '--cfg-options takes KEY=VALUE pairs, got a=[1,2'),
         (('dg', '--arms', 'magic'), '--arms magic: dg-pacs has task-loss_vit-128x6-p8_pacs'),
-        (('shapes', '--domains', 'photo'), '--domains: shapes leaves none out'),
+        (('shapes', '--domains', 'photo'), '--domains: shapes leaves no domain out'),
     ],
 )
 def test_arguments_are_checked_at_once(tool_arguments, capsys, arguments, words):

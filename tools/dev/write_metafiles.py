@@ -194,7 +194,7 @@ def _config_trained_by(arm: Arm) -> str | None:
     """
     if arm.epochs:
         return None
-    if not (arm.options or (arm.name in ARMS and ARMS[arm.name].of)):
+    if not (arm.options or (arm.name in ARMS and ARMS[arm.name].base)):
         return arm.config
     student = Path(arm.config).stem.partition('_')[2]
     baseline = f'configs/baselines/{arm.name}_{student}.py'

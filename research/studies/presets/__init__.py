@@ -1,4 +1,4 @@
-"""The studies that `python -m research study` runs."""
+"""Studies of `python -m research study`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .few_labels import (
     LABELS_PER_CLASS,
     NO_LABELS,
     SHAPES_FEW_RESNET,
-    by_text,
     few_labels,
+    with_text_prediction,
 )
 from .preset import Preset
 from .pretraining import SHAPES_PRETRAINING, SHAPES_PRETRAINING_TUNING
@@ -46,10 +46,10 @@ __all__ = [
 
 PRESETS = {
     'shapes': SHAPES,
-    # From a cache, as all of LFI was when it was tuned.
+    # LFI learned from a cache when it was tuned.
     'shapes-tuning': tuning(replace(SHAPES, arms=classification_arms(SHAPES_STUDENT)), 5),
     'shapes-few-tuning': tuning(
-        few_labels(SHAPES, 10, tuple(map(by_text, named_arms(FEW_ARMS, SHAPES_STUDENT))), 6),
+        few_labels(SHAPES, 10, tuple(map(with_text_prediction, named_arms(FEW_ARMS, SHAPES_STUDENT))), 6),
         6,
         SHAPES_FEW_SETTINGS,
     ),
@@ -74,7 +74,7 @@ PRESETS = {
     **FEW_LABELS,
     **NO_LABELS,
 }
-# Several studies under one name.
+# Groups of studies by name.
 GROUPS = {
     'dg': ('dg-pacs', 'dg-vlcs', 'zero-shot'),
     **{name: tuple(f'{name}-{number}' for number in LABELS_PER_CLASS) for name in ('shapes-few', 'tiny-few')},

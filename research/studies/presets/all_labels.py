@@ -1,18 +1,24 @@
-"""Studies of classifiers in which every image has a label."""
+"""Studies of classifiers with labels for all images."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 
-from ..arms import of_kind
-from ..settings import PHOTOS_CHOSEN, chosen
+from ..arms import arms_of_kind
+from ..settings import PHOTOS_CHOSEN, with_settings
 from .preset import Preset
-from .students import classification_arms, each_view, in_fewer_seeds, located, named_arms
+from .students import (
+    classification_arms,
+    named_arms,
+    with_fewer_seeds,
+    with_localization_tests,
+    without_cache,
+)
 
 SHAPES_STUDENT = 'vit-128x6-p8_shapes'
 TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
-# Not what is close to LFI: there an interval matters.
+# Arms far from LFI. Close arms need all seeds for a narrow interval.
 SHAPES_FEWER_SEEDS = (
     'queries',
     'feature-mse',
@@ -27,11 +33,11 @@ SHAPES_FEWER_SEEDS = (
 SHAPES = Preset(
     about='Built-in Shapes, 3,200 training images of 64 px, 10 epochs from scratch, 2,000 test images, '
     'chance 5 %; the built-in teacher, which has seen instance masks.',
-    # Arms that read features ask the teacher about each view; so do LFI, and what is made of it.
-    arms=in_fewer_seeds(
-        located(
+    # All arms but `lfi-cached` ask the teacher about each view.
+    arms=with_fewer_seeds(
+        with_localization_tests(
             (
-                *each_view(classification_arms(SHAPES_STUDENT)),
+                *without_cache(classification_arms(SHAPES_STUDENT)),
                 *named_arms(('lfi-cached',), SHAPES_STUDENT),
             ),
             SHAPES_STUDENT,
@@ -39,14 +45,14 @@ SHAPES = Preset(
         SHAPES_FEWER_SEEDS,
     ),
     test_options=('test_dataloader.dataset.split=test', 'test_dataloader.dataset.num_images=2000'),
-    # Three could not tell LFI from logit KD.
+    # Three seeds did not separate LFI from logit KD.
     seeds=(0, 1, 2, 3, 4),
     short=(4, 7),
 )
-# The other controls and ablations are compared on Shapes, which needs no data. Dense features are ahead of
-# LFI here.
+# The Shapes study, which needs no data on disk, compares the other controls and ablations. On photos dense
+# features are ahead of LFI.
 TINY_SMALL_ARMS = (
-    *of_kind('baseline'),
+    *arms_of_kind('baseline'),
     'other-image-affinity',
     'other-image',
     'mean-target',
@@ -56,28 +62,29 @@ TINY_SMALL_ARMS = (
     'lfi-no-presence',
     'lfi-dense-features',
 )
-# All others had three, and some were close.
+# With three seeds some of the other arms were close.
 TINY_SMALL_FEWER_SEEDS = ('no-prior',)
 TINY_SMALL = Preset(
     about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 15 epochs from scratch; '
     'validation on 50 further training images of each class, test on the 50 official validation images of '
     'each, chance 5 %; '
     'LiT-style EfficientNet-Lite0 as teacher.',
-    arms=in_fewer_seeds(
-        located(
+    arms=with_fewer_seeds(
+        with_localization_tests(
             tuple(
-                chosen(arm, PHOTOS_CHOSEN) for arm in named_arms(TINY_SMALL_ARMS, TINY_STUDENT, features=True)
+                with_settings(arm, PHOTOS_CHOSEN)
+                for arm in named_arms(TINY_SMALL_ARMS, TINY_STUDENT, features=True)
             ),
             TINY_STUDENT,
         ),
         TINY_SMALL_FEWER_SEEDS,
     ),
     options=('val_dataloader.dataset.split=train', 'val_dataloader.dataset.images_per_class=(100,150)'),
-    # Three could not tell here either.
+    # Three seeds did not separate the arms.
     seeds=(0, 1, 2, 3, 4),
     short=(6, 9),
 )
-# With the best baseline of tiny-small.
+# `dense-features` is the best baseline of tiny-small.
 TINY_50_ARMS = ('task-loss', 'dense-features', 'other-image', 'lfi')
 TINY_50 = Preset(
     about='50 classes of Tiny-ImageNet with 225 training images each, 64 px, 8 epochs from scratch: 14 '
@@ -96,11 +103,11 @@ TINY_FULL = Preset(
 
 
 def in_epochs(about: str, epochs: int) -> str:
-    """What a study is about, in another number of epochs."""
+    """Return the description of a study with another number of epochs."""
     return re.sub(r'\d+ epochs from scratch', f'{epochs} epochs from scratch', about)
 
 
-# The reference of `shapes` still rises at its end.
+# The reference of `shapes` still rises at the end of its schedule.
 LONG_ARMS = ('task-loss', 'no-prior', 'logit-kd', 'other-image', 'lfi')
 SHAPES_LONG = replace(
     SHAPES,
@@ -109,7 +116,7 @@ SHAPES_LONG = replace(
     seeds=Preset.seeds,
     short=(),
 )
-# Two settings of `shapes` were changed after its test images had been seen.
+# Two settings of `shapes` were changed after its test results were known.
 SHAPES_FRESH = replace(
     SHAPES,
     about=f'Other images to train, validate and test on than in `shapes`, and other seeds. {SHAPES.about}',
@@ -119,7 +126,7 @@ SHAPES_FRESH = replace(
     seeds=(5, 6, 7, 8, 9),
     short=(),
 )
-# What the students from scratch have beyond mmpretrain's ViT, undone.
+# Options that turn the students from scratch into mmpretrain's ViT.
 PLAIN = (
     'model.backbone.stem=None',
     'model.backbone.with_cls_token=True',
@@ -131,7 +138,7 @@ SHAPES_PLAIN = replace(
     about=f'The plain ViT: a class token, neither stem nor prior. {SHAPES.about}',
     arms=tuple(
         replace(arm, options=(*arm.options, *PLAIN))
-        for arm in each_view(named_arms(('task-loss', 'other-image', 'lfi'), SHAPES_STUDENT))
+        for arm in without_cache(named_arms(('task-loss', 'other-image', 'lfi'), SHAPES_STUDENT))
     ),
     seeds=Preset.seeds,
     short=(),

@@ -1,14 +1,14 @@
-"""Studies of classifiers in which few images have a label, or none."""
+"""Studies of classifiers with few labels or none."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ..arms import Arm, arm_of
-from ..settings import FEW_CHOSEN, PHOTOS_FEW_CHOSEN, chosen
+from ..arms import Arm, build_arm
+from ..settings import FEW_CHOSEN, PHOTOS_FEW_CHOSEN, with_settings
 from .all_labels import SHAPES, SHAPES_STUDENT, TINY_SMALL, TINY_STUDENT, in_epochs
 from .preset import Preset
-from .students import BY_HEAD, each_view, named_arms, where_config
+from .students import BY_HEAD, localization_config, named_arms, without_cache
 
 FEW_ARMS = (
     'task-loss',
@@ -19,19 +19,19 @@ FEW_ARMS = (
     'lfi',
     'lfi-logit-kd',
 )
-# Where predictions are presence, what destroys presence leaves chance. Mean maps leave it, and `presence` has
-# nothing else: these tell what maps add.
+# Arms that measure the value of maps if predictions are presence. `mean-target` keeps the teacher's presence,
+# and `presence` learns nothing else. Controls that destroy presence predict at chance.
 MAPS_ARMS = ('mean-target', 'presence')
 
 
 def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epochs: int) -> Preset:
-    """A study in which few labels are known; the task loss alone sees all images too, by the prior.
+    """Build a study with few labels. The task loss alone also sees all images, by the prior.
 
     Args:
         preset: the study with all labels.
-        labels_per_class: how many labels of each class are known. Each seed has its own.
-        arms: the baseline first.
-        epochs: of complete schedules; one passes once over the images without a label.
+        labels_per_class: number of labels per class, drawn anew for each seed.
+        arms: arms of the study, the baseline first.
+        epochs: epochs of complete schedules. An epoch is one pass over the images without labels.
     """
     return replace(
         preset,
@@ -46,8 +46,8 @@ def few_labels(preset: Preset, labels_per_class: int, arms: tuple[Arm, ...], epo
     )
 
 
-# Where few images have a label the texts know more than the head: the teacher teaches them on all images.
-BY_TEXT = (
+# With few labels texts predict better than the head, since the teacher supervises them on all images.
+TEXT_PREDICTION_ARMS = (
     'lfi',
     'lfi-logit-kd',
     'lfi-cached',
@@ -58,27 +58,26 @@ BY_TEXT = (
 )
 
 
-def by_text(arm: Arm) -> Arm:
-    """An arm with LFI's read-out predicts by the texts of the classes; others stay as they are."""
-    if arm.name not in BY_TEXT:
+def with_text_prediction(arm: Arm) -> Arm:
+    """Let an arm with LFI's read-out predict by the texts of the classes; return other arms unchanged."""
+    if arm.name not in TEXT_PREDICTION_ARMS:
         return arm
     return replace(arm, options=(*arm.options, 'model.predict_by.type=lfi.ByTexts'))
 
 
 LABELS_PER_CLASS = (5, 10, 25)
-# What else LFI can do is tried with this many.
+# Variants of LFI are run with this number of labels alone.
 LABELS_OF_VARIANTS = 10
 VARIANTS = (*MAPS_ARMS, 'lfi-cached', 'lfi-dense-features')
-# As with all labels.
+# Caches are used as in the studies with all labels.
 SHAPES_FEW_ARMS = (
-    *each_view(named_arms((*FEW_ARMS, *MAPS_ARMS), SHAPES_STUDENT)),
+    *without_cache(named_arms((*FEW_ARMS, *MAPS_ARMS), SHAPES_STUDENT)),
     *named_arms(('lfi-cached',), SHAPES_STUDENT),
 )
 TINY_FEW_ARMS = named_arms((*FEW_ARMS, *MAPS_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True)
-# By the studies' name the study with all labels, its arms, what of them has settings of its own, and the
-# epochs that have about as many steps as with all labels.
+# Study with all labels, arms in their settings, and epochs with about as many steps as with all labels.
 FEW = {
-    name: (preset, tuple(chosen(by_text(arm), settings) for arm in arms), epochs)
+    name: (preset, tuple(with_settings(with_text_prediction(arm), settings) for arm in arms), epochs)
     for name, preset, arms, settings, epochs in (
         ('shapes-few', SHAPES, SHAPES_FEW_ARMS, FEW_CHOSEN, 6),
         ('tiny-few', TINY_SMALL, TINY_FEW_ARMS, PHOTOS_FEW_CHOSEN, 8),
@@ -99,15 +98,15 @@ SHAPES_FEW_RESNET = few_labels(
     replace(SHAPES, about=f'A narrow ResNet-18, in an adapter where it is asked. {SHAPES.about}'),
     10,
     (
-        # mmpretrain's own classifier would learn from the label -1.
+        # mmpretrain's ImageClassifier would train on the label -1.
         replace(
-            arm_of('task-loss', RESNET_STUDENT),
+            build_arm('task-loss', RESNET_STUDENT),
             options=('model.type=lfi.Student', 'model.task=mmpretrain.ImageClassifier'),
         ),
-        # The settings are those of the ViT.
+        # Settings were tuned with the ViT.
         *(
-            chosen(by_text(arm), FEW_CHOSEN)
-            for arm in each_view(named_arms(('other-image', 'lfi'), RESNET_STUDENT))
+            with_settings(with_text_prediction(arm), FEW_CHOSEN)
+            for arm in without_cache(named_arms(('other-image', 'lfi'), RESNET_STUDENT))
         ),
     ),
     6,
@@ -116,20 +115,23 @@ NO_LABEL_ARMS = ('logit-kd', 'other-image', 'lfi', 'lfi-logit-kd', *MAPS_ARMS)
 
 
 def no_labels(few: str, student: str) -> Preset:
-    """A study without labels, whose reference is text-logit KD: its head learns the teacher's probabilities.
+    """Build a study without labels. Its reference, logit KD, learns the teacher's class probabilities.
 
     Args:
-        few: the name of the studies of few labels, whose arms these are.
-        student: how the names of its configs end.
+        few: name of the studies with few labels in `FEW`, for arms and settings.
+        student: suffix of the names of the student's configs.
     """
     preset, arms, epochs = FEW[few]
-    found = {arm.name: arm if arm.name in BY_TEXT else replace(arm, test_options=BY_HEAD) for arm in arms}
+    by_name = {
+        arm.name: arm if arm.name in TEXT_PREDICTION_ARMS else replace(arm, test_options=BY_HEAD)
+        for arm in arms
+    }
     return replace(
-        few_labels(preset, 0, tuple(found[name] for name in NO_LABEL_ARMS), epochs),
+        few_labels(preset, 0, tuple(by_name[name] for name in NO_LABEL_ARMS), epochs),
         about='No label at all: classes are named when the student is tested. LFI predicts by presence; '
         "logit-kd has a head that learns the teacher's zero-shot class probabilities. "
         f'{in_epochs(preset.about, epochs)}',
-        tests={'': where_config(student)},
+        tests={'': localization_config(student)},
     )
 
 

@@ -1,11 +1,11 @@
-"""Studies of students that are pretrained without labels."""
+"""Studies of students pretrained without labels."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ..arms import Arm, arm_of
-from ..settings import PRETRAINING_CHOSEN, PRETRAINING_SETTINGS, chosen
+from ..arms import Arm, build_arm
+from ..settings import PRETRAINING_CHOSEN, PRETRAINING_SETTINGS, with_settings
 from .all_labels import SHAPES, SHAPES_STUDENT
 from .few_labels import few_labels
 from .tuning import tuning
@@ -14,14 +14,14 @@ CONFIG = 'configs/pretraining/lfi-pretrain_vit-128x6-p8_shapes.py'
 
 
 def _pretraining(name: str, cache: str | None = 'maps') -> Arm:
-    arm = replace(arm_of(name, SHAPES_STUDENT, cache=cache), config=CONFIG)
-    return chosen(arm, PRETRAINING_CHOSEN)
+    arm = replace(build_arm(name, SHAPES_STUDENT, cache=cache), config=CONFIG)
+    return with_settings(arm, PRETRAINING_CHOSEN)
 
 
-# They ask the teacher about each view, as on Shapes all baselines of features do.
+# Baselines of features ask the teacher about each view, as in all studies of Shapes.
 BASELINES = tuple(_pretraining(name, cache=None) for name in ('dense-features', 'lightly-train-v3'))
-# How each arm's student is pretrained: the baseline's weights stay as they were drawn, for its rate is 0
-# throughout; the running statistics of its stem alone see images.
+# Pretraining of each arm. The baseline's learning rate is 0: it only updates the running statistics of its
+# stem, and keeps its random weights.
 PRETRAINED = {
     'task-loss': replace(
         _pretraining('lfi'),
@@ -39,7 +39,7 @@ SHAPES_PRETRAINING = replace(
         SHAPES,
         10,
         tuple(
-            replace(arm_of('task-loss', SHAPES_STUDENT), name=name, start=start)
+            replace(build_arm('task-loss', SHAPES_STUDENT), name=name, start=start)
             for name, start in PRETRAINED.items()
         ),
         6,

@@ -1,75 +1,80 @@
-"""The arms of a student, as studies have them."""
+"""Arms of a student in the studies."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ..arms import ARMS, METHOD, Arm, arm_of, of_kind, origin_of
-from ..settings import of_student
+from ..arms import ARMS, METHOD, Arm, arms_of_kind, build_arm, root_arm
+from ..settings import with_student_settings
 from .preset import FEWER_SEEDS
 
-# `presence` runs where predictions are presence; a part changes the model, and learns from the same maps.
+# Ablations of studies with all labels: they change LFI's model or loss and learn from the same maps.
+# `presence` belongs to studies whose predictions are presence.
 PARTS = tuple(
     name
-    for name in of_kind('ablation')
+    for name in arms_of_kind('ablation')
     if name.startswith(f'{METHOD}-') and ARMS[name].options and ARMS[name].reads == 'maps'
 )
 
 
 def classification_arms(student: str, plain: str | None = None) -> tuple[Arm, ...]:
-    """All arms of a student; arguments as of `named_arms`."""
-    return named_arms((*of_kind('baseline', 'negative control', 'method'), *PARTS), student, plain)
+    """Build the arms of a student for studies with all labels.
+
+    Args:
+        student: suffix of the names of the student's configs.
+        plain: suffix of the task loss's config, if several teachers share it. Defaults to `student`.
+    """
+    return named_arms((*arms_of_kind('baseline', 'negative control', 'method'), *PARTS), student, plain)
 
 
 def named_arms(
     names: tuple[str, ...], student: str, plain: str | None = None, features: bool = False
 ) -> tuple[Arm, ...]:
-    """Some arms of a student, in the settings that it has with all labels.
+    """Build arms of a student in its settings for all labels.
 
     Args:
-        names: of the arms, in the table's order.
-        student: how the names of its configs end.
-        plain: how that of the task loss alone ends, where it serves several teachers. Defaults to the same.
-        features: whether arms that read features learn from a cache too, which a CNN teacher allows: the
-            maps' own source, so that all arms learn from the same look at each image. Defaults to asking the
-            teacher about each view.
+        names: names of the arms, in the order of the table.
+        student: suffix of the names of the student's configs.
+        plain: suffix of the task loss's config, if several teachers share it. Defaults to `student`.
+        features: whether arms that read features learn from a cache, which a CNN teacher allows. All arms
+            then learn from the same unaugmented images. Defaults to False: they ask about each view.
     """
     cached = ('maps', 'features') if features else ('maps',)
     arms = (
-        arm_of(name, student, plain=plain, cache=ARMS[name].reads if ARMS[name].reads in cached else None)
+        build_arm(name, student, plain=plain, cache=ARMS[name].reads if ARMS[name].reads in cached else None)
         for name in names
     )
-    return tuple(of_student(arm, student) for arm in arms)
+    return tuple(with_student_settings(arm, student) for arm in arms)
 
 
-def in_fewer_seeds(arms: tuple[Arm, ...], names: tuple[str, ...]) -> tuple[Arm, ...]:
-    """The arms; those of these names run with the first three seeds of the study."""
+def with_fewer_seeds(arms: tuple[Arm, ...], names: tuple[str, ...]) -> tuple[Arm, ...]:
+    """Limit the named arms to the first three seeds of the study."""
     return tuple(replace(arm, seeds=FEWER_SEEDS) if arm.name in names else arm for arm in arms)
 
 
-def each_view(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
-    """The arms without a cache: the teacher is asked about each augmented view."""
+def without_cache(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """Remove the caches of arms, so that they ask the teacher about each augmented view."""
     return tuple(replace(arm, cache=None) for arm in arms)
 
 
-# Where the student of a baseline looks: what its head's classes are seen by.
+# Test options that localize a baseline's classes by class activation maps of its head.
 BY_HEAD = ('model.predict_by.type=lfi.ByClassActivation',)
-# Heads that are asked so in all studies with labels.
+# Arms tested with `BY_HEAD` in all studies with labels.
 BY_HEAD_ARMS = ('task-loss', 'logit-kd', 'dense-features')
 
 
-def where_config(student: str) -> str:
-    """The config that tests where a student looks, by how the names of its configs end."""
+def localization_config(student: str) -> str:
+    """Return the config of the localization test of a student, given the suffix of its configs."""
     return f'configs/evaluation/lfi_{student}_semantic-consistency.py'
 
 
-def located(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
-    """The arms; those whose student can say where it looks are tested by the config that asks it."""
-    found = []
+def with_localization_tests(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
+    """Set the localization test of arms that have maps: LFI's arms and those of `BY_HEAD_ARMS`."""
+    tested = []
     for arm in arms:
-        if origin_of(arm.name) == METHOD:
-            arm = replace(arm, test_config=where_config(student))
+        if root_arm(arm.name) == METHOD:
+            arm = replace(arm, test_config=localization_config(student))
         elif arm.name in BY_HEAD_ARMS:
-            arm = replace(arm, test_config=where_config(student), test_options=BY_HEAD)
-        found.append(arm)
-    return tuple(found)
+            arm = replace(arm, test_config=localization_config(student), test_options=BY_HEAD)
+        tested.append(arm)
+    return tuple(tested)

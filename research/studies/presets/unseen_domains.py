@@ -1,11 +1,11 @@
-"""Studies that test on domains, or on classes, that training has not seen."""
+"""Studies that test on unseen domains or unseen classes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from ..arms import ARMS, Arm, arm_of
+from ..arms import ARMS, Arm, build_arm
 from .preset import Preset
 
 ZERO_SHOT = Preset(
@@ -14,7 +14,7 @@ ZERO_SHOT = Preset(
     'domains. A ViT 128 wide and 6 blocks deep, 64 px, 8 epochs from scratch; validation on Tiny-ImageNet; '
     'LiT-style EfficientNet-Lite0 as teacher.',
     arms=tuple(
-        arm_of(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
+        build_arm(name, 'vit-128x6-p8_lit-lite0_tiny-imagenet', cache='maps')
         for name in ('presence', 'other-image', 'lfi')
     ),
     metrics=('pacs/domain/mean', 'vlcs/domain/mean'),
@@ -30,13 +30,13 @@ ZERO_SHOT = Preset(
 def leave_one_out(
     about: str, arms: tuple[Arm, ...], options: tuple[str, ...] = (), seeds: tuple[int, ...] = (0, 1, 2)
 ) -> Preset:
-    """A study by DomainBed's protocol: each domain of the data is left out of training in turn.
+    """Build a study with DomainBed's protocol, which leaves each domain out of training in turn.
 
     Args:
-        about: data and schedule.
-        arms: the baseline first; the last one is the method to be judged.
+        about: description of data and schedule.
+        arms: arms of the study, the baseline first and the method to judge last.
         options: `--cfg-options` of all arms. Defaults to none.
-        seeds: of the runs.
+        seeds: seeds of the runs. Defaults to (0, 1, 2).
     """
     return Preset(
         about,
@@ -46,7 +46,7 @@ def leave_one_out(
         options=(*options, 'default_hooks.checkpoint.max_keep_ckpts=1'),
         seeds=seeds,
         leaves_domains_out=True,
-        # DomainBed's trials differ in their split too.
+        # DomainBed's trials also differ in their split.
         seed_options=(
             'randomness.seed={seed}',
             'train_dataloader.dataset.seed={seed}',
@@ -56,12 +56,12 @@ def leave_one_out(
 
 
 def domain_arm(config: str, cache: str | None = None) -> Arm:
-    """An arm that is a config, called as its file."""
+    """Build an arm from a config, named after its file."""
     return Arm(Path(config).stem, config, cache=cache)
 
 
 def domain_study(data: str, about: str) -> Preset:
-    """The task loss, LFI and its negative control on one data set of domains."""
+    """Build the study of task loss, LFI and its negative control on a data set of domains."""
     lfi = domain_arm(f'configs/domain_generalization/lfi_vit-128x6-p8_lit-lite0_{data}.py', cache='maps')
     control = 'other-image'
     return leave_one_out(

@@ -189,14 +189,14 @@ def test_without_catch_trials_nobody_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        (dict(study='another'), "anna.json is of the study 'another', the key of '{study}'"),
-        (dict(rater=None), 'anna.json holds no answers: save them by the button'),
-        (dict(answers=[]), 'anna.json holds no answers: save them by the button'),
+        (dict(study='another'), "anna.json belongs to the study 'another', the key to '{study}'"),
+        (dict(rater=None), 'anna.json holds no answers: save them with the button'),
+        (dict(answers=[]), 'anna.json holds no answers: save them with the button'),
         (dict(answers={'999': {}}), "there is no trial '999' in the study"),
         (dict(answers={'001': dict(choice='left')}), "'001' does not say which map was on the left"),
         (
             dict(answers={'001': dict(choice='A', first_on_left=True)}),
-            "choice='A' of the trial '001' is none",
+            "choice='A' of the trial '001' must be one",
         ),
     ],
 )
@@ -233,17 +233,17 @@ def test_files_that_cannot_be_used_say_why(tmp_path, key):
             read_key(changed)
     for sources in ([], 'A', {'A': 'one'}):
         changed.write_text(json.dumps(dict(key, sources=sources)))
-        with pytest.raises(StudyError, match='changed.json was changed: its sources must say what A and B'):
+        with pytest.raises(StudyError, match='changed.json was changed: its sources must describe A and B'):
             read_key(changed)
     changed.write_text('[' * 100_000)
-    with pytest.raises(StudyError, match='changed.json is no JSON file'):
+    with pytest.raises(StudyError, match='changed.json is not a JSON file'):
         read_key(changed)
     with pytest.raises(StudyError, match='missing.json cannot be read: No such file'):
         read_raters([tmp_path / 'missing.json'], key)
     with pytest.raises(StudyError, match='anna.json is not a key of a study'):
         read_key(first)
     (tmp_path / 'truncated.json').write_text('{"study": ')
-    with pytest.raises(StudyError, match='truncated.json is no JSON file'):
+    with pytest.raises(StudyError, match='truncated.json is not a JSON file'):
         read_raters([tmp_path / 'truncated.json'], key)
     (tmp_path / 'list.json').write_text('[]')
     with pytest.raises(StudyError, match='list.json holds a list'):

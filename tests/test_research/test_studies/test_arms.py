@@ -9,7 +9,7 @@ from lfi.export import export_student, model_config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from research.studies.arms import ARMS, METHOD, arm_of, compared_with, of_kind
+from research.studies.arms import ARMS, METHOD, arms_of_kind, build_arm, control_references
 from research.studies.job import read_config
 
 STUDENT = 'vit-128x6-p8_shapes'
@@ -18,25 +18,25 @@ TERMS = ('spatial', 'semantic', 'presence')
 
 
 def config_of(name):
-    arm = arm_of(name, STUDENT)
+    arm = build_arm(name, STUDENT)
     return read_config(arm.config, arm.options)
 
 
 @pytest.mark.parametrize('name', ARMS)
 def test_its_config_exists_and_is_of_its_kind(name):
-    arm = arm_of(name, STUDENT)
+    arm = build_arm(name, STUDENT)
     assert (tools_root() / arm.config).is_file()
     kind = ARMS[name].kind
     assert (kind == 'method') == (name == METHOD)
     if kind in ('ablation', 'negative control'):
-        assert ARMS[name].of in ARMS
+        assert ARMS[name].base in ARMS
     if kind == 'ablation':
-        assert ARMS[name].of == METHOD
+        assert ARMS[name].base == METHOD
 
 
 @pytest.mark.parametrize('name', CHANGED)
 def test_it_changes_the_model_and_nothing_else(name):
-    ours, theirs = config_of(name).to_dict(), config_of(ARMS[name].of).to_dict()
+    ours, theirs = config_of(name).to_dict(), config_of(ARMS[name].base).to_dict()
     assert ours.pop('model') != theirs.pop('model')
     assert ours == theirs
 
@@ -80,6 +80,6 @@ def test_its_export_predicts_what_it_did(name):
 
 
 def test_negative_controls_know_what_they_are_compared_with():
-    pairs = compared_with(tuple(ARMS))
-    assert set(pairs) == set(of_kind('negative control'))
+    pairs = control_references(tuple(ARMS))
+    assert set(pairs) == set(arms_of_kind('negative control'))
     assert pairs['other-image'] == 'lfi' and pairs['other-image-affinity'] == 'pairwise-affinity'

@@ -84,7 +84,7 @@ def test_short_runs_must_be_as_many():
 def test_a_run_without_a_validation_that_others_have_is_named():
     folders = [Path(f'arm/seed-{seed}') for seed in range(2)]
     method = [replace(run(1, 2), folder=folders[0]), Run('arm', (1.0, 2.0), 9.0, {}, '', (1, 3), folders[1])]
-    message = 'other validations than run have arm/seed-1$'
+    message = 'the validations of arm/seed-1 differ from those of run$'
     with pytest.raises(UsageError, match=message):
         same_schedule_table([run(1, 2), run(1, 2)], method)
 

@@ -8,11 +8,11 @@ from lfi.errors import UsageError
 from rich.progress import Progress
 from study_cells import DOMAINS
 
-from research.studies.grid import Grid, keep_arms, plan
-from research.studies.job import Job, clock_of
+from research.studies.grid import Grid, check_cfg_options, plan
+from research.studies.job import Job, cache_clock_file
 from research.studies.launcher import Launcher
 from research.studies.presets import PRESETS, domain_arm, leave_one_out
-from research.studies.stopwatch import seconds_of
+from research.studies.stopwatch import read_seconds
 
 
 def test_a_short_schedule_is_a_cell_of_its_own(tmp_path):
@@ -72,8 +72,8 @@ def test_an_option_that_makes_an_arm_what_it_is_cannot_be_changed():
     for key in ('model.backbone.write_back', 'model.backbone'):
         message = f"{key}: the arm '.*' sets model.backbone.* itself"
         with pytest.raises(UsageError, match=message):
-            keep_arms(PRESETS['shapes'], arms.values(), [f'{key}=none'])
-    keep_arms(PRESETS['shapes'], [arms['lfi']], option)
+            check_cfg_options(PRESETS['shapes'], arms.values(), [f'{key}=none'])
+    check_cfg_options(PRESETS['shapes'], [arms['lfi']], option)
 
 
 def test_an_option_that_makes_a_study_what_it_is_cannot_be_changed():
@@ -82,13 +82,13 @@ def test_an_option_that_makes_a_study_what_it_is_cannot_be_changed():
     # What has them as a part takes them away.
     for key, own in ((seed, seed), (labels, labels), ('randomness', seed), ('train_dataloader', labels)):
         with pytest.raises(UsageError, match=f'--cfg-options {key}: the study sets {own} itself'):
-            keep_arms(few, few.arms, [f'{key}=7'])
-    keep_arms(few, few.arms, ['random=7', 'train_dataloader.few=7'])
+            check_cfg_options(few, few.arms, [f'{key}=7'])
+    check_cfg_options(few, few.arms, ['random=7', 'train_dataloader.few=7'])
     # Its arms have epochs of their own, which would win without a word.
     message = "train_cfg.max_epochs: the arm 'task-loss' sets train_cfg.max_epochs itself"
     with pytest.raises(UsageError, match=message):
-        keep_arms(few, few.arms, ['train_cfg.max_epochs=2'])
-    keep_arms(PRESETS['shapes'], PRESETS['shapes'].arms, ['train_cfg.max_epochs=2'])
+        check_cfg_options(few, few.arms, ['train_cfg.max_epochs=2'])
+    check_cfg_options(PRESETS['shapes'], PRESETS['shapes'].arms, ['train_cfg.max_epochs=2'])
 
 
 @pytest.fixture
@@ -123,6 +123,6 @@ def test_what_a_cache_took_that_another_wrote_is_not_known(write_cache, tmp_path
 
 
 def test_a_cache_that_is_gone_has_taken_nothing(write_cache, tmp_path):
-    clock = clock_of(tmp_path / 'maps')
+    clock = cache_clock_file(tmp_path / 'maps')
     clock.write_text(json.dumps(dict(seconds=1000.0, whole=True)))
-    assert write_cache(60.0) == seconds_of(clock) == 60.0
+    assert write_cache(60.0) == read_seconds(clock) == 60.0

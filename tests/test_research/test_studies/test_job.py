@@ -43,7 +43,7 @@ def test_an_option_that_cannot_be_read_ends_in_one_line(capsys):
 
 
 def test_a_cell_has_spent_what_the_training_before_it_spent_on_the_teacher(tmp_path, monkeypatch):
-    monkeypatch.setattr('research.studies.job.seconds_of', lambda clock: 7.0)
+    monkeypatch.setattr('research.studies.job.read_seconds', lambda clock: 7.0)
     jobs = {job.arm.name: job for job in plan(PRESETS['shapes-pretraining'], [0], [], tmp_path)}
     assert jobs['lfi'].cache is None and jobs['lfi'].start.cache
     assert jobs['lfi'].teacher_seconds() == jobs['lfi'].start.teacher_seconds() == 7.0

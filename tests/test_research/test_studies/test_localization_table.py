@@ -6,11 +6,11 @@ from study_cells import finish
 from research.studies.grid import plan
 from research.studies.localization_table import (
     NAMES,
-    Located,
+    LocalizationCell,
     collect_localization,
     localization_report,
-    located_of,
     read_localization,
+    read_localization_cell,
     write_localization,
 )
 from research.studies.presets import PRESETS
@@ -26,7 +26,7 @@ LEVELS = {
 
 
 def located(seed, pointing, identity='', **values):
-    return Located(seed, {'pointing': pointing, **values, **LEVELS}, identity)
+    return LocalizationCell(seed, {'pointing': pointing, **values, **LEVELS}, identity)
 
 
 @pytest.fixture
@@ -89,11 +89,11 @@ def test_cells_say_where_they_look_as_far_as_it_compares(jobs):
     finish(jobs['lfi'], **measured)
     finish(jobs['task-loss'], **measured)
     finish(jobs['queries'])
-    assert located_of(jobs['lfi']).values == {'pointing': 0.5, 'energy': 0.3}
+    assert read_localization_cell(jobs['lfi']).values == {'pointing': 0.5, 'energy': 0.3}
     # The scale of class activation maps is arbitrary.
-    assert located_of(jobs['task-loss']).values == {'pointing': 0.5}
-    assert located_of(jobs['queries']) is None
-    assert located_of(jobs['logit-kd']) is None
+    assert read_localization_cell(jobs['task-loss']).values == {'pointing': 0.5}
+    assert read_localization_cell(jobs['queries']) is None
+    assert read_localization_cell(jobs['logit-kd']) is None
 
 
 def test_what_is_published_counts_where_its_settings_are_todays(jobs):

@@ -17,7 +17,7 @@ def test_the_last_epochs_differ_by_pairs():
 
 @pytest.mark.parametrize('method', [(1.0,), (1.0, 2.0)])
 def test_runs_that_are_no_pairs_are_refused(method):
-    with pytest.raises(ValueError, match='there must be as many of both'):
+    with pytest.raises(ValueError, match='give the same number of both'):
         paired_table([(runs(1.0), runs(*method))])
 
 

@@ -8,7 +8,7 @@ import pytest
 from lfi.config_files import tools_root
 from lfi.engine.few_labels_option import check_few_labels
 
-from research.studies.arms import ARMS, METHOD, origin_of
+from research.studies.arms import ARMS, METHOD, root_arm
 from research.studies.grid import plan
 from research.studies.job import batch_options, read_config
 from research.studies.launcher import Launcher
@@ -190,7 +190,7 @@ def test_who_can_say_where_it_looks_is_tested_by_the_config_that_asks(study, con
 
 
 def reads_out(arm):
-    return origin_of(arm.split()[0]) == METHOD
+    return root_arm(arm.split()[0]) == METHOD
 
 
 def reads_as_the_method(tested, method):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from study_cells import DOMAINS, finish
 
-from research.studies.arms import arm_of
+from research.studies.arms import build_arm
 from research.studies.domains import read_domain_cells
 from research.studies.grid import plan
 from research.studies.launcher import Launcher
@@ -70,7 +70,7 @@ def test_an_arm_may_have_fewer_seeds_than_its_study(seeds, wanted, tmp_path, mon
     ran = []
     monkeypatch.setattr('research.studies.reproduce.Grid.run', lambda self, todo: ran.extend(todo))
     monkeypatch.setattr('research.studies.reproduce._write', lambda *args: '')
-    task, lfi = (arm_of(name, 'vit-128x6-p8_shapes') for name in ('task-loss', 'lfi'))
+    task, lfi = (build_arm(name, 'vit-128x6-p8_shapes') for name in ('task-loss', 'lfi'))
     preset = Preset('', (task, replace(lfi, seeds=1)), seeds=(0, 1))
     reproduce('shapes', preset, Request(tmp_path, seeds=seeds))
     assert [(job.arm.name, job.seed) for job in ran] == wanted
@@ -86,7 +86,7 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
     for job in plan(preset, [0], [], tmp_path / 'out', ['photo', 'sketch']):
         finish(job, 'domain/mean', **{f'domain/{job.domain}': 20.0})
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo', 'sketch'], publish=root))
-    said = f'{root / PAGE} gets no table: it has no lines <!-- reproduce: dg --> and <!-- end of dg -->'
+    said = f'{root / PAGE} gets no table: add the lines <!-- reproduce: dg --> and <!-- end of dg -->'
     assert said in capsys.readouterr().out
     (root / PAGE).parent.mkdir()
     (root / PAGE).write_text('<!-- reproduce: dg -->\n<!-- end of dg -->\n')

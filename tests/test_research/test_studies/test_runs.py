@@ -46,7 +46,7 @@ def test_what_a_kill_left_out_is_told(tmp_path, monkeypatch):
     (tmp_path / '20260101_010000/vis_data').mkdir(parents=True)
     (tmp_path / '20260101_010000/vis_data/scalars.json').write_text('{"accuracy/top1": 50.0, "st')
     assert read_run(tmp_path).accuracy == (10.0, 30.0, 40.0)
-    assert 'holds no accuracy/top1 of step 2' in said[0]
+    assert 'holds no accuracy/top1 at step 2' in said[0]
 
 
 def test_a_validation_has_the_number_of_its_epoch(tmp_path):
@@ -106,7 +106,7 @@ def test_what_is_no_row_is_skipped_and_what_is_no_number_is_named(tmp_path):
     file.write_text(f'{file.read_text()}\n3\n[1]\n"mIoU"\n{{"mIoU":')
     assert read_run(tmp_path, metric='mIoU').accuracy == (20.0,)
     write_scalars(tmp_path / '20260102_000000', [{'mIoU': 'high', 'step': 1}])
-    with pytest.raises(ValueError, match="hold mIoU='high' of step 1: no number"):
+    with pytest.raises(ValueError, match="hold mIoU='high' at step 1, which is not a number"):
         read_run(tmp_path, metric='mIoU')
 
 

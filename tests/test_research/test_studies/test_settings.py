@@ -1,7 +1,14 @@
 """What is tuned."""
 
 from research.studies.arms import ARMS, Arm
-from research.studies.settings import SETTINGS, STUDENTS, chosen, of_student, tuned, weight
+from research.studies.settings import (
+    SETTINGS,
+    STUDENTS,
+    tuning_arms,
+    weight,
+    with_settings,
+    with_student_settings,
+)
 
 LOGIT_KD = 'model.supervision.logit_kd.loss_weight'
 
@@ -29,20 +36,27 @@ def test_what_was_chosen_with_all_labels_was_tried():
 def test_a_control_has_the_settings_of_its_baseline():
     option = 'model.supervision.affinity.loss_weight=8.0'
     for name in ('pairwise-affinity', 'mean-affinity'):
-        assert of_student(arm(name), 'vit-128x6-p8_shapes').options == (*ARMS[name].options, option)
+        assert with_student_settings(arm(name), 'vit-128x6-p8_shapes').options == (
+            *ARMS[name].options,
+            option,
+        )
     for name in ('other-image', 'task-loss'):
-        assert of_student(arm(name), 'vit-128x6-p8_shapes') == arm(name)
+        assert with_student_settings(arm(name), 'vit-128x6-p8_shapes') == arm(name)
 
 
 def test_a_study_s_own_setting_stands_in_place_of_the_student_s():
-    found = chosen(of_student(arm('logit-kd'), 'vit-128x6-p8_shapes'), {'logit-kd': weight('logit_kd', '4')})
+    found = with_settings(
+        with_student_settings(arm('logit-kd'), 'vit-128x6-p8_shapes'), {'logit-kd': weight('logit_kd', '4')}
+    )
     assert [option for option in found.options if option.startswith(LOGIT_KD)] == [f'{LOGIT_KD}=4']
 
 
 def test_the_first_arm_is_kept_and_the_others_tried():
     own = ARMS['logit-kd'].options
     tried = {'logit-kd': [weight('logit_kd', '1'), weight('logit_kd', '4')]}
-    assert [(found.name, found.options) for found in tuned([arm('task-loss'), arm('logit-kd')], tried)] == [
+    assert [
+        (found.name, found.options) for found in tuning_arms([arm('task-loss'), arm('logit-kd')], tried)
+    ] == [
         ('task-loss', ()),
         ('logit-kd loss_weight 1', (*own, f'{LOGIT_KD}=1')),
         ('logit-kd loss_weight 4', (*own, f'{LOGIT_KD}=4')),

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from research.studies.stopwatch import seconds_of, stopwatch
+from research.studies.stopwatch import read_seconds, stopwatch
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def clock(monkeypatch):
 
 def test_seconds_add_up_until_the_work_is_whole(tmp_path, clock):
     file = tmp_path / 'run/seconds.json'
-    assert seconds_of(file) is None
+    assert read_seconds(file) is None
     with pytest.raises(KeyboardInterrupt), stopwatch(file):
         clock[0] += 5
         raise KeyboardInterrupt
@@ -25,7 +25,7 @@ def test_seconds_add_up_until_the_work_is_whole(tmp_path, clock):
         clock[0] += 2
     with stopwatch(file):
         clock[0] += 1
-    assert seconds_of(file) == 7
+    assert read_seconds(file) == 7
 
 
 def test_a_kill_loses_little(new_python, tmp_path):
@@ -42,17 +42,17 @@ with stopwatch(Path({str(file)!r}), interval=0.05):
     with subprocess.Popen(command, env=new_python.env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == 'counting\n'
         began = time.monotonic()
-        while (seconds_of(file) or 0) < 0.5:
+        while (read_seconds(file) or 0) < 0.5:
             assert time.monotonic() - began < 60, 'nothing was written'
             time.sleep(0.01)
         process.kill()
         # The pipe's end: what counts is gone.
         process.stdout.read()
-    seconds = seconds_of(file)
+    seconds = read_seconds(file)
     assert 0.5 <= seconds < 300
     with stopwatch(file):
         pass
-    assert seconds <= seconds_of(file) < seconds + 30
+    assert seconds <= read_seconds(file) < seconds + 30
 
 
 def test_a_write_that_fails_leaves_what_was_counted(tmp_path, clock, monkeypatch):
@@ -67,4 +67,4 @@ def test_a_write_that_fails_leaves_what_was_counted(tmp_path, clock, monkeypatch
     monkeypatch.setattr(os, 'fsync', fail)
     with pytest.raises(OSError, match='No space left'), stopwatch(file):
         clock[0] += 2
-    assert seconds_of(file) == 5
+    assert read_seconds(file) == 5

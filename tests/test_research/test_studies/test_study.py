@@ -101,7 +101,7 @@ def test_a_table_is_that_of_what_was_written(tmp_path):
     # As MMEngine's log has them: 92.600002 and 92.349998 have a mean that is rounded to another digit.
     single = [float(np.float32(value)) for value in (92.6, 92.35, 91.8)]
     fresh = {
-        arm: [replace(cell, run=replace(cell.run, seconds=31.26)).as_written() for cell in cells(*tests)]
+        arm: [replace(cell, run=replace(cell.run, seconds=31.26)).rounded() for cell in cells(*tests)]
         for arm, tests in (('base', [20.0, 22.0, 24.0]), ('ours', single))
     }
     study = Study(fresh, 'ours')
