@@ -1,14 +1,14 @@
 # Mask R-CNN that learns from interactions on COCO: ViT-Base/16 from MAE's weights, 12 epochs, CLIP ViT-B/16 as
 # teacher. Other sizes and schedules are in detection/, the baseline in baselines/.
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/lfi_mask-rcnn_coco.py 8
-# All that belongs to learning from interactions is written out. Neck, heads, data and schedule are the baseline's.
+# Options of learning from interactions are written out. Neck, heads, data and schedule are those of the baseline.
 _base_ = './baselines/task-loss_mask-rcnn_vit-base-p16_simple-fpn_1x_coco.py'
 
 model = dict(
     type='lfi.Student',
     task='mmdet.MaskRCNN',
-    # Asked about each concept that the teacher is asked about. This is the baseline's student: ViTDet's windows, four
-    # global blocks and relative positions.
+    # Backbone of the baseline: ViTDet with windows, four global blocks and relative positions. The student is asked
+    # about the same concepts as the teacher.
     backbone=dict(
         type='lfi.InteractionQueryViT',
         arch='base',
@@ -23,7 +23,7 @@ model = dict(
         model='ViT-B-16-quickgelu',
         pretrained='openai',
         extractor=dict(type='clearclip'),
-        # 28 x 28 locations; an image's own categories, then those that CLIP finds likeliest.
+        # 28 x 28 locations. Concepts are the categories of the image, then those that CLIP ranks highest.
         input_size=448,
         concepts=dict(type='mmdet.CocoDataset'),
         max_concepts=16,
@@ -31,7 +31,7 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # Beside a detector's own losses, which are small.
+            # Lower weights, since the losses of a detector are small.
             loss=dict(
                 type='lfi.InteractionDistillLoss',
                 spatial_weight=0.5,

@@ -1,5 +1,5 @@
 default_scope = 'mmpretrain'
-# Makes `lfi.X` known where another project's tool runs an inheriting config.
+# Registers `lfi.X` if another project's tool runs an inheriting config.
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 
 default_hooks = dict(
@@ -10,11 +10,11 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     non_finite=dict(type='lfi.NonFiniteHook'),
     concept_check=dict(type='lfi.ConceptCheckHook'),
-    # Several processes validate, and save, the same running statistics of a stem.
+    # Average the running statistics of the stem over processes before validation and saving.
     sync_buffers=dict(type='SyncBuffersHook'),
     visualization=dict(_scope_='mmpretrain', type='VisualizationHook', enable=False),
 )
-# A head whose class count differs from the data set's is an error before the first step.
+# Check before the first step that the head has the number of classes of the data set.
 custom_hooks = [dict(_scope_='mmpretrain', type='ClassNumCheckHook')]
 
 env_cfg = dict(

@@ -6,6 +6,6 @@ default_hooks = dict(
     non_finite=dict(type='lfi.NonFiniteHook'),
     concept_check=dict(type='lfi.ConceptCheckHook'),
 )
-# As in classification: a head whose class count differs from the data set's is an error at once.
+# Check before the first step that the head has the number of classes of the data set.
 custom_hooks = [dict(type='NumClassCheckHook')]
 randomness = dict(seed=0, deterministic=False)

@@ -1,5 +1,5 @@
-# The default runtime for data sets of several domains.
+# Default runtime for data sets with several domains.
 _base_ = './default_runtime.py'
 
-# DomainBed's training-domain validation: the target domain has no say.
+# DomainBed's training-domain validation: model selection does not use the target domain.
 default_hooks = dict(checkpoint=dict(save_best='domain/mean', rule='greater'))

@@ -1,4 +1,4 @@
-# The student of lfi_vit-128x6-p8_shapes.py copies which locations, and which images, are alike.
+# The student of lfi_vit-128x6-p8_shapes.py copies the similarities of locations and of images.
 #   python tools/train.py configs/baselines/lightly-train-v3_vit-128x6-p8_shapes.py
 _base_ = './task-loss_vit-128x6-p8_shapes.py'
 

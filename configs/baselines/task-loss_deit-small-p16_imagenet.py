@@ -5,7 +5,7 @@ _base_ = 'mmpretrain::deit/deit-small_4xb256_in1k.py'
 
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 data_root = '{{$LFI_DATA_ROOT:data}}/imagenet'
-# As of mmpretrain's recipe; what a view shows, and what is erased, is recorded for a cache.
+# Augmentation of mmpretrain's recipe. Views and erased rectangles are recorded for a cache.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
@@ -39,7 +39,7 @@ train_pipeline = [
 train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))
-# Parameters that only the LFI model has; its schedule is otherwise mmpretrain's.
+# No weight decay for the parameters of LFI. The schedule is otherwise mmpretrain's.
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={

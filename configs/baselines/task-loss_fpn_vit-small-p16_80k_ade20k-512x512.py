@@ -34,7 +34,7 @@ model = dict(
     neck=dict(_delete_=True, type='lfi.SimpleFPN', in_channels=384, num_outs=4),
     decode_head=dict(num_classes=150, norm_cfg=norm_cfg),
 )
-# 4 GPUs x 4 images, as for mmseg's ViTs, with the rate falling layer by layer.
+# 4 GPUs x 4 images, as for mmseg's ViTs, with layer-wise decay of the learning rate.
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

@@ -1,6 +1,6 @@
 # A small Mask R-CNN on mosaics of the built-in Shapes data, task loss alone: the baseline of
-# lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py. Mosaics are of four images, as RTMDet-Ins's are: resized and cropped with
-# their masks, which mmdet's Mosaic and RandomAffine leave alone.
+# lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py. Mosaics of four images are resized and cropped with their
+# masks, as in RTMDet-Ins: mmdet's Mosaic and RandomAffine do not transform masks.
 #   python tools/train.py configs/baselines/task-loss_mask-rcnn_vit-128x6-p8-mosaic_shapes.py
 _base_ = './task-loss_mask-rcnn_vit-128x6-p8_shapes.py'
 train_pipeline = [

@@ -38,17 +38,17 @@ model = dict(
         rcnn=dict(sampler=dict(num=32)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100), rcnn=dict(max_per_img=20)),
-    # From scratch, so with what a ViT lacks there.
+    # A ViT trained from scratch needs the affinity prior.
     supervision=dict(prior=dict(type='lfi.AffinityPrior')),
 )
-# Minutes on two cores; from scratch, so the rate is the same for all layers.
+# Takes minutes on two cores. All layers have the same learning rate, since the ViT is trained from scratch.
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.05), paramwise_cfg=dict(layer_decay_rate=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=8, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=8)
-# mmdet's hook reads image files, and Shapes has none; --show-dir draws the interactions, with the boxes found.
+# mmdet's hook needs image files, and Shapes has none. --show-dir draws interactions and predicted boxes.
 default_hooks = dict(
     _delete_=True,
     timer=dict(type='IterTimerHook'),

@@ -9,7 +9,7 @@ _base_ = [
     '../_base_/detection_runtime.py',
 ]
 
-# Batches of one size, as ViTDet has them.
+# Batches of one size, as in ViTDet.
 model = dict(
     data_preprocessor=dict(
         batch_augments=[dict(type='BatchFixedSizePad', size={{_base_.image_size}}, pad_mask=True)],

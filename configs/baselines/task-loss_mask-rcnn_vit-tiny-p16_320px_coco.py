@@ -25,15 +25,15 @@ model = dict(
     ),
     train_cfg=dict(rpn_proposal=dict(max_per_img=200), rcnn=dict(sampler=dict(num=128))),
     test_cfg=dict(rpn=dict(max_per_img=200)),
-    # From scratch, so with what a ViT lacks there.
+    # A ViT trained from scratch needs the affinity prior.
     supervision=dict(prior=dict(type='lfi.AffinityPrior')),
 )
-# From scratch, so the rate is the same for all layers.
+# All layers have the same learning rate, since the ViT is trained from scratch.
 optim_wrapper = dict(optimizer=dict(lr=5e-4), paramwise_cfg=dict(layer_decay_rate=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=12, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=8)
-# The stem's batch norms.
+# Synchronize the batch norms of the stem.
 default_hooks = dict(sync_buffers=dict(type='SyncBuffersHook'))

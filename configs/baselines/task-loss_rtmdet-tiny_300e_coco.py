@@ -5,9 +5,9 @@ _base_ = ['mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py']
 
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)
 model = dict(
-    # It pads, so that padding is known as such.
+    # Pad in the preprocessor, so that padding is known to be invalid.
     data_preprocessor=dict(pad_size_divisor=32),
-    # mmdet's own address is of a host that is gone.
+    # The host of mmdet's address no longer exists.
     backbone=dict(
         init_cfg=dict(
             checkpoint='https://mmassets.onedl.ai/mmdetection/v3.0/rtmdet/cspnext_rsb_pretrain/'

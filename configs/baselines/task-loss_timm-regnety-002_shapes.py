@@ -1,4 +1,4 @@
-# timm's RegNetY-200MF on the built-in Shapes data, with maps of stride 8 to the end, task loss alone: the baseline of
+# timm's RegNetY-200MF on the built-in Shapes data, with stride 8 in all later stages, task loss alone: the baseline of
 # lfi_timm-regnety-002_shapes.py.
 #   python tools/train.py configs/baselines/task-loss_timm-regnety-002_shapes.py
 _base_ = './task-loss_resnet18_shapes.py'

@@ -9,7 +9,7 @@ source_domains = __import__('lfi.datasets', fromlist=['leave_out']).leave_out(
 )
 meta_keys = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')
 train_pipeline = [
-    # What a view shows is recorded for model.teacher.cache.
+    # Record views for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',
@@ -35,5 +35,5 @@ val_evaluator = [
     dict(type='lfi.DomainGeneralizationMetric'),
 ]
 test_evaluator = val_evaluator
-# DomainBed's training-domain validation: the target domain has no say.
+# DomainBed's training-domain validation: model selection does not use the target domain.
 default_hooks = dict(checkpoint=dict(save_best='domain/mean', rule='greater'))

@@ -9,7 +9,7 @@ _base_ = [
 ]
 model = dict(head=dict(num_classes={{_base_.num_classes}}, loss=dict(num_classes={{_base_.num_classes}})))
 train_dataloader = dict(batch_size=16)
-# Minutes on two cores, for the 50 classes of a subset.
+# Takes minutes on two cores with a subset of 50 classes.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=1, end=8, convert_to_iter_based=True),

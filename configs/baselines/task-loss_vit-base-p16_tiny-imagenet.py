@@ -38,7 +38,7 @@ model = dict(
         init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02),
     ),
 )
-# 2 GPUs x 64 images; a fine-tuning schedule, with the rate falling layer by layer.
+# 2 GPUs x 64 images; a fine-tuning schedule, with layer-wise decay of the learning rate.
 optim_wrapper = dict(
     optimizer=dict(lr=5e-4),
     constructor='LearningRateDecayOptimWrapperConstructor',

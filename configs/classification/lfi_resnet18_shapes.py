@@ -9,14 +9,14 @@ model = dict(
         _delete_=True,
         type='lfi.InteractionQueryAdapter',
         backbone={{_base_.model.backbone}},
-        # Of strides 4 and 8.
+        # Maps of strides 4 and 8.
         reads=('layer3', 'layer4'),
     ),
     teacher=__import__('lfi').teacher_config('shapes-tiny'),
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # With a background in the bank locations are best read by a concept's share.
+            # With a background concept, the softmax over concepts localizes best.
             reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),

@@ -8,7 +8,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='lfi.InteractionQueryAdapter',
-        # The baseline's, with the map before the last one beside it, which queries read.
+        # Backbone of the baseline that also returns the second last map, for the queries.
         backbone=dict(
             type='SwinTransformer', arch='tiny', img_size=224, drop_path_rate=0.2, out_indices=(2, 3)
         ),

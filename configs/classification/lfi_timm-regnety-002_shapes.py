@@ -1,5 +1,5 @@
-# timm's RegNetY-200MF on the built-in Shapes data, learning from the built-in teacher's interactions. Any model of timm
-# with `features_only` takes its place.
+# timm's RegNetY-200MF on the built-in Shapes data, learning from the built-in teacher's interactions. Any timm model
+# with `features_only` can replace it.
 #   python tools/train.py configs/classification/lfi_timm-regnety-002_shapes.py
 _base_ = '../baselines/task-loss_timm-regnety-002_shapes.py'
 
@@ -11,7 +11,7 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # With a background in the bank locations are best read by a concept's share.
+            # With a background concept, the softmax over concepts localizes best.
             reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),

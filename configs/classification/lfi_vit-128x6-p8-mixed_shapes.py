@@ -1,5 +1,5 @@
-# A small ViT on the built-in Shapes data with Mixup and CutMix, learning from the built-in teacher's interactions: online it
-# is shown the mixed images, from a cache the maps of two images are mixed as these are.
+# A small ViT on the built-in Shapes data with Mixup and CutMix, learning from the built-in teacher's interactions.
+# Online, the teacher sees the mixed images. With a cache, the maps of two images are mixed like the images.
 #   lfi cache configs/classification/lfi_vit-128x6-p8-mixed_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/classification/lfi_vit-128x6-p8-mixed_shapes.py --cfg-options \
 #       model.teacher.cache=work_dirs/cache
@@ -11,7 +11,7 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # With a background in the bank locations are best read by a concept's share.
+            # With a background concept, the softmax over concepts localizes best.
             reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),

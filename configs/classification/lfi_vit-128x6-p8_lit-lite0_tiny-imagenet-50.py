@@ -9,7 +9,7 @@ model = dict(
         concepts=dict(
             type='lfi.TinyImageNet', data_root={{_base_.data_root}}, max_classes={{_base_.max_classes}}
         ),
-        # Each concept that an image is asked about is a query of the student.
+        # The student has a query for each concept that an image is asked about.
         max_concepts=16,
         input_size=320,
     ),

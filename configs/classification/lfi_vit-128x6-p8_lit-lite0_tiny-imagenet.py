@@ -1,5 +1,5 @@
-# A ViT 128 wide and 6 blocks deep on Tiny-ImageNet, 64 px, from scratch, learning from a small teacher: the student that
-# configs/domain_generalization/zero-shot_* test on PACS and VLCS.
+# A ViT 128 wide and 6 blocks deep on Tiny-ImageNet, 64 px, from scratch, learning from a small teacher.
+# configs/domain_generalization/zero-shot_* test this student on PACS and VLCS.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
 #       configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py
 _base_ = '../baselines/task-loss_vit-128x6-p8_tiny-imagenet.py'

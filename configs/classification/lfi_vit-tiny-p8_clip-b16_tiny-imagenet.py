@@ -2,7 +2,7 @@
 #   LFI_DATA_ROOT=data python tools/train.py configs/classification/lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py
 #   LFI_DATA_ROOT=data tools/dist_train.sh configs/classification/lfi_vit-tiny-p8_clip-b16_tiny-imagenet.py 8 \
 #       --cfg-options train_dataloader.batch_size=16
-# open_clip fetches the teacher's weights (600 MB) at the first run; `model.teacher.pretrained` also takes a file.
+# open_clip downloads the teacher's weights (600 MB) in the first run; `model.teacher.pretrained` may also be a file.
 _base_ = '../baselines/task-loss_vit-tiny-p8_tiny-imagenet.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# ViT-Tiny/8 on Tiny-ImageNet, 64 px, from scratch, learning from a small teacher that a CPU can afford.
+# ViT-Tiny/8 on Tiny-ImageNet, 64 px, from scratch, learning from a small teacher for CPUs.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/train.py \
 #       configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py
 _base_ = '../baselines/task-loss_vit-tiny-p8_tiny-imagenet.py'

@@ -1,5 +1,5 @@
-# A small Mask R-CNN on mosaics of the built-in Shapes data, learning from the built-in teacher's interactions: online it
-# is shown the mosaics, from a cache the maps of their images are pasted as these are.
+# A small Mask R-CNN on mosaics of the built-in Shapes data, learning from the built-in teacher's interactions.
+# Online, the teacher sees the mosaics. With a cache, the maps of their images are pasted like the images.
 #   lfi cache configs/detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py --out work_dirs/cache
 #   python tools/train.py configs/detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py --cfg-options \
 #       model.teacher.cache=work_dirs/cache
@@ -11,9 +11,9 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # With a background in the bank locations are best read by a concept's share.
+            # With a background concept, the softmax over concepts localizes best.
             reading=dict(spatial_reading='concept_softmax', presence='best-location'),
-            # Beside a detector's own losses, which are small.
+            # Lower weights, since the losses of a detector are small.
             loss=dict(spatial_weight=0.5, semantic_weight=1.0, presence_weight=0.5),
         ),
     ),

@@ -8,9 +8,9 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # With a background in the bank locations are best read by a concept's share.
+            # With a background concept, the softmax over concepts localizes best.
             reading=dict(spatial_reading='concept_softmax', presence='best-location'),
-            # Beside a detector's own losses, which are small.
+            # Lower weights, since the losses of a detector are small.
             loss=dict(spatial_weight=0.5, semantic_weight=1.0, presence_weight=0.5),
         ),
     ),

@@ -11,7 +11,7 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # Beside a detector's own losses, which are small.
+            # Lower weights, since the losses of a detector are small.
             loss=dict(spatial_weight=0.5, semantic_weight=1.0, presence_weight=0.5),
         ),
     ),

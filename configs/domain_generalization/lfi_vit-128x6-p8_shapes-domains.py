@@ -1,5 +1,5 @@
-# A small ViT on all domains of the built-in Shapes data but one, learning from the built-in teacher, which has seen
-# images of all four domains.
+# A small ViT on all domains of the built-in Shapes data but one, learning from the built-in teacher, which was trained
+# on all four domains.
 #   LFI_TARGET_DOMAIN=sketch python tools/train.py configs/domain_generalization/lfi_vit-128x6-p8_shapes-domains.py
 _base_ = '../baselines/task-loss_vit-128x6-p8_shapes-domains.py'
 
@@ -12,7 +12,7 @@ model = dict(
     supervision=dict(
         interactions=dict(
             type='lfi.Interactions',
-            # With a background in the bank locations are best read by a concept's share.
+            # With a background concept, the softmax over concepts localizes best.
             reading=dict(spatial_reading='concept_softmax', presence='best-location'),
         ),
     ),

@@ -1,5 +1,5 @@
-# VLCS by presence, asked of a small student that learned on Tiny-ImageNet: its classes are named at test time.
-# CHECKPOINT is one of configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py.
+# Zero-shot classification of VLCS by presence, with a small student trained on Tiny-ImageNet.
+# CHECKPOINT was trained with configs/classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet.py.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/domain_generalization/zero-shot_vit-128x6-p8_lit-lite0_tiny-imagenet_vlcs.py CHECKPOINT
 _base_ = './zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_vlcs.py'

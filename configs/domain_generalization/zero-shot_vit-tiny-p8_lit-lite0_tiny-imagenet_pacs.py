@@ -1,5 +1,5 @@
-# PACS by presence, asked of a student that learned on Tiny-ImageNet: its classes are named at test time.
-# CHECKPOINT is one of configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py.
+# Zero-shot classification of PACS by presence, with a student trained on Tiny-ImageNet.
+# CHECKPOINT was trained with configs/classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/domain_generalization/zero-shot_vit-tiny-p8_lit-lite0_tiny-imagenet_pacs.py CHECKPOINT
 _base_ = '../classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'

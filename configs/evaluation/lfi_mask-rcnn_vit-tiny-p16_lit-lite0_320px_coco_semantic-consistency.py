@@ -1,4 +1,4 @@
-# Where the student of lfi_mask-rcnn_vit-tiny-p16_lit-lite0_320px_coco.py looks, against COCO's masks and its teacher.
+# Localization by the student of lfi_mask-rcnn_vit-tiny-p16_lit-lite0_320px_coco.py, against masks and its teacher.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/evaluation/lfi_mask-rcnn_vit-tiny-p16_lit-lite0_320px_coco_semantic-consistency.py CHECKPOINT
 _base_ = '../detection/lfi_mask-rcnn_vit-tiny-p16_lit-lite0_320px_coco.py'

@@ -1,4 +1,4 @@
-# Where the student of lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py looks, against Tiny-ImageNet's boxes and its teacher.
+# Localization by the student of lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py, against boxes and its teacher.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/evaluation/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20_semantic-consistency.py CHECKPOINT
 _base_ = '../classification/lfi_vit-128x6-p8_lit-lite0_tiny-imagenet-20.py'
@@ -8,7 +8,7 @@ test_pipeline = [
     dict(type='lfi.LoadRegions'),
     dict(_scope_='mmpretrain', type='PackInputs', algorithm_keys=('regions',)),
 ]
-# The teacher sees large images.
+# Smaller batches, since the teacher sees large images.
 test_dataloader = dict(batch_size=50, dataset=dict(pipeline=test_pipeline))
 test_evaluator = [{{_base_.test_evaluator}}, dict(type='lfi.SemanticConsistencyMetric')]
 default_hooks = dict(interactions=dict(type='lfi.InteractionMapsHook'))

@@ -1,4 +1,4 @@
-# Where the student of lfi_vit-128x6-p8_shapes.py looks, against the shapes' masks and its teacher.
+# Localization by the student of lfi_vit-128x6-p8_shapes.py, against the shapes' masks and its teacher.
 #   python tools/test.py configs/evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py CHECKPOINT
 _base_ = '../classification/lfi_vit-128x6-p8_shapes.py'
 

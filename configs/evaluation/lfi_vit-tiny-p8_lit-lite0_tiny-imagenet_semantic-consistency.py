@@ -1,4 +1,4 @@
-# Where the student of lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py looks, against Tiny-ImageNet's boxes and its teacher.
+# Localization by the student of lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py, against boxes and its teacher.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints python tools/test.py \
 #       configs/evaluation/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet_semantic-consistency.py CHECKPOINT
 _base_ = '../classification/lfi_vit-tiny-p8_lit-lite0_tiny-imagenet.py'

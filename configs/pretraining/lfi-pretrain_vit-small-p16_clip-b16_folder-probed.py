@@ -1,5 +1,5 @@
-# The same as lfi-pretrain_vit-small-p16_clip-b16_folder.py, validated by k-NN and a linear probe on another
-# folder, whose images lie in a folder for each class.
+# Like lfi-pretrain_vit-small-p16_clip-b16_folder.py, with validation by k-NN and a linear probe on a labelled
+# folder with one subfolder per class.
 #   python tools/train.py configs/pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py \
 #       --cfg-options data_root=FOLDER labelled_root=LABELLED
 _base_ = './lfi-pretrain_vit-small-p16_clip-b16_folder.py'
@@ -18,7 +18,7 @@ val_dataloader = dict(
         pipeline={{_base_.test_pipeline}},
     ),
 )
-# Half of the images are known, and name the other half.
+# One half of the images classifies the other half.
 val_evaluator = [dict(type='lfi.KNNMetric'), dict(type='lfi.LinearProbeMetric')]
 test_dataloader = dict(dataset=dict(_delete_=True, **val_dataloader['dataset']))
 test_evaluator = val_evaluator

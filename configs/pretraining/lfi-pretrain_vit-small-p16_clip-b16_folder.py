@@ -9,7 +9,7 @@ _base_ = [
 model = dict(
     _scope_='mmpretrain',
     type='lfi.Student',
-    # What the interactions train are the patches: their average is the image's feature.
+    # Interactions train the patches, so the image feature is their average.
     backbone=dict(
         type='lfi.InteractionQueryViT',
         arch='deit-small',
@@ -25,9 +25,9 @@ model = dict(
     ),
     supervision=dict(interactions=dict(type='lfi.Interactions')),
 )
-# There are no labels to validate by: lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py does, on a labelled folder.
+# No labels, no validation. lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py validates on a labelled folder.
 val_cfg = None
-# The last checkpoint counts.
+# Keep the last checkpoint.
 default_hooks = dict(checkpoint=dict(save_best=None))
-# There is no head whose classes could be counted.
+# There is no head to check.
 custom_hooks = []

@@ -1,4 +1,4 @@
-# The student of lfi-pretrain_vit-128x6-p8_shapes.py is pretrained by which locations, and which images, are alike.
+# The student of lfi-pretrain_vit-128x6-p8_shapes.py is pretrained by the similarities of locations and of images.
 #   python tools/train.py configs/pretraining/lightly-train-v3-pretrain_vit-128x6-p8_shapes.py
 _base_ = '../_base_/pretraining/vit-128x6-p8_shapes.py'
 

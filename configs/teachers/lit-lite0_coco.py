@@ -1,4 +1,4 @@
-# Where a small teacher sees COCO's categories, against their masks.
+# Localization of COCO's categories by a small teacher, against their masks.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints lfi eval-teacher configs/teachers/lit-lite0_coco.py
 default_scope = 'mmdet'
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)

@@ -1,4 +1,4 @@
-# How well a small teacher names the classes of PACS, zero-shot, on all domains that are there.
+# Zero-shot accuracy of a small teacher on PACS, for all domains on disk.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints lfi eval-teacher configs/teachers/lit-lite0_pacs.py
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['lfi'], allow_failed_imports=False)

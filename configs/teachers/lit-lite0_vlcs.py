@@ -1,4 +1,4 @@
-# How well a small teacher names the classes of VLCS, zero-shot, on all domains that are there.
+# Zero-shot accuracy of a small teacher on VLCS, for all domains on disk.
 #   LFI_DATA_ROOT=data LFI_TEACHER_ROOT=checkpoints lfi eval-teacher configs/teachers/lit-lite0_vlcs.py
 _base_ = './lit-lite0_pacs.py'
 

@@ -1,4 +1,4 @@
-# ADE20K at 512 x 512 pixels, as mmseg's configs read it; what a view shows is recorded for model.teacher.cache.
+# ADE20K at 512 x 512 pixels, loaded as in mmseg's configs; views are recorded for model.teacher.cache.
 _base_ = 'mmseg::_base_/datasets/ade20k.py'
 
 data_root = '{{$LFI_DATA_ROOT:data}}/ade/ADEChallengeData2016'

@@ -1,4 +1,4 @@
-# COCO with instance masks, as mmdet's configs read it; what a view shows is recorded for model.teacher.cache.
+# COCO with instance masks, loaded as in mmdet's configs; views are recorded for model.teacher.cache.
 _base_ = 'mmdet::_base_/datasets/coco_instance.py'
 
 data_root = '{{$LFI_DATA_ROOT:data}}/coco/'

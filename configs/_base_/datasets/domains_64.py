@@ -1,5 +1,5 @@
-# What data sets of several domains share at 64 pixels, for small students. Validation images are the held-out
-# fifth of the training domains, by DomainBed's rule.
+# Base of data sets with several domains at 64 pixels, for small students. Validation images are a held-out fifth
+# of the training domains, by DomainBed's protocol.
 data_preprocessor = dict(
     _scope_='mmpretrain',
     type='ClsDataPreprocessor',
@@ -10,7 +10,7 @@ data_preprocessor = dict(
 meta_keys = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'domain')
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    # What a view shows is recorded for model.teacher.cache.
+    # Record views for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',
@@ -19,7 +19,7 @@ train_pipeline = [
                 type='RandomResizedCrop',
                 scale=64,
                 crop_ratio_range=(0.35, 1.0),
-                # Pillow smooths what it shrinks.
+                # Pillow filters when it shrinks images.
                 backend='pillow',
                 interpolation='bicubic',
             ),

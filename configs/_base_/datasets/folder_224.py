@@ -10,7 +10,7 @@ data_preprocessor = dict(
 )
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    # What a view shows is recorded for model.teacher.cache.
+    # Record views for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',
@@ -35,7 +35,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(_scope_='mmpretrain', type='lfi.ImageFolder', data_root=data_root, pipeline=train_pipeline),
 )
-# For lfi infer, which prepares images as this says. Without labels nothing is measured.
+# lfi infer uses this pipeline. There are no labels, and so no metrics.
 test_dataloader = dict(
     batch_size=128,
     num_workers=8,

@@ -1,4 +1,4 @@
-# PACS at 64 pixels, for small students. LFI_DATA_ROOT says where PACS lies, LFI_TARGET_DOMAIN which domain is left
+# PACS at 64 pixels, for small students. LFI_DATA_ROOT is the parent folder of PACS, LFI_TARGET_DOMAIN the domain left
 # out of training.
 _base_ = './domains_64.py'
 

@@ -1,7 +1,7 @@
-# Shapes with boxes and instance masks: procedural, nothing on disk.
+# Shapes with boxes and instance masks, generated on the fly.
 train_pipeline = [
     dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
-    # What a view shows is recorded for model.teacher.cache.
+    # Record views for model.teacher.cache.
     dict(_scope_='mmdet', type='lfi.RecordView', transforms=[dict(type='RandomFlip', prob=0.5)]),
     dict(type='lfi.LoadInteractionMaps'),
     dict(
@@ -12,7 +12,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(_scope_='mmdet', type='LoadAnnotations', with_bbox=True, with_mask=True),
-    # Predictions are scaled back by the factor it notes.
+    # Resize sets the scale factor by which predictions are scaled back.
     dict(_scope_='mmdet', type='Resize', scale_factor=1.0, keep_ratio=True),
     dict(
         _scope_='mmdet',
@@ -44,7 +44,7 @@ val_dataloader = dict(
         _scope_='mmdet', type='lfi.Shapes', split='val', num_images=400, img_size=96, pipeline=test_pipeline
     ),
 )
-# The ground truth comes with the images.
+# CocoMetric reads the ground truth from the samples.
 val_evaluator = dict(_scope_='mmdet', type='CocoMetric', metric=['bbox', 'segm'])
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator

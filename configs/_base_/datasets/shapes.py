@@ -1,4 +1,4 @@
-# Shapes: procedural, nothing on disk.
+# Shapes, generated on the fly.
 num_classes = 20
 data_preprocessor = dict(
     _scope_='mmpretrain',
@@ -9,7 +9,7 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 train_pipeline = [
-    # What a view shows is recorded for model.teacher.cache.
+    # Record views for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',

@@ -1,8 +1,8 @@
-# The first 20 classes that wnids.txt lists and 100 images of each, for studies on a CPU. Published tables are of a
-# wnids.txt in alphabetical order of 50 classes: docs/results.md names the 20.
+# The first 20 classes in wnids.txt with 100 images each, for studies on a CPU. Published tables used a wnids.txt of 50
+# classes in alphabetical order; docs/results.md lists the 20 classes.
 _base_ = './tiny-imagenet_64.py'
 
-# A base's variable cannot be used in an expression.
+# Variables of a base cannot be used in expressions.
 data_root = '{{$LFI_DATA_ROOT:data}}/tiny-imagenet-200'
 max_classes = 20
 num_classes = __import__('lfi.datasets', fromlist=['TinyImageNet']).TinyImageNet.count_classes(

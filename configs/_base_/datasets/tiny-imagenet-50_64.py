@@ -1,7 +1,7 @@
-# The first 50 classes that wnids.txt lists and 225 images of each, for studies on a CPU.
+# The first 50 classes in wnids.txt with 225 images each, for studies on a CPU.
 _base_ = './tiny-imagenet_64.py'
 
-# A base's variable cannot be used in an expression.
+# Variables of a base cannot be used in expressions.
 data_root = '{{$LFI_DATA_ROOT:data}}/tiny-imagenet-200'
 max_classes = 50
 num_classes = __import__('lfi.datasets', fromlist=['TinyImageNet']).TinyImageNet.count_classes(

@@ -1,9 +1,9 @@
-# Tiny-ImageNet brought to 224 pixels, for pretrained students.
+# Tiny-ImageNet resized to 224 pixels, for pretrained students.
 _base_ = './tiny-imagenet_64.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    # What a view shows is recorded for model.teacher.cache.
+    # Record views for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',

@@ -1,6 +1,6 @@
-# Tiny-ImageNet at its own 64 pixels; LFI_DATA_ROOT says where tiny-imagenet-200 lies.
+# Tiny-ImageNet at its native 64 pixels; LFI_DATA_ROOT is the parent folder of tiny-imagenet-200.
 data_root = '{{$LFI_DATA_ROOT:data}}/tiny-imagenet-200'
-# As many as wnids.txt lists: 200, or fewer for a subset.
+# Number of classes in wnids.txt: 200, or fewer for a subset.
 num_classes = __import__('lfi.datasets', fromlist=['TinyImageNet']).TinyImageNet.count_classes(data_root)
 
 data_preprocessor = dict(
@@ -13,7 +13,7 @@ data_preprocessor = dict(
 )
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    # What a view shows is recorded for model.teacher.cache.
+    # Record views for model.teacher.cache.
     dict(
         _scope_='mmpretrain',
         type='lfi.RecordView',

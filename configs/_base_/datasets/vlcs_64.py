@@ -1,4 +1,4 @@
-# VLCS at 64 pixels, for small students. LFI_DATA_ROOT says where VLCS lies, LFI_TARGET_DOMAIN which domain is left
+# VLCS at 64 pixels, for small students. LFI_DATA_ROOT is the parent folder of VLCS, LFI_TARGET_DOMAIN the domain left
 # out of training.
 _base_ = './domains_64.py'
 

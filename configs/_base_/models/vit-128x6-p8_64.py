@@ -1,5 +1,5 @@
-# A ViT 128 wide and 6 blocks deep with patches of 8 on 64 pixels, for studies on a CPU: from scratch, with what a ViT
-# lacks there, whatever it learns from.
+# A ViT 128 wide and 6 blocks deep with patches of 8 on 64 pixels, for studies on a CPU. It is trained from scratch, so
+# all arms have a convolutional stem, average pooling and the affinity prior.
 model = dict(
     _scope_='mmpretrain',
     type='lfi.Student',

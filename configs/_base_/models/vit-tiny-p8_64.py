@@ -1,5 +1,5 @@
-# DeiT-Tiny's width and depth with patches of 8 on 64 pixels: from scratch, with what a ViT lacks there, whatever it
-# learns from.
+# DeiT-Tiny's width and depth with patches of 8 on 64 pixels. It is trained from scratch, so all arms have a
+# convolutional stem, average pooling and the affinity prior.
 model = dict(
     _scope_='mmpretrain',
     type='lfi.Student',

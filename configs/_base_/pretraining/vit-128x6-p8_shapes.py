@@ -1,4 +1,4 @@
-# A small ViT on the built-in Shapes data without their labels, and the built-in teacher.
+# A small ViT on the built-in Shapes data without labels, with the built-in teacher.
 _base_ = '../../baselines/task-loss_vit-128x6-p8_shapes.py'
 
 model = dict(task=None, head=None, teacher=__import__('lfi').teacher_config('shapes-tiny'))
@@ -10,10 +10,10 @@ train_dataloader = dict(
         dataset={{_base_.train_dataloader.dataset}},
     )
 )
-# How it goes, on labelled images: half of them are known, and name the other half.
+# Validate features on labelled images: one half of them classifies the other half.
 val_evaluator = [dict(type='lfi.KNNMetric'), dict(type='lfi.LinearProbeMetric')]
 test_evaluator = val_evaluator
-# The last checkpoint counts: the best one would be chosen by labels.
+# Keep the last checkpoint: the choice of the best one would use labels.
 default_hooks = dict(checkpoint=dict(save_best=None))
-# There is no head whose classes could be counted.
+# There is no head to check.
 custom_hooks = []

@@ -1,4 +1,4 @@
-# ViTDet's 100 epochs at batch size 64: 25 epochs of four passes, the rate falling at 88 % and 96 %.
+# ViTDet's 100 epochs at batch size 64: 25 epochs of four passes, with learning rate steps at 88 % and 96 %.
 _base_ = './adamw_1x.py'
 
 train_cfg = dict(max_epochs=25, val_interval=5)

@@ -22,5 +22,5 @@ param_scheduler = [
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
-# The learning rate belongs to this batch size; --auto-scale-lr fits it to yours.
+# The learning rate is for this batch size; --auto-scale-lr scales it to another one.
 auto_scale_lr = dict(base_batch_size=128)

@@ -1,4 +1,4 @@
-# 12 epochs of AdamW at batch size 16, the rate falling layer by layer.
+# 12 epochs of AdamW at batch size 16, with layer-wise decay of the learning rate.
 _base_ = 'mmdet::_base_/schedules/schedule_1x.py'
 
 optim_wrapper = dict(

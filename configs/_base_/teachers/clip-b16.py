@@ -1,4 +1,4 @@
-# CLIP ViT-B/16 with OpenAI's weights, read by ClearCLIP.
+# CLIP ViT-B/16 with OpenAI's weights and the ClearCLIP extractor.
 teacher = dict(
     type='lfi.VLMAttentionTeacher',
     model='ViT-B-16-quickgelu',

@@ -1,5 +1,5 @@
-# A small LiT-style teacher for trials on a CPU: EfficientNet-Lite0 and a text tower, a folder below
-# LFI_TEACHER_ROOT.
+# A small LiT-style teacher for trials on a CPU: EfficientNet-Lite0 and a text tower, in a folder
+# below LFI_TEACHER_ROOT.
 teacher = dict(
     type='lfi.VLMAttentionTeacher',
     model='{{$LFI_TEACHER_ROOT:checkpoints}}/lit-effnet-lite0',

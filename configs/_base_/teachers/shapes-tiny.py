@@ -1,4 +1,4 @@
-# The built-in teacher of the Shapes data: it has seen instance masks, and names what is behind the shapes.
+# The built-in teacher of the Shapes data. It was trained with instance masks, and has a background concept.
 teacher = dict(
     type='lfi.VLMAttentionTeacher',
     model='shapes-tiny',
