@@ -97,11 +97,7 @@ def class_texts(tokenizer: Tokenizer, prompt: str) -> Tensor:
 
 
 def train(model: open_clip.CLIP, tokenizer: Tokenizer, args: Namespace) -> Tensor:
-    """Train the model in place.
-
-    Returns:
-        (vocab_size,) bool, whether training used the token.
-    """
+    """Train the model in place, and return which tokens training used, (vocab_size,) bool."""
     shapes = Shapes('train', args.images, domains=Shapes.DOMAINS, seed=SEED_OFFSET + args.seed)
     loader = DataLoader(
         CaptionedShapes(shapes, tokenizer),
@@ -190,12 +186,7 @@ def evaluate(folder: Path, num_images: int) -> str:
 
 
 def main(args: Namespace, tower: dict) -> None:
-    """Train, save and evaluate the teacher.
-
-    Args:
-        args: arguments of the command.
-        tower: config of the image tower.
-    """
+    """Train, save and evaluate the teacher; `tower` is the config of the image tower."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     model = create(args.out, tower).to(memory_format=torch.channels_last)

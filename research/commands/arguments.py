@@ -24,7 +24,7 @@ def add_study_arguments(parser: argparse.ArgumentParser, seeds: Sequence[int] | 
         parser: parser of a command.
         seeds: default of ``--seeds``. Defaults to None: the seeds of the study.
     """
-    default = "the study's own" if seeds is None else ' '.join(map(str, seeds))
+    default = 'seeds of the study' if seeds is None else ' '.join(map(str, seeds))
     parser.add_argument(
         '--seeds', type=whole, nargs='+', default=seeds, help=f'seeds of the runs (default: {default})'
     )

@@ -24,15 +24,7 @@ from mmpretrain import get_model
 from torch import Tensor
 from tqdm import tqdm
 
-from research.human_study import (
-    Pair,
-    StudyError,
-    analyse,
-    build_study,
-    catch_pairs,
-    read_key,
-    read_raters,
-)
+from research.human_study import Pair, StudyError, analyse, build_study, catch_pairs, read_key, read_raters
 
 # Number of candidates for each catch trial.
 CANDIDATES = 4
@@ -64,12 +56,10 @@ class Student(Source):
 
     def label_maps(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
         """Return name, pixels and the maps of the student."""
-        name, pixels, _, student = self._teacher_and_student_maps(index)
+        name, pixels, _, student = self._map_pairs(index)
         return name, pixels, student
 
-    def _teacher_and_student_maps(
-        self, index: int
-    ) -> tuple[str, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    def _map_pairs(self, index: int) -> tuple[str, Tensor, dict[str, Tensor], dict[str, Tensor]]:
         pixels, batch = self.load_batch(index)
         samples = batch['data_samples']
         interactions = self.model.predict_interactions(batch['inputs'], samples)
@@ -87,7 +77,7 @@ class Teacher(Student):
 
     def label_maps(self, index: int) -> tuple[str, Tensor, dict[str, Tensor]]:
         """Return name, pixels and the maps of the teacher."""
-        name, pixels, teacher, _ = self._teacher_and_student_maps(index)
+        name, pixels, teacher, _ = self._map_pairs(index)
         return name, pixels, teacher
 
 
@@ -95,9 +85,6 @@ class Baseline(Source):
     """Classifier without interaction maps, with class activation maps of its head.
 
     Args:
-        config: path of the config.
-        model: trained classifier.
-        dataset: validation set.
         names: names of the classes in the other source.
     """
 
@@ -127,11 +114,7 @@ class Baseline(Source):
 
 
 def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, Any]:
-    """Load the arguments of a `Source`: config name, trained model and validation set.
-
-    Raises:
-        UsageError: if the config has no validation set.
-    """
+    """Load the arguments of a `Source`: config name, trained model and validation set."""
     cfg = load_config(config, options)
     stored = read_checkpoint(checkpoint)
     if 'dataset' not in (cfg.get('val_dataloader') or {}):
@@ -178,11 +161,7 @@ def load_second_source(given: Sequence[str], a: Student, options: dict | None) -
 
 
 def make_pairs(indices: Sequence[int], a: Student, b: Source) -> Iterator[Pair]:
-    """Yield a pair of maps for each label of each image.
-
-    Raises:
-        UsageError: if the sources differ in an image or its labels.
-    """
+    """Yield a pair of maps for each label of each image."""
     for index in tqdm(indices, unit=' images'):
         name, pixels, maps = a.label_maps(index)
         other_name, other_pixels, other_maps = b.label_maps(index)

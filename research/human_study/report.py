@@ -32,8 +32,8 @@ def analyse(raters: Sequence[Rater], key: Mapping, least_catch: float) -> tuple[
     n_pairs = len(key['trials']) - n_catches
     used = [rater for rater in raters if not n_catches or rater.attentive(least_catch)]
     rule = (
-        f'A rater is used who answered at least one catch trial, and {least_catch:.0%} or more of those '
-        'answered right.'
+        f'Raters are used if they answered a catch trial, and {least_catch:.0%} or more of the answered ones '
+        'correctly.'
     )
     if not used:
         tallies = (f'{rater.name} {sum(rater.catches)} of {len(rater.catches)}' for rater in raters)
@@ -49,7 +49,7 @@ def analyse(raters: Sequence[Rater], key: Mapping, least_catch: float) -> tuple[
         blocks.append(f'Left out: {", ".join(left_out)}. {rule}')
     partial = [row['rater'] for row in rows if row['used'] and row['pairs'] < n_pairs]
     if partial:
-        blocks.append(f'Incomplete, and used as far as they go: {", ".join(partial)}.')
+        blocks.append(f'Incomplete, with missing pairs skipped: {", ".join(partial)}.')
     blocks.append(
         f'{summary["answers"]} answers, raters used: {summary["raters"]}, images: {summary["images"]}.'
     )

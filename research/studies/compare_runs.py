@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from research.studies.convergence import compare_pairs
 from research.studies.convergence_figure import draw_convergence
 from research.studies.html_page import html_page
-from research.studies.localization_table import LocalizationCell, localization_report, localization_values
+from research.studies.localization_table import Localization, localization_report, localization_values
 from research.studies.run_report import draw_report, next_steps
 from research.studies.runs import epoch_table, markdown_table, read_run
 
@@ -40,7 +40,7 @@ def compare_single(args: Namespace) -> None:
     runs = by_metric[0]
     if args.where:
         last = runs[-1].name
-        cell = LocalizationCell(0, read_localization(Path(args.where)))
+        cell = Localization(0, read_localization(Path(args.where)))
         tables.append(localization_report({last: [cell]}, last))
     print('\n\n'.join(tables))
     if args.out:

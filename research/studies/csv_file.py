@@ -11,11 +11,7 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 
 def write_csv(rows: Iterable[Sequence[object]], path: str | Path) -> None:
-    """Write a CSV file atomically.
-
-    Args:
-        rows: rows of the table, the titles first.
-        path: path of the file.
+    """Write rows, the titles first, to a CSV file atomically.
 
     Raises:
         CheckpointWriteError: if the file cannot be written.

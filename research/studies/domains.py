@@ -95,24 +95,17 @@ class DomainStudy:
         """Return text and table on the speed-up of each method over the baseline, over domains and seeds."""
         domains, seeds = self._shared()
         pairs = [(domain, seed) for seed in seeds for domain in domains]
-        by_pair = {
-            arm: {(cell.domain, cell.seed): cell for cell in cells} for arm, cells in self.cells.items()
-        }
+        grid = {arm: {(cell.domain, cell.seed): cell for cell in cells} for arm, cells in self.cells.items()}
         parts = []
         for method in self.methods:
-            baseline_cells, cells = (
-                [by_pair[arm][pair] for pair in pairs] for arm in (self.baseline, method)
-            )
-            seconds = {
-                self.baseline: mean_teacher_seconds(baseline_cells),
-                method: mean_teacher_seconds(cells),
-            }
+            reference, cells = ([grid[arm][pair] for pair in pairs] for arm in (self.baseline, method))
+            seconds = {self.baseline: mean_teacher_seconds(reference), method: mean_teacher_seconds(cells)}
             parts += [
                 f"How much sooner {method} holds a share of {self.baseline}'s best, on the held-out images "
                 f'of the training domains, over {len(pairs)} pairs of a domain and a seed.'
                 f'{teacher_sentence(seconds)}',
                 same_schedule_table(
-                    [cell.run for cell in baseline_cells],
+                    [cell.run for cell in reference],
                     [cell.run for cell in cells],
                     seconds[method],
                     seeds=[seed for _, seed in pairs],

@@ -52,7 +52,7 @@ NAMES = tuple(f'{name}{suffix}' for name, measure in MEASURES.items() for suffix
 
 
 @dataclass(frozen=True)
-class LocalizationCell:
+class Localization:
     """Localization of the student of one arm with one seed.
 
     Args:
@@ -66,7 +66,7 @@ class LocalizationCell:
     identity: str = ''
 
 
-def read_localization_cell(job: Job) -> LocalizationCell | None:
+def read_localization_cell(job: Job) -> Localization | None:
     """Read the localization metrics of a job; None if it is not finished or has none."""
     try:
         result = job.result() or {}
@@ -77,7 +77,7 @@ def read_localization_cell(job: Job) -> LocalizationCell | None:
     if set(BY_HEAD) <= set(job.test_options):
         # Class activation maps have an arbitrary scale.
         values.pop('energy', None)
-    return LocalizationCell(job.seed, values, job.identity) if values else None
+    return Localization(job.seed, values, job.identity) if values else None
 
 
 def localization_values(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -87,10 +87,10 @@ def localization_values(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def collect_localization(
-    jobs: Iterable[Job], published: Mapping[Key, LocalizationCell]
-) -> dict[str, list[LocalizationCell]]:
+    jobs: Iterable[Job], published: Mapping[Key, Localization]
+) -> dict[str, list[Localization]]:
     """Collect the cells of jobs by arm, from their results or from published cells of the same settings."""
-    cells: dict[str, list[LocalizationCell]] = {}
+    cells: dict[str, list[Localization]] = {}
     for job in jobs:
         cell, published_cell = read_localization_cell(job), published.get(job.key)
         if cell is None and published_cell and published_cell.identity == job.identity:
@@ -100,15 +100,12 @@ def collect_localization(
     return cells
 
 
-def localization_report(cells: Mapping[str, Sequence[LocalizationCell]], method: str) -> str:
-    """Return the table of all arms and the comparison of the method with its teacher.
+def localization_report(cells: Mapping[str, Sequence[Localization]], method: str) -> str:
+    """Return the table of all arms and the comparison of the method with its teacher, as Markdown.
 
     Args:
-        cells: cells by arm name.
+        cells: cells by arm name. The report is '' if there are none.
         method: name of the arm to judge.
-
-    Returns:
-        Markdown; '' if there are no cells.
     """
     if not cells:
         return ''
@@ -126,17 +123,14 @@ def localization_report(cells: Mapping[str, Sequence[LocalizationCell]], method:
 
 
 def localization_table(
-    cells: Mapping[str, Sequence[LocalizationCell]], method_cells: Sequence[LocalizationCell], method: str
+    cells: Mapping[str, Sequence[Localization]], method_cells: Sequence[Localization], method: str
 ) -> str:
-    """Table with a row for each arm and each reference of the method, without empty columns.
+    """Markdown table with a row for each arm and each reference of the method, without empty columns.
 
     Args:
         cells: cells by arm name.
         method_cells: cells of the method.
         method: name of the method.
-
-    Returns:
-        Markdown.
     """
     rows = {**cells, **_reference_rows(method_cells)}
     names = [name for name in MEASURES if any(_scaled_values(row, name) for row in cells.values())]
@@ -153,7 +147,7 @@ def localization_table(
     return markdown.table(titles, lines)
 
 
-def compare_with_teacher(cells: Sequence[LocalizationCell], method: str) -> str:
+def compare_with_teacher(cells: Sequence[Localization], method: str) -> str:
     """Compare pointing, presence and similarity of maps between concepts with the teacher.
 
     Args:
@@ -163,13 +157,10 @@ def compare_with_teacher(cells: Sequence[LocalizationCell], method: str) -> str:
     Returns:
         Sentences with mean and spread over the seeds; '' if nothing was measured.
     """
-    titles = {
-        'pointing': "its teacher's pointing",
-        'presence_average_precision': "its teacher's presence, AP",
-    }
+    names = {'pointing': "its teacher's pointing", 'presence_average_precision': "its teacher's presence, AP"}
     ratios = {
         title: [student / teacher for student, teacher in _student_and_teacher(cells, name) if teacher]
-        for name, title in titles.items()
+        for name, title in names.items()
     }
     shares = [f'{mean_and_spread(values, 2)} of {title}' for title, values in ratios.items() if values]
     sentences = [f'{method} has {" and ".join(shares)}.'] if shares else []
@@ -180,12 +171,12 @@ def compare_with_teacher(cells: Sequence[LocalizationCell], method: str) -> str:
     return ' '.join(sentences)
 
 
-def _reference_rows(cells: Sequence[LocalizationCell]) -> dict[str, list[LocalizationCell]]:
+def _reference_rows(cells: Sequence[Localization]) -> dict[str, list[Localization]]:
     """Rows of the teacher and of chance, from the metrics in the cells of the method."""
     rows = {}
     for suffix, title in REFERENCE_ROWS.items():
         row = [
-            LocalizationCell(
+            Localization(
                 cell.seed,
                 {name: cell.values[name + suffix] for name in MEASURES if name + suffix in cell.values},
             )
@@ -196,7 +187,7 @@ def _reference_rows(cells: Sequence[LocalizationCell]) -> dict[str, list[Localiz
     return rows
 
 
-def _scaled_values(cells: Sequence[LocalizationCell], name: str) -> list[float]:
+def _scaled_values(cells: Sequence[Localization], name: str) -> list[float]:
     """Values of a measure in the unit of the table."""
     return [MEASURES[name].scale * cell.values[name] for cell in cells if name in cell.values]
 
@@ -205,7 +196,7 @@ def _entry(values: Sequence[float], digits: int) -> str:
     return mean_and_spread(values, digits) if values else '–'
 
 
-def _difference(before: Sequence[LocalizationCell], after: Sequence[LocalizationCell]) -> str:
+def _difference(before: Sequence[Localization], after: Sequence[Localization]) -> str:
     """Paired difference in pointing, after - before, over shared seeds; '–' for fewer than two seeds."""
     first, second = (
         {cell.seed: 100 * cell.values['pointing'] for cell in cells if 'pointing' in cell.values}
@@ -214,13 +205,13 @@ def _difference(before: Sequence[LocalizationCell], after: Sequence[Localization
     return str(paired_by_seed(first, second) or '–')
 
 
-def _student_and_teacher(cells: Sequence[LocalizationCell], name: str) -> list[tuple[float, float]]:
+def _student_and_teacher(cells: Sequence[Localization], name: str) -> list[tuple[float, float]]:
     """Values of student and teacher for each cell that has both."""
     pairs = ((cell.values.get(name), cell.values.get(f'{name}_teacher')) for cell in cells)
     return [(student, teacher) for student, teacher in pairs if student is not None and teacher is not None]
 
 
-def write_localization(cells: Mapping[str, Sequence[LocalizationCell]], path: Path) -> None:
+def write_localization(cells: Mapping[str, Sequence[Localization]], path: Path) -> None:
     """Write a CSV file with one line for each arm and seed: metrics and identity."""
     rows: list[Sequence[object]] = [('arm', 'seed', *NAMES, 'identity')]
     for arm, arm_cells in cells.items():
@@ -230,13 +221,13 @@ def write_localization(cells: Mapping[str, Sequence[LocalizationCell]], path: Pa
     write_csv(rows, path)
 
 
-def read_localization(path: Path) -> dict[Key, LocalizationCell]:
+def read_localization(path: Path) -> dict[Key, Localization]:
     """Read a file of `write_localization`, by arm, seed and None; empty if there is no file."""
     if not path.exists():
         return {}
     with open(path, newline='') as file:
         return {
-            (row['arm'], int(row['seed']), None): LocalizationCell(
+            (row['arm'], int(row['seed']), None): Localization(
                 int(row['seed']),
                 {name: float(row[name]) for name in NAMES if row.get(name)},
                 row['identity'],

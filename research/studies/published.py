@@ -13,7 +13,7 @@ from lfi.utils.matplotlib_settings import save_figure
 
 from .domains import DomainStudy, read_domain_cells
 from .job import Job
-from .localization_table import LocalizationCell, read_localization
+from .localization_table import Localization, read_localization
 from .presets import Preset
 from .runs import metric_name
 from .study import Cell, Key, Study, read_cells
@@ -59,13 +59,13 @@ def localization_file(name: str, folder: Path) -> Path:
     return folder / f'{name}_localization.csv'
 
 
-def read_published_localization(name: str, root: Path | None) -> dict[Key, LocalizationCell]:
+def read_published_localization(name: str, root: Path | None) -> dict[Key, Localization]:
     """Read the published localization of a study; empty if `root` is None."""
     return {} if root is None else read_localization(localization_file(name, root / FOLDER))
 
 
 def is_published(
-    job: Job, published: Sequence[Mapping[Key, Cell]], localization: Mapping[Key, LocalizationCell]
+    job: Job, published: Sequence[Mapping[Key, Cell]], localization: Mapping[Key, Localization]
 ) -> bool:
     """Whether all published files of a job hold its cell with the same settings.
 
@@ -74,7 +74,7 @@ def is_published(
         published: published cells for each metric.
         localization: published localization, checked for jobs that measure it.
     """
-    cells: list[Cell | LocalizationCell | None] = [by_key.get(job.key) for by_key in published]
+    cells: list[Cell | Localization | None] = [by_key.get(job.key) for by_key in published]
     if job.measures_localization:
         cells.append(localization.get(job.key))
     return bool(cells) and all(cell is not None and cell.identity == job.identity for cell in cells)
@@ -83,10 +83,10 @@ def is_published(
 def stale_cells(
     jobs: Sequence[Job],
     published: Sequence[Mapping[Key, Cell]],
-    localization: Mapping[Key, LocalizationCell],
+    localization: Mapping[Key, Localization],
 ) -> list[str]:
     """Return the names of the published cells whose settings differ from those of the jobs."""
-    tables: list[Mapping[Key, Cell] | Mapping[Key, LocalizationCell]] = [*published, localization]
+    tables: list[Mapping[Key, Cell] | Mapping[Key, Localization]] = [*published, localization]
     keys = {key for cells in tables for key in cells}
     identities = {job.key: job.identity for job in jobs if job.key in keys}
     stale = (key for cells in tables for key, cell in cells.items() if identities.get(key) != cell.identity)

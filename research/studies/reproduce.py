@@ -15,12 +15,7 @@ from .grid import START_PREFIX, Grid, available_domains, check_cfg_options, plan
 from .job import Job
 from .label_counts import publish_label_counts
 from .launcher import Launcher
-from .localization_table import (
-    LocalizationCell,
-    collect_localization,
-    localization_report,
-    write_localization,
-)
+from .localization_table import Localization, collect_localization, localization_report, write_localization
 from .locks import publishing_lock
 from .overview import publish_overview
 from .presets import Preset
@@ -145,7 +140,7 @@ def _write(
     request: Request,
     jobs: Sequence[Job],
     published: Sequence[Mapping[Key, Cell]],
-    published_localization: Mapping[Key, LocalizationCell],
+    published_localization: Mapping[Key, Localization],
 ) -> str:
     """Write the results of the jobs and the published cells to the folders of the request.
 
@@ -174,7 +169,7 @@ def _write(
 def _write_numbers(
     preset: Preset,
     studies: Mapping[str, Study | DomainStudy],
-    localization: Mapping[str, Sequence[LocalizationCell]],
+    localization: Mapping[str, Sequence[Localization]],
     name: str,
     folder: Path,
 ) -> None:
@@ -278,7 +273,7 @@ def read_cell(job: Job, validation: str, metric: str) -> Cell | None:
 def report(
     preset: Preset,
     studies: Mapping[str, Study | DomainStudy],
-    localization: Mapping[str, Sequence[LocalizationCell]],
+    localization: Mapping[str, Sequence[Localization]],
     cfg_options: Sequence[str] = (),
 ) -> str:
     """Return the tables of all metrics and of localization, as Markdown.

@@ -109,7 +109,7 @@ def read_run(work_dir: str | Path, name: str | None = None, metric: str = 'accur
     for step, value in accuracy.items():
         if not isinstance(value, int | float):
             raise ValueError(
-                f'the scalars of {work_dir} hold {metric}={value!r} at step {step}, which is not a number'
+                f'the scalars of {work_dir} hold {metric}={value!r} at step {step}: not a number'
             )
     steps = sorted(accuracy)
     if steps == [0] and max(train, default=0):

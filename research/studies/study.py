@@ -70,14 +70,14 @@ class Cell:
 
 def mean_teacher_seconds(cells: Sequence[Cell]) -> float | None:
     """Return the mean seconds spent on the teacher before training; None if unknown for a cell."""
-    known = [cell.teacher_seconds for cell in cells if cell.teacher_seconds is not None]
-    return float(np.mean(known)) if len(known) == len(cells) else None
+    seconds = [cell.teacher_seconds for cell in cells if cell.teacher_seconds is not None]
+    return float(np.mean(seconds)) if len(seconds) == len(cells) else None
 
 
 def teacher_sentence(seconds: Mapping[str, float | None]) -> str:
     """Return a sentence on the `mean_teacher_seconds` of arms; '' if all are zero or unknown."""
-    spent = [f'{value:.0f} seconds for {arm}' for arm, value in seconds.items() if value]
-    return f' The teacher took {" and ".join(spent)} before training.' if spent else ''
+    parts = [f'{value:.0f} seconds for {arm}' for arm, value in seconds.items() if value]
+    return f' The teacher took {" and ".join(parts)} before training.' if parts else ''
 
 
 @dataclass(frozen=True)
@@ -246,11 +246,7 @@ class Study:
         write_csv(rows, path)
 
     def difference(self, before: str, after: str) -> Difference | None:
-        """Return the paired test difference, after - before, over shared seeds.
-
-        Returns:
-            The difference; None for fewer than two seeds or if both are the same arm.
-        """
+        """Return after - before in the test over shared seeds; None for fewer than two, or the same arm."""
         return None if before == after else paired_by_seed(self.by_seed(before), self.by_seed(after))
 
 

@@ -9,7 +9,7 @@ from small_runs import SMALL
 
 from research.studies import Cell, Run, Study, read_cells
 from research.studies.grid import plan
-from research.studies.localization_table import LocalizationCell, read_localization, write_localization
+from research.studies.localization_table import Localization, read_localization, write_localization
 from research.studies.presets import PRESETS
 from research.studies.settings_digest import ROOTS
 
@@ -110,7 +110,7 @@ def study(import_tool, tool_arguments, monkeypatch, tmp_path, capsys):
             values = {'pointing': 0.5, 'pointing_teacher': 0.75}
             write_localization(
                 {
-                    arm: [LocalizationCell(cell.seed, values, cell.identity) for cell in found]
+                    arm: [Localization(cell.seed, values, cell.identity) for cell in found]
                     for arm, found in cells.items()
                     if arm != 'queries'
                 },

@@ -8,13 +8,7 @@ from dataclasses import replace
 from ..arms import arms_of_kind
 from ..settings import PHOTOS_CHOSEN, with_settings
 from .preset import Preset
-from .students import (
-    classification_arms,
-    named_arms,
-    with_fewer_seeds,
-    with_localization_tests,
-    without_cache,
-)
+from .students import classification_arms, named_arms, with_fewer_seeds, with_localization, without_cache
 
 SHAPES_STUDENT = 'vit-128x6-p8_shapes'
 TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
@@ -35,7 +29,7 @@ SHAPES = Preset(
     'chance 5 %; the built-in teacher, which has seen instance masks.',
     # All arms but `lfi-cached` ask the teacher about each view.
     arms=with_fewer_seeds(
-        with_localization_tests(
+        with_localization(
             (
                 *without_cache(classification_arms(SHAPES_STUDENT)),
                 *named_arms(('lfi-cached',), SHAPES_STUDENT),
@@ -70,7 +64,7 @@ TINY_SMALL = Preset(
     'each, chance 5 %; '
     'LiT-style EfficientNet-Lite0 as teacher.',
     arms=with_fewer_seeds(
-        with_localization_tests(
+        with_localization(
             tuple(
                 with_settings(arm, PHOTOS_CHOSEN)
                 for arm in named_arms(TINY_SMALL_ARMS, TINY_STUDENT, features=True)

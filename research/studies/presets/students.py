@@ -18,12 +18,7 @@ PARTS = tuple(
 
 
 def classification_arms(student: str, plain: str | None = None) -> tuple[Arm, ...]:
-    """Build the arms of a student for studies with all labels.
-
-    Args:
-        student: suffix of the names of the student's configs.
-        plain: suffix of the task loss's config, if several teachers share it. Defaults to `student`.
-    """
+    """Build the arms of a student for studies with all labels, with the arguments of `named_arms`."""
     return named_arms((*arms_of_kind('baseline', 'negative control', 'method'), *PARTS), student, plain)
 
 
@@ -68,7 +63,7 @@ def localization_config(student: str) -> str:
     return f'configs/evaluation/lfi_{student}_semantic-consistency.py'
 
 
-def with_localization_tests(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
+def with_localization(arms: tuple[Arm, ...], student: str) -> tuple[Arm, ...]:
     """Set the localization test of arms that have maps: LFI's arms and those of `BY_HEAD_ARMS`."""
     tested = []
     for arm in arms:

@@ -167,10 +167,10 @@ def test_answers_are_read_by_the_key(tmp_path, key):
     assert rows['no-difference'] == dict(pairs=10, catches=caught, A=0, tie=10, B=0, used=True)
     assert rows['asleep']['catches'] == dict(answered=5, right=0)
     assert [name for name, row in rows.items() if not row['used']] == ['asleep', 'silent']
-    assert 'Left out: asleep, silent. A rater is used who answered at least one catch trial, and 80%' in text
+    assert 'Left out: asleep, silent. Raters are used if they answered a catch trial, and 80%' in text
     half = rows['half']['pairs']
     assert half + rows['half']['catches']['answered'] == 8 and rows['half']['A'] == half
-    assert 'Incomplete, and used as far as they go: half.' in text
+    assert 'Incomplete, with missing pairs skipped: half.' in text
     assert f'| half | {half} of 10 | {8 - half} of 5 |' in text
     results = found['results']
     assert results['answers'] == 30 + half and results['raters'] == 4

@@ -6,7 +6,7 @@ from study_cells import finish
 from research.studies.grid import plan
 from research.studies.localization_table import (
     NAMES,
-    LocalizationCell,
+    Localization,
     collect_localization,
     localization_report,
     read_localization,
@@ -26,7 +26,7 @@ LEVELS = {
 
 
 def located(seed, pointing, identity='', **values):
-    return LocalizationCell(seed, {'pointing': pointing, **values, **LEVELS}, identity)
+    return Localization(seed, {'pointing': pointing, **values, **LEVELS}, identity)
 
 
 @pytest.fixture

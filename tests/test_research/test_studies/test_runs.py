@@ -106,7 +106,7 @@ def test_what_is_no_row_is_skipped_and_what_is_no_number_is_named(tmp_path):
     file.write_text(f'{file.read_text()}\n3\n[1]\n"mIoU"\n{{"mIoU":')
     assert read_run(tmp_path, metric='mIoU').accuracy == (20.0,)
     write_scalars(tmp_path / '20260102_000000', [{'mIoU': 'high', 'step': 1}])
-    with pytest.raises(ValueError, match="hold mIoU='high' at step 1, which is not a number"):
+    with pytest.raises(ValueError, match="hold mIoU='high' at step 1: not a number"):
         read_run(tmp_path, metric='mIoU')
 
 
