@@ -1,7 +1,7 @@
 """Stages are found by running a backbone."""
 
 import torch
-from lfi.adaptation.stages import last_stages, outputs_of
+from lfi.adaptation.stages import last_stages, output_maps
 from torch import nn
 
 
@@ -84,5 +84,5 @@ def test_modules_whose_maps_are_not_the_output_are_no_stages():
 
 
 def test_outputs_that_are_no_maps_are_none():
-    assert [each.stride for each in outputs_of(Net(), 64)] == [(8, 8)]
-    assert outputs_of(Net('vector'), 64) == []
+    assert [each.stride for each in output_maps(Net(), 64)] == [(8, 8)]
+    assert output_maps(Net('vector'), 64) == []

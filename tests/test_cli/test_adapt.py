@@ -10,7 +10,7 @@ import pytest
 import torch
 from lfi.adaptation import read_user_config
 from lfi.adaptation.overlay import build_model
-from lfi.adaptation.teacher import asked_teacher
+from lfi.adaptation.teacher import configure_teacher
 from lfi.cli import adapt
 from lfi.engine.config_loading import load_config
 from lfi.engine.pipelines import LOADERS, check_pipelines
@@ -176,9 +176,9 @@ def test_what_it_writes_is_the_plain_model_with_interactions(config, task, reads
     ],
 )
 def test_the_teacher_of_large_images_is_asked_at_448_px_where_it_can_be(name, larger):
-    _, teacher = asked_teacher(name, ['cat', 'dog'], 2, is_dense=True)
+    _, teacher = configure_teacher(name, ['cat', 'dog'], 2, is_dense=True)
     assert teacher.get('input_size') == (448 if larger else None)
-    _, teacher = asked_teacher(name, ['cat', 'dog'], 2, is_dense=False)
+    _, teacher = configure_teacher(name, ['cat', 'dog'], 2, is_dense=False)
     assert 'input_size' not in teacher
 
 
@@ -224,7 +224,7 @@ def test_padding_and_mosaics_are_left_to_what_notes_them(write, capsys):
     assert cfg.custom_hooks[1].switch_pipeline[2].type == 'lfi.RecordView'
     assert 'Pad' not in str(cfg.test_dataloader.dataset.pipeline)
     said = capsys.readouterr().out
-    assert 'lfi.RecordedCachedMosaic, lfi.RecordedCachedMixUp what they mix' in said
+    assert 'lfi.RecordedCachedMosaic, lfi.RecordedCachedMixUp record what they mix' in said
 
 
 def test_a_config_of_mmseg(write):
@@ -299,7 +299,7 @@ def test_a_folder_without_labels_stands_beside_the_labelled_images(write, tmp_pa
     )
     cfg = load_config(str(write(mixing, unlabelled='photos')))
     assert cfg.model.train_cfg is None
-    assert 'half of each batch from either' in capsys.readouterr().out
+    assert 'half of each batch is labelled' in capsys.readouterr().out
     loader = Runner.build_dataloader(cfg.train_dataloader)
     assert len(loader.dataset) == 8 + 3
     batch = next(iter(loader))
@@ -429,7 +429,10 @@ def test_the_trainings_own_folder_and_checkpoints_are_left_alone(write, capsys):
     cfg = load_config(str(write(SHAPES + dumped)))
     assert (cfg.work_dir, cfg.resume, cfg.load_from) == ('work_dirs/lfi_mine', False, None)
     said = capsys.readouterr().out
-    assert './work_dirs/mine -> work_dirs/lfi_mine' in said and 'False: this training begins anew' in said
+    assert (
+        './work_dirs/mine -> work_dirs/lfi_mine' in said
+        and 'False: training starts from the first epoch' in said
+    )
     assert 'work_dir' not in write(SHAPES, out='lfi_other.py').read_text()
 
 
@@ -480,7 +483,7 @@ def test_data_are_not_fetched(write, capsys, monkeypatch):
 
 def test_rgb_images_become_bgr_and_the_student_sees_what_it_saw(cifar, write, capsys):
     file = write('mmpretrain::resnet18_8xb16_cifar10')
-    assert 'the images are BGR' in capsys.readouterr().out
+    assert 'images are loaded as BGR' in capsys.readouterr().out
     mine, plain = load_config(str(file)), read_user_config('mmpretrain::resnet18_8xb16_cifar10').cfg
     batches = []
     for cfg in (mine, plain):
@@ -524,7 +527,7 @@ def test_underscores_around_a_name_are_no_spaces(write):
 
 def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     things = SHAPES.replace("split='train'", "metainfo=dict(classes=['red_star', 'dot']), split='train'")
-    with pytest.raises(UsageError, match='num_classes=20, and the data set names 2 classes, red_star, dot'):
+    with pytest.raises(UsageError, match='num_classes=20, but the data set names 2 classes, red_star, dot'):
         write(things)
     cfg = load_config(str(write(things.replace('num_classes=20', 'num_classes=2'), teacher='clip-b16')))
     assert cfg.model.teacher.concepts == ['red star', 'dot']
@@ -550,7 +553,7 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         (
             'mmpretrain::vit-base-p16_8xb128-coslr-100e_in1k',
             {},
-            'has [0-9] configs of the name .*name one of mmpretrain::.*, mmpretrain::',
+            'has [0-9] configs named .*choose one of mmpretrain::.*, mmpretrain::',
         ),
         (SHAPES + 'train_dataloader = None\n', {}, 'has no train_dataloader.dataset'),
         (SHAPES, {'out': 'mine.py/lfi_mine.py'}, '--out mine.py/lfi_mine.py cannot be written'),
@@ -561,10 +564,14 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         (
             'lfi_vit-128x6-p8_shapes',
             {},
-            "'lfi.Student' is a student already: .* gets model.teacher and model.sup",
+            "'lfi.Student' is a student already: .* set model.teacher and model.sup",
         ),
-        (SHAPES.replace("'ImageClassifier'", "'ImageClasifier'"), {}, "'ImageClasifier' is registered in no"),
-        (SHAPES.replace("'ImageClassifier'", "'TimmClassifier'"), {}, 'is of a task that lfi adapt does not'),
+        (
+            SHAPES.replace("'ImageClassifier'", "'ImageClasifier'"),
+            {},
+            "'ImageClasifier' is registered in no installed",
+        ),
+        (SHAPES.replace("'ImageClassifier'", "'TimmClassifier'"), {}, 'is of a task unknown to lfi adapt'),
         (SHAPES.replace('depth=18', 'depth=17'), {}, "model.backbone.type='ResNet_CIFAR' cannot be built"),
         (
             'mmpretrain::deit-tiny-distilled_4xb256_in1k',
@@ -578,9 +585,9 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         ),
         (SHAPES, {'teacher': 'ViT-B-32:openay'}, 'ViT-B-32 has the tags .*did you mean openai'),
         (SHAPES, {'concepts': 'gone.txt'}, '--concepts gone.txt: there is no such file'),
-        (SHAPES, {'concepts': 'mine.py'}, 'num_classes=20, and --concepts names'),
+        (SHAPES, {'concepts': 'mine.py'}, 'num_classes=20, but --concepts names'),
         (SHAPES, {'unlabelled': 'gone'}, '--unlabelled gone is not a folder'),
-        (SHAPES, {'out': 'mine.py'}, '--out mine.py is there already'),
+        (SHAPES, {'out': 'mine.py'}, '--out mine.py exists already'),
         (SHAPES, {'out': 'mine.txt'}, '--out mine.txt must be a .py file'),
         (
             SHAPES.replace(

@@ -1,4 +1,4 @@
-"""Whether a written config does what it should."""
+"""Checks of a config that `lfi adapt` has written."""
 
 from __future__ import annotations
 
@@ -21,88 +21,92 @@ from lfi.errors import UsageError
 from lfi.unreadable import UnreadableImageError, refuse_unreadable
 from lfi.utils.config_types import leaves, type_name
 
-from .kinds import offline
+from .kinds import without_downloads
 from .overlay import build_model
 
-OF_AMP = ('type', 'loss_scale', 'dtype', 'use_fsdp')
-"""Arguments that an optimizer's wrapper has for mixed precision alone."""
+AMP_ARGUMENTS = ('type', 'loss_scale', 'dtype', 'use_fsdp')
+"""Arguments of an optimizer wrapper that only mixed precision has."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a check has found.
+class CheckReport:
+    """Result of `check_config`.
 
     Args:
-        cfg: the written config, with all that it inherits.
-        plain: how many parameters the task's own model has.
-        added: how many interactions add.
-        data: what was found of the training data.
+        cfg: the written config, with its bases.
+        task_parameters: number of parameters of the task's model.
+        added_parameters: number of parameters that interactions add.
+        data: description of the training data.
     """
 
     cfg: Config
-    plain: int
-    added: int
+    task_parameters: int
+    added_parameters: int
     data: str
 
 
-def checked(file: Path, plain: nn.Module) -> Checked:
-    """Read a config that was written, and build what it names on the CPU.
+def check_config(file: Path, plain: nn.Module) -> CheckReport:
+    """Read a written config, and build its model, optimizer and data on the CPU.
 
-    The data are built where their files are there, and an image is read.
+    Data are built and an image is read only if the files exist.
 
     Args:
-        file: of the config.
-        plain: the task's own model.
+        file: the config's file.
+        plain: the task's model.
 
     Raises:
-        UsageError: if it cannot be read or built, if a weight of the task's model has no place in it, or as
-            `check_pipelines` and `check_few_labels` say.
+        UsageError: if the config cannot be read or built, if its model lacks a weight of the task's model, or
+            if `check_pipelines` or `check_few_labels` refuses it.
     """
     cfg = load_config(str(file))
     check_pipelines(cfg)
     check_few_labels(cfg)
-    _check_recorded(cfg)
+    _check_cached_training(cfg)
     model = build_model(cfg, str(file))
     _check_weights(plain, model)
     if cfg.get('optim_wrapper'):
         _check_optimizer(model, cfg)
-    own = _count(plain)
-    return Checked(cfg, own, _count(model) - own, _check_data(cfg))
+    num_parameters = _count(plain)
+    return CheckReport(cfg, num_parameters, _count(model) - num_parameters, _check_data(cfg))
 
 
-def _check_recorded(cfg: Config) -> None:
-    """Check what `tools/train.py` would when it is given a cache."""
+def _check_cached_training(cfg: Config) -> None:
+    """Check the pipelines as `tools/train.py` does when it is given a cache."""
     hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
     pipelines = [{'pipeline': pipeline} for pipeline in switched_pipelines(hooks)]
-    found = _with_cache([cfg.train_dataloader.dataset.to_dict(), *pipelines])
-    refuse_unrecorded_steps(found, cfg.get('default_scope'))
+    configs = _enable_caches([cfg.train_dataloader.dataset.to_dict(), *pipelines])
+    refuse_unrecorded_steps(configs, cfg.get('default_scope'))
 
 
-def _with_cache(value: Any) -> Any:
+def _enable_caches(value: Any) -> Any:
     if isinstance(value, dict):
-        own = {'cache': ''} if value.get('type') == 'lfi.LoadInteractionMaps' else {}
-        return {**{key: _with_cache(item) for key, item in value.items()}, **own}
-    return [_with_cache(item) for item in value] if isinstance(value, list) else value
+        cache = {'cache': ''} if value.get('type') == 'lfi.LoadInteractionMaps' else {}
+        return {**{key: _enable_caches(item) for key, item in value.items()}, **cache}
+    return [_enable_caches(item) for item in value] if isinstance(value, list) else value
 
 
 def _check_weights(plain: nn.Module, model: nn.Module) -> None:
-    own, theirs = model.state_dict(), plain.state_dict()
-    lost = [name for name, value in theirs.items() if name not in own or own[name].shape != value.shape]
+    weights, task_weights = model.state_dict(), plain.state_dict()
+    lost = [
+        name
+        for name, value in task_weights.items()
+        if name not in weights or weights[name].shape != value.shape
+    ]
     if lost:
         raise UsageError(
-            f"{len(lost)} weights of the task's model have no place in the written one, {lost[0]!r} first: "
-            'its checkpoints would not load'
+            f"the written model lacks {len(lost)} weights of the task's model, the first is {lost[0]!r}: "
+            "the task's checkpoints would not load"
         )
 
 
 def _check_optimizer(model: nn.Module, cfg: Config) -> None:
     wrapper = cfg.optim_wrapper.to_dict()
     if wrapper.get('type') == 'AmpOptimWrapper':
-        # It refuses to be built without a GPU.
-        wrapper = {key: value for key, value in wrapper.items() if key not in OF_AMP}
+        # AmpOptimWrapper cannot be built without a GPU.
+        wrapper = {key: value for key, value in wrapper.items() if key not in AMP_ARGUMENTS}
     try:
         build_optim_wrapper(model, wrapper)
-    # What an optimizer raises at parameters that it does not know differs from one to the next.
+    # Optimizers raise errors of any type at parameters that they do not know.
     except Exception as error:
         raise UsageError(
             f'optim_wrapper cannot be built for the written model: {type(error).__name__}: {error}'
@@ -114,22 +118,22 @@ def _count(model: nn.Module) -> int:
 
 
 def _check_unlabelled(cfg: Config, dataset: Any) -> None:
-    """Refuse a pipeline whose steps need annotations that images of a folder lack; it stands last."""
+    """Refuse a step that needs annotations, in the pipeline of the folder of images, the last data set."""
     if type_name(list(leaves(cfg.train_dataloader.dataset.to_dict()))[-1]) != 'ImageFolder':
         return
     try:
-        _last_readable(dataset)
+        _load_last_readable(dataset)
     except UsageError:
         raise
     except Exception as error:
         raise UsageError(
-            '--unlabelled: train_pipeline has a step that an image without annotations does not pass '
+            '--unlabelled: train_pipeline has a step that fails on an image without annotations '
             f'({type(error).__name__}: {error}): give a config without it'
         ) from error
 
 
-def _last_readable(dataset: Any) -> None:
-    """Take the last item whose image can be read; none, if there is none."""
+def _load_last_readable(dataset: Any) -> None:
+    """Load the last item whose image can be read, if there is one."""
     for index in reversed(range(len(dataset))):
         with suppress(UnreadableImageError):
             dataset[index]
@@ -137,21 +141,20 @@ def _last_readable(dataset: Any) -> None:
 
 
 def _check_data(cfg: Config) -> str:
-    """What is found of the training data; an image that is read must be packed."""
+    """Build the training data, load an image, and describe them."""
     try:
-        found = offline(cfg.train_dataloader.dataset.to_dict(), cfg.get('default_scope'))
-        dataset = DATASETS.build(found)
+        config = without_downloads(cfg.train_dataloader.dataset.to_dict(), cfg.get('default_scope'))
+        dataset = DATASETS.build(config)
         size = len(dataset)
     except UsageError:
         raise
-    # What a data set raises at files that are missing or wrong, or without a package, differs from one to
-    # the next.
+    # Data sets raise errors of any type at missing files or packages.
     except Exception as error:
         reason = f'({type(error).__name__}: {error})'
         if not isinstance(error, OSError) and not re.search('not found|cannot find', str(error), re.I):
             return f'the training data could not be built {reason}'
-        said = f'the training data were not found, and not built {reason}'
-        return f'{said}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else said
+        message = f'the training data were not found {reason}'
+        return f'{message}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else message
     refuse_unreadable(dataset)
     try:
         sample = dataset[0]

@@ -1,4 +1,4 @@
-"""The classes that a config names."""
+"""Look-ups of the registered classes that configs name."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Any
 from mmengine.registry import DATASETS, Registry
 
 
-def kind_of(config: Mapping, registry: Registry, scope: str | None) -> Any:
-    """The class that a config's type names, or None where none is registered.
+def registered_class(config: Mapping, registry: Registry, scope: str | None) -> Any:
+    """Return the class that a config's type names, or None if none is registered.
 
     Args:
         config: `dict(type=...)`.
-        registry: of MMEngine, above those of all projects.
-        scope: where a type is looked up that names no scope.
+        registry: root registry of MMEngine.
+        scope: registry scope of types that name none.
     """
-    kind = config.get('type')
-    if not isinstance(kind, str):
-        return kind
-    with registry.switch_scope_and_registry(config.get('_scope_', scope)) as own:
-        return own.get(kind)
+    name = config.get('type')
+    if not isinstance(name, str):
+        return name
+    with registry.switch_scope_and_registry(config.get('_scope_', scope)) as scoped_registry:
+        return scoped_registry.get(name)
 
 
-def with_scope(config: Mapping, scope: str) -> str:
-    """The type that a config names, with its scope."""
-    kind = str(config['type'])
-    return kind if '.' in kind else f'{config.get("_scope_", scope)}.{kind}'
+def scoped_type(config: Mapping, scope: str) -> str:
+    """Return the type that a config names, with its scope."""
+    name = str(config['type'])
+    return name if '.' in name else f'{config.get("_scope_", scope)}.{name}'
 
 
-def offline(dataset: Any, scope: str | None) -> Any:
-    """A data set's config, with all inside it, that fetches nothing.
+def without_downloads(dataset: Any, scope: str | None) -> Any:
+    """Return a data set's config with `download=False`, also in the data sets inside it.
 
     Args:
-        dataset: the config.
-        scope: where types are looked up that name no scope.
+        dataset: config of a data set, or a list of these.
+        scope: registry scope of types that name none.
     """
     if isinstance(dataset, list | tuple):
-        return [offline(part, scope) for part in dataset]
+        return [without_downloads(part, scope) for part in dataset]
     if not isinstance(dataset, Mapping):
         return dataset
-    found = {
-        key: offline(value, scope) if key in ('dataset', 'datasets') else value
+    config = {
+        key: without_downloads(value, scope) if key in ('dataset', 'datasets') else value
         for key, value in dataset.items()
     }
-    kind: Any = kind_of(dataset, DATASETS, scope)
-    fetches = kind is not None and 'download' in inspect.signature(kind).parameters
-    return {**found, 'download': False} if fetches else found
+    dataset_class: Any = registered_class(dataset, DATASETS, scope)
+    can_download = dataset_class is not None and 'download' in inspect.signature(dataset_class).parameters
+    return {**config, 'download': False} if can_download else config

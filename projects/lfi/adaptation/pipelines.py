@@ -1,4 +1,4 @@
-"""Pipelines that a cache of the teacher's maps can follow, and what an overlay says of data."""
+"""Changes of data pipelines: recorded views for cached maps, and the variables of an overlay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lfi.registry import TASK_TYPES
 from lfi.structures import CACHE_KEYS
 from lfi.utils.config_types import parts, type_name
 
-from .kinds import kind_of
+from .kinds import registered_class
 from .source import Expression
 
 Pipeline = list[dict[str, Any]]
@@ -27,22 +27,22 @@ READERS = 'LoadImage'
 
 
 class UnknownViewError(ValueError):
-    """A pipeline of which nobody can tell what part of an image it shows; the message says why."""
+    """Pipeline whose view of an image cannot be recorded; the message gives the reason."""
 
 
-def recorded(pipeline: Pipeline, scope: str) -> Pipeline:
-    """A training pipeline whose views are recorded, and which reads the maps of a cache.
+def record_views(pipeline: Pipeline, scope: str) -> Pipeline:
+    """Return a training pipeline that records its views and reads cached maps.
 
-    `lfi.RecordView` holds the steps from the first that moves pixels to the last, and those before and after
-    a step that mixes images each by themselves; mmdet's steps that mix become ours. A pipeline that packs
-    reads the maps before that.
+    `lfi.RecordView` wraps the steps from the first to the last that move pixels. Steps before and after one
+    that mixes images are wrapped separately. Mixing steps of mmdet become those of LFI. Maps are read before
+    the step that packs.
 
     Args:
-        pipeline: the steps.
-        scope: where types are looked up that name no scope.
+        pipeline: steps of the pipeline.
+        scope: registry scope of types that name none.
 
     Raises:
-        UnknownViewError: if a step is not known.
+        UnknownViewError: if a step cannot be recorded.
     """
     steps: Pipeline = []
     between: Pipeline = []
@@ -52,97 +52,97 @@ def recorded(pipeline: Pipeline, scope: str) -> Pipeline:
         if mixing not in TASK_TYPES and not packs:
             between.append(step)
             continue
-        steps += _viewed(between, scope)
+        steps += _wrap_moving_steps(between, scope)
         between = []
         if packs:
-            if not any(type_name(each) == READS_MAPS for each in steps):
+            if not any(type_name(previous) == READS_MAPS for previous in steps):
                 steps.append({'type': f'lfi.{READS_MAPS}'})
-            steps.append(_packs_maps(step, scope))
+            steps.append(_pack_maps(step, scope))
         else:
             steps.append({**step, 'type': f'lfi.{mixing}'})
-    return steps + _viewed(between, scope)
+    return steps + _wrap_moving_steps(between, scope)
 
 
-def mixes(pipeline: Pipeline) -> bool:
-    """Whether a pipeline has steps that mix images, of mmdet or ours."""
+def mixes_images(pipeline: Pipeline) -> bool:
+    """Whether a pipeline has steps of mmdet or LFI that mix images."""
     return any(f'Recorded{type_name(step).removeprefix("Recorded")}' in TASK_TYPES for step in pipeline)
 
 
 def without_padding(pipeline: Pipeline) -> Pipeline:
-    """A pipeline that leaves padding to the data preprocessor."""
+    """Return a pipeline without the steps that pad."""
     return [step for step in pipeline if type_name(step) not in PADS]
 
 
-# How much of a crop one class of mmseg may fill.
-_OF_ANNOTATIONS = ('cat_max_ratio',)
-# mmdet's RandomAffine reads boxes, and cuts a mosaic's border off.
-_LEFT_OUT = ('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded', 'RandomAffine')
+# mmseg's limit of the share of a crop that one class fills.
+_ANNOTATION_OPTIONS = ('cat_max_ratio',)
+# mmdet's RandomAffine reads boxes, and crops the border of a mosaic.
+_ANNOTATION_STEPS = ('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded', 'RandomAffine')
 
 
-def unlabelled(pipeline: Pipeline) -> Pipeline:
-    """A training pipeline for images of files that have no annotations and are not mixed."""
+def unlabelled_pipeline(pipeline: Pipeline) -> Pipeline:
+    """Return a training pipeline for image files without annotations, without steps that mix."""
     steps = [
-        {key: value for key, value in step.items() if key not in _OF_ANNOTATIONS}
+        {key: value for key, value in step.items() if key not in _ANNOTATION_OPTIONS}
         for step in pipeline
-        if not type_name(step).startswith(_LEFT_OUT) and not mixes([step])
+        if not type_name(step).startswith(_ANNOTATION_STEPS) and not mixes_images([step])
     ]
     reads = any(type_name(step).startswith(READERS) for step in steps)
     return steps if reads else [{'type': 'LoadImageFromFile'}, *steps]
 
 
-def of_datasets(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict[str, Any]:
-    """What an overlay says of a data set's config whose pipelines change; empty where none does.
+def pipeline_changes(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict[str, Any]:
+    """Return the changes of a data set's config whose pipelines change; empty if none does.
 
-    A data set of RGB images becomes ours of the same in BGR.
+    A data set of RGB images is replaced by LFI's data set of the same images in BGR.
 
     Args:
-        config: of a data set, with those that it wraps or joins. Those of a list are written again.
-        change: from a pipeline to another one.
+        config: config of a data set, with the data sets inside it. A list of data sets is written in full.
+        change: function from a pipeline to the changed one.
     """
-    found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for key, value in config.items():
         if key == 'pipeline' and value is not None:
             pipeline = change(value)
             if pipeline != value:
-                found[key] = pipeline
+                changes[key] = pipeline
         elif key == 'type' and is_rgb(config):
-            found[key] = f'lfi.{type_name(config)}'
+            changes[key] = f'lfi.{type_name(config)}'
         elif key == 'dataset' and isinstance(value, Mapping):
-            inner = of_datasets(value, change)
+            inner = pipeline_changes(value, change)
             if inner:
-                found[key] = inner
+                changes[key] = inner
         elif key == 'datasets':
-            inners = [of_datasets(part, change) for part in value]
+            inners = [pipeline_changes(part, change) for part in value]
             if any(inners):
-                found[key] = [overlaid(part, inner) for part, inner in zip(value, inners)]
-    return found
+                changes[key] = [apply_changes(part, inner) for part, inner in zip(value, inners)]
+    return changes
 
 
-def overlaid(config: Mapping, changes: Mapping) -> dict[str, Any]:
-    """A config with an overlay's changes, as MMEngine merges them."""
-    found = dict(config)
+def apply_changes(config: Mapping, changes: Mapping) -> dict[str, Any]:
+    """Merge an overlay's changes into a config, as MMEngine does."""
+    merged = dict(config)
     for key, value in changes.items():
         inner = config.get(key)
         both = isinstance(value, Mapping) and isinstance(inner, Mapping)
-        found[key] = overlaid(config[key], value) if both else value
-    return found
+        merged[key] = apply_changes(config[key], value) if both else value
+    return merged
 
 
 def pipelines_of(config: object) -> Iterator[Pipeline]:
-    """The pipelines of a data set's config, and of those inside it."""
+    """Yield the pipelines of a data set's config, and of the data sets inside it."""
     return (part['pipeline'] for part in parts(config) if part.get('pipeline'))
 
 
-def chain_of(config: Mapping) -> Pipeline:
-    """All steps that an image of a data set's config passes, of a list of data sets those of the first."""
+def full_pipeline(config: Mapping) -> Pipeline:
+    """Return all steps of an image of a data set; of a list of data sets, the steps of the first."""
     inside = config.get('dataset', config.get('datasets'))
     inside = inside[0] if isinstance(inside, list | tuple) else inside
-    return [*(chain_of(inside) if inside else ()), *(config.get('pipeline') or ())]
+    return [*(full_pipeline(inside) if inside else ()), *(config.get('pipeline') or ())]
 
 
-def _viewed(steps: Pipeline, scope: str) -> Pipeline:
-    """Steps that mix nothing, those that move pixels in one `lfi.RecordView`."""
-    moving = [place for place, step in enumerate(steps) if _moves(step, scope)]
+def _wrap_moving_steps(steps: Pipeline, scope: str) -> Pipeline:
+    """Wrap the steps that move pixels in one `lfi.RecordView`; none of the steps mixes images."""
+    moving = [index for index, step in enumerate(steps) if _moves(step, scope)]
     if not moving:
         return steps
     first, last = moving[0], moving[-1] + 1
@@ -150,22 +150,22 @@ def _viewed(steps: Pipeline, scope: str) -> Pipeline:
     try:
         with TRANSFORMS.switch_scope_and_registry(scope) as registry:
             registry.build({**view, 'transforms': [dict(step) for step in steps[first:last]]})
-    # What a transform raises at wrong arguments, or without its package, differs from one to the next.
+    # Transforms raise errors of any type at wrong arguments or missing packages.
     except Exception as error:
         raise UnknownViewError(re.sub('^class .*?: ', '', str(error))) from error
     return [*steps[:first], view, *steps[last:]]
 
 
 def _moves(step: dict, scope: str) -> bool:
-    kind = kind_of(step, TRANSFORMS, scope)
-    ours = getattr(kind, '__module__', '').startswith('lfi.')
-    return not (type_name(step).startswith(HARMLESS) or ours or moves_nothing(kind))
+    transform = registered_class(step, TRANSFORMS, scope)
+    is_lfi = getattr(transform, '__module__', '').startswith('lfi.')
+    return not (type_name(step).startswith(HARMLESS) or is_lfi or moves_nothing(transform))
 
 
-def _packs_maps(step: dict, scope: str) -> dict:
-    """A step that packs what a cache needs too."""
-    kind = kind_of(step, TRANSFORMS, scope)
-    arguments = inspect.signature(kind).parameters if kind is not None else {}
+def _pack_maps(step: dict, scope: str) -> dict:
+    """Add the keys of views and cached maps to a step that packs."""
+    transform = registered_class(step, TRANSFORMS, scope)
+    arguments = inspect.signature(transform).parameters if transform is not None else {}
     key = next((name for name in ('algorithm_keys', 'meta_keys') if name in arguments), None)
     if key is None:
         raise UnknownViewError(
@@ -178,36 +178,36 @@ def _packs_maps(step: dict, scope: str) -> dict:
 
 @dataclass
 class DataChanges:
-    """Changes of the data in an overlay, and their reasons.
+    """Changes of the data in an overlay.
 
     Args:
-        variables: by their names, in the order of the file.
-        words: a line for each change.
-        why_online: why no cache can be read; None where one can.
-        divisor: to multiples of how many pixels the data preprocessor must pad; 1 if it need not.
-        pad_value: what it must pad with, after it has normalised; None where it pads with that already.
-        turned: whether images that were RGB are BGR now, so that the data preprocessor must turn them.
+        variables: values by variable name, in the order of the file.
+        summary: (topic, description) of each change, for the user.
+        cache_obstacle: reason why no cache can be read; None if one can.
+        divisor: the data preprocessor must pad to multiples of it, in pixels. Defaults to 1: no padding.
+        pad_value: fill value of the data preprocessor, after normalisation; None to keep its own.
+        converted_to_bgr: whether RGB images now load as BGR, so that the data preprocessor must convert them.
     """
 
     variables: dict[str, Any] = field(default_factory=dict)
-    words: list[tuple[str, str]] = field(default_factory=list)
-    why_online: str | None = None
+    summary: list[tuple[str, str]] = field(default_factory=list)
+    cache_obstacle: str | None = None
     divisor: int = 1
     pad_value: float | None = None
-    turned: bool = False
+    converted_to_bgr: bool = False
 
     def share(self, name: str, pipeline: Pipeline) -> Expression:
-        """A variable that holds a pipeline; pipelines that are equal share one."""
-        for known, value in self.variables.items():
+        """Return the variable that holds a pipeline, a new one if no variable holds an equal pipeline."""
+        for variable, value in self.variables.items():
             if value == pipeline:
-                return Expression(known)
+                return Expression(variable)
         names = (f'{name}_{n}' if n > 1 else name for n in range(1, len(self.variables) + 2))
-        free = next(each for each in names if each not in self.variables)
-        self.variables[free] = pipeline
-        return Expression(free)
+        variable = next(candidate for candidate in names if candidate not in self.variables)
+        self.variables[variable] = pipeline
+        return Expression(variable)
 
     def with_variables(self, name: str, value: Any) -> Any:
-        """A value whose pipelines stand in variables."""
+        """Replace the pipelines inside a value by variables."""
         if isinstance(value, Mapping):
             return {
                 key: self.share(name, item)

@@ -1,4 +1,4 @@
-"""Values as the Python of a config file."""
+"""Python source of the values in a config file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Expression:
-    """Python that stands in a config as it is: `{{_base_.model.backbone}}`, or a variable's name.
+    """Python that is written verbatim: `{{_base_.model.backbone}}`, or a variable's name.
 
     Args:
         text: the Python.
@@ -26,29 +26,29 @@ class Expression:
 
 @dataclass(frozen=True)
 class Call:
-    """A call in a config.
+    """Call of a function in a config.
 
     Args:
-        function: what is called.
-        first: its arguments without a name. Defaults to none.
-        named: its arguments by name. Defaults to none.
+        function: name of the function.
+        args: positional arguments. Defaults to none.
+        kwargs: keyword arguments. Defaults to none.
     """
 
     function: str
-    first: tuple = ()
-    named: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def source(value: Any, before: int = 0, indent: int = 0) -> str:
-    """The Python of a value, in one line where it fits.
+def source(value: Any, column: int = 0, indent: int = 0) -> str:
+    """Return the Python of a value, in one line if it fits.
 
     Args:
         value: plain data, `Expression`s and `Call`s.
-        before: how many characters stand before it in its line. Defaults to 0.
-        indent: of the line. Defaults to 0.
+        column: column at which the value starts. Defaults to 0.
+        indent: indentation of the line in spaces. Defaults to 0.
 
     Raises:
-        UsageError: for what a text config cannot hold, such as a class.
+        UsageError: if a text config cannot hold the value, such as a class.
     """
     if isinstance(value, Expression):
         return value.text
@@ -57,12 +57,12 @@ def source(value: Any, before: int = 0, indent: int = 0) -> str:
             raise UsageError(
                 f'the config holds {value!r}, which cannot be written into a text config: name it by a string'
             )
-        # Neither has a name of its own in Python.
+        # Python has no literal for inf and nan.
         return repr(value) if not isinstance(value, float) or isfinite(value) else f"float('{value}')"
     opening, items, closing = _parts(value)
-    alone = ',' if isinstance(value, tuple) and len(items) == 1 else ''
-    line = f'{opening}{", ".join(key + source(item) for key, item in items)}{alone}{closing}'
-    if '\n' not in line and before + len(line) < WIDTH:
+    comma = ',' if isinstance(value, tuple) and len(items) == 1 else ''
+    line = f'{opening}{", ".join(key + source(item) for key, item in items)}{comma}{closing}'
+    if '\n' not in line and column + len(line) < WIDTH:
         return line
     inner = indent + 4
     lines = [f'{" " * inner}{key}{source(item, inner + len(key), inner)},' for key, item in items]
@@ -70,10 +70,10 @@ def source(value: Any, before: int = 0, indent: int = 0) -> str:
 
 
 def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
-    """The brackets of a value, and what is between them: what stands before an item, and the item."""
+    """Return the opening bracket of a value, the (prefix, item) pairs inside it, and the closing bracket."""
     if isinstance(value, Call):
-        first = [('', item) for item in value.first]
-        return f'{value.function}(', first + [(f'{key}=', item) for key, item in value.named.items()], ')'
+        args = [('', item) for item in value.args]
+        return f'{value.function}(', args + [(f'{key}=', item) for key, item in value.kwargs.items()], ')'
     if isinstance(value, Mapping):
         if all(isinstance(key, str) and key.isidentifier() and not iskeyword(key) for key in value):
             return 'dict(', [(f'{key}=', item) for key, item in value.items()], ')'
@@ -83,5 +83,5 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
 
 
 def assignments(values: Mapping[str, Any]) -> str:
-    """A config file's lines, a variable for each value."""
+    """Return the lines of a config file, one variable for each value."""
     return ''.join(f'{name} = {source(value, len(name) + 3)}\n' for name, value in values.items())

@@ -1,4 +1,4 @@
-"""Which feature maps of a backbone queries should read, found by running it once."""
+"""Search for the feature maps of a backbone that queries should read, by one forward pass."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from lfi.models.adapters.feature_maps import FeatureMap, find_feature_maps
 from lfi.utils.modules import eval_mode
 
-SIZES = (64, 256, 224, 384, 512, 32)
-"""Sides in pixels of the blank images that are tried, the cheapest first: some backbones see but one."""
+PROBE_SIZES = (64, 256, 224, 384, 512, 32)
+"""Sides in pixels of the blank images to try, in this order: some backbones take only one size."""
 
 
-def outputs_of(backbone: nn.Module, size: int) -> list[FeatureMap]:
-    """The maps among a backbone's last two outputs; none where an output is no map.
+def output_maps(backbone: nn.Module, size: int) -> list[FeatureMap]:
+    """Return the feature maps of a backbone's last two outputs; empty if an output is no map.
 
     Args:
-        backbone: it is left as it was.
-        size: of the blank image.
+        backbone: backbone, which is left unchanged.
+        size: side of the blank image in pixels.
     """
     try:
         return find_feature_maps(backbone, None, (size, size))[1]
@@ -30,30 +30,29 @@ def outputs_of(backbone: nn.Module, size: int) -> list[FeatureMap]:
 
 
 def last_stages(backbone: nn.Module, size: int) -> tuple[str, ...]:
-    """The modules that end a backbone's last two stages.
+    """Return the names of the modules that end a backbone's last two stages.
 
-    A stage is what gives maps of one grid, and ends with the module that runs last in it, among those that
-    lie in no other that gives a map: a ResNet's 'layer3' and 'layer4', a ConvNeXt's 'stages.2' and
-    'stages.3'. Where all blocks have one grid, it is the one in the middle and the last.
+    A stage is the modules whose maps have one grid. It ends with the outermost module that runs last:
+    'layer3' and 'layer4' of a ResNet, 'stages.2' and 'stages.3' of a ConvNeXt. If all blocks have one grid,
+    the middle block and the last one count as ends.
 
     Args:
-        backbone: it is left as it was.
-        size: of the blank image that it is run on.
+        backbone: backbone, which is left unchanged.
+        size: side of the blank image in pixels.
 
     Returns:
-        Their names, the earlier one first; none where the modules give fewer maps, where the backbone's own
-        output is coarser than any of theirs, or where most weights come after them, as in a ViT, whose
-        blocks give tokens.
+        The names, the earlier stage first. Empty if fewer modules give maps, if the backbone's output is
+        coarser than all maps, or if most weights come after them, as in a ViT, whose blocks give tokens.
     """
     runs, grid = _run(backbone, size)
     once = {run.name: run for run in runs if sum(run.name == other.name for other in runs) == 1}
-    # Pooled ones have one location.
+    # Pooled features have one location.
     maps = {
         name: run.grid
         for name, run in once.items()
         if run.grid and min(run.grid) > 1 and not (size % run.grid[0] or size % run.grid[1])
     }
-    # A backbone may be a module of another one, and no stage holds all others.
+    # A backbone may wrap another one: a module that holds all others is no stage.
     maps = {name: grid for name, grid in maps.items() if not _holds_all(name, maps)}
     outer = [name for name in maps if not any(name.startswith(f'{other}.') for other in maps)]
     ends = {maps[name]: name for name in outer}
@@ -70,30 +69,36 @@ def last_stages(backbone: nn.Module, size: int) -> tuple[str, ...]:
 
 
 def _holds_all(name: str, maps: Iterable[str]) -> bool:
-    """Whether a module holds all others that give maps, and there are some."""
+    """Whether a module holds all other modules that give maps, at least one."""
     others = [other for other in maps if other != name]
     return bool(others) and all(other.startswith(f'{name}.') for other in others)
 
 
 class _Run(NamedTuple):
-    """That a module has run."""
+    """Forward pass of a module.
+
+    Args:
+        name: name of the module.
+        grid: height and width of its map; None if it gives none.
+    """
 
     name: str
     grid: tuple[int, int] | None
-    """Of its map; None where it gives none."""
 
 
 def _run(backbone: nn.Module, size: int) -> tuple[list[_Run], tuple[int, int] | None]:
-    """What modules gave in a pass over a blank image, in the order in which they ended; the output's grid."""
+    """Return the modules that run on a blank image, in the order in which they end, and the output's grid."""
     runs: list[_Run] = []
 
-    def note(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
-        # What hands on its input, as timm's pool and head without classes, ends no stage.
-        if not any(output is each for each in inputs):
+    def record(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+        # Identities end no stage, such as timm's pool and head without classes.
+        if not any(output is value for value in inputs):
             runs.append(_Run(name, _grid(output)))
 
     handles = [
-        module.register_forward_hook(partial(note, name)) for name, module in backbone.named_modules() if name
+        module.register_forward_hook(partial(record, name))
+        for name, module in backbone.named_modules()
+        if name
     ]
     try:
         with eval_mode(backbone), torch.no_grad():

@@ -1,4 +1,4 @@
-"""From a task's model to the one that learns from interactions."""
+"""Tasks whose models can learn from interactions."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from lfi.errors import UsageError
 from lfi.models import Student
 from lfi.utils.modules import has_base
 
-from .kinds import kind_of, with_scope
+from .kinds import registered_class, scoped_type
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a project's models do.
+    """Task of a project's models.
 
     Args:
-        package: the project.
-        base: the class that all of its models that can learn inherit from.
-        is_dense: whether a prediction is one of places, and images are large.
-        loss_weights: of the interaction loss's terms beside the task's own losses. None: the default.
-        pad_divisor: how its data preprocessor calls that to whose multiples it pads.
-        pad_value: likewise, what it pads with.
-        pads_for_test: whether it pads in a test as in training; if not, only where its `test_cfg` says so.
+        package: package of the project.
+        base: name of the models' base class.
+        is_dense: whether predictions are localised and images are large. Defaults to False.
+        loss_weights: weights of the interaction loss's terms. Defaults to None: the loss's own defaults.
+        pad_divisor: name of the data preprocessor's option for the padding divisor.
+        pad_value: name of the data preprocessor's option for the fill value.
+        pads_for_test: whether the data preprocessor pads in tests without a `test_cfg`. Defaults to True.
     """
 
     package: str
@@ -44,7 +44,7 @@ TASKS = (
         'mmdet',
         'BaseDetector',
         is_dense=True,
-        # Beside a detector's own losses, which are small.
+        # A detector's losses are small.
         loss_weights={'spatial_weight': 0.5, 'semantic_weight': 1.0, 'presence_weight': 0.5},
     ),
     Task(
@@ -58,41 +58,40 @@ TASKS = (
 )
 
 
-def task_of(model: Mapping, scope: str) -> tuple[Task, dict[str, Any]]:
-    """The task of a model, and what its config says in place of its type.
+def find_task(model: Mapping, scope: str) -> tuple[Task, dict[str, Any]]:
+    """Return the task of a model, and the changes of its type.
 
     Args:
-        model: the config.
-        scope: where a type is looked up that names no scope.
+        model: config of the model.
+        scope: registry scope of types that name none.
 
     Raises:
-        UsageError: if the type is not registered, learns from interactions already, is of no task that can
-            learn, or has no backbone.
+        UsageError: if the model is not registered, is a student already, is of an unknown task, or has no
+            backbone.
     """
-    kind, named = kind_of(model, MODELS, scope), f'model.type={model["type"]!r}'
-    if kind is None:
+    model_class, setting = registered_class(model, MODELS, scope), f'model.type={model["type"]!r}'
+    if model_class is None:
         raise UsageError(
-            f'{named} is registered in no project that is installed: import its module by '
+            f'{setting} is registered in no installed project: import its module by '
             "custom_imports=dict(imports=['...'])"
         )
-    if not isinstance(kind, type):
-        raise UsageError(f'{named} is a function, and no class: name the class that it builds')
-    if issubclass(kind, Student):
+    if not isinstance(model_class, type):
+        raise UsageError(f'{setting} is a function, and no class: name the class that it builds')
+    if issubclass(model_class, Student):
         raise UsageError(
-            f'{named} is a student already: train it as it is, by lfi train CONFIG. One without a '
-            'teacher gets model.teacher and model.supervision, as lfi_vit-128x6-p8_shapes has them'
+            f'{setting} is a student already: train it by lfi train CONFIG. If it has no teacher, set '
+            'model.teacher and model.supervision as in lfi_vit-128x6-p8_shapes'
         )
-    task = next((one for one in TASKS if has_base(kind, one.package, one.base)), None)
+    task = next((task for task in TASKS if has_base(model_class, task.package, task.base)), None)
     if task is None:
-        bases = ', '.join(f"{one.package}'s {one.base}" for one in TASKS)
+        bases = ', '.join(f"{task.package}'s {task.base}" for task in TASKS)
         raise UsageError(
-            f'{named} is of a task that lfi adapt does not know. It knows what inherits from {bases}. '
-            'docs/extend.md shows how to make another task known; a backbone is pretrained by an lfi.Student '
-            'without a task'
+            f'{setting} is of a task unknown to lfi adapt: it adapts models that inherit from {bases}. '
+            'See docs/extend.md to add a task; to pretrain a backbone, use an lfi.Student without a task'
         )
     if not isinstance(model.get('backbone'), Mapping):
         raise UsageError(
-            f'{named} has no model.backbone: interactions are read from a backbone, and that of a model '
-            'inside another one is not looked for. Adapt the config of the inner model'
+            f'{setting} has no model.backbone, from which interactions are read. If it wraps another model, '
+            'adapt the config of the inner model'
         )
-    return task, {'type': 'lfi.Student', 'task': with_scope(model, scope)}
+    return task, {'type': 'lfi.Student', 'task': scoped_type(model, scope)}

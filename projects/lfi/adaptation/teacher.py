@@ -1,4 +1,4 @@
-"""The teacher that a command line names, with what it is asked about."""
+"""Config of the teacher that a command line names."""
 
 from __future__ import annotations
 
@@ -16,79 +16,83 @@ from lfi.models.teachers.model_config import open_clip_config, text_dims_of
 
 from .source import Call
 
-MANY = 32
-ASKED = 16
-"""Of more than `MANY` concepts an image is asked about so many."""
+MAX_ALL_CONCEPTS = 32
+SAMPLED_CONCEPTS = 16
+"""Concepts for each image, if there are more than `MAX_ALL_CONCEPTS`."""
 DENSE_SIZE = 448
-"""Side in pixels of the images that the teacher of a detector or segmentor sees, as in our own configs."""
+"""Side in pixels of the input of a detector's or segmentor's teacher, as in LFI's configs."""
 
 
-def asked_teacher(name: str, concepts: Any, num_concepts: int, is_dense: bool) -> tuple[Call, dict[str, Any]]:
-    """A teacher with what it is asked about.
+def configure_teacher(
+    name: str, concepts: Any, num_concepts: int, is_dense: bool
+) -> tuple[Call, dict[str, Any]]:
+    """Return the config of a teacher for a task's concepts.
 
     Args:
-        name: as `named_teacher` takes it.
-        concepts: the names, or what names them.
-        num_concepts: how many these are.
+        name: name of the teacher, see `find_teacher`.
+        concepts: texts, or a config that names them.
+        num_concepts: number of concepts.
         is_dense: whether the task's images are large.
 
     Returns:
-        How a config says it, and its config.
+        The teacher as a call in a config file, and its config.
 
     Raises:
-        UsageError: if there is none of the name, or the width of its texts is not known, since the folder of
-            its model is missing.
+        UsageError: if the teacher is not found, or the width of its text space is unknown.
     """
-    config = named_teacher(name)
-    more: dict[str, Any] = {'concepts': concepts}
+    config = find_teacher(name)
+    changes: dict[str, Any] = {'concepts': concepts}
     if config.get('concepts') == concepts:
-        more = {}
-    if num_concepts > MANY:
-        more['max_concepts'] = ASKED
+        changes = {}
+    if num_concepts > MAX_ALL_CONCEPTS:
+        changes['max_concepts'] = SAMPLED_CONCEPTS
     if num_concepts == 1 and not config.get('background'):
-        # One text alone would be found in every image.
-        more['background'] = ['background']
+        # The softmax over one text is 1 in every image.
+        changes['background'] = ['background']
     try:
-        text_dims_of({**config, **more, 'concepts': concepts})
+        text_dims_of({**config, **changes, 'concepts': concepts})
         if is_dense and _can_be_larger(config['model']):
-            more['input_size'] = DENSE_SIZE
+            changes['input_size'] = DENSE_SIZE
     except (OSError, ValueError) as error:
         raise UsageError(f'--teacher {name}: {error}') from error
-    whole = {**config, **more}
+    full_config = {**config, **changes}
     if name in teacher_names():
-        return Call("__import__('lfi').teacher_config", (name,), more), whole
-    return Call('dict', (), whole), whole
+        return Call("__import__('lfi').teacher_config", (name,), changes), full_config
+    return Call('dict', (), full_config), full_config
 
 
 def _can_be_larger(model: str) -> bool:
-    """Whether a model is a ViT for small images, open_clip's or timm's: its positions are interpolated."""
+    """Whether a model is a ViT for images below `DENSE_SIZE` whose positions can be interpolated to it."""
     vision: Mapping[str, Any] = open_clip_config(model)['vision_cfg']
     size, patch = vision.get('image_size', 224), vision.get('patch_size')
     if 'timm_model_name' in vision:
-        of_timm = re.match(r'(?:vit(?!_relpos)|eva|eva02)_.*_patch(\d+)_', vision['timm_model_name'])
-        patch = int(of_timm[1]) if of_timm else None
+        match = re.match(r'(?:vit(?!_relpos)|eva|eva02)_.*_patch(\d+)_', vision['timm_model_name'])
+        patch = int(match[1]) if match else None
     if not isinstance(size, int) or not isinstance(patch, int):
         return False
     return size < DENSE_SIZE and DENSE_SIZE % patch == 0
 
 
-def named_teacher(name: str) -> dict[str, Any]:
-    """The config of a teacher: of LFI's configs, of open_clip as MODEL:TAG, or in a folder.
+def find_teacher(name: str) -> dict[str, Any]:
+    """Return the config of a teacher.
+
+    Args:
+        name: name in LFI's configs, MODEL:TAG of open_clip, or a folder with an open_clip model.
 
     Raises:
-        UsageError: if there is none of the name.
+        UsageError: if the teacher is not found.
     """
-    known = teacher_names()
-    if name in known:
+    names = teacher_names()
+    if name in names:
         return teacher_config(name)
     model, _, tag = name.partition(':')
     if Path(name).is_dir():
         return dict(type='lfi.VLMAttentionTeacher', model=name)
     if not tag:
-        near = nearest(name, known)
+        near = nearest(name, names)
         raise UsageError(
-            f'--teacher {name} is not a folder and none of {", ".join(known)}{near and f"; {near}"}. '
-            'Models of open_clip are given as MODEL:TAG, by `lfi teachers`'
+            f'--teacher {name} is not a folder and none of {", ".join(names)}{near and f"; {near}"}. '
+            'Give a model of open_clip as MODEL:TAG: `lfi teachers` lists them'
         )
     try:
         check_name(model)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
-from lfi.adaptation.teacher import named_teacher
+from lfi.adaptation.teacher import find_teacher
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
@@ -32,7 +32,7 @@ def named_reader(
     """A named teacher, read as its locations are read best.
 
     Args:
-        name: as `named_teacher` takes it.
+        name: as `find_teacher` takes it.
         texts: to ask for.
         templates: prompts, with {} for the text. Defaults to None: the teacher's own.
         input_size: side that images are resized to, in pixels. Defaults to None: the teacher's own.
@@ -41,7 +41,7 @@ def named_reader(
     Raises:
         UsageError: if the teacher cannot be had.
     """
-    teacher = named_teacher(name)
+    teacher = find_teacher(name)
     # With a background of its own a teacher is best read by share (docs/teachers.md).
     reading = (
         dict(spatial_reading='concept_softmax', presence='best-location') if 'background' in teacher else {}
