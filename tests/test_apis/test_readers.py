@@ -105,7 +105,7 @@ def test_a_text_that_is_typed_twice_is_refused(cfg):
 
 
 def test_a_config_without_a_teacher_says_so():
-    with pytest.raises(ValueError, match='the config has no model.teacher to ask; give --checkpoint'):
+    with pytest.raises(ValueError, match='the config has no model.teacher: give --checkpoint'):
         TeacherReader(Config(dict(model=dict(type='ImageClassifier'))))
 
 
@@ -130,7 +130,7 @@ def test_an_image_that_the_test_pipeline_cannot_take_moves_no_answer_to_another(
     step = dict(type='Resize', scale=(64, 64), keep_ratio=True)
     cfg.test_dataloader.dataset.pipeline.insert(0, step)
     reader = StudentReader(cfg, checkpoint, device='cpu')
-    with pytest.raises(UnfitImageError, match='cannot take an image among those of 900 x 2, '):
+    with pytest.raises(UnfitImageError, match='cannot take one of the images of 900 x 2, '):
         reader([np.zeros((2, 900, 3), np.uint8), *images])
 
 

@@ -69,10 +69,10 @@ def test_the_commands_of_the_first_section_end_in_a_heat_map(run_main, tmp_path)
 
 @pytest.mark.parametrize('reading', ['concept_softmax', 'logits'])
 def test_a_map_is_strongest_on_what_is_asked_for(circle_photo, reading):
-    reader = teacher_answers.named_reader('shapes-tiny', ['circle', 'star'])
+    reader = teacher_answers.build_reader('shapes-tiny', ['circle', 'star'])
     if reading == 'logits':
         reader.reading = TeacherReading(spatial_reading='logits')
-    (result,) = teacher_answers.answers(reader, [str(circle_photo)], 1, [])
+    (result,) = teacher_answers.teacher_results(reader, [str(circle_photo)], 1, [])
     assert result.maps.min() >= 0 and torch.allclose(result.maps.sum((-2, -1)), torch.ones(2))
     y, x = divmod(int(result.maps_on_image()[0].argmax()), 64)
     assert Shapes(split='val', num_images=1).get_data_info(0)['gt_masks'][0, y, x]

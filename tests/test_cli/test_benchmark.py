@@ -69,7 +69,7 @@ def test_a_format_that_gives_something_else_is_an_error(call_tool, monkeypatch, 
     right = Timing('pytorch', 1, (0.002, 0.004, 0.003), 1.0, True, '')
     wrong = Timing('onnx', 4, (0.001,), 0.5, False, 'logits (4, 2): largest difference 1.0e+00')
     monkeypatch.setattr(timing_module, 'time_formats', lambda *args, **settings: [right, wrong])
-    with pytest.raises(UsageError, match='not the same as in PyTorch: onnx, batch 4: logits'):
+    with pytest.raises(UsageError, match='outputs differ from PyTorch: onnx, batch 4: logits'):
         call_tool(TOOL, *small_training())
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [

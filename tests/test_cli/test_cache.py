@@ -67,7 +67,7 @@ def test_it_says_how_far_it_is_and_what_it_wrote(written):
 def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_tool, arguments, cache):
     out = run_tool('cache', *arguments, '--verify', '64')
     assert re.search(
-        r'3 shards match their checksums; of 64 images .* 0\.\d+ quantisation steps, .*: fine', out
+        r'3 shards match their checksums\. 64 images .* 0\.\d+ quantisation steps, .*: passed', out
     )
     shard = cache / 'shard-00001.npy'
     shard.write_bytes(shard.read_bytes()[:-1] + b'x')
@@ -105,7 +105,7 @@ def test_a_control_trains_on_cached_features(run_tool, config_path, tmp_path):
     options = [option for option in SMALL if 'max_concepts' not in option]
     write = ['cache', config, '--out', 'features', '--num-workers', '0']
     run_tool(*write, '--cfg-options', *options)
-    assert 'fine' in run_tool(*write, '--verify', '--cfg-options', *options)
+    assert 'passed' in run_tool(*write, '--verify', '--cfg-options', *options)
     options.append('model.teacher.cache=features')
     out = run_tool('train.py', config, '--work-dir', 'run', '--cfg-options', *options)
     assert re.search(r'loss_logits: [\d.]+', out) and (tmp_path / 'run/epoch_1.pth').is_file()
@@ -171,7 +171,7 @@ def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
         f'_base_ = {str(config_path(CONFIG))!r}\n'
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))"
     )
-    with pytest.raises(UsageError, match="cannot read the maps: model.teacher.cache='cache' .* Or let"):
+    with pytest.raises(UsageError, match="cannot read the maps: model.teacher.cache='cache' .* Or write"):
         call_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
     assert not (tmp_path / 'cache').exists()
 

@@ -156,17 +156,17 @@ def test_a_large_upload_is_refused(server):
 
 
 def test_texts_are_limited():
-    assert demo.texts_of(' red star\n\nring\n') == ['red star', 'ring']
-    assert demo.texts_of('\n') is None
+    assert demo.parse_texts(' red star\n\nring\n') == ['red star', 'ring']
+    assert demo.parse_texts('\n') is None
     with pytest.raises(ValueError, match='51 texts are too many: give at most 50'):
-        demo.texts_of('ring\n' * 51)
+        demo.parse_texts('ring\n' * 51)
     with pytest.raises(ValueError, match='a text of 201 characters is too long: give at most 200'):
-        demo.texts_of('ring\n' + 'x' * 201)
+        demo.parse_texts('ring\n' + 'x' * 201)
 
 
 def test_texts_are_characters():
     with pytest.raises(ValueError, match='surrogates not allowed'):
-        demo.texts_of('ring\n\ud800')
+        demo.parse_texts('ring\n\ud800')
 
 
 @pytest.mark.parametrize('port', ['-1', '0', '65536', 'http'])
@@ -180,15 +180,15 @@ def test_an_upload_is_read_as_images_are_or_says_why_not(tmp_path):
     load = LoadImageFromFile()
     good, bad = tmp_path / 'good.png', tmp_path / 'bad.png'
     cv2.imwrite(str(good), np.full((4, 6, 3), (1, 2, 3), np.uint8))
-    assert demo.image_of(str(good), load)[0, 0].tolist() == [1, 2, 3]
+    assert demo.load_upload(str(good), load)[0, 0].tolist() == [1, 2, 3]
     cv2.imwrite(str(good), np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
     bad.write_bytes(good.read_bytes()[:400])
     with pytest.raises(ValueError, match='^This image cannot be read .*truncated') as refused:
-        demo.image_of(str(bad), load)
+        demo.load_upload(str(bad), load)
     assert str(tmp_path) not in str(refused.value)
     bad.write_text('<svg/>')
     with pytest.raises(ValueError, match=r'^This image cannot be read \(its format is unknown\)$'):
-        demo.image_of(str(bad), load)
+        demo.load_upload(str(bad), load)
 
 
 def test_a_page_limits_what_it_is_given(monkeypatch):

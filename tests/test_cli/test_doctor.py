@@ -35,18 +35,18 @@ def by_name(findings):
 
 
 def folders_of(config):
-    return doctor.of_config(config, doctor.not_asked).get(doctor.FOLDERS)
+    return doctor.config_findings(config, doctor.skip_host).get(doctor.FOLDERS)
 
 
-def checkpoints_in(config, ask=doctor.not_asked):
-    return doctor.of_config(config, ask)[f'Checkpoints of {config}']
+def checkpoints_in(config, ask=doctor.skip_host):
+    return doctor.config_findings(config, ask)[f'Checkpoints of {config}']
 
 
 def test_this_installation_can_train(versions, hidden):
     hidden.add('gradio')
     found = by_name(doctor.stack())
     assert found['stack'] == Finding('ok', 'stack', 'onedl')
-    assert found['mmcv'].found == '1.0'
+    assert found['mmcv'].detail == '1.0'
     assert found['models'] == Finding('ok', 'models', 'can be imported')
     assert found['gradio'] == Finding('missing', 'gradio', 'not installed', "pip install 'lfi[demo]'")
     assert not [finding for finding in found.values() if finding.state == 'wrong']
@@ -58,7 +58,7 @@ def test_what_is_missing_is_named_with_what_brings_it(versions, hidden):
     versions.update(dict.fromkeys(doctor.STACKS['openmmlab'], '2.0'))
     hidden.add('mmdet')
     found = by_name(doctor.stack())
-    assert found['stack'].found == 'openmmlab'
+    assert found['stack'].detail == 'openmmlab'
     assert found['mmdet'] == Finding('wrong', 'mmdet', 'not installed', "pip install 'lfi[openmmlab]'")
 
 
@@ -75,8 +75,8 @@ def test_models_that_cannot_be_imported_are_wrong(monkeypatch):
     monkeypatch.setattr(doctor, 'import_module', fail)
     found = doctor.models()
     assert found.state == 'wrong'
-    assert found.found == 'cannot be imported: AssertionError: MMCV==9.0 is used but incompatible'
-    assert found.fix == 'install what it names again'
+    assert found.detail == 'cannot be imported: AssertionError: MMCV==9.0 is used but incompatible'
+    assert found.fix == 'reinstall the package that the error names'
     monkeypatch.setattr(doctor, 'version_of', {'mmpretrain': '1.2.0'}.get)
     monkeypatch.setattr(doctor, 'find_spec', lambda name: True)
     assert doctor.models().fix.startswith('pip uninstall transformers')
@@ -84,9 +84,9 @@ def test_models_that_cannot_be_imported_are_wrong(monkeypatch):
 
 def test_devices():
     found = by_name(doctor.devices())
-    assert found['cpu'].found == f'{torch.get_num_threads()} threads of {os.cpu_count()}'
+    assert found['cpu'].detail == f'{torch.get_num_threads()} threads of {os.cpu_count()}'
     assert ('GPU' in found) is not torch.cuda.is_available()
-    assert found["mmcv's ops"].found in ('compiled', "lfi's stand-in by torchvision")
+    assert found["mmcv's ops"].detail in ('compiled', "lfi's stand-in by torchvision")
 
 
 def test_folders_of_the_configs_are_looked_for_below_the_roots(tmp_path, monkeypatch):
@@ -102,7 +102,7 @@ def test_folders_of_the_configs_are_looked_for_below_the_roots(tmp_path, monkeyp
         assert found[f'  {name}'] == Finding('missing', f'  {name}', f'not in {tmp_path}', fix)
     # These are folders of one's own.
     assert not {'  images', '  labelled'} & found.keys()
-    assert found['LFI_TEACHER_ROOT'].found == 'checkpoints (default) is not a folder'
+    assert found['LFI_TEACHER_ROOT'].detail == 'checkpoints (default) is not a folder'
     assert found['  lit-effnet-lite0'].state == 'missing'
 
 
@@ -139,9 +139,9 @@ def test_what_hubs_have_given(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'torch'))
     found = by_name(doctor.hubs())
-    assert found['Hugging Face'].found == f'{tmp_path}: timm/vit_base'
-    assert found['HF_HUB_OFFLINE'].found.startswith('set: ')
-    assert found['torch hub'].found == f'{tmp_path / "torch"}: no checkpoints'
+    assert found['Hugging Face'].detail == f'{tmp_path}: timm/vit_base'
+    assert found['HF_HUB_OFFLINE'].detail.startswith('set: ')
+    assert found['torch hub'].detail == f'{tmp_path / "torch"}: no checkpoints'
 
 
 def test_a_hubs_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_a_hubs_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'file/torch'))
     found = by_name(doctor.hubs())
     assert found['Hugging Face'].state == found['torch hub'].state == 'missing'
-    assert found['Hugging Face'].found == f'{tmp_path / "file/hub"} cannot be written: no models'
+    assert found['Hugging Face'].detail == f'{tmp_path / "file/hub"} is not writable: no models'
     assert 'export HF_HOME=FOLDER' in found['Hugging Face'].fix
 
 
@@ -174,7 +174,7 @@ def checkpoints_of(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
-    def find(ask=doctor.not_asked, backbone=GONE):
+    def find(ask=doctor.skip_host, backbone=GONE):
         (tmp_path / 'mine.py').write_text(CONFIG.format(backbone=backbone))
         return by_name(checkpoints_in('mine.py', ask))
 
@@ -183,31 +183,29 @@ def checkpoints_of(tmp_path, monkeypatch):
 
 def test_the_checkpoints_of_a_config_are_looked_for(checkpoints_of, tmp_path):
     found = checkpoints_of()
-    assert found['load_from'].state == 'wrong' and found['load_from'].found == 'start.pth is not there'
+    assert found['load_from'].state == 'wrong' and found['load_from'].detail == 'start.pth does not exist'
     gone = found[BACKBONE]
-    assert gone.state == 'wrong' and gone.found == GONE
+    assert gone.state == 'wrong' and gone.detail == GONE
     assert 'openmmlab.com is gone: write https://mmassets.onedl.ai/mmclassification/v0/resnet/' in gone.fix
     assert gone.fix.endswith('; or, for a backbone, torchvision://resnet50 with prefix=None')
     vision = found['model.neck.init_cfg.checkpoint']
-    assert vision.state == 'ok' and vision.found.endswith(
-        '.pth, not asked whether it is there: --online does'
-    )
-    assert 'did you mean resnet' in found['model.head.init_cfg.checkpoint'].found
+    assert vision.state == 'ok' and vision.detail.endswith('.pth, not checked: use --online')
+    assert 'did you mean resnet' in found['model.head.init_cfg.checkpoint'].detail
     (tmp_path / 'start.pth').touch()
     (tmp_path / 'checkpoints').mkdir()
     (tmp_path / 'checkpoints' / GONE.rpartition('/')[2]).touch()
     found = checkpoints_of()
     assert found['load_from'].state == found[BACKBONE].state == 'ok'
-    assert f'kept in {tmp_path / "checkpoints"}' in found[BACKBONE].found
+    assert f'cached as {tmp_path / "checkpoints"}' in found[BACKBONE].detail
 
 
 @pytest.mark.parametrize(
     ('answer', 'state', 'said'),
     [
-        (None, 'ok', 'its host has it'),
-        (HTTPError('', 404, 'Not Found', Message(), None), 'wrong', 'its host says 404 Not Found'),
-        (URLError('no route'), 'missing', 'its host cannot be asked (no route)'),
-        (TimeoutError('timed out'), 'missing', 'its host cannot be asked (timed out)'),
+        (None, 'ok', 'available'),
+        (HTTPError('', 404, 'Not Found', Message(), None), 'wrong', '404 Not Found'),
+        (URLError('no route'), 'missing', 'no connection (no route)'),
+        (TimeoutError('timed out'), 'missing', 'no connection (timed out)'),
     ],
 )
 def test_hosts_are_asked_on_request(checkpoints_of, monkeypatch, answer, state, said):
@@ -220,22 +218,22 @@ def test_hosts_are_asked_on_request(checkpoints_of, monkeypatch, answer, state, 
         return io.BytesIO()
 
     monkeypatch.setattr(doctor, 'urlopen', urlopen)
-    found = checkpoints_of(doctor.answer_of, 'https://weights.org/a.pth')
+    found = checkpoints_of(doctor.ask_host, 'https://weights.org/a.pth')
     assert asked[0] == ('HEAD', 'https://weights.org/a.pth', doctor.SECONDS)
-    assert found[BACKBONE].state == state and found[BACKBONE].found.endswith(said)
+    assert found[BACKBONE].state == state and found[BACKBONE].detail.endswith(said)
     # One that is gone is not asked.
     asked.clear()
-    checkpoints_of(doctor.answer_of)
+    checkpoints_of(doctor.ask_host)
     assert asked and not [url for _, url, _ in asked if 'openmmlab' in url]
 
 
 def test_a_config_without_checkpoints_or_none_at_all():
     (found,) = checkpoints_in('lfi_vit-128x6-p8_shapes')
-    assert found == Finding('ok', 'none', 'the config begins with no checkpoint')
+    assert found == Finding('ok', 'none', 'the config has no initial checkpoint')
     (found,) = checkpoints_in('mmdet::rtmdet_tiny_8xb32-300e_coco')
     assert found.name == BACKBONE
     (found,) = checkpoints_in('lfi_vit-tny_shapes')
-    assert found.state == 'wrong' and 'near it are' in found.found
+    assert found.state == 'wrong' and 'near it are' in found.detail
 
 
 def test_a_config_is_named_on_the_command_line(monkeypatch, capsys, tmp_path):
@@ -247,7 +245,7 @@ def test_a_config_is_named_on_the_command_line(monkeypatch, capsys, tmp_path):
     assert end.value.code == 1 and f'Training cannot work: load_from, {BACKBONE}, ' in out
     with pytest.raises(SystemExit, match='2'):
         run_command('doctor', ['--online'])
-    assert '--online asks about the checkpoints of a config: name one' in capsys.readouterr().err
+    assert '--online checks the checkpoints of a config: give a config' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('state', 'code'), [('ok', 0), ('missing', 0), ('wrong', 1)])

@@ -101,7 +101,7 @@ def test_a_part_that_a_student_does_not_have(call_tool, small_training, tmp_path
     [
         (['x.onnx', '--batch', '0'], "argument --batch: must be a whole number above 0, got '0'"),
         (['x.pt'], 'out takes a .onnx file, got x.pt'),
-        (['x.onnx', '--opset', '17'], '--opset 17: 18 and later can be written'),
+        (['x.onnx', '--opset', '17'], '--opset 17 must be at least 18'),
     ],
 )
 def test_wrong_arguments(tool_arguments, capsys, arguments, words):

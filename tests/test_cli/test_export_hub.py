@@ -46,4 +46,4 @@ def test_the_plain_student_is_uploaded(call_tool, small_training, uploaded, tmp_
 def test_private_without_a_repository_is_refused(tool_arguments, capsys):
     with pytest.raises(SystemExit):
         tool_arguments(TOOL, 'lfi_vit-128x6-p8_shapes', 'x.pth', 'student', '--private')
-    assert '--private is of a repository: name one by --push' in capsys.readouterr().err
+    assert '--private needs a repository: name one by --push' in capsys.readouterr().err

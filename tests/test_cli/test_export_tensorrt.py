@@ -58,7 +58,7 @@ def test_a_file_that_is_no_onnx(tmp_path, content):
 def test_numbers_of_images_that_do_not_rise(tool_arguments, capsys):
     with pytest.raises(SystemExit):
         tool_arguments(TOOL, 'x.onnx', '--batch', '8', '1', '16')
-    assert '--batch: LEAST BEST MOST must rise, got 8 1 16' in capsys.readouterr().err
+    assert '--batch LEAST BEST MOST must not decrease, got 8 1 16' in capsys.readouterr().err
 
 
 def test_the_tool_checks_and_says_what_is_missing(run_tool, onnx_file, tmp_path):

@@ -75,7 +75,7 @@ def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_tr
         height, width, _ = mmcv.imread(tmp_path / 'seen' / record['picture']).shape
         assert 2 * height < width < 3 * height
     one = (photos / 'photo1.png', '--out-dir', 'seen', '--texts', *texts)
-    assert 'seen has 3 older pictures too' in run_tool('infer', *small_training(), *one)
+    assert 'seen also has 3 older pictures' in run_tool('infer', *small_training(), *one)
 
 
 def test_any_name_of_a_file_will_do(run_main, small_training, photos, tmp_path):
@@ -163,7 +163,7 @@ def test_what_cannot_be_done_says_why(run_main, small_training, photos):
     out = ('--out-dir', 'seen')
     with pytest.raises(UsageError, match='checkpoint missing.pth does not exist'):
         run_main(config, 'missing.pth', photos, *out)
-    with pytest.raises(UsageError, match='--out-dir photos/seen lies in .*photos, whose images are read'):
+    with pytest.raises(UsageError, match='--out-dir photos/seen lies in the input folder .*photos'):
         run_main(config, checkpoint, photos, '--out-dir', 'photos/seen')
     with pytest.raises(UsageError, match='no input could be read: .*truncated.png'):
         run_main(config, checkpoint, photos / 'truncated.png', *out)

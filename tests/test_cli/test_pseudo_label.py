@@ -174,7 +174,7 @@ def test_what_cannot_be_done_says_why(run_main, config_path, small_training, pho
     )
     refused('was written with teacher=.*, and not', config, photos, '--out', 'out', '--texts', 'star')
     refused('mask_threshold=3.0 must lie in', config, photos, '--out', 'new', '--mask-threshold', '3')
-    message = '--out photos/new lies in .*photos, whose images are read'
+    message = '--out photos/new lies in the input folder .*photos'
     refused(message, config, photos, '--out', 'photos/new')
     refused('checkpoint gone.pth does not exist', config, photos, '--out', 'new', '--checkpoint', 'gone.pth')
     refused('clip.mp4 is a video', config, 'clip.mp4', '--out', 'new')

@@ -121,7 +121,7 @@ def test_a_folder_of_classes_and_its_cache(run_tool, config_path, photos, tmp_pa
     assert '3 unreadable images have no maps: cache/unreadable.txt lists them' in printed
     assert all(printed.count(name) == 1 for name in BAD)
     assert listed(tmp_path / 'cache/unreadable.txt') == [*BAD]
-    assert 'of 13 images asked about again' in run_tool(*cache, 2, '--verify')
+    assert '13 images were compared with the teacher' in run_tool(*cache, 2, '--verify')
 
     train = ['train.py', config, '--work-dir', 'work', '--cfg-options', 'model.teacher.cache=cache']
     assert '3 images cannot be read, and were left out' in run_tool(*train)

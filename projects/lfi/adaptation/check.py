@@ -86,12 +86,8 @@ def _enable_caches(value: Any) -> Any:
 
 
 def _check_weights(plain: nn.Module, model: nn.Module) -> None:
-    weights, task_weights = model.state_dict(), plain.state_dict()
-    lost = [
-        name
-        for name, value in task_weights.items()
-        if name not in weights or weights[name].shape != value.shape
-    ]
+    weights, expected = model.state_dict(), plain.state_dict()
+    lost = [key for key, value in expected.items() if key not in weights or weights[key].shape != value.shape]
     if lost:
         raise UsageError(
             f"the written model lacks {len(lost)} weights of the task's model, the first is {lost[0]!r}: "

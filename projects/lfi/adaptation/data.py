@@ -101,7 +101,7 @@ def _cache_obstacle(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.
         return 'no step of the pipeline packs, so the maps would not reach the model'
     reads = any(type_name(step).startswith(READERS) for pipeline in pipelines for step in pipeline)
     classes = [registered_class(leaf, DATASETS, scope) for leaf in leaves(dataset)]
-    if not reads and not all(getattr(each, '__module__', '').startswith('lfi.') for each in classes):
+    if not reads and not all(getattr(cls, '__module__', '').startswith('lfi.') for cls in classes):
         return 'no step of the pipeline loads images from files, and a cache finds maps by file'
     try:
         for pipeline in [*pipelines, *switched_pipelines(hooks)]:

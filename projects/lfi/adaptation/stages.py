@@ -75,12 +75,7 @@ def _holds_all(name: str, maps: Iterable[str]) -> bool:
 
 
 class _Run(NamedTuple):
-    """Forward pass of a module.
-
-    Args:
-        name: name of the module.
-        grid: height and width of its map; None if it gives none.
-    """
+    """Name of a module that ran, with the height and width of its map, None if it gives no map."""
 
     name: str
     grid: tuple[int, int] | None
@@ -95,11 +90,8 @@ def _run(backbone: nn.Module, size: int) -> tuple[list[_Run], tuple[int, int] | 
         if not any(output is value for value in inputs):
             runs.append(_Run(name, _grid(output)))
 
-    handles = [
-        module.register_forward_hook(partial(record, name))
-        for name, module in backbone.named_modules()
-        if name
-    ]
+    modules = [(name, module) for name, module in backbone.named_modules() if name]
+    handles = [module.register_forward_hook(partial(record, name)) for name, module in modules]
     try:
         with eval_mode(backbone), torch.no_grad():
             output = backbone(torch.zeros(1, 3, size, size).to(next(backbone.parameters())))

@@ -1,7 +1,7 @@
-"""Asking students and teachers: predictions and interaction maps of any text, the demo page, the cache.
+"""Inference with students and teachers: predictions, interaction maps of texts, the demo page, the cache.
 
-It may import all but `hub`, `pseudo_labels` and `cli`. A name is imported when it is asked for: writing a
-cache needs no inferencer.
+This package may import all others except `hub`, `pseudo_labels` and `cli`. Names are imported lazily: writing
+a cache needs no inferencer.
 """
 
 from lfi.utils.lazy_names import lazy_names

@@ -1,4 +1,4 @@
-"""A cache of what a teacher says about the training images of a config."""
+"""Writing and verifying a cache of a teacher's maps of the training images."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ from lfi.unreadable import (
 )
 from lfi.utils.config_types import model_config
 
-# Half precision, and other kernels than those that wrote the cache.
+# Covers half precision, and other kernels than those that wrote the cache.
 PRESENCE_TOLERANCE = 0.01
 
 
 class Batch(NamedTuple):
-    """Some images, of which some may be unreadable.
+    """Batch of images, some of which may be unreadable.
 
     Args:
-        data: what can be read, collated.
-        places: of that in the batch.
-        unreadable: what cannot, by its place.
+        data: the readable items, collated.
+        positions: positions of the readable items in the batch.
+        unreadable: unreadable images by position in the batch.
     """
 
     data: dict
-    places: list[int]
+    positions: list[int]
     unreadable: dict[int, Unreadable]
 
 
-class OrUnreadable(Dataset):
-    """The items of a data set, and an `Unreadable` for an image that cannot be read."""
+class TolerantDataset(Dataset):
+    """Data set that returns an `Unreadable` in place of an image that cannot be read."""
 
     def __init__(self, dataset: Any) -> None:
         refuse_unreadable(dataset)
@@ -84,14 +84,14 @@ class OrUnreadable(Dataset):
 
 
 def collate(items: Sequence) -> Batch:
-    """A batch of items of `OrUnreadable`."""
+    """Collate items of a `TolerantDataset`."""
     unreadable = {i: item for i, item in enumerate(items) if isinstance(item, Unreadable)}
-    places = [i for i in range(len(items)) if i not in unreadable]
-    return Batch(pseudo_collate([items[i] for i in places]) if places else {}, places, unreadable)
+    positions = [i for i in range(len(items)) if i not in unreadable]
+    return Batch(pseudo_collate([items[i] for i in positions]) if positions else {}, positions, unreadable)
 
 
 class TeacherJob:
-    """A config's teacher and its training images, each once and as it is on disk."""
+    """Teacher of a config, and the training images, each once and unaugmented."""
 
     def __init__(self, cfg: Config) -> None:
         if not cfg.model.get('teacher'):
@@ -102,37 +102,37 @@ class TeacherJob:
         dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         self._check_classes(cfg, dataset)
         self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
-        self.dataset = OrUnreadable(dataset)
+        self.dataset = TolerantDataset(dataset)
         index_of: dict[str, int] = {}
         for i in range(len(dataset)):
             info = dataset.get_data_info(i)
             if 'img_path' not in info:
-                raise UsageError('the data set gives no img_path: its images cannot be told apart')
+                raise UsageError('the data set gives no img_path, by which a cache identifies images')
             index_of.setdefault(info['img_path'], i)
         self.paths, self.indices = list(index_of), list(index_of.values())
         self.device = torch.device(get_device())
 
     def _check_classes(self, cfg: Config, dataset: Any) -> None:
-        """Check that concepts begin with the classes, as training does by `lfi.ConceptCheckHook`."""
+        """Check that the concepts begin with the classes, as `lfi.ConceptCheckHook` does in training."""
         hooks = cfg.get('default_hooks') or {}
-        is_left_out = 'concept_check' in hooks and hooks['concept_check'] is None
-        if is_left_out or not self.teaching.reads_labels:
+        is_disabled = 'concept_check' in hooks and hooks['concept_check'] is None
+        if is_disabled or not self.teaching.reads_labels:
             return
         bank = self.teaching.teacher.bank
         with as_usage_error(ValueError):
             compare(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
 
     def batches(self, rows: list[list[int]], num_workers: int) -> Iterator[Batch]:
-        """The images of the rows, batch by batch."""
+        """Yield the batches of some rows, loaded by `num_workers` processes."""
         batches = [[self.indices[row] for row in batch] for batch in rows]
         yield from DataLoader(
             self.dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=collate
         )
 
     def ask(self, batch: dict) -> InteractionMaps:
-        """The teacher's maps of a batch of unaugmented images."""
+        """Return the teacher's maps of a batch of unaugmented images."""
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch['inputs']]
-        # A byte a value, as images are stored: the teacher makes each one small by itself.
+        # Stack as uint8: the teacher resizes each image by itself.
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True)
         samples = [sample.to(self.device) for sample in batch['data_samples']]
         return self.teaching.to_cache(
@@ -140,90 +140,90 @@ class TeacherJob:
         )
 
 
-def split(rows: Sequence[int], size: int) -> list[list[int]]:
-    """Rows in batches of `size`, the last one smaller."""
+def split_rows(rows: Sequence[int], size: int) -> list[list[int]]:
+    """Split rows into batches of `size`; the last one may be smaller."""
     return [list(rows[i : i + size]) for i in range(0, len(rows), size)]
 
 
 def packed_maps(job: TeacherJob, batch: dict) -> np.ndarray:
-    """The records of a batch of images that were read.
+    """Return the cache records of a batch of readable images.
 
     Raises:
-        UsageError: The teacher's maps cannot be kept, as where they are not finite.
+        UsageError: if the teacher's maps cannot be stored, such as values that are not finite.
     """
     try:
         return pack(job.ask(batch))
     except ValueError as error:
         files = ', '.join(sample.img_path for sample in batch['data_samples'])
-        raise UsageError(f'the maps of the teacher cannot be kept: {error}. The batch: {files}') from error
+        raise UsageError(f'the maps of the teacher cannot be stored: {error}. The batch: {files}') from error
 
 
 def first_maps(job: TeacherJob) -> InteractionMaps:
-    """The maps of the first image that can be read.
+    """Return the maps of the first image that can be read.
 
     Raises:
-        UnreadableImageError: if there is none.
+        UnreadableImageError: if no image can be read.
     """
     batches = job.batches([[row] for row in range(len(job.paths))], 0)
     for batch in batches:
-        if batch.places:
+        if batch.positions:
             return job.ask(batch.data)
     total = len(job.paths)
     raise none_readable(total, batch.unreadable[0], job.name)
 
 
-class Reading:
-    """Reads images, and names those that cannot be read.
+class ImageReader:
+    """Reader of images that lists those that cannot be read.
 
     Args:
-        job: that has them.
-        num_workers: processes that load them.
-        total: how many there are.
-        max_share: how many of these may be unreadable, as `max_unreadable` has it.
-        found: lists the unreadable ones.
+        job: job with the images.
+        num_workers: number of processes that load images.
+        total: number of images.
+        max_share: share of images that may be unreadable, `max_unreadable` of the config.
+        unreadable_list: file that lists unreadable images.
     """
 
     def __init__(
-        self, job: TeacherJob, num_workers: int, total: int, max_share: float, found: FoundList
+        self, job: TeacherJob, num_workers: int, total: int, max_share: float, unreadable_list: FoundList
     ) -> None:
         self.job, self.num_workers, self.total = job, num_workers, total
-        self.max_share, self.found = max_share, found
-        self.seen: set[int] = set()
+        self.max_share, self.unreadable_list = max_share, unreadable_list
+        self.read_rows: set[int] = set()
         self.unreadable: dict[int, Unreadable] = {}
 
     def batches(self, rows_of_batches: list[list[int]]) -> Iterator[tuple[list[int], Batch]]:
-        """The rows of each batch, and what was read of it.
+        """Yield the rows and the images of each batch.
 
         Raises:
-            UnreadableImageError: if too many cannot be read, as `refuse_too_many` says.
+            UnreadableImageError: if more than `max_share` of the images cannot be read.
         """
         for rows, batch in zip(rows_of_batches, self.job.batches(rows_of_batches, self.num_workers)):
-            self.seen.update(rows)
-            for place, image in batch.unreadable.items():
-                self.unreadable[rows[place]] = image
-                is_new = self.found.add(image)
+            self.read_rows.update(rows)
+            for position, image in batch.unreadable.items():
+                self.unreadable[rows[position]] = image
+                is_new = self.unreadable_list.add(image)
                 self._refuse_too_many()
-                if is_new and len(self.found) <= NAMED:
+                if is_new and len(self.unreadable_list) <= NAMED:
                     tqdm.write(f'{image}; it gets no maps')
             yield rows, batch
 
     def _refuse_too_many(self) -> None:
         *others, latest = self.unreadable.values()
-        # They come folder by folder: a share of what was seen would say little.
-        counts = Counts(len(others) + 1, len(self.seen), self.total, share_of=self.total)
+        # Images come folder by folder, so a share of the images read so far would mislead.
+        counts = Counts(len(others) + 1, len(self.read_rows), self.total, share_of=self.total)
         names = [image.path for image in others]
         refuse_too_many(counts, self.max_share, latest, names, self.job.name)
 
 
 def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_share: float) -> None:
-    """Write this process's share of the shards that are still missing.
+    """Write this process's share of the missing shards.
 
     Raises:
-        UnreadableImageError: if too many images cannot be read.
+        UnreadableImageError: if more than `max_share` of the images cannot be read.
     """
     parts = name_parts(job.paths)
     keys = keys_of(job.paths, parts)
-    # The shape of the maps is seen on an image.
+    # The manifest needs the shape of the maps.
     maps = first_maps(job)
     texts = job.teaching.teacher.texts.cpu().numpy()
     own_presence = job.teaching.teacher.own_presence
@@ -236,85 +236,85 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     if dist.get_rank() != 0:
         writer = CacheWriter(folder, manifest, keys, texts)
 
-    mine = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
-    total = sum(len(manifest.rows(shard)) for shard in mine)
-    found = FoundList(folder)
-    reading = Reading(job, num_workers, total, max_share, found)
-    missing = missing_shards(writer, mine, reading, batch_size)
-    rows_of = {shard: split(manifest.rows(shard), batch_size) for shard in missing}
-    batches = reading.batches(sum(rows_of.values(), []))
-    to_do = sum(len(manifest.rows(shard)) for shard in missing)
+    process_shards = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
+    total = sum(len(manifest.rows(shard)) for shard in process_shards)
+    unreadable_list = FoundList(folder)
+    reader = ImageReader(job, num_workers, total, max_share, unreadable_list)
+    missing = missing_shards(writer, process_shards, reader, batch_size)
+    rows_by_shard = {shard: split_rows(manifest.rows(shard), batch_size) for shard in missing}
+    batches = reader.batches(sum(rows_by_shard.values(), []))
+    remaining = sum(len(manifest.rows(shard)) for shard in missing)
     with tqdm(
-        total=total, initial=total - to_do, unit=' images', disable=dist.get_rank() != 0, smoothing=0.05
+        total=total, initial=total - remaining, unit=' images', disable=dist.get_rank() != 0, smoothing=0.05
     ) as bar:
         for shard in missing:
             records = []
-            for rows, batch in islice(batches, len(rows_of[shard])):
+            for rows, batch in islice(batches, len(rows_by_shard[shard])):
                 packed = without_maps(len(rows), manifest.dtype)
-                if batch.places:
-                    packed[batch.places] = packed_maps(job, batch.data)
+                if batch.positions:
+                    packed[batch.positions] = packed_maps(job, batch.data)
                 records.append(packed)
                 bar.update(len(rows))
             writer.write(shard, np.concatenate(records))
     dist.barrier()
-    if dist.get_rank() == 0 and found:
-        print(f'{len(found):,} unreadable images have no maps: {found.path} lists them')
+    if dist.get_rank() == 0 and unreadable_list:
+        print(f'{len(unreadable_list):,} unreadable images have no maps: {unreadable_list.path} lists them')
 
 
-def missing_shards(writer: CacheWriter, mine: range, reading: Reading, batch_size: int) -> list[int]:
-    """The shards to write: those that are not there, and those of an image that can be read by now."""
-    done = {shard for shard in mine if writer.is_done(shard)}
-    holes = [row for shard in sorted(done) for row in writer.unread(shard)]
-    mended = {
-        rows[place] // writer.manifest.shard_size
-        for rows, batch in reading.batches(split(holes, batch_size))
-        for place in batch.places
+def missing_shards(writer: CacheWriter, shards: range, reader: ImageReader, batch_size: int) -> list[int]:
+    """Return the shards to write: missing ones, and those with an unread image that can be read now."""
+    done = {shard for shard in shards if writer.is_done(shard)}
+    unread_rows = [row for shard in sorted(done) for row in writer.unread(shard)]
+    outdated = {
+        rows[position] // writer.manifest.shard_size
+        for rows, batch in reader.batches(split_rows(unread_rows, batch_size))
+        for position in batch.positions
     }
-    return [shard for shard in mine if shard not in done or shard in mended]
+    return [shard for shard in shards if shard not in done or shard in outdated]
 
 
-def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, n: int) -> bool:
-    """Read all shards again, and compare the maps of n images with the teacher's; whether all is well.
+def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num_images: int) -> bool:
+    """Check the shards by their checksums, and maps of some images by the teacher's; True if all agree.
 
     Raises:
-        CacheError: as `open_cache` and `InteractionCache.read` say.
+        CacheError: if the cache is of another teacher, or is missing or corrupted.
     """
     cache = open_cache(str(folder), job.identity)
     for shard in tqdm(range(cache.manifest.num_shards), unit=' shards'):
         cache.shard(shard)
-    rows = np.random.default_rng(0).permutation(len(job.paths))[:n].tolist()
-    asked, worst, worst_presence = 0, 0.0, 0.0
-    batches = split(rows, batch_size)
-    for rows_of_batch, batch in zip(tqdm(batches, unit=' batches'), job.batches(batches, num_workers)):
-        if not batch.places:
+    rows = np.random.default_rng(0).permutation(len(job.paths))[:num_images].tolist()
+    num_compared, max_error, max_presence_error = 0, 0.0, 0.0
+    batches = split_rows(rows, batch_size)
+    for batch_rows, batch in zip(tqdm(batches, unit=' batches'), job.batches(batches, num_workers)):
+        if not batch.positions:
             continue
-        asked += len(batch.places)
+        num_compared += len(batch.positions)
         maps = job.ask(batch.data)
-        records = cache.read([job.paths[rows_of_batch[i]] for i in batch.places])
-        kept = unpack(records, maps.layers, maps.directions, job.device)
+        records = cache.read([job.paths[batch_rows[i]] for i in batch.positions])
+        cached = unpack(records, maps.layers, maps.directions, job.device)
         step = torch.from_numpy(records['step'].copy()).to(job.device)[..., None, None]
-        # In steps of the kept map; half a step is the rounding's own.
-        off = (kept.logits - maps.logits).abs() / step.clamp_min(1e-6)
-        if kept.concepts is not None and maps.concepts is not None:
-            others = kept.concepts.ne(maps.concepts)[:, None, :, None, None]
-            off = off.masked_fill(others, math.inf)
-        worst = max(worst, off.nan_to_num(math.inf, posinf=math.inf).max().item())
-        presence = (kept.presence - maps.presence).abs().nan_to_num(math.inf)
-        worst_presence = max(worst_presence, presence.max().item())
-    good = worst <= 1 and worst_presence <= PRESENCE_TOLERANCE
+        # In quantisation steps: rounding alone gives up to half a step.
+        error = (cached.logits - maps.logits).abs() / step.clamp_min(1e-6)
+        if cached.concepts is not None and maps.concepts is not None:
+            is_other = cached.concepts.ne(maps.concepts)[:, None, :, None, None]
+            error = error.masked_fill(is_other, math.inf)
+        max_error = max(max_error, error.nan_to_num(math.inf, posinf=math.inf).max().item())
+        presence_error = (cached.presence - maps.presence).abs().nan_to_num(math.inf)
+        max_presence_error = max(max_presence_error, presence_error.max().item())
+    passed = max_error <= 1 and max_presence_error <= PRESENCE_TOLERANCE
     print(
-        f'{cache.manifest.num_shards} shards match their checksums; of {asked} images asked about again '
-        f'logits are off by at most {worst:.2f} quantisation steps, and presence by {worst_presence:.3f}: '
-        f'{"fine" if good else "NOT the same maps"}'
+        f'{cache.manifest.num_shards} shards match their checksums. {num_compared} images were compared with '
+        f'the teacher: logits differ by at most {max_error:.2f} quantisation steps, presence by '
+        f'{max_presence_error:.3f}: {"passed" if passed else "NOT the same maps"}'
     )
-    return good
+    return passed
 
 
 def check_readers(cfg: Config, folder: str) -> None:
-    """Check, before the teacher is asked, that the config's own training can read the maps from a folder.
+    """Check that training by a config can read maps from a folder, before they are written.
 
     Raises:
-        UsageError: if it cannot.
+        UsageError: if training cannot read the maps.
     """
     if not cfg.model.get('teacher'):
         return
@@ -328,6 +328,6 @@ def check_readers(cfg: Config, folder: str) -> None:
         check_recorded_steps(training)
     except UsageError as error:
         raise UsageError(
-            f'training by this config cannot read the maps: {error}. Or let `lfi adapt` write the '
-            'config, and cache by that one'
+            f'training by this config cannot read the maps: {error}. Or write a config with `lfi adapt`, and '
+            'cache with that'
         ) from error

@@ -1,4 +1,4 @@
-"""A page on this machine on which to ask a trained model."""
+"""Local web page that shows predictions and interaction maps of a trained model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-# Gradio reads it when it is imported.
+# Gradio reads this variable when it is imported.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 
 import numpy as np
@@ -21,17 +21,17 @@ from .interaction_inferencer import InteractionInferencer
 from .interaction_result import result_record
 from .readers import TeacherReader
 from .sources import FileSource, Load
-from .teacher_answers import result_of
+from .teacher_answers import teacher_result
 
 if TYPE_CHECKING:
     import gradio as gr
 
-# Limits of what a visitor can give.
+# Limits of a visitor's input.
 MAX_UPLOAD = '20mb'
 MAX_PIXELS = 32 * 2**20
 MAX_TEXTS = 50
 MAX_TEXT_LENGTH = 200
-# The browser must ask no other server, whatever Gradio's page asks for.
+# The browser must contact no other server, although Gradio's page links to some.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
@@ -39,7 +39,7 @@ POLICY = (
 
 
 class LocalOnly:
-    """Middleware whose every answer tells the browser to load nothing from elsewhere."""
+    """Middleware whose responses forbid the browser to load anything from other servers."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -56,11 +56,11 @@ class LocalOnly:
         await self.app(scope, receive, send_with_policy)
 
 
-def texts_of(lines: str) -> list[str] | None:
-    """The texts that a visitor typed, one in each line; None where there is none.
+def parse_texts(lines: str) -> list[str] | None:
+    """Split a visitor's lines into texts; None if there is no text.
 
     Raises:
-        ValueError: If they are too many, or one is too long, or holds what is no character.
+        ValueError: If there are too many texts, or a text is too long or is no valid Unicode.
     """
     lines.encode()
     texts = [line.strip() for line in lines.splitlines() if line.strip()]
@@ -72,15 +72,15 @@ def texts_of(lines: str) -> list[str] | None:
     return texts or None
 
 
-def image_of(path: str, load: Load) -> np.ndarray:
-    """The image that a visitor uploaded, (H, W, 3) uint8 BGR, as `lfi infer` reads it.
+def load_upload(path: str, load: Load) -> np.ndarray:
+    """Load an uploaded image, (H, W, 3) uint8 BGR, as `lfi infer` does.
 
     Args:
-        path: Of the file.
-        load: The transform that loads it.
+        path: Path of the file.
+        load: Transform that loads an image.
 
     Raises:
-        ValueError: If it cannot be read, or is too large; the message does not name the file, which is ours.
+        ValueError: If the image cannot be read or is too large. The message hides the temporary path.
     """
     try:
         ((_, loaded),) = FileSource(path).read(load, 1)
@@ -90,28 +90,28 @@ def image_of(path: str, load: Load) -> np.ndarray:
     return loaded['img']
 
 
-def teacher_picture(cfg: Config, device: str | None, texts: Sequence[str], image: np.ndarray) -> np.ndarray:
-    """A teacher's maps of texts, drawn as a student's are.
+def draw_teacher_maps(cfg: Config, device: str | None, texts: Sequence[str], image: np.ndarray) -> np.ndarray:
+    """Draw a teacher's maps of texts, (H, W, 3) uint8 RGB.
 
     Args:
-        cfg: Of the training, which names the teacher.
-        device: Of the teacher; None for a GPU where there is one.
+        cfg: Config of the training.
+        device: Device of the teacher; None for a GPU if there is one.
         texts: The texts.
         image: (H, W, 3) uint8 BGR.
 
     Raises:
-        ImportError, OSError, RuntimeError, TypeError, ValueError: If the teacher cannot be had, or asked.
+        ImportError, OSError, RuntimeError, TypeError, ValueError: If the teacher cannot be built or asked.
     """
-    return draw_result(result_of(TeacherReader(cfg, texts, device), image), (), range(len(texts)))
+    return draw_result(teacher_result(TeacherReader(cfg, texts, device), image), (), range(len(texts)))
 
 
 def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | None) -> gr.Blocks:
-    """Build the page; its button asks the model, and where that is wanted its teacher.
+    """Build the page, whose button asks the model and, if ticked, its teacher.
 
     Args:
-        inferencer: Of the model.
-        cfg: Of its training, which names the teacher.
-        device: Of the teacher; None for a GPU where there is one.
+        inferencer: Inferencer of the model.
+        cfg: Config of the training.
+        device: Device of the teacher; None for a GPU if there is one.
     """
     import gradio as gr
 
@@ -119,31 +119,32 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
         if path is None:
             raise gr.Error('Give an image first.')
         try:
-            texts = texts_of(lines or '')
-            image = image_of(path, inferencer.pipeline.load)
-            found = inferencer(image, texts, return_vis=True)
-            if found['skipped']:
+            texts = parse_texts(lines or '')
+            image = load_upload(path, inferencer.pipeline.load)
+            outputs = inferencer(image, texts, return_vis=True)
+            if outputs['skipped']:
                 raise gr.Error('The test pipeline cannot take this image: it is too thin.')
-            (result,) = found['predictions']
+            (result,) = outputs['predictions']
             shown = texts or [result.texts[index] for index in strongest(result)]
-            theirs = teacher_picture(cfg, device, shown, result.image) if compare else None
+            teacher_maps = draw_teacher_maps(cfg, device, shown, result.image) if compare else None
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise gr.Error(str(error)) from error
         record = result_record(result, inferencer.classes)
         del record['image']
-        return found['visualization'][0], gr.update(value=theirs, visible=compare or 'hidden'), record
+        teacher_update = gr.update(value=teacher_maps, visible=compare or 'hidden')
+        return outputs['visualization'][0], teacher_update, record
 
     with gr.Blocks(title='LFI', analytics_enabled=False, delete_cache=(600, 600)) as page:
         gr.Markdown('# Where does the model see it?')
         with gr.Row():
             image = gr.Image(label='Image', sources=['upload', 'clipboard'], buttons=['fullscreen'])
-            # Gradio's own reading fails without a word that a visitor sees; of a class that does so it
-            # would write a file beside this one.
+            # Gradio's own loading fails without a message to the visitor. A subclass that overrides it would
+            # make Gradio write a file beside this one.
             image.preprocess = lambda upload: upload.path if upload else None
             with gr.Column():
                 lines = gr.Textbox(
                     label='Texts, one in each line',
-                    info='Without texts: the classes of the training, the 5 strongest.',
+                    info='Without texts: the 5 strongest classes of the training.',
                     lines=5,
                     max_length=MAX_TEXTS * (MAX_TEXT_LENGTH + 1),
                 )
@@ -151,17 +152,17 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
                     label='Ask the teacher too', info='Its weights are loaded for each question.'
                 )
                 button = gr.Button('Ask', variant='primary')
-        # Not with all buttons: one shares the picture.
-        shown = dict(format='png', interactive=False, buttons=['download', 'fullscreen'])
-        picture = gr.Image(label='Prediction and maps', **shown)
-        theirs = gr.Image(label="The teacher's maps", visible='hidden', **shown)
+        # The default buttons include one that shares the picture.
+        options = dict(format='png', interactive=False, buttons=['download', 'fullscreen'])
+        picture = gr.Image(label='Prediction and maps', **options)
+        teacher_picture = gr.Image(label="The teacher's maps", visible='hidden', **options)
         record = gr.JSON(label='Scores of the classes, presence of the texts')
-        button.click(ask, [image, lines, compare], [picture, theirs, record])
+        button.click(ask, [image, lines, compare], [picture, teacher_picture, record])
     return page
 
 
 def serve(page: gr.Blocks, port: int | None) -> None:
-    """Serve the page to this machine until it is interrupted.
+    """Serve the page to this machine until interrupted, on the first free port from 7860 if `port` is None.
 
     Raises:
         UsageError: If the port is taken.
@@ -181,7 +182,7 @@ def serve(page: gr.Blocks, port: int | None) -> None:
             max_file_size=MAX_UPLOAD,
             footer_links=[],
             ssr_mode=False,
-            # Gradio's own themes name fonts that are loaded.
+            # Gradio's default themes load fonts from the network.
             theme=gr.themes.Base(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
             app_kwargs=dict(middleware=[Middleware(LocalOnly)]),
             prevent_thread_lock=True,
@@ -190,6 +191,6 @@ def serve(page: gr.Blocks, port: int | None) -> None:
     except OSError as error:
         if port is None:
             raise
-        raise UsageError(f'--port {port} cannot be had, another program may have it: give another') from error
+        raise UsageError(f'--port {port} is not free: choose another port') from error
     print(f'The page is at {url}', flush=True)
     page.block_thread()

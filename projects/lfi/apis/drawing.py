@@ -20,37 +20,37 @@ from lfi.visualization.fonts import set_fonts
 
 from .interaction_result import InteractionResult
 
-# The longer side of an image in pixels; the columns of a picture, and the inches of each.
+# Longer side of a drawn image in pixels, columns of a picture, width of a column in inches.
 SIDE, COLUMNS, CELL = 480, 5, 2.4
-# A segmentor's: as many as the map of colours has, and as many classes as are named.
-COLOURS, MOST_NAMES = 20, 6
+# Colours of matplotlib's tab20, and classes of a segmentation that the legend names.
+COLOURS, MAX_NAMES = 20, 6
 
 
 def strongest(result: InteractionResult, count: int = 5) -> list[int]:
-    """The indices of the texts with the highest presence, the highest first."""
+    """Return the indices of the texts with the highest presence, the highest first."""
     return result.presence.topk(min(count, len(result.texts))).indices.tolist()
 
 
 @default_style()
 def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequence[int]) -> np.ndarray:
-    """Draw an image with its prediction, and beside it the maps of some texts, with the presence of each.
+    """Draw an image with its prediction, and the maps of some texts with their presence beside it.
 
     Each map is scaled to its own range.
 
     Args:
-        result: The result of the image.
-        classes: Names of the labels.
-        shown: Indices of the texts.
+        result: Result of the image.
+        classes: Class names, by label.
+        shown: Indices of the texts to draw.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
     """
     height, width = result.image.shape[:2]
-    # Of a very thin image one pixel is left.
+    # Very thin images keep one pixel.
     size = (max(1, round(side * SIDE / max(height, width))) for side in (width, height))
     small = np.clip(imresize(result.image, tuple(size)), 0, 255).astype(np.uint8)
     shape = small.shape[0], small.shape[1]
-    # A grey image has no channels.
+    # Grey images have no channel axis.
     small = np.broadcast_to(small[..., None], (*small.shape, 3)) if small.ndim == 2 else small[..., ::-1]
     columns = min(1 + len(shown), COLUMNS)
     rows = -(-(1 + len(shown)) // columns)
@@ -58,7 +58,7 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     figure = Figure(figsize=(CELL * columns, cell_height * rows), layout='constrained')
     painter = FigureCanvasAgg(figure)
     cells = list(figure.subplots(rows, columns, squeeze=False).flat)
-    # Boxes are in the loaded image's pixels.
+    # Boxes are in pixels of the loaded image.
     frame = dict(extent=(0, width, height, 0))
     for cell in cells:
         cell.axis('off')
@@ -98,17 +98,17 @@ def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[st
 
 
 def _name_colours(cell: Axes, labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Say which colours the largest classes of a segmentation (H, W) have."""
+    """Add a legend of the largest classes of a segmentation (H, W)."""
     shown, pixels = np.unique(labels, return_counts=True)
-    largest = shown[np.argsort(-pixels, kind='stable')][:MOST_NAMES].tolist()
+    largest = shown[np.argsort(-pixels, kind='stable')][:MAX_NAMES].tolist()
     colours = matplotlib.colormaps['tab20']
     handles = [Patch(color=colours(c % COLOURS), label=class_name(classes, c)) for c in largest]
     for text in cell.legend(handles=handles, fontsize=5, loc='lower left', framealpha=0.7).get_texts():
         text.set_parse_math(False)
-    rest = len(shown) - len(largest)
-    _title(cell, f'{len(shown)} classes' + (f', {rest} of them unnamed' if rest else ''))
+    num_unnamed = len(shown) - len(largest)
+    _title(cell, f'{len(shown)} classes' + (f', {num_unnamed} of them unnamed' if num_unnamed else ''))
 
 
 def _title(cell: Axes, text: str) -> None:
-    # A dollar sign in a text begins no formula.
+    # A dollar sign in a text must not start a formula.
     cell.set_title(textwrap.fill(text, 32), fontsize=8, parse_math=False)

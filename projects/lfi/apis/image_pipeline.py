@@ -1,4 +1,4 @@
-"""From an image to a model's input, by the config's test pipeline."""
+"""Test pipeline of a config, which turns an image into a model's input."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lfi.utils.config_types import leaves, type_name
 
 
 class UnfitImageError(OSError):
-    """An image that can be read, and that the test pipeline cannot take."""
+    """Raised for a readable image that the test pipeline cannot process."""
 
 
 class ImagePipeline:
-    """The test pipeline of a config, for images without annotations.
+    """Test pipeline of a config, for images without annotations.
 
-    A pipeline that sets no size, as that of built-in data, gets a step that resizes images to the input size
-    of the backbone: for classifiers without regard to the aspect ratio, for other models with the ratio kept.
+    A pipeline that sets no size, such as that of built-in data, gets a step that resizes images to the input
+    size of the backbone. Only classifiers' images change their aspect ratio.
 
     Args:
         cfg: The config.
@@ -55,14 +55,13 @@ class ImagePipeline:
         """Prepare a loaded image.
 
         Args:
-            results: The image as `LoadImageFromFile` leaves it.
+            results: Output of `LoadImageFromFile`.
 
         Returns:
-            The packed input; and its view of the image, (2, 3), as `RecordView` records it.
+            The packed input; and its view of the image, (2, 3), see `RecordView`.
 
         Raises:
-            UnfitImageError: If a step cannot take it, as `Resize` an image whose short side it would bring to
-                no pixel.
+            UnfitImageError: If a step cannot process the image, such as `Resize` a very thin one.
         """
         height, width = results['img'].shape[:2]
         try:
@@ -76,7 +75,7 @@ class ImagePipeline:
 
 
 def _moving(step: dict) -> Sequence[dict]:
-    """A step, or what `lfi.LoadRegions` holds: it moves images by steps of its own."""
+    """Return the steps inside `lfi.LoadRegions`, or any other step itself."""
     return step.get('transforms', ()) if type_name(step) == 'LoadRegions' else (step,)
 
 

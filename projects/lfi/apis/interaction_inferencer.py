@@ -36,13 +36,13 @@ from lfi.utils.repositories import first_line, is_student, local_folder
 
 from .drawing import draw_result, strongest
 from .image_pipeline import ImagePipeline
-from .interaction_result import InteractionResult, cut_out
+from .interaction_result import InteractionResult, crop_maps
 from .sources import Source, list_sources
 
 
 @dataclass(frozen=True)
 class Item:
-    """An image on its way to the model."""
+    """Image and its model input."""
 
     name: str
     frame: int | None
@@ -52,27 +52,26 @@ class Item:
 
 
 class InteractionInferencer(BaseInferencer):
-    """Runs a trained model: its predictions, and its answers to texts.
+    """Inferencer for predictions of a trained model, and for its presence and maps of texts.
 
     A model that learnt from interactions answers any text: whether an image shows it, and where. The
     teacher's text tower embeds each text once; its image tower does not run. Other models, such as the
-    baselines, give predictions alone. No code that a checkpoint holds is run. Threads may share an
-    inferencer: they wait for one another, and `skipped` is that of the call that came last.
+    baselines, only predict. Code in a checkpoint is never run. Threads may share an inferencer: calls wait
+    for one another, and `skipped` belongs to the latest call.
 
     Args:
-        model: The config of the training, or its file; or a student's folder or repository on the Hugging
-            Face Hub, ``hf://user/name``.
-        weights: Checkpoint file or URL. Defaults to None: those of the student's folder; beside a config
-            random weights, with a warning.
-        device: Device of the model. Defaults to None: CUDA where there is one, else the CPU.
-        templates: Prompts for the texts, as the teacher's argument of this name. Defaults to None: the
-            teacher's own.
+        model: Config of the training, or its file; or a student's folder or repository on the Hugging Face
+            Hub, ``hf://user/name``.
+        weights: Checkpoint file or URL. Defaults to None: weights in the student's folder; with a config,
+            random weights and a warning.
+        device: Device of the model. Defaults to None: CUDA if available, else the CPU.
+        templates: Prompts with {} for the text. Defaults to None: the teacher's own.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        UnsafeCheckpointError: If the checkpoint asks for more than tensors, plain data and a Runner's state.
-        ValueError: If the weights are not of this model; if the test pipeline cannot be followed, or pads,
-            which would count as image; if a student's folder or repository cannot be read; or if `device` or
+        UnsafeCheckpointError: If the checkpoint holds more than tensors, plain data and a Runner's state.
+        ValueError: If the weights do not fit the model; if the test pipeline pads or has a step that
+            `RecordView` cannot follow; if a student's folder or repository cannot be read; or if `device` or
             `templates` cannot be used.
 
     Example:
@@ -98,15 +97,15 @@ class InteractionInferencer(BaseInferencer):
         if templates is not None:
             prompt_templates(templates)
         self.skipped: list[str] = []
-        # A backbone records one pass at a time, and a pipeline loads one image.
-        self._in_use = threading.Lock()
+        # Backbone and pipeline hold the state of one pass.
+        self._lock = threading.Lock()
         self._weights = None if weights is None else str(weights)
         self._trained_classes: Sequence[str] | None = None
         self._no_texts: str | None = None
         scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine'))
         with scope, safe_checkpoint_loading():
             super().__init__(cfg, self._weights, str(usable_device(device)), show_progress=False)
-        # A zero-shot model's has the classes and prompts of its test.
+        # A zero-shot model's teacher has the classes and prompts of its test.
         teacher = getattr(self.model, 'teacher_cfg', cfg.model.get('teacher'))
         self._texts = None if teacher is None else TextTower(teacher, templates, self.device)
         if self._texts is None and self._no_texts is None:
@@ -120,27 +119,27 @@ class InteractionInferencer(BaseInferencer):
         frame_stride: int = 1,
         return_vis: bool = False,
     ) -> dict:
-        """Run the model on images. An image that cannot be read is skipped, with a warning that names it.
+        """Run the model on images. An image that cannot be read is skipped with a warning.
 
         Args:
-            inputs: The path of an image, a folder or a video; an image, (H, W, 3) uint8 BGR; or a list of
-                these, as for `list_sources`.
-            texts: The texts to ask for. Defaults to None: the classes among the concepts of the training; or
-                no texts, with a warning, where the teacher is not on this machine.
-            batch_size: Images at once. Neighbours of different sizes never share a batch, so that no result
-                depends on another image. Defaults to 8.
-            frame_stride: Of a video every `frame_stride`-th frame is used. Defaults to 1.
-            return_vis: Whether to draw pictures too, as `visualize` does. Defaults to False.
+            inputs: Path of an image, a folder or a video; an image, (H, W, 3) uint8 BGR; or a list of these,
+                see `list_sources`.
+            texts: Texts to ask for. Defaults to None: classes of the training; or no texts, with a warning,
+                if the teacher is not on this machine.
+            batch_size: Images in a batch. All images of a batch have one size, so that no result depends on
+                another image. Defaults to 8.
+            frame_stride: Use every `frame_stride`-th frame of a video. Defaults to 1.
+            return_vis: Whether to draw pictures, see `visualize`. Defaults to False.
 
         Returns:
-            `predictions`, an `InteractionResult` for each image; `visualization`, as many pictures, or none;
-            `skipped`, the names of the images that could not be read.
+            `predictions`, an `InteractionResult` for each image; `visualization`, a picture for each, or
+            empty; `skipped`, names of the images that could not be read.
 
         Raises:
-            FileNotFoundError, RuntimeError, ImportError: If texts are given, and the teacher is not
-                available.
-            ValueError: Likewise; if the model cannot answer the texts; or if an argument is out of range.
-            TypeError: If the inputs are of another kind.
+            FileNotFoundError, RuntimeError, ImportError: If texts are given and the teacher is not available.
+            ValueError: If the teacher is not available, the model cannot answer texts, or an argument is out
+                of range.
+            TypeError: If an input is no path, array or list.
         """
         results = list(self.stream(inputs, texts, batch_size, frame_stride))
         pictures = self.visualize(inputs, results, texts) if return_vis else []
@@ -153,10 +152,7 @@ class InteractionInferencer(BaseInferencer):
         batch_size: int = 8,
         frame_stride: int = 1,
     ) -> Iterator[InteractionResult]:
-        """Yield the results one by one, for more images than memory holds; `skipped` fills meanwhile.
-
-        Arguments and errors are those of a call.
-        """
+        """Yield the results one by one, and fill `skipped`; arguments and errors as in `__call__`."""
         check_whole(1, batch_size=batch_size, frame_stride=frame_stride)
         sources = list_sources(inputs)
         texts = self.default_texts if texts is None else self._check_texts(texts)
@@ -165,7 +161,7 @@ class InteractionInferencer(BaseInferencer):
 
     def _answers(self, batches: Iterator[list[Item]], texts: Sequence[str]) -> Iterator[InteractionResult]:
         while True:
-            with self._in_use:
+            with self._lock:
                 batch = next(batches, None)
                 results = [] if batch is None else self.forward(batch, texts)
             if batch is None:
@@ -174,12 +170,12 @@ class InteractionInferencer(BaseInferencer):
 
     @property
     def device(self) -> torch.device:
-        """The device of the model."""
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the labels that the task predicts; empty where neither checkpoint nor config has them."""
+        """Class names of the task, by label; empty if neither checkpoint nor config has them."""
         if self._trained_classes is not None:
             return tuple(self._trained_classes)
         try:
@@ -189,19 +185,18 @@ class InteractionInferencer(BaseInferencer):
 
     @cached_property
     def default_texts(self) -> tuple[str, ...]:
-        """The classes among the concepts of the training; none where the model cannot answer texts."""
+        """Classes among the teacher's concepts; empty if the model cannot answer texts."""
         if self._texts is None or self._no_texts is not None:
             return ()
         try:
             texts = self._texts.classes
-            # Nobody has asked for texts, and a student may be a stranger's.
+            # Without a request for texts, download nothing that an untrusted student's config names.
             with offline():
                 self._embeddings(texts)
         except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             print_log(
-                f'Predictions only, without texts: {first_line(error)}. No teacher is fetched for texts that '
-                'nobody asked for: give texts, or the teacher on this machine, as '
-                '--cfg-options model.teacher.model=FOLDER',
+                f'Predictions only, without texts: {first_line(error)}. Give texts to download the teacher, '
+                'or name its folder by --cfg-options model.teacher.model=FOLDER',
                 'current',
                 logging.WARNING,
             )
@@ -211,7 +206,7 @@ class InteractionInferencer(BaseInferencer):
     def preprocess(
         self, inputs: Sequence[Source], batch_size: int = 8, frame_stride: int = 1
     ) -> Iterator[list[Item]]:
-        """Batches of images that have one size at the model's input; arguments as of a call."""
+        """Yield batches of images with one input size; arguments as in `__call__`."""
         batch: list[Item] = []
         for item in self._items(inputs, frame_stride):
             if batch and (len(batch) == batch_size or _input_size(item) != _input_size(batch[0])):
@@ -223,7 +218,7 @@ class InteractionInferencer(BaseInferencer):
 
     @torch.inference_mode()
     def forward(self, inputs: Sequence[Item], texts: Sequence[str] = ()) -> list[InteractionResult]:
-        """The results of a batch of `preprocess`; a model in training mode answers as in evaluation mode."""
+        """Return the results of a batch of `preprocess`, computed in evaluation mode."""
         with eval_mode(self.model):
             return self._results(inputs, texts)
 
@@ -246,12 +241,14 @@ class InteractionInferencer(BaseInferencer):
         if record.passes == 1:
             maps = self.model.answers(record.states, data['inputs'], embeddings, sizes)
         else:
-            # The task looks at windows, one after the other (mmseg's mode='slide'); an answer is the image's.
+            # mmseg's mode='slide' runs once for each window, but maps need one pass over the whole image.
             maps = self.model.ask(data['inputs'], embeddings, sizes)
         maps = maps.to('cpu')
         canvas = StudentGrid.of(self.model.backbone, tuple(data['inputs'].shape[-2:])).canvas
         return [
-            _result(item, prediction, texts, maps.presence[i], *cut_out(maps, i, canvas, sizes[i], item.view))
+            _result(
+                item, prediction, texts, maps.presence[i], *crop_maps(maps, i, canvas, sizes[i], item.view)
+            )
             for i, (item, prediction) in enumerate(zip(inputs, predictions))
         ]
 
@@ -261,14 +258,14 @@ class InteractionInferencer(BaseInferencer):
         preds: Sequence[InteractionResult],
         texts: Sequence[str] | None = None,
     ) -> list[np.ndarray]:
-        """Pictures, (H, W, 3) uint8 RGB: each image with its maps of the texts, or else of the 5 best."""
+        """Draw each image with maps of all texts, or of the 5 strongest classes; (H, W, 3) uint8 RGB."""
         return [
             draw_result(result, self.classes, range(len(result.texts)) if texts else strongest(result))
             for result in preds
         ]
 
     def postprocess(self, preds: list[InteractionResult], visualization: list[np.ndarray]) -> dict:
-        """The return value of a call."""
+        """Return the output of `__call__`."""
         return dict(predictions=preds, visualization=visualization, skipped=list(self.skipped))
 
     def _items(self, sources: Sequence[Source], frame_stride: int) -> Iterator[Item]:
@@ -311,18 +308,20 @@ class InteractionInferencer(BaseInferencer):
         try:
             check_values(model, state)
             missing = model.load_state_dict(state, strict=False).missing_keys
-        # Modules that bring weights into another shape end in any error.
+        # Modules that reshape weights while loading raise errors of any type.
         except Exception as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
-        # A config may leave out whole parts, as a head; a run's checkpoint has what learnt, too.
-        own = model.state_dict()
-        parts = {'module', *(name.partition('.')[0] for name in own)}
+        # Ignore whole modules that the config leaves out, such as a head, and parts that only train.
+        parameters = model.state_dict()
+        modules = {'module', *(name.partition('.')[0] for name in parameters)}
         names = checkpoint.get('state_dict', checkpoint)
-        further = sorted(name for name in names if name not in own and name.partition('.')[0] in parts)
-        if further and is_student(str(self._weights)):
+        unexpected = sorted(
+            name for name in names if name not in parameters and name.partition('.')[0] in modules
+        )
+        if unexpected and is_student(str(self._weights)):
             raise ValueError(
-                f'the weights in {self._weights} have {len(further)} parameters that the model lacks, as '
-                f'{further[:3]}: give the config that they were trained with'
+                f'the weights in {self._weights} have {len(unexpected)} parameters that the model lacks, '
+                f'such as {unexpected[:3]}: give the config that they were trained with'
             )
         needed = [name for name in missing if needed_to_predict(name, model)]
         if needed:
@@ -330,12 +329,12 @@ class InteractionInferencer(BaseInferencer):
                 f'the weights in {self._weights} lack {len(needed)} parameters of the model, such as '
                 f'{needed[:3]}: give the config that they were trained with'
             )
-        unread = [name for name in missing if name.startswith('readout.')]
-        if unread == [CONTRAST_TEXTS] and self._no_texts is None:
+        missing_readout = [name for name in missing if name.startswith('readout.')]
+        if missing_readout == [CONTRAST_TEXTS] and self._no_texts is None:
             self._no_texts = f'{self._weights} does not fit the config: {NO_CONTRAST_TEXTS}'
-        if unread and self._no_texts is None:
+        if missing_readout and self._no_texts is None:
             self._no_texts = (
-                f'{self._weights} has no read-out, it lacks {unread[0]}: it is of a baseline, or an '
+                f'{self._weights} has no read-out, it lacks {missing_readout[0]}: it holds a baseline or an '
                 'exported student. Give the checkpoint of a model that learnt from interactions'
             )
 

@@ -1,4 +1,4 @@
-"""The result of one image: its part of a batch, maps brought to its pixels, and plain data for JSON."""
+"""Result of one image: prediction, presence and maps, in pixels of the image and as a record for JSON."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from lfi.structures import InteractionMaps
 
 @dataclass(frozen=True)
 class InteractionResult:
-    """The prediction for one image, and its answers to T texts. All tensors are on the CPU.
+    """Prediction for one image, with presence and maps of T texts. All tensors are on the CPU.
 
     Args:
-        name: The file's path, or `inputs[i]` for an array.
-        frame: The number of a video's frame from 0; None for an image.
-        image: (H, W, 3) uint8, BGR, as it was loaded.
-        prediction: The task's own: a `DataSample` with `pred_score` for a classifier, a `DetDataSample`
-            with `pred_instances` in the loaded image's pixels for a detector.
-        texts: The T texts; empty where none were asked.
-        presence: (T,) float32 in [0, 1], whether the image shows each text, whatever else is asked.
-        maps: (T, h, w) float32, the maps of the last supervised block: for each text probabilities over the
+        name: Path of the file, or `inputs[i]` for an array.
+        frame: Number of the video frame, from 0; None for an image.
+        image: (H, W, 3) uint8, BGR, as loaded.
+        prediction: Prediction of the task: a `DataSample` with `pred_score` for a classifier, a
+            `DetDataSample` with `pred_instances` in pixels of the loaded image for a detector.
+        texts: The T texts; empty if no texts were asked for.
+        presence: (T,) float32 in [0, 1], whether the image shows each text, independent of the other texts.
+        maps: (T, h, w) float32, maps of the last supervised block: probabilities of each text over the
             locations that show the image, which sum to 1.
-        view: (2, 3) float32, the affine map from the maps' coordinates to the image's, both from -1 to 1 over
+        view: (2, 3) float32, affine map from map coordinates to image coordinates, both from -1 to 1 over
             their full extent: the part of the image that the model saw.
     """
 
@@ -43,10 +43,10 @@ class InteractionResult:
     view: Tensor
 
     def maps_on_image(self, size: tuple[int, int] | None = None) -> Tensor:
-        """The maps resized bilinearly to the image.
+        """Resize the maps bilinearly to the image.
 
         Args:
-            size: Height and width of the result. Defaults to the image's own.
+            size: Height and width of the result in pixels. Defaults to None: the image's own.
 
         Returns:
             (T, H, W); NaN where the model did not see the image.
@@ -59,62 +59,62 @@ def maps_on_image(maps: Tensor, view: Tensor, size: tuple[int, int]) -> Tensor:
 
     Args:
         maps: (T, h, w).
-        view: (2, 3), the affine map from the maps' coordinates to the image's, both from -1 to 1 over their
-            full extent.
-        size: Height and width of the result.
+        view: (2, 3), affine map from map coordinates to image coordinates, both from -1 to 1 over their full
+            extent.
+        size: Height and width of the result in pixels.
 
     Returns:
         (T, H, W); NaN where the maps do not reach.
     """
     square = torch.cat((view, view.new_tensor([[0, 0, 1]])))
-    seen_at = F.affine_grid(square.inverse()[None, :2], [1, 1, *size], align_corners=False)
-    heat = F.grid_sample(maps[None], seen_at, padding_mode='border', align_corners=False)[0]
-    return heat.masked_fill((seen_at[0].abs() > 1).any(-1), float('nan'))
+    grid = F.affine_grid(square.inverse()[None, :2], [1, 1, *size], align_corners=False)
+    heat = F.grid_sample(maps[None], grid, padding_mode='border', align_corners=False)[0]
+    return heat.masked_fill((grid[0].abs() > 1).any(-1), float('nan'))
 
 
-def cut_out(
+def crop_maps(
     maps: InteractionMaps, index: int, canvas: tuple[int, int], size: tuple[int, int], view: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Cut the locations that show an image out of its last maps.
+    """Crop an image's last maps to the locations that show the image.
 
     Args:
         maps: Maps of the batch.
         index: Index of the image in the batch.
-        canvas: Height and width in pixels of what the patches cover, `StudentGrid.canvas`.
-        size: Height and width of the image at the batch's top left.
-        view: (2, 3), from the coordinates of the image in the batch to those of the image in its file.
+        canvas: Height and width in pixels that the patches cover, see `StudentGrid.canvas`.
+        size: Height and width in pixels of the image in the batch, at its top left.
+        view: (2, 3), affine map from coordinates of the image in the batch to the image in its file.
 
     Returns:
-        Probabilities (T, h, w); and the view, from their own coordinates to those of the image in its file.
+        Probabilities (T, h, w); and their view, from map coordinates to the image in its file.
     """
     valid = maps.valid[index]
     h, w = int(valid.any(1).sum()), int(valid.any(0).sum())
     heat = maps.spatial_log_probs()[index, -1, :, :h, :w].exp()
-    # The last cell may end beyond the image, or short of it.
+    # The last location may end beyond the image, or before its edge.
     reach_y, reach_x = (
         cells * pixels / (side * total) for cells, pixels, side, total in zip((h, w), canvas, maps.grid, size)
     )
-    cut = view.new_tensor([[reach_x, 0, reach_x - 1], [0, reach_y, reach_y - 1], [0, 0, 1]])
-    return heat, view @ cut
+    crop = view.new_tensor([[reach_x, 0, reach_x - 1], [0, reach_y, reach_y - 1], [0, 0, 1]])
+    return heat, view @ crop
 
 
-# How many classes a classifier's record holds.
+# Classes in a classifier's record.
 TOP = 5
 
 
 def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:
-    """A result without its image and maps.
+    """Return a result as plain data for JSON, without image and maps.
 
     Args:
-        result: The result of an image.
-        classes: Names of the labels.
+        result: Result of an image.
+        classes: Class names, by label.
 
     Returns:
-        `image`, its name, and for a video `frame`; `size`, height and width in pixels; for a classifier
-        `classes`, the 5 best with their probabilities, for a detector `objects` with their boxes
-        [x1, y1, x2, y2] in pixels, for a segmentor `areas`, the share of the image that each class has, the
-        largest first; and `texts`, the presence of each text in [0, 1], where texts were asked.
-        Scores have 4 decimals, pixels one.
+        `image`, the name; `frame` for a video; `size`, height and width in pixels; for a classifier
+        `classes`, the 5 best with their probabilities; for a detector `objects` with their boxes
+        [x1, y1, x2, y2] in pixels; for a segmentor `areas`, each class's share of the image, the largest
+        first; and `texts`, the presence of each text in [0, 1], if texts were asked for. Scores have 4
+        decimals, pixels one.
     """
     record: dict = {'image': result.name}
     if result.frame is not None:
@@ -129,8 +129,8 @@ def result_record(result: InteractionResult, classes: Sequence[str]) -> dict:
 
 def _prediction(prediction: BaseDataElement, classes: Sequence[str]) -> dict:
     if 'pred_instances' in prediction:
-        found = prediction.pred_instances
-        columns = (found.labels.tolist(), found.scores.tolist(), found.bboxes.tolist())
+        instances = prediction.pred_instances
+        columns = (instances.labels.tolist(), instances.scores.tolist(), instances.bboxes.tolist())
         return {
             'objects': [
                 {

@@ -1,4 +1,4 @@
-"""Readers: what a student or a teacher says of the concepts of raw images."""
+"""Readers of presence and maps of concepts, from a student or a teacher."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class ConceptAnswers:
 
     Args:
         presence: (T,) in [0, 1], whether the image shows each concept.
-        maps: (T, h, w) float32, where: higher is stronger, of any scale.
-        view: (2, 3), the part of the image that the maps show, as `InteractionResult` has it.
-        comparable: whether maps of different concepts are on one scale, so that the stronger of two names a
-            location.
+        maps: (T, h, w) float32, of any scale; higher means that the location shows the concept.
+        view: (2, 3), the part of the image that the maps show, see `InteractionResult`.
+        comparable: whether maps of different concepts are on one scale, so that the strongest concept of a
+            location is its class.
     """
 
     presence: Tensor
@@ -46,20 +46,20 @@ class ConceptAnswers:
 
 
 class StudentReader:
-    """Reads maps and presence of a student that learnt from interactions.
+    """Reader of a student that learnt from interactions.
 
     Args:
-        cfg: The config of its training.
-        checkpoint: Its checkpoint, a file or a URL.
-        texts: The concepts. Defaults to None: the classes of the training.
-        device: Of the model. Defaults to None: a GPU where there is one.
+        cfg: Config of the training.
+        checkpoint: Checkpoint of the student, a file or a URL.
+        texts: The concepts. Defaults to None: classes of the training.
+        device: Device of the model. Defaults to None: a GPU if there is one.
 
     Raises:
-        ValueError: If the model cannot answer texts; or as `InteractionInferencer` says.
-        FileNotFoundError, RuntimeError, ImportError: Likewise.
+        ValueError: If the model cannot answer texts, or `InteractionInferencer` refuses an argument.
+        FileNotFoundError, RuntimeError, ImportError: If a file is missing or the teacher is not available.
     """
 
-    # The best on validation images of Shapes (docs/auto_labels.md). Presence is of each concept by itself.
+    # Best mask threshold on validation images of Shapes (docs/auto_labels.md). Presence is a probability.
     presence_threshold = 0.5
     mask_threshold = 0.2
 
@@ -71,8 +71,7 @@ class StudentReader:
         device: str | None = None,
     ) -> None:
         self.inferencer = InteractionInferencer(cfg, checkpoint, device)
-        # Without a text that can be answered there is no default: asking for the classes says what is wrong.
-        # Classes of one name have one text.
+        # Without default texts, asking for the classes raises the reason. Repeated names become one text.
         classes = dict.fromkeys(self.inferencer.default_texts or self.inferencer.classes)
         self.concepts: tuple[str, ...] = tuple(texts or classes)
         self.inferencer.stream([], self.concepts)
@@ -81,26 +80,28 @@ class StudentReader:
         )
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ConceptAnswers]:
-        """The answers for images, each (H, W, 3) uint8 BGR, of any sizes.
+        """Return the answers for images, each (H, W, 3) uint8 BGR, of any sizes.
 
         Raises:
-            UnfitImageError: If the test pipeline cannot take one of them.
+            UnfitImageError: If the test pipeline cannot process an image.
         """
         results = list(self.inferencer.stream(list(images), self.concepts, batch_size=len(images)))
         if self.inferencer.skipped:
             sizes = ', '.join(f'{image.shape[1]} x {image.shape[0]}' for image in images)
-            raise UnfitImageError(f'the test pipeline cannot take an image among those of {sizes} pixels')
-        return [ConceptAnswers(each.presence, each.maps, each.view, comparable=False) for each in results]
+            raise UnfitImageError(f'the test pipeline cannot take one of the images of {sizes} pixels')
+        return [
+            ConceptAnswers(result.presence, result.maps, result.view, comparable=False) for result in results
+        ]
 
 
 def _digest(checkpoint: str | Path) -> str:
-    """The digest of a file, or of a student's folder; a URL is its own name."""
+    """Return the digest of a checkpoint file or of the weights in a student's folder; a URL is returned."""
     path = local_folder(checkpoint) / WEIGHTS if is_student(checkpoint) else Path(checkpoint)
     return hash_files(blake2b(digest_size=16), path).hexdigest() if path.is_file() else str(checkpoint)
 
 
 def _settings(cfg: Config) -> dict[str, str]:
-    """Digests of what else answers depend on: the model, its teacher's texts, how images are loaded."""
+    """Return digests of the configs on which answers depend: model, data preprocessor, test pipelines."""
     model = online(cfg.model)
     datasets = leaves((cfg.get('test_dataloader') or {}).get('dataset'))
     pipelines = [dataset.get('pipeline') for dataset in datasets]
@@ -111,48 +112,46 @@ def _settings(cfg: Config) -> dict[str, str]:
     }
 
 
-def reading_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """How a model's config reads its teacher's maps: the `reading` of its `lfi.Interactions`."""
+def reading_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `reading` of a model's `lfi.Interactions`, empty if it has none."""
     parts = (model.get('supervision') or {}).values()
-    read = [part for part in parts if part and type_name(part) == 'Interactions']
-    return dict(read[0].get('reading') or {}) if read else {}
+    interactions = [part for part in parts if part and type_name(part) == 'Interactions']
+    return dict(interactions[0].get('reading') or {}) if interactions else {}
 
 
-# Presence from which a concept is labelled, by what presence is: the best F1 on training images, of COCO by
-# the softmax, of Shapes by the best location (docs/auto_labels.md). That of a concept by itself is a
-# probability.
+# Least presence of a labelled concept, by kind of presence. Best F1 on training images, 'softmax' on COCO and
+# 'best-location' on Shapes (docs/auto_labels.md). 'alone' is a probability.
 PRESENCE_THRESHOLDS = {'softmax': 0.05, 'best-location': 0.6, 'alone': 0.5}
 
 
 class TeacherReader:
-    """Reads maps and presence of a config's teacher, as its `lfi.Interactions` says in `reading`.
+    """Reader of a config's teacher, by the `reading` of the config's `lfi.Interactions`.
 
-    Without one maps are read by 'logits' and presence by 'image'. Where a training takes
-    presence from labels alone, there are none here, and it is the teacher's own. Of several layers the last
-    one's maps are read.
+    Without a `reading`, maps are read by 'logits' and presence by 'image'. 'label' presence becomes 'image',
+    since there are no labels. Maps are those of the last layer.
 
     Args:
         cfg: The config.
-        texts: Other concepts than the teacher's own. Defaults to None. The background of the config stays.
-        device: Of the teacher. Defaults to None: a GPU where there is one.
+        texts: Concepts in place of the teacher's; the config's background stays. Defaults to None.
+        device: Device of the teacher. Defaults to None: a GPU if there is one.
 
     Raises:
-        ValueError: If the config has no teacher; if the device is not there; if its only concept has nothing
-            to compete with; or as the teacher says.
-        FileNotFoundError, RuntimeError, ImportError: As the teacher says.
+        ValueError: If the config has no teacher, the device is not available, the teacher cannot be built, or
+            relative presence has only one concept.
+        FileNotFoundError, RuntimeError, ImportError: If the teacher's files or packages are missing.
     """
 
-    # The best on training images of Shapes and of COCO (docs/auto_labels.md).
+    # Best on training images of Shapes and of COCO (docs/auto_labels.md).
     mask_threshold = 0.3
 
     def __init__(self, cfg: Config, texts: Sequence[str] | None = None, device: str | None = None) -> None:
         config = cfg.get('model', {}).get('teacher')
         if config is None:
-            raise ValueError('the config has no model.teacher to ask; give --checkpoint to ask its student')
+            raise ValueError('the config has no model.teacher: give --checkpoint to ask its student')
         if texts is not None:
             check_unrepeated(texts, 'texts')
             config = dict(config, concepts=list(texts))
-        reading = reading_of(cfg.model)
+        reading = reading_config(cfg.model)
         if reading.get('presence') == 'label':
             reading['presence'] = 'image'
         self.reading = TeacherReading(**reading)
@@ -164,29 +163,29 @@ class TeacherReader:
         self.device = usable_device(device)
         bank = self.teacher.bank
         self.concepts: tuple[str, ...] = bank.names[: bank.num_concepts]
-        if len(bank) == 1 and self._competes:
+        if len(bank) == 1 and self._is_relative:
             raise ValueError(
-                f'{self.concepts[0]!r} is the only concept, and presence is a softmax over the bank: it '
-                'would be 1 in every image. Give more texts, or model.teacher.background in the config'
+                f'{self.concepts[0]!r} is the only concept, and its presence, a softmax over the bank, would '
+                'be 1 in every image. Give more texts, or set model.teacher.background in the config'
             )
 
     @property
-    def _competes(self) -> bool:
+    def _is_relative(self) -> bool:
         alone = self.reading.presence == 'image' and not self.teacher.own_presence.startswith('softmax')
         return not alone
 
     @property
     def presence_threshold(self) -> float:
-        """The default of this kind of presence."""
+        """Default threshold of this kind of presence."""
         if self.reading.presence == 'best-location':
             return PRESENCE_THRESHOLDS['best-location']
-        return PRESENCE_THRESHOLDS['softmax' if self._competes else 'alone']
+        return PRESENCE_THRESHOLDS['softmax' if self._is_relative else 'alone']
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ConceptAnswers]:
-        """The answers for images, each (H, W, 3) uint8 BGR, of any sizes."""
+        """Return the answers for images, each (H, W, 3) uint8 BGR, of any sizes."""
         inputs = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images]
         sizes = [tuple(image.shape[:2]) for image in images]
-        # As they are stored, a byte a value: the teacher makes each one small by itself.
+        # Stack as uint8: the teacher resizes each image by itself.
         padded = stack_batch(inputs).to(self.device)
         maps = self.teacher.maps_of_all(padded, PixelFormat.raw(), sizes)
         maps = self.reading(maps).to('cpu')

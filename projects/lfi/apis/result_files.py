@@ -1,4 +1,4 @@
-"""Pictures and records of results, as files."""
+"""Files of results: pictures, videos and predictions.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lfi.utils.folders import make_folder
 from .interaction_result import InteractionResult, result_record
 from .sources import VideoSource, check_output, list_sources
 
-# Frames per second of a video that does not state them.
+# Frames per second of a video whose file does not state them.
 FPS = 25.0
 
 
@@ -34,19 +34,19 @@ def write_results(
     frame_stride: int,
     out_dir: str,
 ) -> None:
-    """Write a picture and a record of each result; those of a video are also joined to one.
+    """Write a picture and a record of each result, and join the pictures of a video.
 
     Args:
-        results: Of the inputs, in their order.
-        draw: Makes a result's picture, (H, W, 3) uint8 RGB.
+        results: Results of the inputs, in order.
+        draw: Function that draws a result, (H, W, 3) uint8 RGB.
         inputs: Images, folders and videos.
-        classes: Names of the labels that are predicted.
-        skipped: The names of what could not be read; it fills while results come.
-        frame_stride: Of a video, every so many-th frame.
-        out_dir: The folder.
+        classes: Class names, by label.
+        skipped: Names of inputs that could not be read; filled while results come.
+        frame_stride: Stride of the frames of a video.
+        out_dir: Folder to write to.
 
     Raises:
-        UsageError: If no input could be read, or the folder cannot be made, or lies in an input.
+        UsageError: If no input could be read, or the folder cannot be made or lies in an input.
     """
     check_output(inputs, out_dir, '--out-dir')
     sources, out = list_sources(inputs), make_folder(out_dir, '--out-dir')
@@ -56,18 +56,18 @@ def write_results(
     try:
         for result in tqdm(results, total=total, unit=' images'):
             frame = '' if result.frame is None else f'_{result.frame:06d}'
-            # A name has 255 bytes at most.
+            # File names have at most 255 bytes.
             stem = os.fsdecode(os.fsencode(Path(result.name).stem)[:200])
             file = out / f'{len(records):05d}_{stem}{frame}.png'
             picture = draw(result)[..., ::-1]
-            # A link in someone else's folder would lead to another file.
+            # Do not write through a symbolic link.
             file.unlink(missing_ok=True)
             mmcv.imwrite(picture, str(file))
             records.append({**result_record(result, classes), 'picture': file.name})
             if frame:
                 frames[result.name].append(file)
     finally:
-        # Whatever ends it, what is done is kept.
+        # Keep the finished records if a result fails.
         _write_records(records, out)
     missing = ', '.join(skipped).encode(errors='backslashreplace').decode()
     if not records:
@@ -80,7 +80,7 @@ def write_results(
     older -= {record['picture'] for record in records}
     print(f'{len(records)} pictures and predictions.json in {out}{missing and f"; skipped: {missing}"}')
     if older:
-        print(f'{out} has {len(older)} older pictures too, which predictions.json does not name')
+        print(f'{out} also has {len(older)} older pictures, which are not in predictions.json')
 
 
 def _write_records(records: list[dict], out: Path) -> None:
@@ -91,14 +91,14 @@ def _write_records(records: list[dict], out: Path) -> None:
 
 
 def join_pictures(files: list[Path], video: Path, fps: float) -> None:
-    """Write pictures of one size as an MP4 video, if OpenCV can write one here."""
-    # As of a picture.
+    """Write pictures of one size as an MP4 video, if OpenCV can write one."""
+    # Do not write through a symbolic link.
     video.unlink(missing_ok=True)
     # Codecs need even sides.
     height, width = (side // 2 * 2 for side in mmcv.imread(files[0]).shape[:2])
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
     if not writer.isOpened():
-        print(f'OpenCV cannot write {video} here; its frames are written as pictures alone')
+        print(f'OpenCV cannot write {video}; only the pictures of its frames are written')
         return
     for file in files:
         writer.write(np.ascontiguousarray(mmcv.imread(file)[:height, :width]))

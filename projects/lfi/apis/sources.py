@@ -1,4 +1,4 @@
-"""The inputs of an inferencer, files, folders, videos and arrays, as sources of images."""
+"""Sources of images: files, folders, videos and arrays."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from lfi.errors import UsageError
 from lfi.utils.folders import VIDEO_SUFFIXES, image_names
 
 LENGTH_TOLERANCE = 0.05
-"""Of the number of frames that a video states."""
+"""Share of a video's stated number of frames that may be missing."""
 
 Load = Callable[[dict], dict]
-"""A transform that loads the image at `img_path`."""
+"""Transform that loads the image at `img_path`."""
 
 
 @dataclass(frozen=True)
 class ArraySource:
-    """An image in memory, (H, W, 3) uint8 BGR."""
+    """Image in memory, (H, W, 3) uint8 BGR."""
 
     name: str
     image: np.ndarray
 
     def count(self, frame_stride: int) -> int:
-        """How many images the source holds."""
+        """Number of images."""
         return 1
 
     def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
-        """The image, as a pipeline takes it."""
-        yield None, as_loaded(self.name, self.image)
+        """Yield None and the image as input of a pipeline."""
+        yield None, loaded_results(self.name, self.image)
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """An image file."""
+    """Image file."""
 
     name: str
 
     def count(self, frame_stride: int) -> int:
-        """How many images the source holds."""
+        """Number of images."""
         return 1
 
     def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
-        """The image, as a pipeline takes it.
+        """Yield None and the image as input of a pipeline.
 
         Raises:
-            OSError: If it cannot be read in full; the message names the file.
+            OSError: If the image cannot be read in full; the message names the file.
         """
         try:
             # OpenCV reads a truncated JPEG as an image with a grey remainder.
@@ -64,7 +64,7 @@ class FileSource:
             results = load({'img_path': self.name})
         except UnidentifiedImageError as error:
             raise OSError(f'{self.name}: this image cannot be read (its format is unknown)') from error
-        # Pillow and OpenCV raise errors of many types, by format and by damage.
+        # Pillow and OpenCV raise errors of any type at damaged files.
         except Exception as error:
             raise OSError(
                 f'{self.name}: this image cannot be read ({type(error).__name__}: {error})'
@@ -74,42 +74,41 @@ class FileSource:
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video file, read frame by frame."""
+    """Video file, read frame by frame."""
 
     name: str
 
     @property
     def fps(self) -> float:
-        """Frames per second; 0 where the file does not state it."""
+        """Frames per second; 0 if the file does not state them."""
         return self._property(cv2.CAP_PROP_FPS)
 
     def count(self, frame_stride: int) -> int:
-        """How many images it holds by the length that the file states."""
+        """Number of images, by the length that the file states."""
         return -(-max(int(self._property(cv2.CAP_PROP_FRAME_COUNT)), 0) // frame_stride)
 
     def read(self, load: Load, frame_stride: int) -> Iterator[tuple[int | None, dict]]:
-        """Every `frame_stride`-th frame with its number from 0, as a pipeline takes it.
+        """Yield every `frame_stride`-th frame with its number from 0, as input of a pipeline.
 
         Raises:
-            OSError: If no frame can be read, or, after the last one, if it is not complete; the message names
-                the file.
+            OSError: If no frame can be read; or, after the last frame, if the video is incomplete.
         """
         capture = cv2.VideoCapture(self.name)
         frame = 0
         try:
             while capture.grab():
                 if frame % frame_stride == 0:
-                    good, image = capture.retrieve()
-                    if not good:
+                    success, image = capture.retrieve()
+                    if not success:
                         break
-                    yield frame, as_loaded(self.name, image)
+                    yield frame, loaded_results(self.name, image)
                 frame += 1
         finally:
             capture.release()
         if frame == 0:
             raise OSError(f'{self.name}: this video cannot be read')
         stated = self.count(1)
-        # Some formats estimate their length.
+        # Some formats only estimate their length.
         if frame < (1 - LENGTH_TOLERANCE) * stated:
             raise OSError(f'{self.name}: this video ends after {frame} of the {stated} frames that it states')
 
@@ -125,12 +124,12 @@ Source = ArraySource | FileSource | VideoSource
 
 
 def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
-    """The sources of the images, in the order of the inputs; nothing is read yet.
+    """List the sources of images, in the order of the inputs, without reading them.
 
     Args:
-        inputs: The path or the address (`https://…`) of an image or of a video; the path of a folder, whose
-            images are taken in the order of their paths, with those of its subfolders, links among them, and
-            without its videos; an image, (H, W, 3) uint8 BGR as OpenCV loads it; or a list of any of these.
+        inputs: Path or address (`https://…`) of an image or a video; path of a folder, whose images and those
+            of its subfolders are taken in the order of their paths, without its videos; an image, (H, W, 3)
+            uint8 BGR as OpenCV loads it; or a list of these. Links to subfolders are followed.
 
     Raises:
         ValueError: If an array has another shape or type.
@@ -141,22 +140,22 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
 
 
 def check_output(inputs: Sequence[str], out: str | Path, option: str) -> None:
-    """Check that what is written will not be read as an input the next time.
+    """Check that the next run would not read the output as an input.
 
     Args:
         inputs: Images, folders and videos.
-        out: The folder to write to.
-        option: By which it was given, for the message.
+        out: Folder to write to.
+        option: Option that names the folder, for the message.
 
     Raises:
-        UsageError: If it lies in one of the folders.
+        UsageError: If the output folder lies in an input folder.
     """
-    written = Path(out).resolve()
+    out_dir = Path(out).resolve()
     for folder in filter(os.path.isdir, inputs):
-        if written.is_relative_to(Path(folder).resolve()):
+        if out_dir.is_relative_to(Path(folder).resolve()):
             raise UsageError(
-                f'{option} {out} lies in {folder}, whose images are read: the pictures that are written '
-                'there would be images of the next run. Choose a folder outside'
+                f'{option} {out} lies in the input folder {folder}: the next run would read its pictures as '
+                'images. Choose a folder outside'
             )
 
 
@@ -168,14 +167,14 @@ def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[
             )
         yield ArraySource(name, inputs)
     elif isinstance(inputs, str) and '://' in inputs:
-        # A path would lose one of the slashes.
+        # `Path` would merge the slashes of an address.
         video = Path(urlsplit(inputs).path).suffix.lower() in VIDEO_SUFFIXES
         yield VideoSource(inputs) if video else FileSource(inputs)
     elif isinstance(inputs, str | Path):
         yield from _files(Path(inputs))
     elif isinstance(inputs, Sequence):
-        for i, each in enumerate(inputs):
-            yield from _sources(each, f'{name}[{i}]')
+        for i, item in enumerate(inputs):
+            yield from _sources(item, f'{name}[{i}]')
     else:
         raise TypeError(f'{name} must be a path, an array or a list of these, got {type(inputs).__name__}')
 
@@ -192,7 +191,7 @@ def _files(path: Path) -> Iterator[Source]:
         yield FileSource(str(path))
 
 
-def as_loaded(name: str, image: np.ndarray) -> dict:
-    """An image as `LoadImageFromFile` leaves it."""
+def loaded_results(name: str, image: np.ndarray) -> dict:
+    """Return an image as `LoadImageFromFile` would."""
     size = image.shape[:2]
     return dict(img_path=name, img=image, img_shape=size, ori_shape=size)

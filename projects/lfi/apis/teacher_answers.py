@@ -1,4 +1,4 @@
-"""Where a teacher sees texts in images, folders and videos."""
+"""Presence and maps of texts by a teacher, in images, folders and videos."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from .interaction_result import InteractionResult
 from .readers import TeacherReader
 from .sources import list_sources
 
-# What presence is compared with, beside the other texts, where a teacher names no background of its own.
+# Background texts of a teacher whose config has none.
 BACKGROUND = ['background']
 
 
-def named_reader(
+def build_reader(
     name: str,
     texts: Sequence[str],
     templates: Sequence[str] | None = None,
     input_size: int | None = None,
     device: str | None = None,
 ) -> TeacherReader:
-    """A named teacher, read as its locations are read best.
+    """Build the reader of a named teacher, with its best reading of locations.
 
     Args:
-        name: as `find_teacher` takes it.
-        texts: to ask for.
+        name: name of the teacher, see `find_teacher`.
+        texts: texts to ask for.
         templates: prompts, with {} for the text. Defaults to None: the teacher's own.
         input_size: side that images are resized to, in pixels. Defaults to None: the teacher's own.
-        device: of the teacher. Defaults to None: a GPU if there is one.
+        device: device of the teacher. Defaults to None: a GPU if there is one.
 
     Raises:
-        UsageError: if the teacher cannot be had.
+        UsageError: if the teacher is not found or cannot be built.
     """
     teacher = find_teacher(name)
-    # With a background of its own a teacher is best read by share (docs/teachers.md).
+    # Best reading of a teacher with its own background texts (docs/teachers.md).
     reading = (
         dict(spatial_reading='concept_softmax', presence='best-location') if 'background' in teacher else {}
     )
@@ -58,36 +58,36 @@ def named_reader(
         raise UsageError(f'--teacher {name}: {error}') from error
 
 
-def result_of(
+def teacher_result(
     reader: TeacherReader, image: np.ndarray, name: str = '', frame: int | None = None
 ) -> InteractionResult:
-    """What a teacher says of an image, (H, W, 3) uint8 BGR; it predicts nothing."""
+    """Return a teacher's result of an image, (H, W, 3) uint8 BGR, without a prediction."""
     (answer,) = reader([image])
     maps = answer.maps
     if reader.reading.spatial_reading == 'logits':
-        # Of any sign, and only their differences mean something.
+        # Logits have any sign, and only their differences have a meaning.
         maps = maps - maps.amin((-2, -1), keepdim=True)
     maps = maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-12)
-    texts, nothing = reader.concepts, BaseDataElement()
-    return InteractionResult(name, frame, image, nothing, texts, answer.presence, maps, answer.view)
+    texts, no_prediction = reader.concepts, BaseDataElement()
+    return InteractionResult(name, frame, image, no_prediction, texts, answer.presence, maps, answer.view)
 
 
-def answers(
+def teacher_results(
     reader: TeacherReader, inputs: Sequence[str], frame_stride: int, skipped: list[str]
 ) -> Iterator[InteractionResult]:
-    """The results of images, one by one.
+    """Yield a teacher's results of images one by one.
 
     Args:
-        reader: the teacher.
+        reader: reader of the teacher.
         inputs: images, folders of images, videos.
-        frame_stride: of a video, every so many-th frame.
-        skipped: gets the names of what cannot be read.
+        frame_stride: stride of the frames of a video.
+        skipped: list to which names of unreadable inputs are appended.
     """
     load = TRANSFORMS.build(dict(type='LoadImageFromFile'))
     for source in list_sources(inputs):
         try:
             for frame, loaded in source.read(load, frame_stride):
-                yield result_of(reader, loaded['img'].astype(np.uint8, copy=False), source.name, frame)
+                yield teacher_result(reader, loaded['img'].astype(np.uint8, copy=False), source.name, frame)
         except OSError as error:
             skipped.append(source.name)
             print_log(f'{error}; skipped, {len(skipped)} so far', 'current', logging.WARNING)

@@ -30,13 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--teacher',
         default='clip-b16',
         metavar='NAME',
-        help=f'{", ".join(teacher_names())}, MODEL:TAG as in lfi teachers, or a folder (%(default)s)',
+        help=f'{", ".join(teacher_names())}, MODEL:TAG of lfi teachers, or a folder (default: %(default)s)',
     )
-    parser.add_argument('--out', metavar='FILE', help='the new config (lfi_<name of your config>.py)')
+    parser.add_argument('--out', metavar='FILE', help='new config (default: lfi_<name of your config>.py)')
     parser.add_argument(
         '--concepts',
         metavar='FILE',
-        help='file with one class name a line, in the order of the labels (names of the data set)',
+        help='file with one class name a line, in the order of the labels (default: names of the data set)',
     )
     parser.add_argument('--unlabelled', metavar='FOLDER', help='images without labels to train on as well')
 

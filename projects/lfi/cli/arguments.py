@@ -1,4 +1,4 @@
-"""The parser of the commands, and the arguments that they share; nothing heavy is imported."""
+"""Parser of the commands and their shared arguments, without heavy imports."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lfi.utils.options import names_folder, value_of
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, which names what is nearest to an unknown option.
+    """Parser with errors of one line and suggestions for unknown options.
 
     Args:
-        **settings: of argparse's parser. Descriptions keep their lines.
+        **settings: arguments of `argparse.ArgumentParser`. Descriptions keep their line breaks by default.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -30,69 +30,69 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(**settings)
 
     def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
-        """Add an argument as argparse does."""
+        """Add an argument, see argparse."""
         action = super().add_argument(*names, **settings)
         if settings.get('help') != argparse.SUPPRESS:
             self.options += action.option_strings
         return action
 
     def add_check(self, check: Callable[[argparse.Namespace], str | None]) -> None:
-        """Add a check of arguments that depend on one another; it gives a message, or None."""
+        """Add a check of the parsed arguments, which returns an error message or None."""
         self.checks.append(check)
 
     def add_variants(
         self, option: str, variants: Mapping[Any, Callable[[ArgumentParser], None]], **settings: Any
     ) -> None:
-        """Add an option whose value decides which arguments follow.
+        """Add an option whose value decides which other arguments exist.
 
         Args:
-            option: the option.
-            variants: what adds the arguments, by the option's value.
-            **settings: of the option.
+            option: name of the option.
+            variants: functions that add the arguments, by the option's value.
+            **settings: arguments of `add_argument` for the option.
         """
-        # It takes the option's abbreviations, as the parser itself does.
+        # A parser finds abbreviations of the option, too.
         self.chooser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
         for parser in (self, self.chooser):
             parser.add_argument(option, **settings)
         self.variants = dict(variants)
 
-    def add_chosen_variant(self, words: Sequence[str] | None) -> None:
-        """Add the arguments that follow from the option of `add_variants` on a command line."""
+    def add_chosen_variant(self, args: Sequence[str] | None) -> None:
+        """Add the arguments for the value that the option of `add_variants` has on a command line."""
         try:
-            chosen, _ = self.chooser.parse_known_args(words)
+            chosen, _ = self.chooser.parse_known_args(args)
         except argparse.ArgumentError:
-            # The error is the parser's own, when it reads the line.
+            # This parser reports the same error later.
             chosen = self.chooser.parse_args([])
         (value,) = vars(chosen).values()
         variants, self.variants = self.variants, {}
         variants[value](self)
 
-    # Of argparse's overloads, the one that is used.
+    # Only one of argparse's overloads is needed.
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse a command line, or that of a sub-command; an unknown argument ends the process."""
+        """Parse a command line; an unknown argument ends the process."""
         if self.variants:
             self.add_chosen_variant(args)
-        found, unknown = super().parse_known_args(args, namespace)
+        parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             near = ' '.join(nearest(word, self.options) for word in unknown if word.startswith('-')).strip()
             self.error(f'unrecognized arguments: {" ".join(unknown)}{near and f"; {near}"}')
-        for message in filter(None, (check(found) for check in self.checks)):
+        for message in filter(None, (check(parsed) for check in self.checks)):
             self.error(message)
-        return found, []
+        return parsed, []
 
     def error(self, message: str) -> NoReturn:
-        """End the process with a line, and the exit status 2."""
+        """Print an error of one line, and end the process with exit status 2."""
         self.exit(2, f'{self.prog}: error: {message} (all arguments: {self.prog} --help)\n')
 
 
 class CfgOptions(DictAction):
-    """``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error of one line.
+    """Action of ``--cfg-options KEY=VALUE ...``; a pair without ``=`` is an error.
 
-    Values are read as mmengine reads them, which makes lists of commas and brackets, and numbers where it
-    can; but a text keeps its spaces, and one in quotes inside brackets its commas and brackets too. A folder,
-    as in ``data_root=FOLDER``, stays as it was typed.
+    mmengine's syntax: commas and brackets make lists, and numbers are parsed. In addition, texts keep their
+    spaces, quoted texts inside brackets keep commas and brackets, and folders such as ``data_root=FOLDER``
+    stay as typed.
     """
 
     def __call__(
@@ -103,27 +103,27 @@ class CfgOptions(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Add the pairs to the namespace."""
-        found = {}
+        options = {}
         for pair in values or ():
             key, equals, text = pair.partition('=')
             try:
-                found[key] = text if names_folder(key, text) else value_of(text)
+                options[key] = text if names_folder(key, text) else value_of(text)
             except (ValueError, RecursionError):
                 equals = ''
             if not equals:
                 parser.error(f'{option_string} takes KEY=VALUE pairs, got {" ".join(values or ())}')
-        self.keep(namespace, found, values or ())
+        self.keep(namespace, options, values or ())
 
-    def keep(self, namespace: argparse.Namespace, found: dict[str, Any], typed: Sequence[str]) -> None:
-        """Add what the pairs hold, or the pairs, to the namespace."""
-        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **found})
+    def keep(self, namespace: argparse.Namespace, options: dict[str, Any], pairs: Sequence[str]) -> None:
+        """Store the parsed options in the namespace; a subclass may store the pairs as typed."""
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **options})
 
 
 def config_file(name: str) -> str:
-    """The path of a config, the `type` of an argument that names one; see `find_config`.
+    """Convert an argument to the path of a config, see `find_config`.
 
     Raises:
-        ArgumentTypeError: if there is none.
+        ArgumentTypeError: if the config does not exist.
     """
     try:
         return find_config(name)
@@ -132,10 +132,10 @@ def config_file(name: str) -> str:
 
 
 def positive(text: str) -> int:
-    """A whole number above 0, the `type` of an argument that is one.
+    """Convert an argument to an integer of at least 1.
 
     Raises:
-        ArgumentTypeError: if it is none.
+        ArgumentTypeError: if it is something else.
     """
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f'must be a whole number above 0, got {text!r}')
@@ -143,10 +143,10 @@ def positive(text: str) -> int:
 
 
 def whole(text: str) -> int:
-    """A whole number of 0 or more, the `type` of an argument that is one.
+    """Convert an argument to an integer of at least 0.
 
     Raises:
-        ArgumentTypeError: if it is none.
+        ArgumentTypeError: if it is something else.
     """
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f'must be a whole number of 0 or more, got {text!r}')
@@ -154,10 +154,10 @@ def whole(text: str) -> int:
 
 
 def not_negative(text: str) -> float:
-    """A number of 0 or more, the `type` of an argument that is one.
+    """Convert an argument to a finite number of at least 0.
 
     Raises:
-        ArgumentTypeError: if it is none.
+        ArgumentTypeError: if it is something else.
     """
     try:
         number = float(text)
@@ -176,7 +176,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Add ``CHECKPOINT``."""
-    parser.add_argument('checkpoint', help='checkpoint: a .pth or .safetensors file; a path or URL')
+    parser.add_argument('checkpoint', help='path or URL of a .pth or .safetensors file')
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -187,14 +187,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the images that a model is asked about."""
+    """Add the input images and ``--frame-stride``."""
     parser.add_argument('inputs', nargs='+', help='images, folders of images, videos')
     parser.add_argument(
         '--frame-stride',
         type=positive,
         default=1,
         metavar='N',
-        help='of a video, every N-th frame (%(default)s)',
+        help='use every N-th frame of a video (%(default)s)',
     )
 
 
@@ -215,57 +215,57 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         action=CfgOptions,
         metavar='KEY=VALUE',
-        help='change settings of the config, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
+        help='override config values, e.g. train_cfg.max_epochs=3 model.backbone.out_indices="[3,7]"',
     )
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what of a student becomes a graph, and the images that it is tried on."""
+    """Add ``--part``, ``--shape`` and ``--images`` of a student's graph."""
     parser.add_argument(
         '--part',
         choices=['classifier', 'detector', 'segmentor', 'backbone'],
-        help='what the model predicts, or tokens or feature maps (default: what it predicts)',
+        help='the task model, or the backbone, which gives tokens or maps (default: the task model)',
     )
     parser.add_argument(
         '--shape',
         nargs=2,
         type=positive,
         metavar=('H', 'W'),
-        help="of the images in pixels (default: the backbone's img_size)",
+        help="size of the images in pixels (default: the backbone's img_size)",
     )
     parser.add_argument(
-        '--images', type=Path, metavar='FOLDER', help='images to compare on (default: drawn ones of Shapes)'
+        '--images', type=Path, metavar='FOLDER', help='images to compare on (default: images of Shapes)'
     )
 
 
 def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--launcher``, of what may run as several processes."""
+    """Add ``--launcher`` of commands that can run as several processes."""
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what started the processes; dist_*.sh and slurm_*.sh set it (default: none)',
+        help='launcher of the processes; dist_*.sh and slurm_*.sh set it (default: none)',
     )
-    # Older launchers give the rank as an argument; torchrun gives it in the environment.
+    # Older launchers pass the rank as an argument; torchrun sets it in the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what training and testing have in common, beside what they run."""
+    """Add the arguments that training and testing share."""
     parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     add_launcher_arguments(parser)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a training, beside what is trained."""
+    """Add the arguments of a training except the config."""
     add_run_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='resume from a checkpoint; without a name, from the last complete one in the work dir',
+        help='resume from a checkpoint (without a name: the last complete one in the work dir)',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument(

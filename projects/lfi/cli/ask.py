@@ -1,10 +1,10 @@
-"""Ask a teacher about images, folders and videos: where it sees texts. Nothing is trained.
+"""Ask a teacher where it sees texts in images, folders and videos.
 
 lfi ask photo.jpg --texts dog grass
 lfi ask photos/ --texts dog grass --teacher ViT-B-16-SigLIP2:webli --out-dir seen
 
-Each image, or frame of a video, gets a picture of its maps and a record in predictions.json. A teacher's
-weights are downloaded the first time that they are used.
+Needs no training. Writes a picture of the maps for each image or video frame, and predictions.json. The
+teacher's weights are downloaded on first use.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--teacher',
         default='clip-b16',
         metavar='NAME',
-        help="a teacher of LFI's configs, such as lit-lite0; one that `lfi teachers` lists, as MODEL:TAG; or "
-        'a folder with an open_clip model (%(default)s)',
+        help="teacher in LFI's configs, such as lit-lite0; MODEL:TAG as in lfi teachers; or a folder with "
+        'an open_clip model (%(default)s)',
     )
     add_templates(parser)
     parser.add_argument(
         '--input-size',
         type=int,
         metavar='PX',
-        help="side that images are resized to: more is finer, and slower (default: the teacher's own)",
+        help="side that images are resized to; larger is finer and slower (default: the teacher's own)",
     )
     parser.add_argument(
         '--out-dir',
@@ -42,18 +42,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Write the teacher's maps and presence."""
+    """Write pictures and records of the teacher's maps and presence."""
     from mmengine.registry import DefaultScope
 
     from lfi.apis.drawing import draw_result
     from lfi.apis.result_files import write_results
-    from lfi.apis.teacher_answers import answers, named_reader
+    from lfi.apis.teacher_answers import build_reader, teacher_results
 
     skipped: list[str] = []
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        reader = named_reader(args.teacher, args.texts, args.templates, args.input_size, args.device)
+        reader = build_reader(args.teacher, args.texts, args.templates, args.input_size, args.device)
         write_results(
-            answers(reader, args.inputs, args.frame_stride, skipped),
+            teacher_results(reader, args.inputs, args.frame_stride, skipped),
             lambda result: draw_result(result, (), range(len(result.texts))),
             inputs=args.inputs,
             classes=(),

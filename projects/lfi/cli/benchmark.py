@@ -2,8 +2,7 @@
 
 lfi benchmark CONFIG CHECKPOINT --formats pytorch,compile,onnx --batch-sizes 1 8
 
-PyTorch is always among the formats, since the others are compared with it. A detector is timed with all that
-comes after its heads, NMS and masks included.
+PyTorch is always timed, since other formats are compared with it. A detector's times include NMS and masks.
 """
 
 from __future__ import annotations
@@ -28,34 +27,30 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--formats',
         type=formats,
         default='pytorch,compile,onnx',
-        help=f'of {",".join(FORMATS)}, with commas (default: %(default)s)',
+        help=f'formats out of {",".join(FORMATS)}, separated by commas (default: %(default)s)',
     )
     add_graph_arguments(parser)
     parser.add_argument(
-        '--batch-sizes', nargs='+', type=positive, default=[1], help='numbers of images (default: 1)'
+        '--batch-sizes', nargs='+', type=positive, default=[1], help='images in a batch (default: 1)'
     )
-    parser.add_argument('--threads', type=positive, help="of the CPU (default: torch's own choice)")
+    parser.add_argument('--threads', type=positive, help="CPU threads (default: torch's own choice)")
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='(default: %(default)s)')
-    parser.add_argument(
-        '--num-warmup', type=positive, default=3, help='runs before the clock starts (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--repeat-num', type=positive, default=20, help='runs that are timed (default: %(default)s)'
-    )
-    parser.add_argument('--json', type=Path, metavar='OUT', help='write every time to this file')
+    parser.add_argument('--num-warmup', type=positive, default=3, help='warm-up runs (default: %(default)s)')
+    parser.add_argument('--repeat-num', type=positive, default=20, help='timed runs (default: %(default)s)')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the time of each run to a file')
 
 
 def formats(text: str) -> list[str]:
-    """The formats of a list with commas, PyTorch first."""
-    found = [name.strip() for name in text.split(',')]
-    unknown = [name for name in found if name not in FORMATS]
+    """Parse a list of formats, separated by commas, and put PyTorch first."""
+    names = [name.strip() for name in text.split(',')]
+    unknown = [name for name in names if name not in FORMATS]
     if unknown:
         raise ArgumentTypeError(f'unknown: {", ".join(unknown)}; choose from {",".join(FORMATS)}')
-    return [name for name in FORMATS if name in {'pytorch', *found}]
+    return [name for name in FORMATS if name in {'pytorch', *names}]
 
 
 def run(args: Namespace) -> None:
-    """Print the table, and write the times where that is asked for."""
+    """Print a table of times, and write them to `--json`."""
     import torch
 
     from lfi.engine.config_loading import load_config
@@ -93,6 +88,7 @@ def run(args: Namespace) -> None:
             timings=[asdict(timing) for timing in timings],
         )
         args.json.write_text(json.dumps(content, indent=2) + '\n')
-    other = [f'{each.format}, batch {each.batch}: {each.agreement}' for each in timings if not each.agrees]
-    if other:
-        raise UsageError(f'not the same as in PyTorch: {"; ".join(other)}')
+    failed = [timing for timing in timings if not timing.agrees]
+    if failed:
+        reasons = '; '.join(f'{timing.format}, batch {timing.batch}: {timing.agreement}' for timing in failed)
+        raise UsageError(f'outputs differ from PyTorch: {reasons}')

@@ -1,10 +1,10 @@
-"""Ask a config's teacher about every training image, once, and keep its maps.
+"""Cache the teacher's maps of all training images of a config.
 
 lfi cache CONFIG --out DIR
 lfi train CONFIG --cfg-options model.teacher.cache=DIR
 
-The maps are those of the unaugmented images; training warps them into each view. Of a baseline that copies
-the teacher's features, these are kept. A run that was stopped or killed goes on where it was. Several
+Maps are of the unaugmented images; training warps them into each view. For a baseline that learns the
+teacher's features, the cache holds features. A stopped run continues with the same command. Several
 processes, on one machine or many, share the work:
 
 tools/dist_cache_teacher.sh CONFIG 8 --out DIR
@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_config_arguments(parser)
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the cache')
-    parser.add_argument('--batch-size', type=positive, default=64, help='images at once (%(default)s)')
+    parser.add_argument('--batch-size', type=positive, default=64, help='images in a batch (%(default)s)')
     parser.add_argument(
         '--num-workers', type=whole, default=2, help='processes that load images (%(default)s)'
     )
@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=positive,
         const=256,
         metavar='N',
-        help='instead: read a finished cache again, and ask again about N images (%(const)s)',
+        help='verify a finished cache: checksums, and maps of N images against the teacher (%(const)s)',
     )
     add_launcher_arguments(parser)
 
@@ -63,14 +63,14 @@ def run(args: Namespace) -> None:
     job = caching.TeacherJob(cfg)
     folder = Path(args.out)
     if args.verify is not None:
-        good = caching.verify(job, folder, args.batch_size, args.num_workers, args.verify)
-        sys.exit(0 if good else 1)
+        passed = caching.verify(job, folder, args.batch_size, args.num_workers, args.verify)
+        sys.exit(0 if passed else 1)
     caching.write(job, folder, args.batch_size, args.num_workers, max_share)
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)
         total, unread = cache.manifest.num_images, len(FoundList(args.out))
-        kept = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
+        count = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
         options = {**(args.cfg_options or {}), 'model.teacher.cache': args.out}
         pairs = [option_of(key, value) for key, value in options.items()]
         train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
-        print(f'{args.out}: maps of {kept} images, {cache.num_bytes / 1e6:.1f} MB.\n{shlex.join(train)}')
+        print(f'{args.out}: maps of {count} images, {cache.num_bytes / 1e6:.1f} MB.\n{shlex.join(train)}')

@@ -1,9 +1,9 @@
-"""Print the completion of commands, options and configs for a shell.
+"""Print the shell completion of commands, options and configs.
 
 eval "$(lfi completion bash)"
 eval "$(lfi completion zsh)"
 
-In ~/.bashrc or ~/.zshrc, or once into a file that these read.
+Add the line to ~/.bashrc or ~/.zshrc.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ PREAMBLE = {
     'bash': "_lfi_configs() {{ compgen -W '{names}' -- $1; compgen -f -- $1; }}",
     'zsh': '_lfi_configs() {{ compadd -- {names}; _files; }}',
 }
-"""The shell function that completes a config: one of LFI's, or a file. Other shells complete none."""
+"""Shell function that completes a config: names of LFI's, or files. Other shells do not complete configs."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument('shell', choices=shtab.SUPPORTED_SHELLS, help='which shell')
+    parser.add_argument('shell', choices=shtab.SUPPORTED_SHELLS, help='name of the shell')
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the completion, which shtab writes."""
+    """Print the completion script of shtab."""
     preamble = PREAMBLE.get(args.shell, '').format(names=' '.join(config_names()))
     print(shtab.complete(whole_parser(), shell=args.shell, preamble=preamble))
 
 
 def whole_parser() -> ArgumentParser:
-    """One parser of all commands, with what completes each argument."""
-    # Both of these import all commands.
+    """Build one parser of all commands, with the completion of each argument."""
+    # `main` imports all commands.
     from .main import commands, module_of, summary
 
     whole = ArgumentParser(prog='lfi')
@@ -55,7 +55,7 @@ def whole_parser() -> ArgumentParser:
 
 
 def set_completion(action: Any) -> None:
-    """Complete a config's name, or else files, where an argument takes a text."""
+    """Set the completion of an argument: configs, or files for any other text."""
     if action.type is config_file:
         action.complete = CONFIGS
     elif action.choices is None and action.type is None and action.nargs != 0:

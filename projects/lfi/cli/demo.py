@@ -1,9 +1,9 @@
-"""Serve a page on this machine on which to ask a trained model.
+"""Serve a local web page to ask a trained model about images and texts.
 
 lfi demo CONFIG CHECKPOINT
 
-Upload an image, type texts, and see the prediction and the map of each text. The page is for this machine's
-browser alone: it loads nothing from the network, sends nothing there, and is not shared.
+Upload an image, type texts, and see the prediction and the map of each text. The page is served to this
+machine only, and loads nothing from other servers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add
 
 
 def port(text: str) -> int:
-    """A port's number."""
+    """Convert an argument to a port number."""
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise ArgumentTypeError(f'must be a whole number from 1 to {2**16 - 1}, got {text!r}')
     return int(text)
@@ -27,12 +27,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_config_arguments(parser)
     add_checkpoint(parser)
-    parser.add_argument('--port', type=port, help='of the page (default: the first free one from 7860 on)')
+    parser.add_argument('--port', type=port, help='port of the page (default: the first free one from 7860)')
     add_device(parser)
 
 
 def run(args: Namespace) -> None:
-    """Serve the page until it is interrupted."""
+    """Serve the page until interrupted."""
     from lfi.apis import InteractionInferencer, demo_page
     from lfi.engine import run_options
     from lfi.engine.config_loading import load_config

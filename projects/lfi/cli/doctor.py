@@ -1,12 +1,11 @@
-"""Say what is installed, where data and teachers lie, and what is missing.
+"""Check the installation, data folders, teachers and checkpoints.
 
 lfi doctor
 lfi doctor my_resnet50.py
 lfi doctor mmdet::rtmdet_tiny_8xb32-300e_coco --online
 
-With a config it looks for the data and teachers of that alone, and says which of the checkpoints that it
-begins with cannot be had, and what replaces them.
-The exit status is 0 unless training cannot work.
+With a config, checks only the data and teachers that it names, and reports initial checkpoints that cannot be
+loaded, with replacements. The exit status is 0 unless training cannot work.
 """
 
 from __future__ import annotations
@@ -40,23 +39,23 @@ from .arguments import ArgumentParser
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# It says what is missing of the stack.
+# The command must run without the stack, to report what is missing.
 NEEDS_STACK = False
-# How long a host may take to answer.
+# Timeout of a host in seconds.
 SECONDS = 5
 State = Literal['ok', 'missing', 'wrong']
-# What configs call a user's folder of images, and one of labelled ones beside it.
+# Placeholders in configs for a user's folders of images.
 OWN_FOLDERS = {'images', 'labelled'}
-# The section that a config narrows.
+# Section that is limited to a config, if one is given.
 FOLDERS = 'Data and teachers'
 FIRST_CONFIG = 'lfi_vit-128x6-p8_shapes'
-"""A config whose data and teacher come with the package."""
+"""Config whose data and teacher come with the package."""
 COLOURS = {'ok': 'green', 'missing': 'yellow', 'wrong': 'bold red'}
 STACKS = {
     'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmdetection'),
     'openmmlab': ('mmengine', 'mmcv', 'mmcv-lite', 'mmpretrain', 'mmdet'),
 }
-"""The distributions of a stack, by the extra that installs it."""
+"""Distributions of a stack, by the extra that installs it."""
 REQUIRED = {
     'torch': ('torch',),
     'torchvision': ('torchvision',),
@@ -67,7 +66,7 @@ REQUIRED = {
     'open_clip': ('open_clip_torch',),
     'timm': ('timm',),
 }
-"""What training needs: packages, and the distributions that may bring them."""
+"""Packages that training needs, with the distributions that may install them."""
 OPTIONAL = {
     'transformers': 'multimodal',
     'textblob': 'captions',
@@ -75,37 +74,37 @@ OPTIONAL = {
     'gradio': 'demo',
     'mmseg': 'segmentation',
 }
-"""What parts of LFI need: packages, and the extras that bring them."""
+"""Packages that parts of LFI need, with the extras that install them."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of the report.
+    """Line of the report.
 
     Args:
-        state: `wrong` where training cannot work, `missing` where a part of LFI cannot.
-        name: of what was looked for.
-        found: what was found.
-        fix: what to type, or to do. Defaults to nothing.
+        state: `wrong` if training cannot work, `missing` if a part of LFI cannot.
+        name: name of the checked item.
+        detail: result of the check.
+        fix: command or action that mends it. Defaults to none.
     """
 
     state: State
     name: str
-    found: str
+    detail: str
     fix: str = ''
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        'config', nargs='?', help="a config to look into: a file, one of LFI's, or mmdet::NAME of a project's"
+        'config', nargs='?', help="config to check: a file, one of LFI's, or a project's as mmdet::NAME"
     )
     parser.add_argument(
-        '--online', action='store_true', help="ask the hosts of the config's checkpoints, by a HEAD request"
+        '--online', action='store_true', help="check the hosts of the config's checkpoints by a HEAD request"
     )
     parser.add_check(
         lambda args: (
-            '--online asks about the checkpoints of a config: name one'
+            '--online checks the checkpoints of a config: give a config'
             if args.online and args.config is None
             else None
         )
@@ -113,18 +112,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Print all findings; the process ends with 1 where training cannot work, and with 0 otherwise."""
+    """Print all findings, and exit with status 1 if training cannot work, else 0."""
     pass_over_matplotlibrc()
-    found = {title: list(look()) for title, look in SECTIONS.items()}
+    sections = {title: list(check()) for title, check in SECTIONS.items()}
     if args.config is not None:
-        found |= of_config(args.config, answer_of if args.online else not_asked)
-    report(found, Console(), f'lfi train {args.config or FIRST_CONFIG}')
-    sys.exit(any(finding.state == 'wrong' for findings in found.values() for finding in findings))
+        sections |= config_findings(args.config, ask_host if args.online else skip_host)
+    report(sections, Console(), f'lfi train {args.config or FIRST_CONFIG}')
+    sys.exit(any(finding.state == 'wrong' for findings in sections.values() for finding in findings))
 
 
 @cache
 def version_of(*distributions: str) -> str | None:
-    """The version of the first of some distributions that is installed, or None."""
+    """Return the version of the first distribution that is installed, or None."""
     for name in distributions:
         try:
             return metadata.version(name)
@@ -134,9 +133,9 @@ def version_of(*distributions: str) -> str | None:
 
 
 def stack() -> Iterator[Finding]:
-    """The two stacks, the packages of the one that is there, and whether models can be imported."""
-    there = [extra for extra, names in STACKS.items() if version_of(*names)]
-    if len(there) > 1:
+    """Check the installed stack, its packages, and the import of models."""
+    installed = [extra for extra, names in STACKS.items() if version_of(*names)]
+    if len(installed) > 1:
         yield Finding(
             'wrong',
             'stack',
@@ -144,11 +143,11 @@ def stack() -> Iterator[Finding]:
             "make a new environment, and in it: pip install 'lfi[onedl]'",
         )
     else:
-        # Packages may lie on PYTHONPATH, without a distribution.
-        yield Finding('ok', 'stack', there[0] if there else 'of unknown distributions')
+        # Packages on PYTHONPATH have no distribution.
+        yield Finding('ok', 'stack', installed[0] if installed else 'of unknown distributions')
     yield Finding('ok', 'python', f'{sys.version.split()[0]} ({sys.executable})')
     yield Finding('ok', 'lfi', f'{__version__} ({Path(__file__).parents[1]})')
-    extra = there[0] if there else 'onedl'
+    extra = installed[0] if installed else 'onedl'
     for package, distributions in REQUIRED.items():
         if find_spec(package) is None:
             yield Finding('wrong', package, 'not installed', f"pip install 'lfi[{extra}]'")
@@ -163,21 +162,21 @@ def stack() -> Iterator[Finding]:
 
 
 def models() -> Finding:
-    """Whether students, teachers and detectors can be imported."""
+    """Check that students, teachers and detectors can be imported."""
     try:
         for module in ('lfi.models', 'lfi.datasets', 'mmdet.models'):
             import_module(module)
-    except Exception as error:  # Whatever a broken installation raises is what is looked for.
+    except Exception as error:  # A broken installation raises errors of any type.
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-        fix = 'install what it names again'
+        fix = 'reinstall the package that the error names'
         if version_of('mmpretrain') and find_spec('transformers') is not None:
-            fix = 'pip uninstall transformers (mmpretrain 1.2 needs one before 4.50), or take the stack onedl'
+            fix = 'pip uninstall transformers (mmpretrain 1.2 needs one before 4.50), or use the stack onedl'
         return Finding('wrong', 'models', f'cannot be imported: {reason}', fix)
     return Finding('ok', 'models', 'can be imported')
 
 
 def devices() -> Iterator[Finding]:
-    """The GPUs, or the threads of the CPU, and where mmcv's ops come from."""
+    """List the GPUs and CPU threads, and the source of mmcv's ops."""
     if find_spec('torch') is None or find_spec('mmcv') is None:
         return
     import torch
@@ -190,46 +189,46 @@ def devices() -> Iterator[Finding]:
         yield Finding('ok', 'GPU', f'none that torch can use ({build})')
     yield Finding('ok', 'cpu', f'{torch.get_num_threads()} threads of {os.cpu_count()}')
     spec = find_spec('mmcv._ext')
-    own = spec is not None and not isinstance(spec.loader, StandIn)
-    yield Finding('ok', "mmcv's ops", 'compiled' if own else "lfi's stand-in by torchvision")
+    compiled = spec is not None and not isinstance(spec.loader, StandIn)
+    yield Finding('ok', "mmcv's ops", 'compiled' if compiled else "lfi's stand-in by torchvision")
 
 
 def roots() -> Iterator[Finding]:
-    """The folders that configs name below the roots of data and of teachers."""
+    """Check the folders below the roots of data and teachers that LFI's configs name."""
     configs = '\n'.join(path.read_text(encoding='utf-8') for path in configs_folder().rglob('*.py'))
     for variable in ROOTS:
-        yield from below_root(variable, _named(configs, variable) - OWN_FOLDERS)
+        yield from below_root(variable, _named_folders(configs, variable) - OWN_FOLDERS)
     yield Finding('ok', 'built-in', 'the data set Shapes and its teacher come with lfi')
 
 
-def roots_of(cfg: Config) -> Iterator[Finding]:
-    """The folders that one config names there."""
-    # A teacher's file is no base: `lfi.teacher_config` reads it.
+def config_roots(cfg: Config) -> Iterator[Finding]:
+    """Check the folders below the roots of data and teachers that a config names."""
+    # Teachers' files are no bases: `lfi.teacher_config` reads them.
     teachers = (path.read_text(encoding='utf-8') for path in (configs_folder() / '_base_/teachers').iterdir())
     text = '\n'.join((cfg.text, *teachers))
-    # A config may replace what its base names, and leave the base's variable `data_root` as it is.
+    # A config may override its base's values, but keep the base's variable `data_root`.
     used = repr([value for value in cfg.to_dict().values() if not isinstance(value, str)])
     empty = True
     for variable, default in ROOTS.items():
         root = os.environ.get(variable, default)
-        if names := {name for name in _named(text, variable) if f'{root}/{name}' in used}:
+        if names := {name for name in _named_folders(text, variable) if f'{root}/{name}' in used}:
             yield from below_root(variable, names)
             empty = False
     if empty:
         yield Finding('ok', 'none', f'the config names no folder below {" or ".join(ROOTS)}')
 
 
-def _named(text: str, variable: str) -> set[str]:
-    """The folders that the text of configs names below the root of a variable."""
+def _named_folders(text: str, variable: str) -> set[str]:
+    """Return the folders that the text of configs names below a root."""
     return set(re.findall(rf'\{{\{{\${variable}:{ROOTS[variable]}\}}\}}/([\w.-]+)', text))
 
 
 def below_root(variable: str, names: set[str]) -> Iterator[Finding]:
-    """A root and folders below it.
+    """Check a root and folders below it.
 
     Args:
-        variable: of the environment, which names the root.
-        names: of the folders.
+        variable: environment variable that names the root.
+        names: names of the folders.
     """
     root = Path(os.environ.get(variable, ROOTS[variable]))
     origin = '' if variable in os.environ else ' (default)'
@@ -246,38 +245,38 @@ def below_root(variable: str, names: set[str]) -> Iterator[Finding]:
 
 
 def hubs() -> Iterator[Finding]:
-    """Where weights are kept that a hub has given, and whether hubs are asked."""
+    """Check the caches of hubs, and report whether downloads are allowed."""
     if find_spec('huggingface_hub') is not None:
         from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
 
-        kept = [path.name for path in sorted(Path(HF_HUB_CACHE).glob('models--*'))]
-        names = ', '.join(name.removeprefix('models--').replace('--', '/') for name in kept)
-        yield _kept('Hugging Face', Path(HF_HUB_CACHE), names or 'no models', 'HF_HOME')
-        offline = 'set: models that are not kept are not fetched' if HF_HUB_OFFLINE else 'not set'
+        cached = [path.name for path in sorted(Path(HF_HUB_CACHE).glob('models--*'))]
+        names = ', '.join(name.removeprefix('models--').replace('--', '/') for name in cached)
+        yield _hub_finding('Hugging Face', Path(HF_HUB_CACHE), names or 'no models', 'HF_HOME')
+        offline = 'set: only cached models can be used' if HF_HUB_OFFLINE else 'not set'
         yield Finding('ok', 'HF_HUB_OFFLINE', offline)
     if find_spec('torch') is not None:
         import torch
 
         folder = Path(torch.hub.get_dir())
-        kept = [path.name for path in sorted((folder / 'checkpoints').glob('*'))]
-        yield _kept('torch hub', folder, ', '.join(kept) or 'no checkpoints', 'TORCH_HOME')
+        cached = [path.name for path in sorted((folder / 'checkpoints').glob('*'))]
+        yield _hub_finding('torch hub', folder, ', '.join(cached) or 'no checkpoints', 'TORCH_HOME')
 
 
-def _kept(hub: str, folder: Path, names: str, variable: str) -> Finding:
-    """What is kept in a hub's folder, which downloads must be able to write."""
-    there = next(part for part in (folder, *folder.parents) if part.exists())
-    if there.is_dir() and os.access(there, os.W_OK):
+def _hub_finding(hub: str, folder: Path, names: str, variable: str) -> Finding:
+    """Check that the cache folder of a hub is writable, or can be made."""
+    existing = next(part for part in (folder, *folder.parents) if part.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK):
         return Finding('ok', hub, f'{folder}: {names}')
-    fix = f'export {variable}=FOLDER, one that can be written; else nothing is downloaded'
-    return Finding('missing', hub, f'{folder} cannot be written: {names}', fix)
+    fix = f'export {variable}=FOLDER, a writable one; downloads fail without'
+    return Finding('missing', hub, f'{folder} is not writable: {names}', fix)
 
 
-def of_config(config: str, ask: Callable[[str, str], Finding]) -> dict[str, list[Finding]]:
-    """Findings of a config by section: folders below the roots, and checkpoints that it begins with.
+def config_findings(config: str, ask: Callable[[str, str], Finding]) -> dict[str, list[Finding]]:
+    """Check the folders and initial checkpoints that a config names, by title of the section.
 
     Args:
-        config: as `locate_config` takes it.
-        ask: as of `checkpoints`.
+        config: name of the config, see `locate_config`.
+        ask: check of an address, see `checkpoints`.
     """
     title = f'Checkpoints of {config}'
     try:
@@ -285,30 +284,30 @@ def of_config(config: str, ask: Callable[[str, str], Finding]) -> dict[str, list
         from lfi.engine.config_loading import load_config
 
         cfg = load_config(str(locate_config(config)[1]))
-        return {FOLDERS: list(roots_of(cfg)), title: list(checkpoints(cfg, ask))}
-    except Exception as error:  # As of `models`; and a config may raise anything.
+        return {FOLDERS: list(config_roots(cfg)), title: list(checkpoints(cfg, ask))}
+    except Exception as error:  # Broken installations and configs raise errors of any type.
         return {title: [Finding('wrong', config, ' '.join(str(error).split()))]}
 
 
 def checkpoints(cfg: Config, ask: Callable[[str, str], Finding]) -> Iterator[Finding]:
-    """The checkpoints that a config begins with.
+    """Check the initial checkpoints of a config.
 
     Args:
         cfg: the config.
-        ask: gives the finding for a key of the config and an address whose file is not kept.
+        ask: check of an address that is not cached, from the config's key and the address.
     """
     from lfi.engine.checkpoints.addresses import named_checkpoints
 
-    named = list(named_checkpoints(cfg))
-    for key, checkpoint in named:
-        yield checkpoint_at(key, checkpoint, ask)
-    if not named:
-        yield Finding('ok', 'none', 'the config begins with no checkpoint')
+    checkpoints_by_key = list(named_checkpoints(cfg))
+    for key, checkpoint in checkpoints_by_key:
+        yield checkpoint_finding(key, checkpoint, ask)
+    if not checkpoints_by_key:
+        yield Finding('ok', 'none', 'the config has no initial checkpoint')
 
 
-def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
-    """The finding for one checkpoint; arguments as of `NamedCheckpoint` and `checkpoints`."""
-    from lfi.engine.checkpoints.addresses import download_path, gone_host_message, resolve_checkpoint
+def checkpoint_finding(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
+    """Check one checkpoint, the value of a config's key; `ask` checks addresses, see `checkpoints`."""
+    from lfi.engine.checkpoints.addresses import resolve_checkpoint, download_path, gone_host_message
 
     try:
         address = resolve_checkpoint(checkpoint)
@@ -316,35 +315,35 @@ def checkpoint_at(key: str, checkpoint: str, ask: Callable[[str, str], Finding])
         return Finding('wrong', key, str(error))
     if '://' not in address:
         path = Path(address).expanduser()
-        # A student is a folder.
+        # A student's checkpoint is a folder.
         if path.exists():
             return Finding('ok', key, address)
-        return Finding('wrong', key, f'{address} is not there', f'{key}=FILE, or None to begin without')
+        return Finding('wrong', key, f'{address} does not exist', f'{key}=FILE, or None to start without')
     if not address.startswith(('http://', 'https://')):
-        return Finding('ok', key, f'{address}, of which only a training knows whether it is there')
+        return Finding('ok', key, f'{address}, which only a training can check')
     if Path(download_path(address)).is_file():
-        return Finding('ok', key, f'{address}, kept in {download_path(address)}')
+        return Finding('ok', key, f'{address}, cached as {download_path(address)}')
     if gone := gone_host_message(address):
         return Finding('wrong', key, address, gone)
     return ask(key, address)
 
 
-def not_asked(key: str, url: str) -> Finding:
-    """The finding for an address whose host is not asked."""
-    return Finding('ok', key, f'{url}, not asked whether it is there: --online does')
+def skip_host(key: str, url: str) -> Finding:
+    """Report an address without asking its host."""
+    return Finding('ok', key, f'{url}, not checked: use --online')
 
 
-def answer_of(key: str, url: str) -> Finding:
-    """The finding for an address whose host is asked by a HEAD request."""
+def ask_host(key: str, url: str) -> Finding:
+    """Check an address by a HEAD request."""
     try:
         with urlopen(Request(url, method='HEAD'), timeout=SECONDS):
-            return Finding('ok', key, f'{url}, its host has it')
+            return Finding('ok', key, f'{url}, available')
     except HTTPError as error:
-        return Finding('wrong', key, f'{url}: its host says {error.code} {error.reason}', f'{key}=FILE')
+        return Finding('wrong', key, f'{url}: {error.code} {error.reason}', f'{key}=FILE')
     except OSError as error:
-        # The network may be there at the training.
+        # The training may run with a network.
         reason = getattr(error, 'reason', error)
-        return Finding('missing', key, f'{url}: its host cannot be asked ({reason})', 'is there a network?')
+        return Finding('missing', key, f'{url}: no connection ({reason})', 'check the network')
 
 
 SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
@@ -355,29 +354,33 @@ SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
 }
 
 
-def report(found: dict[str, list[Finding]], console: Console, begin: str) -> None:
-    """Print findings by section: tables for a terminal, or else a line of plain text for each.
+def report(sections: dict[str, list[Finding]], console: Console, command: str) -> None:
+    """Print findings by section, as tables in a terminal or else as lines of plain text.
 
     Args:
-        found: the findings, by the title of their section.
-        console: to print on.
-        begin: the command that begins a training.
+        sections: findings by title of the section.
+        console: console to print on.
+        command: command that starts a training.
     """
     write = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-    for title, findings in found.items():
+    for title, findings in sections.items():
         write(title, style='bold')
         if console.is_terminal:
-            console.print(table_of(findings), '')
+            console.print(findings_table(findings), '')
             continue
-        for each in findings:
-            write(f'  {each.state:<8} {each.name:<18} {each.found}{each.fix and f" -> {each.fix}"}')
-    wrong = [each.name for findings in found.values() for each in findings if each.state == 'wrong']
-    write(f'Training cannot work: {", ".join(wrong)}' if wrong else f'Training can work: {begin}')
+        for finding in findings:
+            fix = finding.fix and f' -> {finding.fix}'
+            write(f'  {finding.state:<8} {finding.name:<18} {finding.detail}{fix}')
+    wrong = [
+        finding.name for findings in sections.values() for finding in findings if finding.state == 'wrong'
+    ]
+    write(f'Training cannot work: {", ".join(wrong)}' if wrong else f'Training can work: {command}')
 
 
-def table_of(findings: list[Finding]) -> Table:
-    """A table for a terminal."""
+def findings_table(findings: list[Finding]) -> Table:
+    """Return a table for a terminal."""
     table = Table('', '', 'found', 'what to do', box=None)
-    for each in findings:
-        table.add_row(Text(each.state, COLOURS[each.state]), each.name, Text(each.found), Text(each.fix))
+    for finding in findings:
+        state = Text(finding.state, COLOURS[finding.state])
+        table.add_row(state, finding.name, Text(finding.detail), Text(finding.fix))
     return table

@@ -1,13 +1,11 @@
-"""Measure how well a teacher's maps can be read, and recommend a reading.
+"""Measure how well a teacher's maps locate classes, and recommend a reading.
 
 lfi eval-teacher configs/classification/lfi_vit-128x6-p8_shapes.py --out work_dirs/teacher
 lfi eval-teacher configs/teachers/lit-lite0_coco.py --extractors all --images 100
 
-The teacher is the config's model.teacher, the images are those of its validation set, as they are on disk.
-Maps are compared with masks, or else boxes, of each class in each image, presence with its classes.
-Of images with labels alone it tells the zero-shot top-1.
-Tables, JSON and pictures are of each extractor. The recommendation is for the config's
-model.supervision.interactions.reading.
+Evaluates the config's model.teacher on the unaugmented images of its validation set. Compares maps with masks
+or boxes of each class, and presence with the classes of each image. With class labels only, reports zero-shot
+top-1. Set the recommended reading in the config's model.supervision.interactions.reading.
 """
 
 from __future__ import annotations
@@ -25,13 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='NAME',
-        help='such as maskclip, or "all" that fit the model; an unknown one prints all names (default: the '
-        "config's)",
+        help='extractors, such as maskclip, or "all" that fit the model; an unknown name lists them '
+        "(default: the config's)",
     )
     parser.add_argument(
-        '--images', type=positive, metavar='N', help='only N images, evenly spaced (default: all)'
+        '--images', type=positive, metavar='N', help='use N images, evenly spaced (default: all)'
     )
-    parser.add_argument('--batch-size', type=positive, default=16, help='images at once (%(default)s)')
+    parser.add_argument('--batch-size', type=positive, default=16, help='images in a batch (%(default)s)')
     parser.add_argument(
         '--num-workers', type=whole, default=1, help='processes that load images (%(default)s)'
     )
@@ -41,14 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=float,
         default=(0.0, 1.0),
         metavar=('MIN', 'MAX'),
-        help='only regions of this share of their image (0 1)',
+        help='use only regions that cover this share of their image (0 1)',
     )
-    parser.add_argument('--pictures', type=whole, default=6, help='images in the picture (%(default)s)')
-    parser.add_argument('--out', metavar='DIR', help='write results.json, table.md and maps.png')
+    parser.add_argument('--pictures', type=whole, default=6, help='images in maps.png (%(default)s)')
+    parser.add_argument('--out', metavar='DIR', help='folder for results.json, table.md and maps.png')
 
 
 def run(args: Namespace) -> None:
-    """Print how well the maps can be read, and write what `--out` asks for."""
+    """Print the metrics of each extractor, and write them to `--out`."""
     from lfi.engine.config_loading import load_config
     from lfi.evaluation.teachers.comparison import compare_extractors
 

@@ -1,21 +1,21 @@
-"""Write a trained student as other programs read it.
+"""Export a trained student to other formats.
 
 lfi export CONFIG CHECKPOINT student.pth
 lfi export --to timm CONFIG CHECKPOINT timm/model.safetensors
 lfi export --to onnx CONFIG CHECKPOINT student.onnx
 lfi export --to onnx --help
 
-student       what inference needs: weights by OpenMMLab's names, and a slim config beside them
-timm          weights by timm's names, and config.json: timm.create_model('local-dir:FOLDER', pretrained=True)
-onnx          an ONNX graph, compared with PyTorch
-torch-export  a graph of torch.export, compared with PyTorch
-tensorrt      an engine from an ONNX file, or what TensorRT could not read in the file
-hub           a folder that lfi.from_pretrained reads, uploaded to the Hugging Face Hub by --push
-published     a checkpoint without its training state, named by its content
+student       weights for inference with OpenMMLab's names, and a slim config
+timm          weights for timm, and config.json: timm.create_model('local-dir:FOLDER', pretrained=True)
+onnx          ONNX graph, compared with PyTorch
+torch-export  graph of torch.export, compared with PyTorch
+tensorrt      engine from an ONNX file, or a list of operators that TensorRT cannot read
+hub           folder for lfi.from_pretrained; --push uploads it to the Hugging Face Hub
+published     checkpoint without training state, named by its hash
 
-A graph takes normalised images (B, 3, H, W) of one size, for any B. It gives what the student predicts: a
-classifier's logits; a detector's boxes, scores, labels and masks, after NMS; a segmentor's logits and labels.
-Build a TensorRT engine on the machine that is to run it. Its precision is that of the ONNX file.
+A graph takes normalised images (B, 3, H, W) of one size, for any B. It returns a classifier's logits; a
+detector's boxes, scores, labels and masks, after NMS; or a segmentor's logits and labels. Build a TensorRT
+engine on the machine that will run it; the engine has the precision of the ONNX file.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ OLDEST_OPSET = 18
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments; `--to` decides which."""
+    """Add `--to`, which decides the other arguments."""
     parser.add_variants(
         '--to',
         {name: adder for name, (adder, _) in TARGETS.items()},
         choices=list(TARGETS),
         default='student',
-        help='what is written (default: %(default)s)',
+        help='format (default: %(default)s)',
     )
 
 
 def add_student_arguments(parser: ArgumentParser) -> None:
-    """Add a student, and the file for its weights."""
+    """Add the student and the output file of its weights."""
     add_config_arguments(parser)
     add_checkpoint(parser)
-    add_out(parser, WEIGHTS, 'weights; the config lies beside them')
+    add_out(parser, WEIGHTS, 'weights; the config is written beside them')
 
 
 def add_graph_export(parser: ArgumentParser, suffix: str) -> None:
-    """Add a student, and the file for its graph."""
+    """Add the student and the output file of its graph."""
     add_config_arguments(parser)
     add_checkpoint(parser)
     add_out(parser, (suffix,), 'graph')
     add_graph_arguments(parser)
-    parser.add_argument('--batch', type=positive, help='a fixed number of images (default: any)')
+    parser.add_argument('--batch', type=positive, help='fixed batch size (default: any)')
     parser.add_argument(
         '--box-masks',
         action='store_true',
-        help="a detector's masks are those of its boxes, probabilities, and not those of the image",
+        help='return mask probabilities of each box in place of masks of the image',
     )
 
 
@@ -67,17 +67,17 @@ def add_onnx_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of an ONNX graph."""
     add_graph_export(parser, '.onnx')
     parser.add_argument(
-        '--fp16', action='store_true', help='compute in float16, with float32 input, outputs and boxes'
+        '--fp16', action='store_true', help='compute in float16; input, outputs and boxes stay float32'
     )
     parser.add_argument(
         '--opset',
         type=int,
         metavar='N',
-        help=f"version of ONNX's operators, from {OLDEST_OPSET} on (default: torch's own choice)",
+        help=f"opset version of ONNX, at least {OLDEST_OPSET} (default: torch's own choice)",
     )
     parser.add_check(
         lambda args: (
-            f'--opset {args.opset}: {OLDEST_OPSET} and later can be written'
+            f'--opset {args.opset} must be at least {OLDEST_OPSET}'
             if args.opset is not None and args.opset < OLDEST_OPSET
             else None
         )
@@ -85,10 +85,10 @@ def add_onnx_arguments(parser: ArgumentParser) -> None:
 
 
 def add_tensorrt_arguments(parser: ArgumentParser) -> None:
-    """Add an ONNX file, and the file for its engine."""
+    """Add the ONNX file and the output file of its engine."""
     parser.add_argument('onnx', type=Path, help='.onnx file')
     parser.add_argument(
-        'out', nargs='?', type=Path, help='engine to write (default: the operators are checked, no more)'
+        'out', nargs='?', type=Path, help='engine to write (default: only check the operators)'
     )
     parser.add_argument(
         '--batch',
@@ -96,14 +96,14 @@ def add_tensorrt_arguments(parser: ArgumentParser) -> None:
         type=positive,
         default=(1, 1, 1),
         metavar=('LEAST', 'BEST', 'MOST'),
-        help='numbers of images, of a file that takes any (default: 1 1 1)',
+        help='batch sizes, for a file that takes any (default: 1 1 1)',
     )
     parser.add_argument(
-        '--workspace', type=float, default=4.0, metavar='GIB', help='memory that may be tried (default: 4)'
+        '--workspace', type=float, default=4.0, metavar='GIB', help='workspace of the builder (default: 4)'
     )
     parser.add_check(
         lambda args: (
-            f'--batch: LEAST BEST MOST must rise, got {" ".join(map(str, args.batch))}'
+            f'--batch LEAST BEST MOST must not decrease, got {" ".join(map(str, args.batch))}'
             if list(args.batch) != sorted(args.batch)
             else None
         )
@@ -111,20 +111,20 @@ def add_tensorrt_arguments(parser: ArgumentParser) -> None:
 
 
 def add_hub_arguments(parser: ArgumentParser) -> None:
-    """Add a student, its folder, and whether the folder is uploaded."""
+    """Add the student, its output folder, and the options of the upload."""
     add_config_arguments(parser)
     add_checkpoint(parser)
     parser.add_argument('out', metavar='FOLDER', help='folder to write: config, weights and a model card')
     parser.add_argument('--push', metavar='OWNER/NAME', help='upload the folder to this repository')
-    parser.add_argument('--private', action='store_true', help='a new repository is private')
+    parser.add_argument('--private', action='store_true', help='make a new repository private')
     parser.add_argument(
         '--no-readout',
         action='store_true',
-        help='leave out the read-out, by which a student that learnt from interactions answers texts',
+        help='leave out the read-out, with which the student answers texts',
     )
     parser.add_check(
         lambda args: (
-            '--private is of a repository: name one by --push OWNER/NAME'
+            '--private needs a repository: name one by --push OWNER/NAME'
             if args.private and not args.push
             else None
         )
@@ -132,32 +132,30 @@ def add_hub_arguments(parser: ArgumentParser) -> None:
 
 
 def add_published_arguments(parser: ArgumentParser) -> None:
-    """Add a checkpoint, and the file that it is published as."""
+    """Add the checkpoint and its output file."""
     add_checkpoint(parser)
     add_out(
         parser,
         WEIGHTS,
-        'x.pth is written as x-<first 8 digits of its sha256>.pth. safetensors holds the weights alone, .pth '
-        'the meta data of the training too',
+        'x.pth is written as x-<first 8 digits of its sha256>.pth. A .safetensors file holds only weights, a '
+        '.pth file also the meta data of the training',
     )
     parser.add_argument(
-        '--no-ema',
-        action='store_true',
-        help="publish the trained weights, not EMAHook's averages",
+        '--no-ema', action='store_true', help="publish the trained weights, not EMAHook's averages"
     )
 
 
-def add_out(parser: ArgumentParser, suffixes: tuple[str, ...], what: str) -> None:
-    """Add ``OUT``, a file with one of some suffixes."""
-    kinds = ' or '.join(suffixes)
-    parser.add_argument('out', type=Path, help=f'{kinds} file to write: {what}')
+def add_out(parser: ArgumentParser, suffixes: tuple[str, ...], content: str) -> None:
+    """Add ``OUT``, an output file with one of the suffixes."""
+    formats = ' or '.join(suffixes)
+    parser.add_argument('out', type=Path, help=f'{formats} file to write: {content}')
     parser.add_check(
-        lambda args: None if args.out.suffix in suffixes else f'out takes a {kinds} file, got {args.out}'
+        lambda args: None if args.out.suffix in suffixes else f'out takes a {formats} file, got {args.out}'
     )
 
 
 def export_student(args: Namespace) -> None:
-    """Write the slim student by OpenMMLab's names, or timm's."""
+    """Write the slim student with the names of OpenMMLab or timm."""
     from lfi.engine.config_loading import load_config
     from lfi.export import student_files
 
@@ -185,7 +183,7 @@ def export_graph(args: Namespace) -> None:
 
 
 def export_tensorrt(args: Namespace) -> None:
-    """Say what TensorRT could not read in an ONNX file, and build its engine."""
+    """Print the operators of an ONNX file that TensorRT cannot read, and build its engine."""
     from lfi.export import write_engine
 
     write_engine(args.onnx, args.out, tuple(args.batch), args.workspace)
@@ -221,10 +219,10 @@ TARGETS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace],
     'hub': (add_hub_arguments, export_to_hub),
     'published': (add_published_arguments, export_published),
 }
-"""The functions that add a target's arguments, and that write it, by `--to`."""
+"""Functions that add a target's arguments and that write it, by `--to`."""
 
 
 def run(args: Namespace) -> None:
-    """Write what `--to` names."""
+    """Write the format of `--to`."""
     _, write = TARGETS[args.to]
     write(args)

@@ -1,10 +1,9 @@
-"""Run a trained model on images, folders and videos: maps of texts, and predictions.
+"""Run a trained model on images, folders and videos: predictions and maps of texts.
 
 lfi infer CONFIG CHECKPOINT photos/ cat.jpg --texts 'red circle' star --out-dir work_dirs/seen
 lfi infer CONFIG CHECKPOINT clip.mp4 --frame-stride 5 --texts dog --out-dir work_dirs/seen
 
-Each image, or frame of a video, gets a picture and a record in predictions.json. The pictures of a video are
-also joined to a video.
+Writes a picture for each image or video frame, predictions.json, and a video of the pictures of each video.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--texts',
         nargs='+',
         metavar='TEXT',
-        help='texts to ask for (default: the classes of the training; pictures show the 5 strongest)',
+        help='texts to ask for (default: classes of the training, of which pictures show the 5 strongest)',
     )
     add_templates(parser)
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')
-    parser.add_argument('--batch-size', type=positive, default=8, help='images at once (%(default)s)')
+    parser.add_argument('--batch-size', type=positive, default=8, help='images in a batch (%(default)s)')
     add_device(parser)
 
 

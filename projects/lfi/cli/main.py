@@ -1,4 +1,4 @@
-"""The commands of `lfi`, and the way from a command line to one of them."""
+"""Entry point of the command line `lfi`, and the list of its commands."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ GROUPS = {
     'Label images': ('pseudo-label',),
     'Export': ('export', 'benchmark'),
 }
-"""All commands, in the order of the help."""
+"""Commands by group, in the order of the help."""
 
 
 def commands() -> list[str]:
-    """The names of all commands."""
+    """Return the names of all commands."""
     return sorted(name for names in GROUPS.values() for name in names)
 
 
 def module_of(command: str) -> ModuleType:
-    """The module of a command."""
+    """Return the module of a command."""
     return import_module(f'lfi.cli.{command.replace("-", "_")}')
 
 
 def summary(command: str) -> str:
-    """The first line of a command's help."""
+    """Return the first line of a command's help."""
     return (module_of(command).__doc__ or '').partition('\n')[0].removesuffix('.')
 
 
 def parser_of(command: str) -> ArgumentParser:
-    """The parser of a command's arguments."""
+    """Build the parser of a command."""
     module = module_of(command)
     parser = ArgumentParser(prog=f'lfi {command}', description=module.__doc__)
     module.add_arguments(parser)
@@ -50,26 +50,26 @@ def parser_of(command: str) -> ArgumentParser:
 
 def main() -> None:
     """Run the command line `lfi COMMAND ...`."""
-    command, *words = sys.argv[1:] or ['--help']
+    command, *arguments = sys.argv[1:] or ['--help']
     if command in ('-h', '--help', 'help'):
         print(overview())
     elif command in ('-V', '--version'):
         print(__version__)
     elif command in commands():
-        run_command(command, words)
+        run_command(command, arguments)
     else:
         near = nearest(command, commands())
         ArgumentParser(prog='lfi').error(f'there is no command {command}{near and f"; {near}"}')
 
 
-def run_command(command: str, words: Sequence[str] | None = None) -> None:
-    """Run a command; an error ends the process with a line and its exit status.
+def run_command(command: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a command; an error is printed as one line and ends the process.
 
     Args:
         command: one of `commands`.
-        words: its arguments. Defaults to None: those of the process.
+        arguments: arguments of the command. Defaults to None: the command line of the process.
     """
-    args = parser_of(command).parse_args(words)
+    args = parser_of(command).parse_args(arguments)
     module = module_of(command)
     if getattr(module, 'NEEDS_STACK', True):
         run_tool(module.run, args)
@@ -78,15 +78,15 @@ def run_command(command: str, words: Sequence[str] | None = None) -> None:
 
 
 def overview() -> str:
-    """The help of `lfi`: all commands in their groups, with a line each."""
+    """Return the help of `lfi`: all commands by group, one a line."""
     width = max(map(len, commands()))
     lines = ['usage: lfi COMMAND [ARGUMENTS ...]', '       lfi COMMAND --help', '       lfi --version']
     for title, names in GROUPS.items():
         lines += ['', f'{title}:', *(f'  {name.ljust(width)}  {summary(name)}' for name in names)]
     lines += [
         '',
-        "A CONFIG is a file, or the name of one of LFI's: lfi train lfi_vit-128x6-p8_shapes",
+        "CONFIG is a file, or the name of one of LFI's configs: lfi train lfi_vit-128x6-p8_shapes",
         f'Several GPUs: {tools_root() / "tools"}/dist_train.sh CONFIG 8; dist_test.sh, dist_cache_teacher.sh '
-        'and slurm_*.sh lie beside it',
+        'and slurm_*.sh are in the same folder',
     ]
     return '\n'.join(lines)

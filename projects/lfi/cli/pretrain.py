@@ -1,11 +1,11 @@
-"""Pretrain a backbone on a folder of images, which need no labels.
+"""Pretrain a backbone on a folder of images without labels.
 
 lfi pretrain FOLDER
 lfi pretrain FOLDER --labelled LABELLED
 lfi pretrain FOLDER --config lfi-pretrain_resnet50_clip-b16_folder
 
-It is lfi train on a config of configs/pretraining, with data_root=FOLDER. Any model of OpenMMLab begins
-with the checkpoint: dict(type='Pretrained', checkpoint=FILE, prefix='backbone.').
+Runs lfi train on a config of configs/pretraining, with data_root=FOLDER. To start a model of OpenMMLab from
+the checkpoint, set init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') in its backbone.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ PROBED = f'{CONFIG}-probed'
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument('folder', help='images in any layout, of any number')
+    parser.add_argument('folder', help='folder of images, in any layout')
     parser.add_argument(
         '--config',
         type=config_file,
         metavar='CONFIG',
-        help=f"config file, or the name of one of LFI's (default: {CONFIG}, a ViT-Small by CLIP)",
+        help=f"config file, or the name of one of LFI's (default: {CONFIG}, a ViT-Small taught by CLIP)",
     )
     parser.add_argument(
         '--labelled',
         metavar='FOLDER',
-        help='a folder for each class, on whose images k-NN and a linear probe say every ten epochs how it '
-        'goes; takes a config with a labelled_root (default: none)',
+        help='folder with one subfolder a class, to evaluate the backbone every ten epochs by k-NN and a '
+        'linear probe; needs a config with a labelled_root (default: no evaluation)',
     )
     add_cfg_options(parser)
     add_training_arguments(parser)
@@ -48,7 +48,7 @@ def run(args: Namespace) -> None:
     if args.labelled and 'labelled_root' not in load_config(args.config):
         raise UsageError(
             f'--labelled {args.labelled}: {args.config} has no labelled_root. Let it inherit from {PROBED}, '
-            'which has, or leave out --labelled'
+            'or leave out --labelled'
         )
     roots = dict(data_root=args.folder, labelled_root=args.labelled)
     options = {name: folder for name, folder in roots.items() if folder is not None}

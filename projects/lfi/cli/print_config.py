@@ -15,12 +15,12 @@ SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_config_arguments(parser)
-    parser.add_argument('--save-path', metavar='FILE', help='also write it to a .py, .json or .yml file')
+    parser.add_argument('--save-path', metavar='FILE', help='.py, .json or .yml file to write as well')
     parser.add_check(unwritable)
 
 
 def unwritable(args: Namespace) -> str | None:
-    """The message for a file that no config is written to."""
+    """Return an error message if `--save-path` has an unknown suffix, else None."""
     if args.save_path and not args.save_path.endswith(SUFFIXES):
         return f'--save-path takes a .py, .json or .yml file, got {args.save_path}'
     return None

@@ -1,15 +1,15 @@
-"""Label images that have no labels, by a teacher or by its student, or measure such labels.
+"""Label images with a teacher or its student, or evaluate such labels.
 
 lfi pseudo-label lfi_mask-rcnn_r50-fpn_1x_coco photos/ --out work_dirs/labels --pictures 12
 lfi pseudo-label CONFIG photos/ --checkpoint FILE --texts dog 'red car' --out work_dirs/labels
 lfi pseudo-label CONFIG --evaluate --sweep
 
-Writes annotations.json of COCO's format, with boxes, masks and scores; labels.txt and classes.txt for
-classification; and scores.csv. A run that was stopped goes on by the same command.
+Writes annotations.json in COCO's format, with boxes, masks and scores; labels.txt and classes.txt for
+classification; and scores.csv. A stopped run continues with the same command.
 
---evaluate labels the images of the config's validation set, as they are on disk, and compares with their
-annotations. The table has the labels and controls beside them. --sweep prints what each threshold gives:
-choose it on images that nothing is measured on, such as those of the training.
+--evaluate labels the unaugmented images of the config's validation set, and compares labels and controls with
+their annotations. --sweep prints the results at other thresholds. Choose a threshold on images that are not
+used for evaluation, such as training images.
 """
 
 from __future__ import annotations
@@ -35,42 +35,42 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--evaluate',
         {False: add_labelling_arguments, True: add_evaluation_arguments},
         action='store_true',
-        help='measure labels on images that have annotations, in place of labelling',
+        help='evaluate labels on images with annotations',
     )
     add_reader_arguments(parser)
     add_rule_arguments(parser)
 
 
 def add_labelling_arguments(parser: ArgumentParser) -> None:
-    """Add which images are labelled, and where the labels go."""
+    """Add the images to label, and the output folder."""
     parser.add_argument('images', nargs='+', help='images, and folders of images with their subfolders')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the labels')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder for the labels')
     parser.add_argument(
         '--pictures',
         type=whole,
         default=0,
         metavar='N',
-        help='draw N of the images in labels.png (%(default)s)',
+        help='images to draw in labels.png (%(default)s)',
     )
 
 
 def add_evaluation_arguments(parser: ArgumentParser) -> None:
-    """Add how many images are measured on, and whether thresholds are tried."""
+    """Add the number of images, and the sweep of thresholds."""
     parser.add_argument(
-        '--images', type=positive, metavar='N', help='only N images, evenly spaced (default: all)'
+        '--images', type=positive, metavar='N', help='use N images, evenly spaced (default: all)'
     )
-    parser.add_argument('--sweep', action='store_true', help='print what other thresholds give, too')
+    parser.add_argument('--sweep', action='store_true', help='also print the results at other thresholds')
 
 
 def add_reader_arguments(parser: ArgumentParser) -> None:
-    """Add who is asked about what."""
+    """Add the student or teacher that labels, and its concepts."""
     parser.add_argument(
         '--checkpoint',
         metavar='FILE',
-        help="ask the student of this checkpoint (default: the config's teacher)",
+        help="label with the student of this checkpoint (default: the config's teacher)",
     )
-    parser.add_argument('--texts', nargs='+', metavar='TEXT', help="other concepts than the config's")
-    parser.add_argument('--batch-size', type=positive, default=16, help='images at once (%(default)s)')
+    parser.add_argument('--texts', nargs='+', metavar='TEXT', help="concepts (default: the config's)")
+    parser.add_argument('--batch-size', type=positive, default=16, help='images in a batch (%(default)s)')
     add_device(parser)
 
 
@@ -80,32 +80,32 @@ def add_rule_arguments(parser: ArgumentParser) -> None:
         '--presence-threshold',
         type=float,
         metavar='P',
-        help='the least presence of a concept that is labelled (default: by the kind of presence, printed)',
+        help='least presence of a labelled concept (default: by kind of presence; the run prints it)',
     )
     parser.add_argument(
         '--mask-threshold',
         type=float,
         metavar='T',
-        help='the least value inside a mask, of a map brought to [0, 1] (default: 0.3, of a student 0.2)',
+        help='least value inside a mask, of a map scaled to [0, 1] (default: 0.3, for a student 0.2)',
     )
     parser.add_argument(
         '--min-area',
         type=float,
         default=LabelRules.min_area,
         metavar='SHARE',
-        help='the least share of its image that an object covers (%(default)s)',
+        help='least share of the image that an object covers (%(default)s)',
     )
     parser.add_argument(
         '--max-per-image',
         type=int,
         default=LabelRules.max_per_image,
         metavar='N',
-        help='objects of an image at most (%(default)s)',
+        help='most objects in an image (%(default)s)',
     )
 
 
 def run(args: Namespace) -> None:
-    """Label the images, or measure labels."""
+    """Label images, or evaluate labels."""
     import matplotlib
 
     from lfi.engine.config_loading import load_config
@@ -114,16 +114,16 @@ def run(args: Namespace) -> None:
 
     matplotlib.use('Agg')
     cfg = load_config(args.config, args.cfg_options)
-    reader = reader_of(args, cfg)
-    rules = rules_of(args, reader)
+    reader = build_reader(args, cfg)
+    rules = build_rules(args, reader)
     if args.evaluate:
         measuring.print_quality(cfg, reader, rules, args.batch_size, args.images, args.sweep)
     else:
         label_images(reader, rules, args.images, args.out, args.batch_size, args.pictures)
 
 
-def reader_of(args: Namespace, cfg: Config) -> TeacherReader | StudentReader:
-    """Build the teacher or the student that is asked.
+def build_reader(args: Namespace, cfg: Config) -> TeacherReader | StudentReader:
+    """Build the reader of the teacher or of the student.
 
     Raises:
         UsageError: if it cannot be built.
@@ -141,8 +141,8 @@ def reader_of(args: Namespace, cfg: Config) -> TeacherReader | StudentReader:
         return StudentReader(cfg, args.checkpoint, args.texts, args.device)
 
 
-def rules_of(args: Namespace, reader: TeacherReader | StudentReader) -> LabelRules:
-    """The rules, with the thresholds of the reader's kind where none are given.
+def build_rules(args: Namespace, reader: TeacherReader | StudentReader) -> LabelRules:
+    """Build the rules; thresholds default to the reader's.
 
     Raises:
         UsageError: if a value is out of range.

@@ -1,12 +1,12 @@
-"""List the teachers that open_clip has weights of, and check that they can be read.
+"""List the pretrained teachers of open_clip and the extractors that fit them.
 
 lfi teachers --model 'ViT-B-16*'
 lfi teachers --family siglip --parameters --markdown
 lfi teachers --check
 
-A row is a tag. Its extractors are those that fit; 'auto' takes the first. Nothing is fetched. --check builds
-each architecture with random weights at its own input size, and reads maps with every extractor that fits and
-needs no gradients; transformers are cut to two blocks. It takes 20 minutes of a CPU core, and 5 GB.
+Each row is a tag with its extractors; 'auto' uses the first. Downloads nothing. --check builds each
+architecture with random weights at its input size, transformers with two blocks only, and reads maps with
+each extractor that fits and needs no gradients. It takes 20 minutes on a CPU core, and 5 GB of memory.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .arguments import ArgumentParser
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument('--family', metavar='NAME', help='only families whose name has this in it')
-    parser.add_argument('--model', metavar='GLOB', help="only models of this name, such as 'ViT-B-16*'")
-    parser.add_argument('--parameters', action='store_true', help="count the image towers' parameters")
-    parser.add_argument('--csv', metavar='FILE', help='write the rows to a file as well')
-    parser.add_argument('--markdown', action='store_true', help='print a table of Markdown')
+    parser.add_argument('--family', metavar='NAME', help='list families whose name contains NAME')
+    parser.add_argument('--model', metavar='GLOB', help="list models that match, such as 'ViT-B-16*'")
+    parser.add_argument('--parameters', action='store_true', help='count parameters of the image towers')
+    parser.add_argument('--csv', metavar='FILE', help='also write the table to a CSV file')
+    parser.add_argument('--markdown', action='store_true', help='print the table in Markdown')
     parser.add_argument('--check', action='store_true', help='build each architecture and read maps with it')
-    parser.add_check(tables_of_a_check)
+    parser.add_check(check_conflicts)
 
 
-def tables_of_a_check(args: Namespace) -> str | None:
-    """The message for a table that is asked for beside `--check`."""
+def check_conflicts(args: Namespace) -> str | None:
+    """Return an error message if `--check` has an option of the table beside it, else None."""
     if args.check and (args.csv or args.markdown or args.parameters):
         return '--check writes no table: leave out --csv, --markdown and --parameters'
     return None

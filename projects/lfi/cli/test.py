@@ -24,11 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--out-item',
         choices=['metrics', 'pred'],
         default='pred',
-        help='what to write: metrics (.json, .yml or .pkl), or predictions (.pkl) (default: pred)',
+        help='content of --out: metrics (.json, .yml or .pkl), or predictions (.pkl) (default: pred)',
     )
-    parser.add_argument(
-        '--show-dir', metavar='DIR', help='folder for images with the predictions drawn over them'
-    )
+    parser.add_argument('--show-dir', metavar='DIR', help='folder for images with drawn predictions')
     parser.add_argument(
         '--tta', action='store_true', help="test-time augmentation by the config's tta_model and tta_pipeline"
     )
@@ -36,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def unwritable(args: Namespace) -> str | None:
-    """The message for a file that the results cannot be written to."""
+    """Return an error message if `--out` has the wrong suffix, else None."""
     if not args.out:
         return None
     if args.out_item == 'pred' and not args.out.endswith(PREDICTIONS):
@@ -59,7 +57,7 @@ def run(args: Namespace) -> None:
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    # A cache holds the training images.
+    # A cache holds maps of the training images only.
     cfg.model = ConfigDict(online(cfg.model))
     run_options.check_concepts(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
@@ -71,7 +69,7 @@ def run(args: Namespace) -> None:
         run_options.enable_tta(cfg)
     runner = launch.build_runner(cfg)
     if args.out and args.out_item == 'pred':
-        # mmdet's own stores masks compressed.
+        # mmdet's dump compresses masks.
         dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
         runner.test_evaluator.metrics.append(REGISTRY.build({'type': dump, 'out_file_path': args.out}))
     metrics = runner.test()
