@@ -105,7 +105,7 @@ def test_a_text_that_is_typed_twice_is_refused(cfg):
 
 
 def test_a_config_without_a_teacher_says_so():
-    with pytest.raises(ValueError, match='the config has no model.teacher: give --checkpoint'):
+    with pytest.raises(ValueError, match='the config has no model.teacher to ask: give --checkpoint'):
         TeacherReader(Config(dict(model=dict(type='ImageClassifier'))))
 
 

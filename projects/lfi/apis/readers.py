@@ -147,7 +147,7 @@ class TeacherReader:
     def __init__(self, cfg: Config, texts: Sequence[str] | None = None, device: str | None = None) -> None:
         config = cfg.get('model', {}).get('teacher')
         if config is None:
-            raise ValueError('the config has no model.teacher: give --checkpoint to ask its student')
+            raise ValueError('the config has no model.teacher to ask: give --checkpoint to ask its student')
         if texts is not None:
             check_unrepeated(texts, 'texts')
             config = dict(config, concepts=list(texts))
