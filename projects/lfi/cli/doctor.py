@@ -307,7 +307,7 @@ def checkpoints(cfg: Config, ask: Callable[[str, str], Finding]) -> Iterator[Fin
 
 def checkpoint_finding(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
     """Check one checkpoint, the value of a config's key; `ask` checks addresses, see `checkpoints`."""
-    from lfi.engine.checkpoints.addresses import resolve_checkpoint, download_path, gone_host_message
+    from lfi.engine.checkpoints.addresses import download_path, gone_host_message, resolve_checkpoint
 
     try:
         address = resolve_checkpoint(checkpoint)
