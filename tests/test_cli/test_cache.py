@@ -89,7 +89,7 @@ def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_pa
     manifest.write_text(manifest.read_text().replace('softmax over the bank', 'sigmoid, concept by concept'))
     out = run_tool(*train, code=1)
     assert re.search(
-        r'supervision\.logit_kd: .*\(sigmoid, .*: leave out teacher.max_concepts=4, or this', out
+        r'supervision\.logit_kd: .*\(sigmoid, .*: set teacher.max_concepts=None, or drop', out
     )
 
 
@@ -128,7 +128,7 @@ def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(
     few = 'train_dataloader.few_labels.labels_per_class=1'
     options = [*SMALL, 'model.teacher.cache=cache', few]
     out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
-    assert "(teacher.max_concepts=4), and labels choose: it was written with labels='known'" in out
+    assert "(teacher.max_concepts=4), and labels select them: it was written with labels='known'" in out
     with pytest.raises(
         CacheError, match="cache holds other maps: labels is 'known' in the cache, 'hidden' here"
     ):
@@ -166,7 +166,7 @@ def test_a_config_without_a_teacher_is_refused(call_tool, config_path):
 def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
     call_tool, config_path, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr('lfi.models.students.teaching.build_teacher', None)
+    monkeypatch.setattr('lfi.models.students.cache_targets.build_teacher', None)
     (tmp_path / 'byhand.py').write_text(
         f'_base_ = {str(config_path(CONFIG))!r}\n'
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))"

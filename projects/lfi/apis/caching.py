@@ -26,7 +26,7 @@ from lfi.engine.cache_labels import label_visibility
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import check_pipelines, check_recorded_steps, steps_that_read_maps
 from lfi.errors import UsageError, as_usage_error
-from lfi.models.students.teaching import Teaching
+from lfi.models.students.cache_targets import CacheTargets
 from lfi.models.teachers.cached_teacher import open_cache
 from lfi.structures import BatchView, InteractionMaps, pack, unpack, without_maps
 from lfi.structures.interaction_cache import (
@@ -96,9 +96,9 @@ class TeacherJob:
     def __init__(self, cfg: Config) -> None:
         if not cfg.model.get('teacher'):
             raise UsageError('the config has no model.teacher to ask')
-        self.teaching = Teaching(model_config(cfg))
-        self.identity = self.teaching.identity
-        self.labels = label_visibility(cfg.train_dataloader.dataset, self.teaching.reads_labels)
+        self.cache_targets = CacheTargets(model_config(cfg))
+        self.identity = self.cache_targets.identity
+        self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
         dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         self._check_classes(cfg, dataset)
         self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
@@ -116,9 +116,9 @@ class TeacherJob:
         """Check that the concepts begin with the classes, as `lfi.ConceptCheckHook` does in training."""
         hooks = cfg.get('default_hooks') or {}
         is_disabled = 'concept_check' in hooks and hooks['concept_check'] is None
-        if is_disabled or not self.teaching.reads_labels:
+        if is_disabled or not self.cache_targets.reads_labels:
             return
-        bank = self.teaching.teacher.bank
+        bank = self.cache_targets.teacher.bank
         with as_usage_error(ValueError):
             compare(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
 
@@ -135,8 +135,8 @@ class TeacherJob:
         # Stack as uint8: the teacher resizes each image by itself.
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True)
         samples = [sample.to(self.device) for sample in batch['data_samples']]
-        return self.teaching.to_cache(
-            BatchView.raw(inputs, sizes, self.teaching.labels(samples, self.device))
+        return self.cache_targets.compute(
+            BatchView.raw(inputs, sizes, self.cache_targets.labels(samples, self.device))
         )
 
 
@@ -225,8 +225,8 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     keys = keys_of(job.paths, parts)
     # The manifest needs the shape of the maps.
     maps = first_maps(job)
-    texts = job.teaching.teacher.texts.cpu().numpy()
-    own_presence = job.teaching.teacher.own_presence
+    texts = job.cache_targets.teacher.texts.cpu().numpy()
+    own_presence = job.cache_targets.teacher.own_presence
     manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels, own_presence)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)

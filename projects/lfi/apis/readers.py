@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lfi.concepts import check_unrepeated
 from lfi.engine.machine import usable_device
-from lfi.models.students.of_config import online
+from lfi.models.students.config_facts import online
 from lfi.models.teachers import build_teacher, teacher_identity
 from lfi.structures import PixelFormat, TeacherReading
 from lfi.utils.config_types import leaves, type_name

@@ -51,7 +51,7 @@ def run(args: Namespace) -> None:
     from mmengine.registry import METRICS as REGISTRY
 
     from lfi.engine import launch, run_options
-    from lfi.models.students.of_config import online
+    from lfi.models.students.config_facts import online
 
     run_options.require_checkpoint(args.checkpoint)
     cfg = launch.load_run_config(args)

@@ -100,7 +100,7 @@ def check_few_labels(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
         return
-    from lfi.models.students.of_config import is_student, reads_labels
+    from lfi.models.students.config_facts import is_student, reads_labels
 
     reads = reads_labels(cfg.model)
     mixing = _mixing_from_memory(cfg, dataset) if reads else None

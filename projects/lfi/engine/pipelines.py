@@ -170,7 +170,7 @@ def set_teacher_cache(cfg: Config) -> None:
             hook leaves out steps by their names, as mmdet's `YOLOXModeSwitchHook` does; as
             `check_labels_of_cache` says; and if a cache on the Hub cannot be downloaded.
     """
-    from lfi.models.students.of_config import cache_of, reads_labels
+    from lfi.models.students.config_facts import cache_of, reads_labels
 
     cache = cache_of(cfg.model)
     if cache is None:

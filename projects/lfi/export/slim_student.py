@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.students.of_config import is_student
+from lfi.models.students.config_facts import is_student
 from lfi.models.students.student import ARGUMENTS
 from lfi.registry import MODELS
 from lfi.utils.config_types import model_config, type_name

@@ -19,7 +19,7 @@ from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError
 from lfi.export import model_config
-from lfi.models.students.of_config import online
+from lfi.models.students.config_facts import online
 from lfi.registry import MODELS
 from lfi.student_folder import check_class_count, is_complete, is_of_lfi, write_student
 from lfi.utils.modules import load_strictly, state_dict_of, unwrapped

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lfi.models import Student
 from lfi.models.students import tasks
-from lfi.models.students.of_config import family_of, reads_labels
+from lfi.models.students.config_facts import family_of, reads_labels
 from lfi.models.students.tasks.task import Task, labelled_loss, task_of
 from lfi.registry import MODELS
 from mmengine.model import BaseModel

@@ -33,9 +33,7 @@ from lfi.structures import (
 from lfi.utils.modules import eval_mode, mixed_class
 from lfi.utils.options import check_options
 
-from .freezing import freeze_unread
-from .labels import concept_labels
-from .parts import (
+from .components import (
     build_control,
     build_predict_by,
     build_readout,
@@ -47,6 +45,8 @@ from .parts import (
     reads_of,
     reads_readout,
 )
+from .freezing import freeze_unread
+from .labels import concept_labels
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
 

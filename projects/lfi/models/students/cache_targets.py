@@ -15,12 +15,12 @@ from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
 from lfi.utils.options import check_options
 
+from .components import check_teacher
+from .config_facts import is_student
 from .labels import concept_labels
-from .of_config import is_student
-from .parts import check_teacher
 
 
-class Teaching:
+class CacheTargets:
     """Teacher of a student's config, and the targets of it that the student's parts need.
 
     The student is built once for the checks of its training, and dropped.
@@ -73,7 +73,7 @@ class Teaching:
             self.family, data_samples, num_texts, self.num_classes, device, only_labels=False
         )
 
-    def to_cache(self, view: BatchView) -> InteractionMaps:
+    def compute(self, view: BatchView) -> InteractionMaps:
         """Compute the targets of unaugmented images: maps, or features in the form of maps.
 
         Presence is the teacher's; labels do not raise it.

@@ -1,7 +1,7 @@
 """What of supervision is refused when a student is built: each in one line, by its key."""
 
 import pytest
-from lfi.models.students.parts import build_supervision
+from lfi.models.students.components import build_supervision
 from lfi.models.students.tasks.classification import Classification
 from lfi.models.students.tasks.detection import Detection
 from lfi.models.students.tasks.pretraining import Pretraining
