@@ -16,7 +16,7 @@ import torch
 from lfi.engine.machine import machine
 from lfi.models import VLMAttentionTeacher
 from lfi.structures import PixelFormat, pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from pairs import HEADER, add_rounds, time_pairs
 
 
@@ -64,7 +64,7 @@ def main() -> None:
             torch.cuda.synchronize()
 
     maps, texts = ask(), teacher.texts.cpu().numpy()
-    keys = keys_of([f'batch/{i}' for i in range(args.batch_size)], 2)
+    keys = image_keys([f'batch/{i}' for i in range(args.batch_size)], 2)
     with tempfile.TemporaryDirectory() as folder:
         writer = CacheWriter(Path(folder), CacheManifest.of({}, keys, 2, texts, maps), keys, texts)
         print(

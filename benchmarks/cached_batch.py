@@ -8,7 +8,7 @@ from lfi.engine.cache_labels import KNOWN
 from lfi.models import Student
 from lfi.models.teachers import CachedTeacher, cache_kind, features_to_cache
 from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, InteractionCache, keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, InteractionCache, image_keys
 
 
 def write_cache(folder: str, student: Student, data: dict) -> None:
@@ -24,7 +24,7 @@ def write_cache(folder: str, student: Student, data: dict) -> None:
     view, kind = student.view_of(data['inputs'], samples), cache_kind(student.needs)
     maps = teacher.ask(view) if kind is CachedTeacher else features_to_cache(teacher, view)
     identity = kind.identity({key: value for key, value in student.teacher_config.items() if key != 'cache'})
-    keys = keys_of([sample.img_path for sample in samples], 2)
+    keys = image_keys([sample.img_path for sample in samples], 2)
     texts = teacher.texts.cpu().numpy()
     manifest = CacheManifest.of(identity, keys, 2, texts, maps, labels=KNOWN)
     CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))

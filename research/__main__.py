@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lfi.cli.arguments import ArgumentParser
-from lfi.errors import nearest
+from lfi.errors import did_you_mean
 
 COMMANDS = {
     'quickstart': 'quickstart',
@@ -46,7 +46,7 @@ def main() -> None:
         print(help_text())
         return
     if command not in COMMANDS:
-        near = nearest(command, list(COMMANDS))
+        near = did_you_mean(command, list(COMMANDS))
         ArgumentParser(prog='python -m research').error(
             f'there is no command {command}{near and f"; {near}"}'
         )

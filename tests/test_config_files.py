@@ -58,11 +58,11 @@ def test_a_file_comes_first(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'says'),
     [
-        ('lfi_vit-tiny_shape', f'near it are .*{SHAPES}'),
-        ('configs/classification/lfi_vit-tiny_shape.py', f'near it are {SHAPES}'),
+        ('lfi_vit-tiny_shape', f'similar names: .*{SHAPES}'),
+        ('configs/classification/lfi_vit-tiny_shape.py', f'similar names: {SHAPES}'),
         # What is inherited is not a config that can be run.
-        ('tiny-imagenet-20', 'near it are'),
-        ('zzz', 'none has a name near it'),
+        ('tiny-imagenet-20', 'similar names:'),
+        ('zzz', 'no name is similar'),
     ],
 )
 def test_a_config_that_is_not_there(name, says, tmp_path, monkeypatch):
@@ -87,5 +87,5 @@ def test_a_teacher_is_asked_about_what_the_config_says():
         concepts=['cat'],
         max_concepts=1,
     )
-    with pytest.raises(FileNotFoundError, match='near it are _base_/teachers/clip-b16.py'):
+    with pytest.raises(FileNotFoundError, match='similar names: _base_/teachers/clip-b16.py'):
         lfi.teacher_config('clip-b17')

@@ -1,7 +1,7 @@
 """What messages say of a wrong name, and which errors are the user's."""
 
 import pytest
-from lfi.errors import UsageError, as_usage_error, near_it, nearest
+from lfi.errors import UsageError, as_usage_error, did_you_mean, similar_names
 
 
 @pytest.mark.parametrize('error', [ValueError('no such layer'), UsageError('no such layer')])
@@ -20,10 +20,10 @@ def test_other_errors_and_none_pass():
 
 
 def test_names_near_a_wrong_one_are_listed():
-    assert near_it(['train', 'trains']) == 'near it are train, trains'
-    assert near_it([]) == 'none has a name near it'
+    assert similar_names(['train', 'trains']) == 'similar names: train, trains'
+    assert similar_names([]) == 'no name is similar'
 
 
 def test_the_nearest_word_is_named_and_none_where_none_is_near():
-    assert nearest('trian', ['test', 'train']) == 'did you mean train?'
-    assert nearest('xyz', ['test', 'train']) == ''
+    assert did_you_mean('trian', ['test', 'train']) == 'did you mean train?'
+    assert did_you_mean('xyz', ['test', 'train']) == ''

@@ -126,7 +126,7 @@ def test_parts_that_know_nothing_of_another(part, other):
         ('import lfi.engine.launch', ['engine']),
         ('import torch, lfi', ['lfi']),
         ('from lfi import registry', ['registry']),
-        ('from lfi.structures.views import numbers_like', ['structures']),
+        ('from lfi.structures.views import tensor_like', ['structures']),
         ('from . import batches, students', ['models.batches', 'models.students']),
         ('from .students import readout', ['models.students']),
         ('from ..engine import launch', ['engine']),

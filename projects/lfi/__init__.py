@@ -1,7 +1,7 @@
 """LFI: learning from interactions, a distillation plugin for OpenMMLab.
 
-Importing it makes `lfi.X` known to every OpenMMLab registry, and changes nothing that other packages define.
-It imports neither torch nor mmcv, mmdet or mmpretrain, reads no weights and asks no network.
+The import makes `lfi.X` known to every OpenMMLab registry, and changes nothing that other packages define. It
+imports neither torch nor mmcv, mmdet or mmpretrain, reads no weights and uses no network.
 """
 
 from importlib.util import find_spec
@@ -24,16 +24,16 @@ from .config_files import config_dict, config_path, teacher_config
 from .utils.lazy_names import lazy_names
 from .version import __version__
 
-# mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream's cannot find an editable
-# install by its name, so it is found by one of its modules.
+# mmengine resolves `_base_ = 'lfi::...'` for packages in this table. Upstream mmengine cannot find an
+# editable install by the package's name, but by one of its modules.
 MODULE2PACKAGE['lfi'] = 'lfi.version'
 if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
-    # mmengine looks for a package that is not there; onedl-mmsegmentation is found by its module.
+    # The package is onedl-mmsegmentation, which mmengine finds by its module.
     MODULE2PACKAGE['mmseg'] = 'mmseg'
-# Where mmcv has no compiled ops, mmdet's models cannot be imported without these.
+# mmdet's models cannot be imported without ops, which an mmcv without compiled ones lacks.
 ops.install()
 
-# What runs alone need, and what shares students.
+# Imported when they are used, so that `import lfi` stays fast.
 __getattr__, _ = lazy_names(
     __name__,
     {

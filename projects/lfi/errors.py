@@ -1,18 +1,18 @@
-"""Errors whose message the tools print as one line, and what such a line says of a wrong name."""
+"""Errors that the tools print as one line, and suggestions for misspelt names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UsageError(ValueError):
-    """A command line, or a config, that asks for what cannot be done."""
+    """A command line or config that cannot be carried out."""
 
 
 class as_usage_error:
-    """Turns errors of a block, for which the user's words are to blame, into `UsageError`s of the same words.
+    """Context manager that raises errors of a block, caused by the user's input, as `UsageError`s.
 
     Args:
-        *kinds: of the errors.
+        *kinds: classes of the errors to convert; the message stays.
     """
 
     def __init__(self, *kinds: type[Exception]) -> None:
@@ -20,7 +20,7 @@ class as_usage_error:
 
     def __enter__(self) -> None: ...
 
-    # Type checkers take an `__exit__` that may return True for one that hides errors.
+    # Returns None: type checkers assume that an `__exit__` that returns a bool hides errors.
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, self.kinds):
             raise UsageError(str(error)) from error
@@ -34,12 +34,12 @@ class CheckpointWriteError(CheckpointError, OSError):
     """A checkpoint that cannot be written: the disk is full, or the folder is read-only."""
 
 
-def near_it(names: list[str]) -> str:
-    """What a message says of the names that are near a wrong one."""
-    return f'near it are {", ".join(names)}' if names else 'none has a name near it'
+def similar_names(names: list[str]) -> str:
+    """Return `similar names: X, Y` for a message about an unknown name."""
+    return f'similar names: {", ".join(names)}' if names else 'no name is similar'
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean X?` of what is nearest to a word that is not known; empty where nothing is near."""
-    near = get_close_matches(word.partition('=')[0], list(known), n=1)
-    return f'did you mean {near[0]}?' if near else ''
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean X?` with the known word that is most similar; '' if none is."""
+    matches = get_close_matches(word.partition('=')[0], list(known), n=1)
+    return f'did you mean {matches[0]}?' if matches else ''

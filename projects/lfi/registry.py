@@ -1,4 +1,4 @@
-"""LFI's child registries: `lfi.X` resolves from every OpenMMLab scope."""
+"""Registries of LFI: `lfi.X` resolves from every OpenMMLab scope."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ TASK_TYPES = {
     'RecordedMixUp': 'lfi.datasets.transforms.recorded_mixing',
     'RecordedMosaic': 'lfi.datasets.transforms.recorded_mixing',
 }
-"""What needs projects that need not be installed, and where it is: imported when it is asked for."""
+"""Types that need optional projects, with their modules, which are imported when the type is used."""
 
 
 class TaskRegistry(Registry):
-    """A registry that imports what belongs to a task when it is asked for by name."""
+    """A registry that imports the types of `TASK_TYPES` when they are used."""
 
     def get(self, key: str) -> type | None:
-        """Find a type as `Registry.get` does."""
+        """Return a type by its name, or None."""
         module = TASK_TYPES.get(key.rpartition('.')[2])
         if module is not None:
             import_module(module)
@@ -42,67 +42,67 @@ class TaskRegistry(Registry):
 
 
 def registered_name(kind: Any) -> tuple[str, str] | None:
-    """The scope and the name by which a text config names what a lazy one holds; None where it has none."""
+    """Return the scope and the name of a registered type; None if it is in no registry."""
     for scope in (kind.__module__.partition('.')[0], 'mmengine'):
         try:
             registries = vars(import_module(f'{scope}.registry')).values()
         except ImportError:
             continue
         for registry in registries:
-            known = registry.module_dict if isinstance(registry, Registry) else {}
-            name = next((name for name, one in known.items() if one is kind), None)
+            types = registry.module_dict if isinstance(registry, Registry) else {}
+            name = next((name for name, registered in types.items() if registered is kind), None)
             if name is not None:
                 return scope, name
     return None
 
 
-def type_of(config: object, registry: Registry, argument: str) -> type[Any]:
-    """Find the type that a config names.
+def resolve_type(config: object, registry: Registry, argument: str) -> type[Any]:
+    """Return the type of a config.
 
     Args:
         config: `dict(type=..., ...)`.
-        registry: where the type is registered.
-        argument: the config's name in messages.
+        registry: registry of the type.
+        argument: name of the config in messages.
 
     Raises:
-        ValueError: if it is not a config, or names no type of the registry.
+        ValueError: if `config` is not a dict, or its type is not in the registry.
     """
     registry.import_from_location()
-    known = f'choose from {sorted(registry.module_dict)}'
+    choices = f'choose from {sorted(registry.module_dict)}'
     if not isinstance(config, dict):
-        raise ValueError(f'{argument}={config!r} must be a config, dict(type=...); {known}')
+        raise ValueError(f'{argument}={config!r} must be a config, dict(type=...); {choices}')
     name = config.get('type')
     # A lazy config holds the type itself.
-    found = name if isinstance(name, type) else registry.get(str(name))
-    if found is None:
-        raise ValueError(f'{argument}.type={name!r} is unknown; {known}')
-    return found
+    kind = name if isinstance(name, type) else registry.get(str(name))
+    if kind is None:
+        raise ValueError(f'{argument}.type={name!r} is unknown; {choices}')
+    return kind
 
 
-def build_own(config: dict[str, Any], registry: Registry) -> Any:
-    """Build what a config names, whatever the default scope is: a task's package has no such registry.
+def build_lfi_type(config: dict[str, Any], registry: Registry) -> Any:
+    """Build a type of a registry that only LFI has, so that the default scope does not matter.
 
     Args:
         config: `dict(type=..., ...)`, with the arguments of the type.
-        registry: where the type is registered.
+        registry: registry of the type.
 
     Raises:
-        ValueError: as `type_of` says; and as the type does.
+        ValueError: if `config` is not a dict, or its type is not in the registry.
     """
     arguments = dict(config)
-    kind = type_of(arguments, registry, registry.name)
+    kind = resolve_type(arguments, registry, registry.name)
     del arguments['type']
     return kind(**arguments)
 
 
 MODELS = TaskRegistry('model', parent=MMENGINE_MODELS, scope='lfi', locations=['lfi.models'])
-# What a student learns from.
-TEACHERS = Registry('teacher', build_func=build_own, scope='lfi', locations=['lfi.models.teachers'])
-# Dual encoders of one's own, which a teacher asks.
+# Models that a student learns from.
+TEACHERS = Registry('teacher', build_func=build_lfi_type, scope='lfi', locations=['lfi.models.teachers'])
+# The user's own dual encoders, for a teacher.
 VLMS = Registry('vision-language model', scope='lfi', locations=['lfi.models.teachers'])
-# Ways to read interaction maps from a VLM, by short name: `maskclip`, `clearclip`, ...
+# Extractors of interaction maps from a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
-# What names concepts and holds no images; a data set with `class_names` can name them too.
+# Sources of concept names without images; a data set with `class_names` is one too.
 VOCABULARIES = Registry('vocabulary', scope='lfi', locations=['lfi.concepts'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
 DATA_SAMPLERS = Registry(
@@ -122,7 +122,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='lfi',
-    # Not all of lfi.engine: it must not import mmpretrain when `lfi` is imported.
+    # `import lfi` must not import mmpretrain, which lfi.engine does.
     locations=['lfi.engine.layer_decay'],
 )
 STRATEGIES = Registry(
@@ -135,12 +135,12 @@ VISBACKENDS = Registry(
 
 
 def build_part(option: str, cfg: Any, **defaults: Any) -> Any:
-    """Build the part that an option configures.
+    """Build the part of a model that an option configures.
 
     Args:
-        option: its name, for the error.
-        cfg: its value, the arguments that differ from the defaults.
-        defaults: the type and arguments.
+        option: name of the option, for the error.
+        cfg: value of the option, with the arguments that differ from the defaults.
+        defaults: default type and arguments.
 
     Raises:
         ValueError: if the value is not a dict, or its type is unknown; and as the type, after the option.

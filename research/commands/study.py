@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lfi.cli.arguments import ArgumentParser, positive
 from lfi.cli.running import run_tool
-from lfi.errors import nearest
+from lfi.errors import did_you_mean
 
 from research.studies.presets import GROUPS, PRESETS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lfi.errors import UsageError
 from lfi.models import Interactions
-from lfi.registry import MODELS, type_of
+from lfi.registry import MODELS, resolve_type
 
 from research.studies.job import read_config
 from research.studies.presets import Preset, domain_arm, leave_one_out
@@ -40,7 +40,7 @@ def build_study_preset(args: Namespace) -> Preset:
 def learns_interactions(model: Mapping) -> bool:
     """Whether a model config learns from interaction maps."""
     parts = (model.get('supervision') or {}).items()
-    kinds = (type_of(part, MODELS, f'supervision.{name}') for name, part in parts if part)
+    kinds = (resolve_type(part, MODELS, f'supervision.{name}') for name, part in parts if part)
     return any(issubclass(kind, Interactions) for kind in kinds)
 
 

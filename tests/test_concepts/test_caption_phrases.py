@@ -77,7 +77,9 @@ def test_names_and_captions_of_all_kinds(tmp_path):
     path.write_bytes(text.encode())
     assert read_captions(path) == {'a.jpg': ['One\u2028line'], 'img#1.jpg': ['one'], 'img#2.jpg': ['two']}
     path.write_text('cats/1.jpg#0\ta cat\ndogs/1.jpg#0\ta dog\n')
-    with pytest.raises(ValueError, match='captions of cats/1.jpg and dogs/1.jpg, and an image is known by'):
+    with pytest.raises(
+        ValueError, match='captions of cats/1.jpg and dogs/1.jpg, but images are identified by'
+    ):
         read_captions(path)
 
 
@@ -109,7 +111,7 @@ def test_without_textblob_the_error_says_what_to_install(monkeypatch):
         return own(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, '__import__', without)
-    with pytest.raises(ImportError, match=r"needs what `pip install 'lfi\[captions\]'` brings"):
+    with pytest.raises(ImportError, match=r"needs TextBlob: pip install 'lfi\[captions\]'"):
         noun_phrases('a cat')
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
-from lfi.concepts import ConceptBank, concept_bank, prompt_templates, warn_of_same_embeddings
+from lfi.concepts import ConceptBank, concept_bank, prompt_templates, warn_about_equal_embeddings
 from lfi.models.teachers import VLMAttentionTeacher
 from lfi.models.teachers.text_tower import TextTower
 
@@ -86,7 +86,7 @@ def test_many_texts_are_embedded_in_blocks(monkeypatch):
 
     whole = ConceptBank.encode(names, ['{}', 'a {}'], encode, ['sky'])
     sizes.clear()
-    monkeypatch.setattr('lfi.concepts.concept_bank.BLOCK', 3)
+    monkeypatch.setattr('lfi.concepts.concept_bank.BATCH_SIZE', 3)
     blocks = ConceptBank.encode(names, ['{}', 'a {}'], encode, ['sky'])
     assert sizes == [3, 3, 3, 3, 2, 2]
     torch.testing.assert_close(blocks.embeddings, whole.embeddings)
@@ -139,8 +139,8 @@ def test_texts_that_differ_are_not_warned_of(said, embeddings):
     # As far from each other as "circle" and "a circle" are by the teacher of Shapes.
     embeddings[7] = F.normalize(embeddings[3] + 0.06 * embeddings[4], dim=-1)
     assert embeddings[7] @ embeddings[3] > 0.998
-    warn_of_same_embeddings(NAMES, embeddings)
-    warn_of_same_embeddings(NAMES[:1], embeddings[:1])
+    warn_about_equal_embeddings(NAMES, embeddings)
+    warn_about_equal_embeddings(NAMES[:1], embeddings[:1])
     assert not said
 
 
@@ -148,7 +148,7 @@ def test_texts_that_differ_are_not_warned_of(said, embeddings):
 @pytest.mark.parametrize(
     ('twins', 'message'),
     [
-        ({21: 3}, r"^'text 3' and 'text 21' have the same text embedding: one is found"),
+        ({21: 3}, r"^'text 3' and 'text 21' have the same text embedding: their maps"),
         ({21: 3, 30: 9}, "'text 3' and 'text 21' .*, and 1 more pair of texts too: "),
         ({21: 3, 30: 3}, "'text 3' and 'text 21' .*, and 2 more pairs of texts too: "),
         ({1: 0, 39: 38}, "'text 0' and 'text 1' .*, and 1 more pair of texts too: "),
@@ -160,22 +160,22 @@ def test_the_first_pair_is_named_and_the_others_are_counted(
     monkeypatch.setattr(concept_bank, 'ROWS', block)
     for copy, original in twins.items():
         embeddings[copy] = embeddings[original] + 1e-5
-    warn_of_same_embeddings(NAMES, embeddings)
+    warn_about_equal_embeddings(NAMES, embeddings)
     with pytest.raises(ValueError, match=message):
         raise ValueError(*said)
 
 
 def test_a_class_that_stands_there_twice_is_passed_over(said, embeddings):
     embeddings[21] = embeddings[3]
-    warn_of_same_embeddings([*NAMES[:21], NAMES[3], *NAMES[22:]], embeddings)
+    warn_about_equal_embeddings([*NAMES[:21], NAMES[3], *NAMES[22:]], embeddings)
     assert not said
 
 
 def test_what_was_compared_before_is_not_again(said, embeddings):
     embeddings[21] = embeddings[3]
-    warn_of_same_embeddings(NAMES, embeddings, known=22)
+    warn_about_equal_embeddings(NAMES, embeddings, num_checked=22)
     assert not said
-    warn_of_same_embeddings(NAMES, embeddings, known=21)
+    warn_about_equal_embeddings(NAMES, embeddings, num_checked=21)
     assert len(said) == 1
 
 
@@ -207,4 +207,4 @@ def test_the_words_that_a_trained_teacher_has_not_seen_are_ignored_alike(said, t
     tower.embed(['dog', 'puppy', 'cat', 'kitten', 'sofa', 'couch', NEITHER[0]])
     assert not said
     tower.embed([NEITHER[1], '自行车'])
-    assert len(said) == 1 and "'狗' and '猫' have the same text embedding: one" in said[0]
+    assert len(said) == 1 and "'狗' and '猫' have the same text embedding: their maps" in said[0]

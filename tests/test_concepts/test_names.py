@@ -1,5 +1,5 @@
 import pytest
-from lfi.concepts import check_unrepeated, concept_names
+from lfi.concepts import check_unique, concept_names
 from lfi.errors import UsageError
 from lfi.registry import DATASETS
 
@@ -64,13 +64,13 @@ def test_case_tells_no_names_apart():
     names = concept_names(dict(type='mmpretrain.CIFAR10', extra=['Dog', 'polar_bear', 'Polar bear', 'pond']))
     assert names[-2:] == ['polar_bear', 'pond'] and 'Dog' not in names
     with pytest.raises(ValueError, match=r"texts has \['sky', 'Sky'\] more than once"):
-        check_unrepeated(['sky', 'dog', 'Sky'], 'texts')
+        check_unique(['sky', 'dog', 'Sky'], 'texts')
 
 
 def test_texts_that_come_twice_are_refused_where_they_are_typed():
-    check_unrepeated(['cat', 'dog'], 'texts')
-    with pytest.raises(ValueError, match=r"texts has \['cat'\] more than once, .*half .*tells them apart"):
-        check_unrepeated(['cat', 'dog', 'cat'], 'texts')
+    check_unique(['cat', 'dog'], 'texts')
+    with pytest.raises(ValueError, match=r"texts has \['cat'\] more than once, .*share .*reword it"):
+        check_unique(['cat', 'dog', 'cat'], 'texts')
     # A student that is shared names the classes of its data set one by one.
     names = concept_names(dict(type='lfi.ImageNetNames'))
     assert len(set(names)) == 998 and concept_names(names) == names
@@ -81,7 +81,7 @@ def test_texts_that_come_twice_are_refused_where_they_are_typed():
 )
 def test_names_that_look_the_same_are_the_same(first, second):
     with pytest.raises(UsageError, match='more than once'):
-        check_unrepeated([first, 'horse', second], 'texts')
+        check_unique([first, 'horse', second], 'texts')
 
 
 def test_a_wide_vocabulary_around_a_tasks_own_classes():

@@ -61,7 +61,7 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
     [
         (
             dict(type='lfi.Studnet'),
-            "type='lfi.Studnet' .*near it are lfi.Student",
+            "type='lfi.Studnet' .*similar names: lfi.Student",
         ),
         (
             dict(type='Student'),

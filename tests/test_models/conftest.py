@@ -11,7 +11,7 @@ from lfi.models import InteractionQueryViT
 from lfi.models.students import student
 from lfi.models.teachers import teacher_identity
 from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from small_detectors import small_detector
@@ -208,7 +208,7 @@ def cache_of(tmp_path):
     """Writes the maps of a model's teacher into a cache in `tmp_path`, and reads it into the samples."""
 
     def write(model, samples, maps):
-        keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
+        keys, texts = image_keys([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
         manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
         CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
         read = LoadInteractionMaps(str(tmp_path))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lfi.models.teachers import teacher_identity
 from lfi.structures import BatchView, mix_maps, pack, tile_maps
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
@@ -70,7 +70,7 @@ def cache(make_detector, tmp_path_factory):
     inputs = data['inputs'][..., :64, :64]
     labels = model.concept_labels(samples, inputs.device)
     maps = model.teacher.ask(BatchView(inputs, model.pixels, [(64, 64)] * 6, labels=labels))
-    keys, texts = keys_of([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
+    keys, texts = image_keys([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
     identity = teacher_identity({**model.teacher_cfg, 'cache': None})
     manifest = CacheManifest.of(identity, keys, 2, texts, maps)
     CacheWriter(folder, manifest, keys, texts).write(0, pack(maps))

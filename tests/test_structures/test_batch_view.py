@@ -10,9 +10,9 @@ from lfi.structures import (
     BatchView,
     PixelFormat,
     Tiles,
+    get_valid_sizes,
     labelled_rows,
     set_multi_hot_,
-    valid_sizes_of,
 )
 from lfi.structures.interaction_cache import StoredMaps
 from mmengine.structures import BaseDataElement
@@ -49,7 +49,7 @@ def view_of(*samples, **kwargs):
 
 @given(shapes=st.lists(st.tuples(sides, sides), min_size=1, max_size=4))
 def test_a_valid_size_is_the_images_in_its_batch(shapes):
-    found = valid_sizes_of(images(len(shapes)), [sample(shape) for shape in shapes])
+    found = get_valid_sizes(images(len(shapes)), [sample(shape) for shape in shapes])
     # What was resized after its shape was noted is not larger than its batch.
     assert found == [(min(h, SIZE[0]), min(w, SIZE[1])) for h, w in shapes]
 
@@ -57,8 +57,8 @@ def test_a_valid_size_is_the_images_in_its_batch(shapes):
 def test_channels_are_no_size_and_an_image_without_a_shape_fills_its_batch():
     shaped, unshaped = sample((16, 8, 3)), sample()
     del unshaped.img_shape
-    assert valid_sizes_of(images(2), [shaped, unshaped]) == [(16, 8), SIZE]
-    assert valid_sizes_of(images(2), None) == [SIZE, SIZE]
+    assert get_valid_sizes(images(2), [shaped, unshaped]) == [(16, 8), SIZE]
+    assert get_valid_sizes(images(2), None) == [SIZE, SIZE]
 
 
 @given(shapes=st.lists(st.tuples(st.integers(1, 32), st.integers(1, 40)), min_size=1, max_size=4))

@@ -1,21 +1,21 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.structures import windows_of
-from lfi.structures.views import is_upright, read_upright_view, read_view
+from lfi.structures import image_windows
+from lfi.structures.views import interpolation_weights, is_upright, separable_interpolation_weights
 
 WHOLE = torch.eye(2, 3)[None]
 
 
 def test_the_parts_of_a_canvas_that_pictures_fill():
-    windows = windows_of((40, 60), [(40, 60), (20, 15)], 'cpu')
+    windows = image_windows((40, 60), [(40, 60), (20, 15)], 'cpu')
     torch.testing.assert_close(windows[0], torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
     torch.testing.assert_close(windows[1], torch.tensor([[0.0, 0.25], [0.0, 0.5]]))
 
 
 def read(cells, grid, across=(0.0, 1.0), view=WHOLE):
     """Weights and shares of the one image's locations."""
-    weights, share = read_view(view, cells, grid, torch.tensor([[across, (0.0, 1.0)]]))
+    weights, share = interpolation_weights(view, cells, grid, torch.tensor([[across, (0.0, 1.0)]]))
     return weights[0], share[0]
 
 
@@ -88,8 +88,8 @@ def test_rows_and_columns_apart_are_read_as_together(cells, grid, scales, origin
     view[:, :, 2] = torch.tensor(origins).view(2, 2)
     window = torch.tensor(windows).cumsum(1).view(2, 2, 2)
     assert is_upright(view)
-    weights, share = read_view(view, cells, grid, window)
-    down, across, apart = read_upright_view(view, cells, grid, window)
+    weights, share = interpolation_weights(view, cells, grid, window)
+    down, across, apart = separable_interpolation_weights(view, cells, grid, window)
     torch.testing.assert_close(down[:, :, None, :, None] * across[:, None, :, None], weights)
     torch.testing.assert_close(apart, share)
 

@@ -1,5 +1,5 @@
 import pytest
-from lfi.unreadable import Counts, FoundList, Unreadable, UnreadableImageError, refuse_too_many
+from lfi.unreadable import Counts, Unreadable, UnreadableImageError, UnreadableList, refuse_too_many
 
 LATEST = Unreadable('b/3.jpg', 'the file is empty')
 
@@ -40,7 +40,7 @@ def test_none_at_all_and_none_allowed():
 
 
 def test_processes_append_to_one_list_and_each_image_stands_once(tmp_path):
-    ours, theirs = FoundList(tmp_path / 'work'), FoundList(tmp_path / 'work')
+    ours, theirs = UnreadableList(tmp_path / 'work'), UnreadableList(tmp_path / 'work')
     assert not ours and not ours.path.exists()
     assert ours.add(Unreadable('a b.jpg', 'the file is empty'))
     assert not theirs.add(Unreadable('a b.jpg', 'it has no pixels'))
@@ -50,7 +50,7 @@ def test_processes_append_to_one_list_and_each_image_stands_once(tmp_path):
 
 
 def test_a_name_that_is_no_utf_8_is_kept(tmp_path):
-    found = FoundList(tmp_path)
+    found = UnreadableList(tmp_path)
     name = b'caf\xe9.jpg'.decode(errors='surrogateescape')
     assert found.add(Unreadable(name, 'the file is empty')) and len(found) == 1
     assert found.path.read_bytes().startswith(b'caf\xe9.jpg\t')

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from lfi.datasets import FewLabels, SemiSupervisedDataset
 from lfi.unreadable import (
-    FoundList,
     UnreadableImageError,
+    UnreadableList,
     leave_out_unreadable,
     refuse_all_unreadable,
     refuse_unreadable,
@@ -50,7 +50,7 @@ def spoil(photos):
 
 @pytest.fixture
 def found(tmp_path):
-    return FoundList(tmp_path / 'work')
+    return UnreadableList(tmp_path / 'work')
 
 
 def custom(photos, **arguments):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lfi.unreadable.images import Unreadable, damaged, why_failed
+from lfi.unreadable.images import Unreadable, damaged, find_unreadable
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.dataset import Compose
 from picture_files import write_noise
@@ -74,7 +74,7 @@ def test_an_image_that_is_too_large_for_pillow_is_left_to_the_loader(image, monk
 def test_what_is_no_image(image, content, reason):
     image.write_bytes(content)
     found = damaged(info(image), LOAD)
-    assert found == why_failed(info(image), LOAD)
+    assert found == find_unreadable(info(image), LOAD)
     assert reason in found.reason and '\n' not in str(found)
     assert str(found).startswith(f'{image}: this image cannot be read (')
 
@@ -138,7 +138,7 @@ def test_what_a_loader_raises_at_any_image_is_not_the_images_fault(image):
         def transform(self, results):
             return results['misspelt']
 
-    assert why_failed(info(image), Compose([LoadOwnImage()])) is None
+    assert find_unreadable(info(image), Compose([LoadOwnImage()])) is None
 
 
 def test_what_the_machine_lacks_is_not_the_images_fault(image):
@@ -147,14 +147,14 @@ def test_what_the_machine_lacks_is_not_the_images_fault(image):
             raise OSError(errno.EMFILE, 'Too many open files')
 
     with pytest.raises(OSError, match='Too many open files'):
-        why_failed(info(image), Compose([LoadOwnImage()]))
+        find_unreadable(info(image), Compose([LoadOwnImage()]))
 
 
 def test_a_label_map_that_cannot_be_read_is_found(image, tmp_path):
     labels = tmp_path / 'labels.png'
     both = {**info(image), 'seg_map_path': str(labels)}
-    assert why_failed(both, LOAD) == Unreadable(str(labels), 'No such file or directory')
+    assert find_unreadable(both, LOAD) == Unreadable(str(labels), 'No such file or directory')
     cv2.imwrite(str(labels), np.arange(900).astype(np.uint8).reshape(30, 30))
-    assert why_failed(both, LOAD) is None
+    assert find_unreadable(both, LOAD) is None
     labels.write_bytes(labels.read_bytes()[:60])
-    assert why_failed(both, LOAD).path == str(labels)
+    assert find_unreadable(both, LOAD).path == str(labels)

@@ -1,7 +1,7 @@
 """Types, data sets and models in the configs of runs."""
 
 import pytest
-from lfi.utils.config_types import configs_in, leaves, model_config, parts, type_name
+from lfi.utils.config_types import configs_in, dataset_configs, leaf_configs, model_config, type_name
 from mmengine.config import Config, ConfigDict
 
 
@@ -28,12 +28,12 @@ def test_the_name_of_a_type(config, name):
 def test_what_reads_images_is_found_inside_what_wraps_and_joins():
     one, two, three = (dict(type='CocoDataset', data_root=name) for name in 'abc')
     joined = dict(type='ConcatDataset', datasets=[dict(type='RepeatDataset', dataset=one), two])
-    assert list(leaves(one)) == [one]
-    assert list(leaves(ConfigDict(joined))) == [one, two]
-    assert list(leaves([joined, three])) == [one, two, three]
-    assert list(leaves(None)) == []
+    assert list(leaf_configs(one)) == [one]
+    assert list(leaf_configs(ConfigDict(joined))) == [one, two]
+    assert list(leaf_configs([joined, three])) == [one, two, three]
+    assert list(leaf_configs(None)) == []
     # They can be changed in place.
-    next(leaves(joined))['pipeline'] = []
+    next(leaf_configs(joined))['pipeline'] = []
     assert one['pipeline'] == []
 
 
@@ -41,9 +41,13 @@ def test_data_sets_come_outermost_first():
     one, two = (dict(type='CocoDataset', data_root=name) for name in 'ab')
     wrapped = dict(type='RepeatDataset', dataset=one)
     joined = dict(type='ConcatDataset', datasets=[wrapped, two])
-    assert list(parts(joined)) == list(parts(ConfigDict(joined))) == [joined, wrapped, one, two]
-    assert list(parts([two, wrapped])) == [two, wrapped, one]
-    assert list(parts(None)) == []
+    assert (
+        list(dataset_configs(joined))
+        == list(dataset_configs(ConfigDict(joined)))
+        == [joined, wrapped, one, two]
+    )
+    assert list(dataset_configs([two, wrapped])) == [two, wrapped, one]
+    assert list(dataset_configs(None)) == []
 
 
 def test_data_sets_that_are_not_looked_into_count_as_one():
@@ -54,8 +58,8 @@ def test_data_sets_that_are_not_looked_into_count_as_one():
     def repeats(dataset):
         return type_name(dataset) == 'RepeatDataset'
 
-    assert list(parts(joined, until=repeats)) == [joined, wrapped, two]
-    assert list(leaves(joined, until=repeats)) == [wrapped, two]
+    assert list(dataset_configs(joined, stop_at=repeats)) == [joined, wrapped, two]
+    assert list(leaf_configs(joined, stop_at=repeats)) == [wrapped, two]
 
 
 def test_configs_are_found_at_any_depth():

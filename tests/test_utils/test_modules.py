@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from lfi.utils.modules import eval_mode, load_strictly, mixed_class, state_dict_of, unwrapped
+from lfi.utils.modules import class_with_mixin, eval_mode, load_strictly, state_dict_of, unwrap_model
 from mmengine.model import BaseModel, BaseTTAModel
 from mmpretrain.models.backbones import SwinTransformerV2
 from torch import nn
@@ -94,9 +94,9 @@ class TTA(BaseTTAModel):
 
 def test_a_model_is_taken_out_of_what_runs_it():
     model = Model()
-    assert unwrapped(model) is model
-    assert unwrapped(TTA(model)) is model
-    assert unwrapped(nn.DataParallel(TTA(model))) is model
+    assert unwrap_model(model) is model
+    assert unwrap_model(TTA(model)) is model
+    assert unwrap_model(nn.DataParallel(TTA(model))) is model
 
 
 ARCH = dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], extra_norm_every_n_blocks=0)
@@ -147,7 +147,7 @@ class Doubled:
         return 2 * super().forward(x)
 
 
-DoubledLinear = mixed_class('Doubled', Doubled, nn.Linear)
+DoubledLinear = class_with_mixin('Doubled', Doubled, nn.Linear)
 
 
 class Named(DoubledLinear):
@@ -155,9 +155,9 @@ class Named(DoubledLinear):
 
 
 def test_one_class_of_each_pair():
-    assert mixed_class('Doubled', Doubled, nn.Linear) is DoubledLinear
+    assert class_with_mixin('Doubled', Doubled, nn.Linear) is DoubledLinear
     assert DoubledLinear.__name__ == 'DoubledLinear' and DoubledLinear.__mro__[1:3] == (Doubled, nn.Linear)
-    assert mixed_class('Doubled', Doubled, nn.Bilinear) is not DoubledLinear
+    assert class_with_mixin('Doubled', Doubled, nn.Bilinear) is not DoubledLinear
 
 
 @pytest.mark.parametrize('again', [copy.deepcopy, copy.copy, lambda model: pickle.loads(pickle.dumps(model))])

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lfi.utils.options import (
-    blamed_option,
     check_flags,
     check_options,
     check_positive,
     check_weights,
     check_whole,
-    option_of,
-    plain_text,
-    value_of,
+    format_option,
+    is_plain_text,
+    option_in_message,
+    parse_value,
 )
 from mmengine.config import DictAction
 
@@ -94,7 +94,7 @@ def test_flags_and_dicts():
     ],
 )
 def test_texts_keep_their_spaces(text, value):
-    found = value_of(text)
+    found = parse_value(text)
     assert found == value and type(found) is type(value)
 
 
@@ -113,13 +113,13 @@ WORDS = st.sampled_from(
 )
 def test_values_are_those_of_mmengine(text):
     value = DictAction._parse_iterable(text)
-    assert value_of(text) == value and repr(value_of(text)) == repr(value)
+    assert parse_value(text) == value and repr(parse_value(text)) == repr(value)
 
 
 @pytest.mark.parametrize('text', ['[1, (2]', 'a(b, c', '[(])', '[' * 5000])
 def test_brackets_that_do_not_fit(text):
-    with pytest.raises(ValueError, match='brackets do not fit one another'):
-        value_of(text)
+    with pytest.raises(ValueError, match='unbalanced brackets'):
+        parse_value(text)
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ def test_brackets_that_do_not_fit(text):
     ['two, words', 'a', '3.5x', ['a drawing of a {}', 'a, b'], ("it's",), [[1, 2.5], [None, True]], 7],
 )
 def test_a_printed_option_means_the_same(value):
-    key, text = option_of('a.b', value).split('=', 1)
-    assert key == 'a.b' and value_of(text) == value
+    key, text = format_option('a.b', value).split('=', 1)
+    assert key == 'a.b' and parse_value(text) == value
 
 
 @pytest.mark.parametrize('key', ['data_root', 'model.teacher.cache'])
 def test_a_printed_folder_stays_as_it_is(key):
-    assert option_of(key, 'my maps, 2/[1]') == f'{key}=my maps, 2/[1]'
+    assert format_option(key, 'my maps, 2/[1]') == f'{key}=my maps, 2/[1]'
 
 
 @pytest.mark.parametrize(
@@ -153,19 +153,19 @@ def test_a_printed_folder_stays_as_it_is(key):
 )
 def test_a_message_with_the_text_of_an_option_names_it(message, value, found):
     expected = f' (from --cfg-options a.b={value})' if found else ''
-    assert blamed_option(message, {'c': None, 'a.b': value}) == expected
+    assert option_in_message(message, {'c': None, 'a.b': value}) == expected
 
 
 def test_controls_and_surrogates_are_not_plain():
-    refused = {char for char in map(chr, range(sys.maxunicode + 1)) if not plain_text(f'a{char}b')}
+    refused = {char for char in map(chr, range(sys.maxunicode + 1)) if not is_plain_text(f'a{char}b')}
     controls = {char for char in map(chr, range(sys.maxunicode + 1)) if category(char) in ('Cc', 'Cs')}
     assert refused == controls - {'\n', '\t'}
 
 
 @pytest.mark.parametrize('text', ['', 'dog', '犬', 'नमस्\u200dते', 'a\tb\nc', 'x' * 1000])
 def test_names_of_any_language_are_plain(text):
-    assert plain_text(text)
+    assert is_plain_text(text)
 
 
 def test_a_long_text_is_not_plain():
-    assert not plain_text('x' * 1001)
+    assert not is_plain_text('x' * 1001)

@@ -4,19 +4,19 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from lfi.utils.process import changed
+from lfi.utils.process import override
 
 
 def test_a_setting_is_its_own_again_after_the_last_of_overlapping_blocks():
     owner, inside, leave = SimpleNamespace(value=1), threading.Event(), threading.Event()
 
     def other():
-        with changed(owner, 'value', 2):
+        with override(owner, 'value', 2):
             inside.set()
             leave.wait(5)
 
     thread = threading.Thread(target=other)
-    with changed(owner, 'value', 2):
+    with override(owner, 'value', 2):
         thread.start()
         inside.wait(5)
     assert owner.value == 2
@@ -27,6 +27,6 @@ def test_a_setting_is_its_own_again_after_the_last_of_overlapping_blocks():
 
 def test_an_error_restores_it_too():
     owner = SimpleNamespace(value=1)
-    with pytest.raises(KeyError), changed(owner, 'value', 2):
+    with pytest.raises(KeyError), override(owner, 'value', 2):
         raise KeyError
     assert owner.value == 1

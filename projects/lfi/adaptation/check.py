@@ -19,7 +19,7 @@ from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import check_pipelines, switched_pipelines
 from lfi.errors import UsageError
 from lfi.unreadable import UnreadableImageError, refuse_unreadable
-from lfi.utils.config_types import leaves, type_name
+from lfi.utils.config_types import leaf_configs, type_name
 
 from .kinds import without_downloads
 from .overlay import build_model

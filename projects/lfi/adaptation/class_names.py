@@ -13,7 +13,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from lfi.concepts import concept_names
 from lfi.errors import UsageError
 from lfi.registry import DATASETS as LFI_DATASETS
-from lfi.utils.config_types import configs_in, leaves
+from lfi.utils.config_types import configs_in, leaf_configs
 
 from .kinds import registered_class, scoped_type, without_downloads
 
@@ -36,7 +36,7 @@ def dataset_concepts(dataset: Mapping, scope: str) -> tuple[Any, list[str]]:
     Raises:
         UsageError: if the data set names no classes.
     """
-    config = next(leaves(dataset), None)
+    config = next(leaf_configs(dataset), None)
     if not config:
         raise UsageError(f'the config has no train_dataloader.dataset, which would name the classes. {FIX}')
     stated = (config.get('metainfo') or {}).get('classes', config.get('classes'))

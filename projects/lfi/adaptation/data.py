@@ -14,7 +14,7 @@ from lfi.engine.pipelines import LOADERS, SWITCHED, is_rgb, leaving_out, switche
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import record_mixtures
 from lfi.models.batches.pixel_format import pixel_format
-from lfi.utils.config_types import leaves, type_name
+from lfi.utils.config_types import leaf_configs, type_name
 
 from .kinds import registered_class
 from .pipelines import (

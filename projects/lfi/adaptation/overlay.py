@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from lfi.concepts import check_unrepeated
+from lfi.concepts import check_unique
 from lfi.errors import UsageError
 from lfi.utils.config_types import model_config, type_name
 

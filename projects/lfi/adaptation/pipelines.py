@@ -15,7 +15,7 @@ from lfi.datasets.transforms.view_rules import moves_nothing
 from lfi.engine.pipelines import is_rgb
 from lfi.registry import TASK_TYPES
 from lfi.structures import CACHE_KEYS
-from lfi.utils.config_types import parts, type_name
+from lfi.utils.config_types import dataset_configs, type_name
 
 from .kinds import registered_class
 from .source import Expression

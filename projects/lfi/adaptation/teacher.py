@@ -10,7 +10,7 @@ from typing import Any
 import open_clip
 
 from lfi.config_files import teacher_config, teacher_names
-from lfi.errors import UsageError, nearest
+from lfi.errors import UsageError, did_you_mean
 from lfi.models.teachers.loading.weights import check_name
 from lfi.models.teachers.model_config import open_clip_config, text_dims_of
 
@@ -100,6 +100,6 @@ def find_teacher(name: str) -> dict[str, Any]:
         raise UsageError(f'--teacher {name}: {error}') from error
     tags = open_clip.list_pretrained_tags_by_model(model)
     if tag not in tags:
-        near = nearest(tag, tags)
+        near = did_you_mean(tag, tags)
         raise UsageError(f'--teacher {name}: {model} has the tags {", ".join(tags)}{near and f"; {near}"}')
     return dict(type='lfi.VLMAttentionTeacher', model=model, pretrained=tag)

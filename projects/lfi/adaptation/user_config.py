@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 
 from lfi.config_files import configs_folder, find_config
 from lfi.engine.config_loading import load_config
-from lfi.errors import UsageError, as_usage_error, near_it
+from lfi.errors import UsageError, as_usage_error, similar_names
 
 EXTRAS = {'mmseg': 'segmentation'}
 """Extras of LFI that install optional projects, by package."""

@@ -28,21 +28,21 @@ from lfi.engine.pipelines import check_pipelines, check_recorded_steps, steps_th
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.models.teachers.cached_teacher import open_cache
-from lfi.structures import BatchView, InteractionMaps, pack, unpack, without_maps
+from lfi.structures import BatchView, InteractionMaps, missing_records, pack, unpack
 from lfi.structures.interaction_cache import (
     CacheManifest,
     CacheWriter,
-    keep_sizes,
-    keys_of,
+    image_keys,
     name_parts,
+    record_sizes,
 )
 from lfi.unreadable import (
     NAMED,
     Counts,
-    FoundList,
     Unreadable,
     UnreadableImageError,
-    none_readable,
+    UnreadableList,
+    none_readable_error,
     refuse_too_many,
     refuse_unreadable,
 )
@@ -169,7 +169,7 @@ def first_maps(job: TeacherJob) -> InteractionMaps:
         if batch.positions:
             return job.ask(batch.data)
     total = len(job.paths)
-    raise none_readable(total, batch.unreadable[0], job.name)
+    raise none_readable_error(total, batch.unreadable[0], job.name)
 
 
 class ImageReader:
@@ -230,8 +230,8 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels, own_presence)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
-        keep_sizes(writer, job.paths)
-        FoundList(folder).path.unlink(missing_ok=True)
+        record_sizes(writer, job.paths)
+        UnreadableList(folder).path.unlink(missing_ok=True)
     dist.barrier()
     if dist.get_rank() != 0:
         writer = CacheWriter(folder, manifest, keys, texts)

@@ -10,7 +10,7 @@ from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
 from lfi.datasets.transforms import RecordView
-from lfi.utils.config_types import leaves, type_name
+from lfi.utils.config_types import leaf_configs, type_name
 
 
 class UnfitImageError(OSError):
@@ -32,7 +32,7 @@ class ImagePipeline:
     """
 
     def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
-        dataset = next(leaves(cfg.test_dataloader.dataset))
+        dataset = next(leaf_configs(cfg.test_dataloader.dataset))
         steps = [dict(part) for step in dataset['pipeline'] for part in _moving(step)]
         images = [step for step in steps if type_name(step).startswith('LoadImage')]
         packs = [step for step in steps if type_name(step).startswith('Pack')]

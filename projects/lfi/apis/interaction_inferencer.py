@@ -26,7 +26,7 @@ from lfi.engine.hooks.fitting_weights import CONTRAST_TEXTS, NO_CONTRAST_TEXTS, 
 from lfi.engine.machine import usable_device
 from lfi.engine.pipelines import refuse_padding
 from lfi.models.teachers.text_tower import TextTower
-from lfi.structures import StudentGrid, valid_sizes_of
+from lfi.structures import StudentGrid, get_valid_sizes
 from lfi.student_folder import read_config
 from lfi.utils.config_types import model_config
 from lfi.utils.modules import check_values, eval_mode, state_dict_of
@@ -235,7 +235,7 @@ class InteractionInferencer(BaseInferencer):
 
         embeddings = self._embeddings(texts)
         questions = self.model.readout.questions(embeddings)
-        sizes = valid_sizes_of(data['inputs'], data['data_samples'])
+        sizes = get_valid_sizes(data['inputs'], data['data_samples'])
         with self.model.backbone.record_interactions(questions) as record:
             predictions = self.model(**data, mode='predict')
         if record.passes == 1:

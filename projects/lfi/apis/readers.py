@@ -14,12 +14,12 @@ from mmengine.config import Config
 from mmengine.model.utils import stack_batch
 from torch import Tensor
 
-from lfi.concepts import check_unrepeated
+from lfi.concepts import check_unique
 from lfi.engine.machine import usable_device
 from lfi.models.students.config_facts import online
 from lfi.models.teachers import build_teacher, teacher_identity
 from lfi.structures import PixelFormat, TeacherReading
-from lfi.utils.config_types import leaves, type_name
+from lfi.utils.config_types import leaf_configs, type_name
 from lfi.utils.fileio import hash_files
 from lfi.utils.repositories import WEIGHTS, is_student, local_folder
 
@@ -103,7 +103,7 @@ def _digest(checkpoint: str | Path) -> str:
 def _settings(cfg: Config) -> dict[str, str]:
     """Return digests of the configs on which answers depend: model, data preprocessor, test pipelines."""
     model = online(cfg.model)
-    datasets = leaves((cfg.get('test_dataloader') or {}).get('dataset'))
+    datasets = leaf_configs((cfg.get('test_dataloader') or {}).get('dataset'))
     pipelines = [dataset.get('pipeline') for dataset in datasets]
     parts = dict(model=[model, cfg.get('data_preprocessor')], test_pipeline=pipelines)
     return {
@@ -149,7 +149,7 @@ class TeacherReader:
         if config is None:
             raise ValueError('the config has no model.teacher to ask: give --checkpoint to ask its student')
         if texts is not None:
-            check_unrepeated(texts, 'texts')
+            check_unique(texts, 'texts')
             config = dict(config, concepts=list(texts))
         reading = reading_config(cfg.model)
         if reading.get('presence') == 'label':

@@ -49,8 +49,8 @@ def run(args: Namespace) -> None:
     from lfi.engine.processes import start_processes
     from lfi.engine.watch_images import max_unreadable
     from lfi.structures.interaction_cache import InteractionCache
-    from lfi.unreadable import FoundList
-    from lfi.utils.options import option_of
+    from lfi.unreadable import UnreadableList
+    from lfi.utils.options import format_option
 
     cfg = load_config(args.config, args.cfg_options)
     start_processes(cfg, args.launcher, args.local_rank)
@@ -71,6 +71,6 @@ def run(args: Namespace) -> None:
         total, unread = cache.manifest.num_images, len(FoundList(args.out))
         count = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
         options = {**(args.cfg_options or {}), 'model.teacher.cache': args.out}
-        pairs = [option_of(key, value) for key, value in options.items()]
+        pairs = [format_option(key, value) for key, value in options.items()]
         train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
         print(f'{args.out}: maps of {count} images, {cache.num_bytes / 1e6:.1f} MB.\n{shlex.join(train)}')

@@ -31,7 +31,7 @@ from rich.text import Text
 from lfi.config_files import ROOTS, configs_folder
 from lfi.errors import UsageError
 from lfi.ops import StandIn
-from lfi.utils.matplotlib_settings import pass_over_matplotlibrc
+from lfi.utils.matplotlib_settings import ignore_matplotlibrc
 from lfi.version import __version__
 
 from .arguments import ArgumentParser

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 
 from lfi.config_files import tools_root
-from lfi.errors import nearest
+from lfi.errors import did_you_mean
 from lfi.version import __version__
 
 from .arguments import ArgumentParser
@@ -58,7 +58,7 @@ def main() -> None:
     elif command in commands():
         run_command(command, arguments)
     else:
-        near = nearest(command, commands())
+        near = did_you_mean(command, commands())
         ArgumentParser(prog='lfi').error(f'there is no command {command}{near and f"; {near}"}')
 
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 
-from lfi.utils.matplotlib_settings import pass_over_matplotlibrc
+from lfi.utils.matplotlib_settings import ignore_matplotlibrc
 
 
 def run_tool(run: Callable[[Namespace], None], args: Namespace, *mistakes: type[Exception]) -> None:
@@ -15,7 +15,7 @@ def run_tool(run: Callable[[Namespace], None], args: Namespace, *mistakes: type[
         args: parsed arguments. An error that concerns `cfg_options` names the options.
         *mistakes: more types of errors that the user of this command can fix.
     """
-    pass_over_matplotlibrc()
+    ignore_matplotlibrc()
     from lfi.engine import launch
 
     options = getattr(args, 'cfg_options', None)

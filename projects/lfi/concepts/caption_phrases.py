@@ -1,4 +1,4 @@
-"""What captions speak of, as concepts."""
+"""Concepts from the phrases of captions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lfi.registry import VOCABULARIES
 
 from .names import plain_name
 
-# Articles, numbers and possessives: what a phrase is about does not begin with them.
+# Tags of articles, numbers and possessives, which are cut off the start of a phrase.
 LEADING = ('DT', 'CD', 'PRP$', 'PDT', 'WDT')
 
 
 def noun_phrases(caption: str) -> list[str]:
-    """The noun phrases of a caption by TextBlob's chunker, in lower case, without leading articles.
+    """Return the noun phrases of a caption by TextBlob's chunker, in lower case, without leading articles.
 
     Raises:
         ImportError: if TextBlob is not installed.
@@ -28,9 +28,7 @@ def noun_phrases(caption: str) -> list[str]:
     try:
         from textblob.en import parse
     except ImportError as error:
-        raise ImportError(
-            "splitter='noun_phrases' needs what `pip install 'lfi[captions]'` brings"
-        ) from error
+        raise ImportError("splitter='noun_phrases' needs TextBlob: pip install 'lfi[captions]'") from error
     phrases = []
     for sentence in parse(caption, chunks=True).split():
         for phrase in _chunks(sentence):
@@ -42,18 +40,18 @@ def noun_phrases(caption: str) -> list[str]:
 
 
 def whole_caption(caption: str) -> list[str]:
-    """The caption as it is."""
+    """Return the caption as its only phrase."""
     return [caption.strip()]
 
 
 SPLITTERS: dict[str, Callable[[str], list[str]]] = {'noun_phrases': noun_phrases, 'caption': whole_caption}
 
 
-def splitter_of(name: str) -> Callable[[str], list[str]]:
-    """A splitter by its name.
+def get_splitter(name: str) -> Callable[[str], list[str]]:
+    """Return a splitter by its name.
 
     Raises:
-        ValueError: if there is none of that name.
+        ValueError: if the name is unknown.
     """
     if name not in SPLITTERS:
         raise ValueError(f'splitter={name!r} is unknown; choose from {sorted(SPLITTERS)}')
@@ -61,13 +59,13 @@ def splitter_of(name: str) -> Callable[[str], list[str]]:
 
 
 def read_captions(ann_file: str | Path) -> dict[str, list[str]]:
-    """The captions of each image, by its file's name.
+    """Read the captions of each image, by its file name.
 
     Args:
-        ann_file: COCO's annotations (`.json`), or lines of `name#i<TAB>caption` as Flickr has them.
+        ann_file: COCO's annotations (`.json`), or Flickr's lines of `name#i<TAB>caption`.
 
     Raises:
-        ValueError: if the file is of neither kind, or two images have the same name in different folders.
+        ValueError: if the file has another format, or images of two folders have the same file name.
     """
     path = Path(ann_file)
     text = path.read_text(encoding='utf-8-sig')
@@ -75,37 +73,37 @@ def read_captions(ann_file: str | Path) -> dict[str, list[str]]:
     try:
         if path.suffix == '.json':
             content = json.loads(text)
-            name_of = {image['id']: image['file_name'] for image in content['images']}
-            rows = [(name_of[row['image_id']], row['caption']) for row in content['annotations']]
+            names = {image['id']: image['file_name'] for image in content['images']}
+            rows = [(names[row['image_id']], row['caption']) for row in content['annotations']]
         else:
-            # Captions may hold other marks at which `splitlines` would cut.
+            # `splitlines` would split at other characters of captions too.
             lines = (line.rstrip('\r').split('\t') for line in text.split('\n') if line.strip())
-            rows = [(_file_of(name), caption) for name, caption in lines]
+            rows = [(_image_file(name), caption) for name, caption in lines]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} holds no captions: expected COCO's .json, or lines of name#i<TAB>caption ({error!r})"
         ) from error
-    whole: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for name, caption in rows:
-        short = PurePath(name).name
-        if whole.setdefault(short, name) != name:
+        file_name = PurePath(name).name
+        if paths.setdefault(file_name, name) != name:
             raise ValueError(
-                f'{path} has captions of {whole[short]} and {name}, and an image is known by the name of its '
-                'file: rename one'
+                f'{path} has captions of {paths[file_name]} and {name}, but images are identified by their '
+                'file names: rename one'
             )
-        captions.setdefault(short, []).append(caption)
+        captions.setdefault(file_name, []).append(caption)
     return captions
 
 
-def _file_of(name: str) -> str:
-    """The file of `name#i`; a name of its own may hold the mark too."""
+def _image_file(name: str) -> str:
+    """Return the file of `name#i`; a file name may have a `#` too."""
     file, _, number = name.rpartition('#')
     return file if file and '.' not in number else name
 
 
 @VOCABULARIES.register_module()
 class CaptionPhrases:
-    """Names concepts by what captions speak of: `concepts=dict(type='lfi.CaptionPhrases', ann_file=...)`."""
+    """Vocabulary of the phrases of captions: `concepts=dict(type='lfi.CaptionPhrases', ann_file=...)`."""
 
     @staticmethod
     def class_names(
@@ -113,27 +111,27 @@ class CaptionPhrases:
         splitter: str = 'noun_phrases',
         min_count: int = 2,
     ) -> list[str]:
-        """The phrases, the most frequent first.
+        """Return the phrases, the most frequent first.
 
         Args:
-            ann_file: as `read_captions` takes it.
+            ann_file: COCO's annotations (`.json`), or Flickr's lines of `name#i<TAB>caption`.
             splitter: 'noun_phrases' or 'caption'. Defaults to 'noun_phrases'.
-            min_count: leave out what fewer captions speak of. Defaults to 2.
+            min_count: smallest number of captions with the phrase. Defaults to 2.
 
         Raises:
-            ValueError: if the splitter is unknown, or nothing is left.
+            ValueError: if the splitter is unknown, or no phrase has `min_count` captions.
         """
-        split = splitter_of(splitter)
+        split = get_splitter(splitter)
         captions = [caption for texts in read_captions(ann_file).values() for caption in texts]
         counts: Counter[str] = Counter()
         spelling: dict[str, str] = {}
         for caption in captions:
-            # Case does not tell phrases apart.
-            found: dict[str, str] = {}
+            # Phrases that differ in case are the same.
+            distinct: dict[str, str] = {}
             for phrase in filter(str.strip, split(caption)):
-                found.setdefault(plain_name(phrase), phrase)
-            counts.update(found.keys())
-            for name, phrase in found.items():
+                distinct.setdefault(plain_name(phrase), phrase)
+            counts.update(distinct.keys())
+            for name, phrase in distinct.items():
                 spelling.setdefault(name, phrase)
         phrases = [spelling[name] for name, count in counts.most_common() if count >= min_count]
         if not phrases:
@@ -142,13 +140,13 @@ class CaptionPhrases:
 
 
 def _chunks(sentence: list[list[str]]) -> list[list[tuple[str, str]]]:
-    """The noun phrases of a parsed sentence, whose words are [word, tag, chunk, ...], as (word, tag)."""
+    """Return the noun phrases, as (word, tag), of a sentence of [word, tag, chunk, ...]."""
     chunks: list[list[tuple[str, str]]] = []
-    before = None
+    previous = None
     for word, tag, chunk, *_ in sentence:
-        if chunk == 'B-NP' or (chunk == 'I-NP' and before not in ('B-NP', 'I-NP')):
+        if chunk == 'B-NP' or (chunk == 'I-NP' and previous not in ('B-NP', 'I-NP')):
             chunks.append([])
         if chunk in ('B-NP', 'I-NP'):
             chunks[-1].append((word, tag))
-        before = chunk
+        previous = chunk
     return chunks

@@ -1,4 +1,4 @@
-"""From a config's `concepts` to their names, and the names of ImageNet's classes as a vocabulary."""
+"""Names of concepts: from a config's `concepts`, and ImageNet's classes as a vocabulary."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from lfi.registry import DATASETS, VOCABULARIES
 
 
 def class_name(classes: Sequence[str], label: int) -> str:
-    """A label's name, or its number where it has none."""
+    """Return the name of a label, or its number if it has none."""
     return classes[label] if label < len(classes) else str(label)
 
 
 def concept_names(concepts: Sequence[str] | dict) -> list[str]:
-    """The names of a config's `concepts`.
+    """Return the names of a config's `concepts`.
 
     Args:
-        concepts: the names themselves, or a type that gives them: `class_names` of it is called with the
-            other keys, `dict(type='lfi.TinyImageNet', data_root=...)`; where it has none, its
-            `METAINFO['classes']` serve, with spaces for underscores, `dict(type='mmdet.CocoDataset')`. What
-            stands under the key `extra`, names or again what gives them, comes after the classes, without
-            those already there, in whatever case.
+        concepts: names, or a config of a vocabulary or data set. Its `class_names` is called with the other
+            keys, as in `dict(type='lfi.TinyImageNet', data_root=...)`. A type without `class_names` needs
+            `METAINFO['classes']`, whose underscores become spaces, as in `dict(type='mmdet.CocoDataset')`.
+            The key `extra` appends further concepts, in either form, without duplicates in any case.
 
     Raises:
-        ValueError: if it is a single string, or the type is unknown or cannot name its classes.
+        ValueError: if it is a single string, or the type is unknown or has no class names.
     """
     if not isinstance(concepts, dict):
         if (
@@ -54,70 +53,70 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
     elif arguments:
         raise ValueError(f'concepts.type={name!r} names its classes itself: leave out {", ".join(arguments)}')
     else:
-        # Tokenizers keep an underscore as a word of its own.
+        # Tokenizers read an underscore as a word.
         names = [name.replace('_', ' ') for name in classes]
-    known = set(map(plain_name, names))
-    new = {plain_name(name): name for name in reversed(concept_names(extra)) if plain_name(name) not in known}
+    taken = set(map(plain_name, names))
+    new = {plain_name(name): name for name in reversed(concept_names(extra)) if plain_name(name) not in taken}
     return names + [*reversed(new.values())]
 
 
 def plain_name(name: str) -> str:
-    """What tells a name from others: neither case, which most tokenizers do not read, nor `_`, nor spaces.
+    """Normalise a name for comparison: case, underscores, spaces and composed characters (NFC).
 
-    A letter with an accent is the same in one character as in two, which is how macOS names folders.
+    Most tokenizers ignore case, and macOS writes an accent as a character of its own in folder names.
     """
     return normalize('NFC', ' '.join(str(name).replace('_', ' ').casefold().split()))
 
 
-def moved_name(names: Sequence[str], others: Sequence[str]) -> tuple[int, int] | None:
-    """Where the first of the names stands that has another place among others: here, and there.
+def first_misplaced_name(names: Sequence[str], others: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first index whose name has another index in `others`, and that index; None if there is none.
 
     Args:
-        names: no more than the others. A name that none of these has is taken for another wording.
-        others: what they are compared with, place by place.
+        names: names, no more than `others`. A name that is not in `others` counts as another wording.
+        others: names to compare with, index by index.
     """
-    places = {plain_name(other): there for there, other in reversed([*enumerate(others)])}
-    for here, name in enumerate(names):
-        there = places.get(plain_name(name), here)
-        if there != here and plain_name(others[here]) != plain_name(name):
-            return here, there
+    indices = {plain_name(other): index for index, other in reversed([*enumerate(others)])}
+    for index, name in enumerate(names):
+        other_index = indices.get(plain_name(name), index)
+        if other_index != index and plain_name(others[index]) != plain_name(name):
+            return index, other_index
     return None
 
 
-def check_unrepeated(names: Sequence[str], field: str) -> None:
-    """Raise a UsageError that names the field if one of the names comes twice, in whatever case.
+def check_unique(names: Sequence[str], field: str) -> None:
+    """Raise a UsageError if a field has a name twice, in any case.
 
-    The classes of a data set may share a name, as two pairs of ImageNet's do: they are not checked.
+    Classes of a data set are not checked: they may share a name, as two pairs of ImageNet's do.
     """
-    if said := repetition(names, field):
-        raise UsageError(said)
+    if message := duplicates_message(names, field):
+        raise UsageError(message)
 
 
-def repetition(names: Sequence[str], field: str) -> str:
-    """What is to be said of names that come twice, in whatever case; empty where none does."""
+def duplicates_message(names: Sequence[str], field: str) -> str:
+    """Return an error message about the names that a field has twice, in any case; '' if there are none."""
     counts = Counter(map(plain_name, names))
     repeated = [name for name in dict.fromkeys(names) if counts[plain_name(name)] > 1]
     if not repeated:
         return ''
     return (
-        f"{field} has {repeated} more than once, and each would take half of the other's probability: "
-        'leave the second out, or write what tells them apart'
+        f'{field} has {repeated} more than once, and duplicates would share their probability: remove the '
+        'second one, or reword it'
     )
 
 
 @VOCABULARIES.register_module()
 class ImageNetNames:
-    """The 1,000 classes of ImageNet in the words of open_clip's zero-shot evaluation; it holds no images.
+    """Vocabulary of ImageNet's 1,000 classes with the names of open_clip's zero-shot evaluation.
 
-    For `concepts=dict(type=..., extra=dict(type='lfi.ImageNetNames'))`: a wide vocabulary around a task's
-    few classes, so that what a location shows is told apart from much else. `mmpretrain.ImageNet` names each
-    class by all its synonyms ('tench, Tinca tinca'), which do not equal a task's own name for it.
+    `concepts=dict(type=..., extra=dict(type='lfi.ImageNetNames'))` adds a wide vocabulary to a task's few
+    classes, against which a teacher compares them. `mmpretrain.ImageNet` names a class by all its synonyms
+    ('tench, Tinca tinca'), which differ from the task's name for it.
     """
 
     @staticmethod
     def class_names() -> list[str]:
-        """The names, in ImageNet's order."""
-        # Data sets import this module, and no model.
+        """Return the names in ImageNet's order."""
+        # Imported late: data sets import this module without a model.
         from open_clip import IMAGENET_CLASSNAMES
 
         return list(IMAGENET_CLASSNAMES)

@@ -11,7 +11,7 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from lfi.concepts.names import moved_name
+from lfi.concepts.names import first_misplaced_name
 from lfi.registry import DATASETS
 
 SPLITS = ('train', 'val', 'all')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheManifest
-from lfi.utils.config_types import leaves, type_name
+from lfi.utils.config_types import leaf_configs, type_name
 
 KNOWN, HIDDEN = 'known', 'hidden'
 UNLABELLED_TYPES = ('FewLabels', 'ImageFolder')

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from lfi.config_files import find_config
-from lfi.errors import UsageError, as_usage_error, nearest
+from lfi.errors import UsageError, as_usage_error, did_you_mean
 from lfi.utils.options import check_whole
 from lfi.utils.repositories import is_student, local_folder
 

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from lfi.errors import UsageError
-from lfi.utils.options import names_root
+from lfi.utils.options import is_root_option
 
 NON_PATH_KEYS = (
     'background',
@@ -42,7 +42,7 @@ def rebase_data_roots(cfg: Config, options: Mapping[str, Any]) -> None:
     """
     roots = {}
     for key, folder in options.items():
-        if not names_root(key):
+        if not is_root_option(key):
             continue
         old = cfg.get(key)
         if not isinstance(old, str):

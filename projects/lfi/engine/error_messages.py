@@ -16,7 +16,7 @@ from urllib.error import URLError
 import mmengine.registry
 from mmengine.registry import Registry
 
-from lfi.errors import near_it, nearest
+from lfi.errors import did_you_mean, similar_names
 
 FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Error numbers of a disk that is full or read-only.

@@ -180,9 +180,9 @@ def _package_of(config: Mapping, scope: str | None) -> str | None:
 
 
 def _mixes_few_labels(dataset: object) -> bool:
-    mixing = (part for part in parts(dataset) if type_name(part) == 'MultiImageMixDataset')
+    mixing = (part for part in dataset_configs(dataset) if type_name(part) == 'MultiImageMixDataset')
     return any(map(_has_few_labels, mixing))
 
 
 def _has_few_labels(dataset: object) -> bool:
-    return any(map(hides_labels, parts(dataset)))
+    return any(map(hides_labels, dataset_configs(dataset)))

@@ -21,7 +21,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from lfi.errors import CheckpointError, UsageError
-from lfi.utils.options import blamed_option
+from lfi.utils.options import option_in_message
 from lfi.utils.repositories import is_student
 
 from .checkpoints.reading import install_safe_checkpoint_loading

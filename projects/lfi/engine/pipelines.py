@@ -11,7 +11,7 @@ from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
 from lfi.errors import UsageError
 from lfi.structures import CACHE_KEYS
-from lfi.utils.config_types import configs_in, parts, type_name
+from lfi.utils.config_types import configs_in, dataset_configs, type_name
 from lfi.utils.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
@@ -83,7 +83,9 @@ def _check_switches(cfg: Config) -> None:
             "without labels beside those with labels use type='lfi.SemiSupervisedDataset', whose first data "
             'set it changes; else leave the hook out'
         )
-    mixed = bool(dataset) and any(type_name(part) == 'MultiImageMixDataset' for part in parts(dataset))
+    mixed = bool(dataset) and any(
+        type_name(part) == 'MultiImageMixDataset' for part in dataset_configs(dataset)
+    )
     if mixed and switching:
         raise UsageError(
             f'custom_hooks: {switching} gives a MultiImageMixDataset a pipeline whose last steps it leaves '

@@ -12,8 +12,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
-from lfi.errors import UsageError, nearest
-from lfi.utils.config_types import leaves, type_name
+from lfi.errors import UsageError, did_you_mean
+from lfi.utils.config_types import leaf_configs, type_name
 
 from .checkpoints.reading import find_checkpoint_to_resume, load_from_local
 from .pipelines import hooks_of
@@ -201,7 +201,7 @@ def enable_tta(cfg: Config) -> None:
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
         raise UsageError('--tta needs tta_model and tta_pipeline in the config')
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    for dataset in leaves(cfg.test_dataloader.dataset):
+    for dataset in leaf_configs(cfg.test_dataloader.dataset):
         dataset['pipeline'] = cfg.tta_pipeline
 
 
@@ -257,7 +257,7 @@ def set_loggers(cfg: Config) -> None:
 def _logger_backend(name: Any, work_dir: str) -> ConfigDict:
     logger = LOGGERS.get(name)
     if logger is None:
-        hint = nearest(str(name), LOGGERS) or f'choose from {", ".join(LOGGERS)}'
+        hint = did_you_mean(str(name), LOGGERS) or f'choose from {", ".join(LOGGERS)}'
         raise UsageError(f'{OPTION}={name!r} is unknown: {hint}')
     if find_spec(logger.package) is None:
         raise UsageError(f'{OPTION}={name!r} needs {logger.package}: pip install {logger.package}')

@@ -16,7 +16,7 @@ from lfi.engine.processes import refuse_shards
 from lfi.errors import UsageError
 from lfi.models.losses.interaction_distill_loss import aligned
 from lfi.registry import HOOKS
-from lfi.structures import StudentGrid, set_multi_hot_, valid_sizes_of
+from lfi.structures import StudentGrid, get_valid_sizes, set_multi_hot_
 
 from .image_maps import ImageMaps, fill_padding
 from .localization_metric import image_labels
@@ -90,7 +90,7 @@ def add_interactions(model: Any, batch: dict) -> None:
     copies = [sample.new() for sample in samples]
     data = model.data_preprocessor(dict(inputs=batch['inputs'], data_samples=copies), False)
     inputs = data['inputs']
-    sizes = valid_sizes_of(inputs, data['data_samples'])
+    sizes = get_valid_sizes(inputs, data['data_samples'])
 
     # Run the teacher first: it moves its text embeddings to the device.
     labels = None

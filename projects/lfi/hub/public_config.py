@@ -20,7 +20,7 @@ from lfi.models.teachers.loading.weights_source import is_file_name
 from lfi.registry import MODELS
 from lfi.student_folder import to_plain
 from lfi.student_folder.config_sanitizer import ASKED, FREE, LONGEST, OF_THE_USER, is_teacher_name
-from lfi.utils.config_types import leaves
+from lfi.utils.config_types import leaf_configs
 
 # Arguments that name files or file backends. The folder holds the weights.
 FILE_KEYS = ('pretrained', 'checkpoint_path', 'backend_args', 'file_client_args')
@@ -82,7 +82,7 @@ def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if loader is None:
         return None
-    steps = next(leaves(loader.dataset)).get('pipeline')
+    steps = next(leaf_configs(loader.dataset)).get('pipeline')
     return None if steps is None else _plain(_without_files(list(steps)), 'pipeline')
 
 

@@ -21,8 +21,8 @@ from lfi.errors import UsageError
 from lfi.export import model_config
 from lfi.models.students.config_facts import online
 from lfi.registry import MODELS
-from lfi.student_folder import check_class_count, is_complete, is_of_lfi, write_student
-from lfi.utils.modules import load_strictly, state_dict_of, unwrapped
+from lfi.student_folder import check_class_count, has_student_config, is_complete, write_student
+from lfi.utils.modules import load_strictly, state_dict_of, unwrap_model
 from lfi.utils.repositories import CARD, CONFIG, WEIGHTS
 
 from .cards import collect_facts, student_card

@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS
 from tqdm import tqdm
 
 from lfi.apis import StudentReader, TeacherReader
-from lfi.concepts.names import moved_name
+from lfi.concepts.names import first_misplaced_name
 from lfi.datasets import unaugmented
 from lfi.errors import UsageError, as_usage_error
 from lfi.unreadable import refuse_unreadable

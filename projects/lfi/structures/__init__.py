@@ -1,25 +1,25 @@
-"""What teachers, caches, students, losses and metrics exchange. It imports no other room of the package."""
+"""Structures that teachers, caches, students, losses and metrics exchange."""
 
 from .batch_view import (
     CACHE_KEYS,
     BatchView,
     PixelFormat,
+    get_valid_sizes,
     labelled_rows,
     recorded_mixture,
     set_multi_hot_,
-    valid_sizes_of,
 )
 from .image_features import ImageFeatures
-from .interaction_maps import DIRECTIONS, MASKED, OTHER, InteractionMaps, shown_enough
+from .interaction_maps import DIRECTIONS, MASKED, OTHER, InteractionMaps, valid_locations
 from .labels import is_unlabelled
 from .maps_in_view import maps_in_view, mixed_maps_in_view
 from .mixed_maps import BatchMixture, mean_maps, mix_maps
-from .packed_maps import pack, packed_dtype, unpack, without_maps
+from .packed_maps import missing_records, pack, packed_dtype, unpack
 from .readings import TeacherReading
 from .student_grid import StudentGrid
 from .targets import NEEDS, Targets
-from .tiles import Tiles, shown_shares, tile_maps
-from .views import most_filled, numbers_like, windows_of
+from .tiles import Tiles, tile_maps, visible_shares
+from .views import image_windows, max_coverage, tensor_like
 
 __all__ = [
     'CACHE_KEYS',
@@ -43,16 +43,16 @@ __all__ = [
     'mean_maps',
     'mix_maps',
     'mixed_maps_in_view',
-    'most_filled',
-    'numbers_like',
+    'max_coverage',
+    'tensor_like',
     'pack',
     'packed_dtype',
     'tile_maps',
     'recorded_mixture',
-    'shown_enough',
-    'shown_shares',
+    'valid_locations',
+    'visible_shares',
     'unpack',
-    'valid_sizes_of',
-    'without_maps',
-    'windows_of',
+    'get_valid_sizes',
+    'missing_records',
+    'image_windows',
 ]

@@ -1,4 +1,4 @@
-"""What a batch of an OpenMMLab data loader says of its images."""
+"""The images of a training batch, and the records that a pipeline has made of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .mixed_maps import BatchMixture
 from .tiles import Tiles
 
 CACHE_KEYS = ('view', 'interaction_maps')
-"""What a pipeline packs for a cached teacher: the view of the file, and the file's maps."""
+"""Keys that a pipeline packs for a cached teacher: the view of the file, and the file's maps."""
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How a batch's pixels were made from RGB values in [0, 255]: (value - mean) / std.
+    """Normalisation and channel order of a batch: (value - mean) / std, of values in [0, 255].
 
     Args:
         mean: three numbers, in the batch's channel order.
@@ -34,30 +34,29 @@ class PixelFormat:
 
     @classmethod
     def raw(cls, rgb: bool = False) -> PixelFormat:
-        """The format of values in [0, 255], which images have when they are loaded: as BGR."""
+        """Format of loaded images: values in [0, 255], BGR by default."""
         return cls((0.0,) * 3, (1.0,) * 3, rgb)
 
 
 @dataclass(frozen=True)
 class BatchView:
-    """What a batch says of its images: made once a step, and passed on.
+    """The images of a batch and how augmentation made them, collected once a step.
 
-    A teacher that is asked online reads the images. A cached teacher reads the stored records, and brings
-    them into the views.
+    An online teacher reads the images. A cached teacher reads the stored records and warps them into the
+    views.
 
     Args:
-        inputs: (B, 3, H, W), as the student gets them.
-        pixels: how their pixels were made.
-        valid_sizes: height and width in pixels of each image's area at the top left that is not padding.
-        labelled: the rows that have a label. Defaults to None: all.
-        labels: (B, C) in [0, 1], the labels of what the view shows, among the concepts. Defaults to None: no
-            concept is asked about.
-        stored: what a cache holds of each image. Defaults to None: the pipeline has read nothing.
-        views: (B, 2, 3), what each image shows of its file, as `InteractionMaps.warp` takes it. They stay
-            on the CPU, where a test for an upright view costs no wait. Defaults to None: none are recorded.
-        tiles: where each image shows several files (Mosaic). Defaults to None: all show one.
-        mixture: how the images were mixed after that (Mixup, CutMix). Defaults to None: they were not.
-        data_samples: of the batch. Defaults to none.
+        inputs: (B, 3, H, W), the student's inputs.
+        pixels: format of the inputs' pixels.
+        valid_sizes: height and width in pixels of each image without its padding at the right and below.
+        labelled: rows of the batch that have a label. Defaults to None: all.
+        labels: (B, C) in [0, 1], labels of the visible concepts. Defaults to None: there are no concepts.
+        stored: cached maps of each image. Defaults to None: the pipeline has read none.
+        views: (B, 2, 3), view of its file that each image shows, in the form of `InteractionMaps.warp`. They
+            stay on the CPU, so that `is_upright` waits for no GPU. Defaults to None: none are recorded.
+        tiles: tiles of images that show several files (Mosaic). Defaults to None: each image shows one file.
+        mixture: mixing of the images after tiling (Mixup, CutMix). Defaults to None: they are not mixed.
+        data_samples: data samples of the batch. Defaults to ().
     """
 
     inputs: Tensor
@@ -75,12 +74,12 @@ class BatchView:
     def of(
         cls, inputs: Tensor, data_samples: Sequence, pixels: PixelFormat, labels: Tensor | None = None
     ) -> BatchView:
-        """Read what the samples of a preprocessed batch say."""
+        """Build the view of a preprocessed batch from its data samples."""
         stored = _stored_maps(data_samples)
         return cls(
             inputs,
             pixels,
-            valid_sizes_of(inputs, data_samples),
+            get_valid_sizes(inputs, data_samples),
             labelled_rows(data_samples),
             labels,
             stored,
@@ -94,7 +93,7 @@ class BatchView:
     def raw(
         cls, inputs: Tensor, valid_sizes: Sequence[tuple[int, int]], labels: Tensor | None = None
     ) -> BatchView:
-        """Images as they are loaded, each at the top left of the batch: BGR, from 0 to 255."""
+        """Build the view of loaded images: BGR in [0, 255], each at the top left of the batch."""
         return cls(inputs, PixelFormat.raw(), valid_sizes, labels=labels)
 
     @property
@@ -104,14 +103,14 @@ class BatchView:
 
     @property
     def names(self) -> str:
-        """The images' files in their order, for messages."""
+        """Paths of the images in batch order, for messages."""
         return ', '.join(str(getattr(sample, 'img_path', 'unknown')) for sample in self.data_samples)
 
     def refuse_padding(self) -> None:
-        """Check that all images fill the batch: what copies features does not tell padding from image.
+        """Check that all images fill the batch, for losses that cannot mask padding.
 
         Raises:
-            ValueError: if one does not.
+            ValueError: if an image is padded.
         """
         padded = {tuple(size) for size in self.valid_sizes if tuple(size) != self.size}
         if padded:
@@ -122,11 +121,8 @@ class BatchView:
             )
 
 
-def valid_sizes_of(inputs: Tensor, data_samples: Sequence | None) -> list[tuple[int, int]]:
-    """Height and width in pixels of each image's area in its padded batch, at the top left.
-
-    Without samples the images fill their batch.
-    """
+def get_valid_sizes(inputs: Tensor, data_samples: Sequence | None) -> list[tuple[int, int]]:
+    """Return height and width in pixels of each image without padding; of the batch, without samples."""
     full = (inputs.shape[-2], inputs.shape[-1])
     if data_samples is None:
         return [full] * len(inputs)
@@ -135,41 +131,42 @@ def valid_sizes_of(inputs: Tensor, data_samples: Sequence | None) -> list[tuple[
 
 
 def labelled_rows(data_samples: Sequence) -> list[int] | None:
-    """The rows of a batch that have a label, or None where all have one."""
+    """Return the rows of a batch that have a label, or None if all have one."""
     rows = [row for row, sample in enumerate(data_samples) if not is_unlabelled(sample)]
     return None if len(rows) == len(data_samples) else rows
 
 
 def recorded_mixture(data_samples: Sequence) -> BatchMixture | None:
-    """How the images of a batch were mixed, or None where they were not, or nothing recorded it."""
+    """Return the recorded mixing of a batch, or None if there is none."""
     mixture: BatchMixture | None = data_samples[0].metainfo.get('mixture')
     return mixture
 
 
 def set_multi_hot_(labels: Tensor, concepts: Sequence[Tensor]) -> Tensor:
-    """Set the entries of labels (B, C) that each image's concepts (n,) name to 1, in place."""
-    rows = torch.tensor([row for row, its in enumerate(concepts) for _ in range(len(its))], dtype=torch.long)
+    """Set the entries of labels (B, C) at each image's concepts (n,) to 1, in place."""
+    counts = map(len, concepts)
+    rows = torch.tensor([row for row, n in enumerate(counts) for _ in range(n)], dtype=torch.long)
     labels[rows.to(labels.device, non_blocking=True), torch.cat(list(concepts))] = 1
     return labels
 
 
 def _stored_maps(data_samples: Sequence) -> list[StoredMaps] | None:
-    """What `lfi.LoadInteractionMaps` has read of each image, or None where one has none."""
+    """Return each image's maps from `lfi.LoadInteractionMaps`, or None if an image has none."""
     if not all('interaction_maps' in sample for sample in data_samples):
         return None
     return [sample.interaction_maps for sample in data_samples]
 
 
 def _recorded_views(data_samples: Sequence) -> Tensor | None:
-    """(B, 2, 3) of `lfi.RecordView`, or None where a pipeline of the batch has none."""
+    """Return the views (B, 2, 3) from `lfi.RecordView`, or None if an image has none."""
     if not all('view' in sample for sample in data_samples):
         return None
     return torch.stack([sample.view for sample in data_samples])
 
 
 def _recorded_tiles(data_samples: Sequence, stored: Sequence[Any] | None) -> list[Tiles] | None:
-    """What each image shows of several files (Mosaic), or None where all show one, or no maps were read."""
+    """Return each image's tiles, or None if no image has several files or no maps were read."""
     stored = stored or []
-    if all(one.tiles is None for one in stored) or not all('view' in sample for sample in data_samples):
+    if all(maps.tiles is None for maps in stored) or not all('view' in sample for sample in data_samples):
         return None
-    return [one.tiles or Tiles.whole(sample.view) for one, sample in zip(stored, data_samples)]
+    return [maps.tiles or Tiles.whole(sample.view) for maps, sample in zip(stored, data_samples)]

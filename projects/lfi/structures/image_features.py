@@ -1,4 +1,4 @@
-"""What a model makes of a batch of images without being asked about a concept."""
+"""Image features: embeddings and class scores of a batch, for distillation without interactions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .interaction_maps import InteractionMaps
-from .views import full_window, read_upright_view
+from .views import full_window, separable_interpolation_weights
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """A model's features, as distillation without interactions compares them.
+    """Features of a batch of images.
 
     Args:
-        pooled: (B, C), one vector an image.
-        scores: (B, K), the logits of the classes.
-        locations: (B, C, H, W), the last feature map.
+        pooled: (B, C), embedding of each image.
+        scores: (B, K), class logits.
+        locations: (B, C, H, W), last feature map.
     """
 
     pooled: Tensor
@@ -27,24 +27,24 @@ class ImageFeatures:
     locations: Tensor
 
     def locations_on(self, grid: tuple[int, int]) -> Tensor:
-        """The locations on another grid (H, W), float32, (B, C, H, W), by the filter of `InteractionMaps`."""
+        """Resize the locations to a grid (H, W) as `InteractionMaps.resize` does: (B, C, H, W), float32."""
         locations = self.locations.float()
         cells = locations.shape[-2], locations.shape[-1]
         if tuple(grid) == cells:
             return locations
         whole = torch.eye(2, 3, device=locations.device)[None]
-        down, across, _ = read_upright_view(whole, cells, grid, full_window(whole))
+        rows, columns, _ = separable_interpolation_weights(whole, cells, grid, full_window(whole))
         with torch.autocast(locations.device.type, enabled=False):
-            return down[:, None] @ locations @ across.mT[:, None]
+            return rows[:, None] @ locations @ columns.mT[:, None]
 
     def as_maps(self, scale: float) -> InteractionMaps:
-        """The locations as maps to be kept and warped: an axis of the feature space for each concept.
+        """Convert the locations to maps that can be cached and warped, with a feature channel as concept.
 
         Args:
-            scale: of the scores; it becomes the length of the maps' mean vector, so that it is kept too.
+            scale: scale of the scores, stored as the length of the maps' mean vector.
 
         Raises:
-            ValueError: if the mean of the locations is not the pooled vector, and so no view's is.
+            ValueError: if the pooled vector is not the mean of the locations.
         """
         mean = self.locations.mean((-2, -1))  # [B, C]
         cosine = F.cosine_similarity(mean, self.pooled, dim=1).min().item()
@@ -64,18 +64,18 @@ class ImageFeatures:
 
     @classmethod
     def of_view(cls, maps: InteractionMaps, scale: Tensor, texts: Tensor) -> ImageFeatures:
-        """Features of a view, from the maps of `as_maps` that were warped into it.
+        """Restore the features of a view from maps of `as_maps` that were warped into it.
 
         Args:
-            maps: of the view.
-            scale: (B,), of the scores.
-            texts: (K, C), the classes' unit embeddings.
+            maps: maps of the view.
+            scale: (B,), scale of the scores.
+            texts: (K, C), unit embeddings of the classes.
         """
         locations = maps.logits[:, 0]  # [B, C, H, W]
         valid = maps.valid[:, None].to(locations)
         mean = (locations * valid).sum((-2, -1)) / valid.sum((-2, -1)).clamp_min(1)
         pooled = F.normalize(mean, dim=1)
-        # In half precision they would lose digits, and the online teacher's do not.
+        # The online teacher computes its scores in float32 too.
         with torch.autocast(pooled.device.type, enabled=False):
             scores = scale[:, None] * pooled @ texts.T
         return cls(pooled, scores, locations)

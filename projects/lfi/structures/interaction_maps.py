@@ -1,4 +1,4 @@
-"""The one structure that teacher, cache, student, loss, metric and picture exchange."""
+"""Interaction maps: the structure that teacher, cache, student, loss, metric and picture exchange."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .views import full_window, is_upright, most_filled, read_upright_view, read_view
+from .views import (
+    full_window,
+    interpolation_weights,
+    is_upright,
+    max_coverage,
+    separable_interpolation_weights,
+)
 
 DIRECTIONS = ('spatial', 'semantic')
-# In `InteractionMaps.concepts`: the map of all of the bank's other concepts together.
+# Index in `InteractionMaps.concepts` of the map of all other concepts of the bank together.
 OTHER = -1
 # Score of an invalid location: its probability is exactly 0, and gradients stay finite.
 MASKED = -1e9
@@ -22,24 +28,21 @@ MASKED = -1e9
 class InteractionMaps:
     """Scores of every (concept, location) pair of a batch of images, at one or more layers.
 
-    They are read in two directions: text->image, over locations (where is this concept?), and
-    image->text, over concepts (which concept is at this location?). The directions are called
-    'spatial' and 'semantic', as in configs and logs.
+    The maps have two readings. 'spatial' is text->image: where is this concept, over the locations?
+    'semantic' is image->text: which concept is at this location, over the concepts?
 
     Args:
         logits: (B, L, M, H, W), raw scores, float32.
-        presence: (B, M) in [0, 1], whether image b shows concept m, for each concept by itself. A teacher's
-            weighs the concept in the loss over locations too.
-        valid: (B, H, W) bool, the locations that show the image, and neither padding nor filler. A picture of
-            nothing else has none, and nothing is learnt from it.
-        concepts: (B, M) indices into the concept bank, `OTHER` for the map of all other concepts;
-            None where map m is concept m of the bank.
-        layers: the L layers' indices in the model the maps come from.
-        directions: the meaningful readings, of `DIRECTIONS`. A source whose scores are already
-            normalised over locations has `('spatial',)` only.
-        spatial_logits: (B, L, M, H, W), float32, the scores that are read over locations where these are not
-            `logits`: a student's attention, or a teacher's share of a concept among all (`share`). Defaults
-            to None: `logits` are read in both directions.
+        presence: (B, M) in [0, 1], whether image b shows concept m. The presence of a teacher weighs the
+            concept in the spatial loss too.
+        valid: (B, H, W) bool, locations that show the image, and neither padding nor filler.
+        concepts: (B, M) indices into the concept bank, `OTHER` for the map of all other concepts. Defaults
+            to None: map m is concept m of the bank.
+        layers: indices of the L layers in the model. Defaults to (-1,).
+        directions: available readings, of `DIRECTIONS`. Scores that are normalised over locations have
+            `('spatial',)` only. Defaults to both.
+        spatial_logits: (B, L, M, H, W), float32, scores of the spatial reading: a student's attention, or a
+            teacher's log-probability among all concepts (`concept_softmax`). Defaults to None: `logits`.
 
     Raises:
         ValueError: if a shape, a dtype or a direction is wrong; the message names the field.
@@ -79,24 +82,24 @@ class InteractionMaps:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(H, W)."""
+        """Height and width of the grid in locations."""
         return self.logits.shape[-2], self.logits.shape[-1]
 
     def check(self) -> InteractionMaps:
-        """Check the values too, and return self. It waits for the device: not for every step.
+        """Check the values and return self. The check waits for the GPU, so it is not for every step.
 
         Raises:
-            ValueError: if logits or presence hold a non-finite value, presence leaves [0, 1], or a concept
-                index is below `OTHER`; the message names the field, and the images' indices in the batch.
+            ValueError: if logits or presence are not finite, presence is outside [0, 1], or a concept index
+                is below `OTHER`. The message names the field and the images' indices in the batch.
         """
         bounded = (self.presence >= 0) & (self.presence <= 1)
-        for fault, sound in (
+        for fault, passed in (
             ('logits hold a non-finite value', self.logits.isfinite().flatten(1).all(1)),
             ('presence must lie in [0, 1] and be finite, and does not', bounded.all(1)),
         ):
-            if not sound.all():
-                where = (~sound).nonzero().flatten().tolist()
-                raise ValueError(f'{fault} for the images {where} of the batch')
+            if not passed.all():
+                images = (~passed).nonzero().flatten().tolist()
+                raise ValueError(f'{fault} for the images {images} of the batch')
         if self.concepts is not None and (self.concepts < OTHER).any():
             raise ValueError(f'concepts must be indices into the bank or {OTHER}')
         return self
@@ -105,12 +108,13 @@ class InteractionMaps:
         """Log-probabilities over the valid locations, (B, L, M, H, W); `MASKED` or less elsewhere.
 
         Args:
-            temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
+            temperature: divisor of the logits; a tensor must broadcast against (B, L, M, H, W). Defaults
+                to 1.
 
         Raises:
             ValueError: if 'spatial' is not among the directions.
         """
-        self._need('spatial')
+        self._require('spatial')
         scores = (self.logits if self.spatial_logits is None else self.spatial_logits) / temperature
         scores = scores.masked_fill(~self.valid[:, None, None], MASKED)
         return scores.flatten(-2).log_softmax(-1).view_as(scores)
@@ -119,19 +123,20 @@ class InteractionMaps:
         """Log-probabilities over the M concepts at each location, (B, L, M, H, W).
 
         Args:
-            temperature: divides the logits; a tensor must broadcast against (B, L, M, H, W).
+            temperature: divisor of the logits; a tensor must broadcast against (B, L, M, H, W). Defaults
+                to 1.
 
         Raises:
             ValueError: if 'semantic' is not among the directions.
         """
-        self._need('semantic')
+        self._require('semantic')
         return (self.logits / temperature).log_softmax(2)
 
     def concept_softmax(self) -> InteractionMaps:
-        """Read locations by the concept's log-probability among all concepts there, and not by its score.
+        """Set `spatial_logits` to each concept's log-probability among all concepts at a location.
 
-        With a background among the concepts a map then keeps to what it names: scores alone are high wherever
-        an image is salient.
+        With a background among the concepts, a map then marks its concept alone. Raw scores are high
+        wherever an image is salient.
 
         Raises:
             ValueError: if 'semantic' is not among the directions.
@@ -139,7 +144,7 @@ class InteractionMaps:
         return replace(self, spatial_logits=self.semantic_log_probs())
 
     def resize(self, grid: tuple[int, int]) -> InteractionMaps:
-        """Bring the maps to another (H, W): `warp` into a view that shows all of the image."""
+        """Resize the maps to a grid (H, W); `spatial_logits` are dropped where the grid changes."""
         if grid == self.grid:
             return self
         return self.warp(torch.eye(2, 3)[None], grid)
@@ -148,47 +153,48 @@ class InteractionMaps:
         """Warp the maps into a view of their images, at any scale; `spatial_logits` are dropped.
 
         Args:
-            view: (B, 2, 3) affine maps from the view's coordinates to the source's, both running from
-                -1 to 1 over the complete picture (as `torch.nn.functional.affine_grid` has it); or (1, 2, 3)
-                for all images.
+            view: (B, 2, 3), affine maps from the view's coordinates to the image's, as for
+                `torch.nn.functional.affine_grid`: from -1 to 1 over the complete picture. (1, 2, 3) is one
+                view for all images.
             grid: (H, W) of the result.
-            window: (B, 2, 2), as `windows_of` has it, where the view is a part of the grid's canvas. Defaults
-                to None: the view fills it.
+            window: (B, 2, 2), the part of the grid's canvas that the view fills, from `image_windows`.
+                Defaults to None: all of it.
 
         Returns:
-            Maps on the grid. A location is valid where at least half of it shows the source's valid area:
-            nowhere, in a view that shows little else than filler. Of a window that is smaller than a location
-            it is half of what the window can fill.
+            Maps on the grid. A location is valid if at least half of it shows the valid area. In a window
+            that is smaller than a location, it is half of the window's largest coverage.
         """
         with torch.autocast(self.logits.device.type, enabled=False):
             upright = is_upright(view)
             view = view.to(self.logits, non_blocking=True)
             window = full_window(view) if window is None else window.to(view)
             valid = self.valid[:, None].float()
-            both = torch.cat(((self.logits * valid[:, None]).flatten(1, 2), valid), 1)  # [B, L*M + 1, H, W]
+            stacked = torch.cat(
+                ((self.logits * valid[:, None]).flatten(1, 2), valid), 1
+            )  # [B, L*M + 1, H, W]
             if upright:
-                down, across, share = read_upright_view(view, self.grid, grid, window)
-                both = down[:, None] @ both @ across.mT[:, None]  # [B, L*M + 1, h, w]
+                rows, columns, share = separable_interpolation_weights(view, self.grid, grid, window)
+                stacked = rows[:, None] @ stacked @ columns.mT[:, None]  # [B, L*M + 1, h, w]
             else:
-                weights, share = read_view(view, self.grid, grid, window)
-                both = (both.flatten(2) @ weights.flatten(3).flatten(1, 2).mT).unflatten(-1, grid)
-            logits, seen = both[:, :-1], both[:, -1:]
-            logits = logits / seen.clamp_min(1e-6)
+                weights, share = interpolation_weights(view, self.grid, grid, window)
+                stacked = (stacked.flatten(2) @ weights.flatten(3).flatten(1, 2).mT).unflatten(-1, grid)
+            logits, valid_share = stacked[:, :-1], stacked[:, -1:]
+            logits = logits / valid_share.clamp_min(1e-6)
         return replace(
             self,
             logits=logits.unflatten(1, self.logits.shape[1:3]),
-            valid=shown_enough(seen[:, 0] * share / most_filled(grid, window)),
+            valid=valid_locations(valid_share[:, 0] * share / max_coverage(grid, window)),
             spatial_logits=None,
         )
 
     def with_labels(self, labels: Tensor) -> InteractionMaps:
-        """Raise the presence of each concept to its label, (B, C) in [0, 1] over the bank's concepts."""
+        """Raise the presence of each concept to its label; labels are (B, C) in [0, 1]."""
         if self.concepts is not None:
             labels = labels.gather(1, self.concepts.clamp_min(0)).masked_fill(self.concepts == OTHER, 0)
         return replace(self, presence=torch.maximum(self.presence, labels.to(self.presence)))
 
     def take(self, rows: Tensor) -> InteractionMaps:
-        """The maps of the images `rows`, (b,) with values in [0, B)."""
+        """Select images by their rows (b,) in the batch."""
         return replace(
             self,
             logits=self.logits[rows],
@@ -199,20 +205,20 @@ class InteractionMaps:
         )
 
     def gather(self, index: Tensor) -> InteractionMaps:
-        """Keep the maps `index`, (B, m) with values in [0, M)."""
+        """Select maps of each image by their index (B, m) in [0, M)."""
         b, n_layers, _, h, w = self.logits.shape
         concepts = index if self.concepts is None else self.concepts.gather(1, index)
-        wide = index[:, None, :, None, None].expand(b, n_layers, -1, h, w)
+        expanded = index[:, None, :, None, None].expand(b, n_layers, -1, h, w)
         return replace(
             self,
-            logits=self.logits.gather(2, wide),
+            logits=self.logits.gather(2, expanded),
             presence=self.presence.gather(1, index),
             concepts=concepts,
-            spatial_logits=None if self.spatial_logits is None else self.spatial_logits.gather(2, wide),
+            spatial_logits=None if self.spatial_logits is None else self.spatial_logits.gather(2, expanded),
         )
 
     def select_layers(self, layers: Sequence[int]) -> InteractionMaps:
-        """Keep the maps of some layers, by their indices in `self.layers`."""
+        """Select layers by their indices in `self.layers`."""
         index = list(layers)
         return replace(
             self,
@@ -222,24 +228,25 @@ class InteractionMaps:
         )
 
     def to(self, device: torch.device | str) -> InteractionMaps:
-        """Move all tensors to a device, without waiting for a GPU; a CPU would read them too early."""
-        there = partial(Tensor.to, device=device, non_blocking=torch.device(device).type != 'cpu')
+        """Move all tensors to a device, without blocking on the way to a GPU."""
+        # The CPU would read a non-blocking copy before it is complete.
+        move = partial(Tensor.to, device=device, non_blocking=torch.device(device).type != 'cpu')
         return replace(
             self,
-            logits=there(self.logits),
-            presence=there(self.presence),
-            valid=there(self.valid),
-            concepts=None if self.concepts is None else there(self.concepts),
-            spatial_logits=None if self.spatial_logits is None else there(self.spatial_logits),
+            logits=move(self.logits),
+            presence=move(self.presence),
+            valid=move(self.valid),
+            concepts=None if self.concepts is None else move(self.concepts),
+            spatial_logits=None if self.spatial_logits is None else move(self.spatial_logits),
         )
 
-    def _need(self, direction: str) -> None:
+    def _require(self, direction: str) -> None:
         if direction not in self.directions:
             raise ValueError(
                 f'these maps have no {direction} reading: their directions are {self.directions}'
             )
 
 
-def shown_enough(share: Tensor) -> Tensor:
-    """Which locations show enough of images, by the share (B, H, W) of each that does: half."""
+def valid_locations(share: Tensor) -> Tensor:
+    """Return the locations (B, H, W) of which at least half shows images, by the share (B, H, W)."""
     return share >= 0.5 - 1e-4

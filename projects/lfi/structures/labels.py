@@ -1,18 +1,22 @@
-"""How data sets tell models that the label of an image is not known, and how many of a batch have one."""
+"""The mark of images without a label, and the share of labelled images in a batch."""
 
 from __future__ import annotations
 
 from typing import Any
 
 UNLABELLED = 'unlabelled'
-"""Key of a data info, and of a sample's metainfo, where it stays on the CPU: True if the label is unknown."""
+"""Key of a data info and of a sample's metainfo, which stays on the CPU: True if the label is unknown."""
 
 SMALLEST = 1e-4
-"""Smaller shares of either kind are no shares: an epoch would be without end."""
+"""Smallest share of labelled, and of unlabelled, images: an epoch has a finite length."""
 
 
 def check_share(labelled_share: object) -> None:
-    """Raise a ValueError for a share of images with a label that leaves one kind of images out."""
+    """Check the share of labelled images in a batch.
+
+    Raises:
+        ValueError: if it leaves out the labelled or the unlabelled images.
+    """
     if (
         isinstance(labelled_share, bool)
         or not isinstance(labelled_share, int | float)
@@ -26,5 +30,5 @@ def check_share(labelled_share: object) -> None:
 
 
 def is_unlabelled(sample: Any) -> bool:
-    """Whether a sample is marked as one without a label."""
+    """Whether a sample is marked as unlabelled."""
     return bool(sample.metainfo.get(UNLABELLED, False))

@@ -1,4 +1,4 @@
-"""How images of a batch were mixed in pairs, and maps of an image that shows several."""
+"""Mixing of images in pairs (Mixup, CutMix), and the maps of mixed images."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .interaction_maps import OTHER, InteractionMaps, shown_enough
+from .interaction_maps import OTHER, InteractionMaps, valid_locations
 from .tiles import Tiles, tile_maps
-from .views import windows_of
+from .views import image_windows
 
-# Of a location's side, by which shares are multiplied.
+# Parts of a location's side: a box may cover an image within a location, or lie beside it.
 PARTS = 4
 
 
 @dataclass(frozen=True)
 class BatchMixture:
-    """Each image of a batch, and what was mixed into it: all over (Mixup), or in a box (CutMix, ResizeMix).
+    """Mixing of a batch in pairs: over the whole image (Mixup), or in a box (CutMix, ResizeMix).
 
     Args:
-        other: (B,) int64 on the CPU, which image of the batch was mixed into each.
+        other: (B,) int64 on the CPU, row of the image that is mixed into each image.
         size: height and width in pixels of the batch.
-        share: of the image itself, wherever the other one shows.
-        box: top, bottom, left and right in pixels, where the other one shows. Defaults to None: everywhere.
-        resized: whether the box shows all of the other image, and not the part that lies there. Defaults to
-            False.
+        share: weight of the image itself where the other image shows. Defaults to 0.
+        box: top, bottom, left and right in pixels of the other image's area. Defaults to None: everywhere.
+        resized: whether the other image is resized to the box, and not cropped. Defaults to False.
     """
 
     other: Tensor
@@ -38,11 +37,11 @@ class BatchMixture:
     resized: bool = False
 
     def mix_labels(self, labels: Tensor) -> Tensor:
-        """Labels (B, C) of the mixed images, by the share of the area, from those of each image."""
+        """Mix the labels (B, C) of images by their shares of the area."""
         height, width = self.size
         top, bottom, left, right = self._box
-        others = (1 - self.share) * (bottom - top) * (right - left) / (height * width)
-        return (1 - others) * labels + others * labels[self._rows(labels)]
+        other_share = (1 - self.share) * (bottom - top) * (right - left) / (height * width)
+        return (1 - other_share) * labels + other_share * labels[self._rows(labels)]
 
     def sources(
         self,
@@ -52,55 +51,56 @@ class BatchMixture:
         canvas: tuple[int, int] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
     ) -> tuple[list[InteractionMaps], Tensor]:
-        """The maps of what the mixed images show, for `mix_maps`.
+        """Return the source maps of mixed images and their shares, for `mix_maps`.
 
         Args:
-            maps: of all that the images showed before they were mixed, as `tile_maps` has it.
-            tiles: of each image before it was mixed.
+            maps: maps of all S images in the tiles, for `tile_maps`.
+            tiles: tiles of each of the B images before mixing.
             grid: (H, W) over the canvas.
-            canvas: height and width in pixels of what the grid covers, the batch at its top left. Defaults
-                to None: the batch.
-            sizes: height and width in pixels of each image, which lies at the top left of the batch. Defaults
-                to None: each fills it.
+            canvas: height and width in pixels of the canvas, with the batch at its top left. Defaults to
+                None: the batch.
+            sizes: height and width in pixels of each image, at the top left of the batch. Defaults to None:
+                each image fills it.
 
         Returns:
-            As `tile_maps`: first what each image shows of its own, then of the other.
+            2n maps of B images and their shares (B, 2n, H, W): n for the image itself, then n for the image
+            that is mixed into it.
         """
         canvas, sizes = canvas or self.size, sizes or [self.size] * len(tiles)
         device = maps.logits.device
         top, bottom, left, right = self._box
-        # Within a location the box may lie where an image shows, or beside it: products are taken of parts.
-        rows = _covered(top, bottom, self.size[0], canvas[0], PARTS * grid[0])
-        columns = _covered(left, right, self.size[1], canvas[1], PARTS * grid[1])
-        others = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
-        own, share = tile_maps(maps, tiles, grid, windows_of(canvas, sizes, device), PARTS)
+        rows = _interval_coverage(top, bottom, self.size[0], canvas[0], PARTS * grid[0])
+        columns = _interval_coverage(left, right, self.size[1], canvas[1], PARTS * grid[1])
+        weight = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
+        sources, share = tile_maps(maps, tiles, grid, image_windows(canvas, sizes, device), PARTS)
         if self.resized:
-            theirs, their_share = tile_maps(maps, tiles, grid, self._in_box(canvas, sizes, device), PARTS)
-            their_share = (1 - self.share) * their_share
+            windows = self._box_windows(canvas, sizes, device)
+            other_sources, other_share = tile_maps(maps, tiles, grid, windows, PARTS)
+            other_share = (1 - self.share) * other_share
         else:
-            theirs, their_share = own, share * others
+            other_sources, other_share = sources, share * weight
         other = self._rows(share)
-        shares = torch.cat((share * (1 - others), their_share[other]), 1)  # [B, 2n, PARTS * H, PARTS * W]
-        return [*own, *(one.take(other) for one in theirs)], F.avg_pool2d(shares, PARTS)
+        shares = torch.cat((share * (1 - weight), other_share[other]), 1)  # [B, 2n, PARTS * H, PARTS * W]
+        return [*sources, *(source.take(other) for source in other_sources)], F.avg_pool2d(shares, PARTS)
 
     @property
     def _box(self) -> tuple[int, int, int, int]:
         return self.box or (0, self.size[0], 0, self.size[1])
 
-    def _rows(self, like: Tensor) -> Tensor:
-        return self.other.to(like.device, non_blocking=True)
+    def _rows(self, reference: Tensor) -> Tensor:
+        return self.other.to(reference.device, non_blocking=True)
 
-    def _in_box(
+    def _box_windows(
         self, canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device
     ) -> Tensor:
-        """The windows (B, 2, 2) of the canvas in which images show whose batch is resized to the box."""
+        """Windows (B, 2, 2) on the canvas of images that are resized, with their batch, to the box."""
         top, bottom, left, right = self._box
-        across, down = (right - left) / self.size[1], (bottom - top) / self.size[0]
+        x_scale, y_scale = (right - left) / self.size[1], (bottom - top) / self.size[0]
         windows = torch.tensor(
             [
                 [
-                    [left / canvas[1], (left + w * across) / canvas[1]],
-                    [top / canvas[0], (top + h * down) / canvas[0]],
+                    [left / canvas[1], (left + w * x_scale) / canvas[1]],
+                    [top / canvas[0], (top + h * y_scale) / canvas[0]],
                 ]
                 for h, w in sizes
             ]
@@ -108,10 +108,10 @@ class BatchMixture:
         return windows.to(device, non_blocking=True)
 
 
-def _covered(low: int, high: int, end: int, length: int, n: int) -> Tensor:
-    """The share of each of n cells that an interval covers, (n,) float64.
+def _interval_coverage(low: int, high: int, end: int, length: int, n: int) -> Tensor:
+    """Share of each of n equal cells of a length that an interval covers, (n,) float64.
 
-    Cells divide a length; what lies beyond `end` does not count.
+    The part of a cell beyond `end` does not count.
     """
     edges = (torch.arange(n + 1, dtype=torch.float64) * length / n).clamp_max(end)
     inside = edges[1:].clamp_max(high) - edges[:-1].clamp_min(low)
@@ -121,121 +121,127 @@ def _covered(low: int, high: int, end: int, length: int, n: int) -> Tensor:
 def mix_maps(
     sources: Sequence[InteractionMaps], share: Tensor, num_concepts: int, labels: Tensor | None = None
 ) -> InteractionMaps:
-    """The maps of images that show several others.
+    """Mix the maps of several images into those of the pictures that show them.
 
     Args:
-        sources: n maps of B images each, on one grid; those that name concepts have `OTHER` as their last.
-        share: (B, n, H, W) or (1, n, H, W), how much of each location shows each source.
-        num_concepts: C, of the bank, its background included.
-        labels: (B, C) in [0, 1], of the mixed images: labels come first among what an image is asked about,
-            then the greatest presence. Defaults to None: nothing is labelled.
+        sources: n maps of B images each, on one grid. Maps with `concepts` have `OTHER` as their last one.
+        share: (B, n, H, W) or (1, n, H, W), share of each location that shows each source.
+        num_concepts: C, size of the bank with its background.
+        labels: (B, C) in [0, 1], labels of the pictures. The mixed maps are those of labelled concepts first,
+            then those of the largest presence. Defaults to None: nothing is labelled.
 
     Returns:
-        Maps of as many concepts as a source has. A location is valid as `InteractionMaps.warp` has it, where
-        the sources' shares add up to enough.
+        Maps of as many concepts as a source has. A location is valid if at least half of it shows sources.
 
     Raises:
-        ValueError: if the maps have no semantic reading: scores that are normalised in each image by
-            itself cannot be compared with another image's.
+        ValueError: if the maps have no semantic reading: scores that are normalised within an image cannot
+            be compared with those of another image.
     """
-    like = sources[0]
+    first = sources[0]
     if len(sources) == 1:
-        return replace(like, valid=_visible(sources, share)[2])
-    if 'semantic' not in like.directions:
+        return replace(first, valid=_source_weights(sources, share)[2])
+    if 'semantic' not in first.directions:
         raise ValueError(
-            f'maps with the directions {like.directions} cannot be mixed: their scores are normalised in '
-            "each image by itself. Use a teacher with the reading 'semantic', or leave images unmixed"
+            f'maps with the directions {first.directions} cannot be mixed: their scores are normalised '
+            "within each image. Use a teacher with the reading 'semantic', or leave images unmixed"
         )
-    weight, area, valid = _visible(sources, share)
-    with torch.autocast(like.logits.device.type, enabled=False):
-        log_p = torch.stack([maps.semantic_log_probs() for maps in sources], 1)  # [B, n, L, M, H, W]
+    weight, area, valid = _source_weights(sources, share)
+    with torch.autocast(first.logits.device.type, enabled=False):
+        log_probs = torch.stack([maps.semantic_log_probs() for maps in sources], 1)  # [B, n, L, M, H, W]
         level = torch.stack([maps.logits.logsumexp(2, keepdim=True) for maps in sources], 1)
         presence = torch.stack([maps.presence for maps in sources], 1)  # [B, n, M]
-        concepts = like.concepts
+        concepts = first.concepts
         if concepts is not None:
-            named = torch.stack([maps.concepts[:, :-1] for maps in sources if maps.concepts is not None], 1)
-            asked = _asked(named, area[..., None] * presence[..., :-1], num_concepts, labels)
-            log_p, presence = _about(asked, named, log_p, presence, num_concepts)
-            concepts = F.pad(asked, (0, 1), value=OTHER)
+            source_concepts = torch.stack(
+                [maps.concepts[:, :-1] for maps in sources if maps.concepts is not None], 1
+            )
+            source_presence = area[..., None] * presence[..., :-1]
+            chosen = _choose_concepts(source_concepts, source_presence, num_concepts, labels)
+            log_probs, presence = _align_concepts(chosen, source_concepts, log_probs, presence, num_concepts)
+            concepts = F.pad(chosen, (0, 1), value=OTHER)
         weight = weight[:, :, None, None]  # [B, n, 1, 1, H, W]
-        logits = (log_p + weight.log()).logsumexp(1) + (level * weight).sum(1)
+        logits = (log_probs + weight.log()).logsumexp(1) + (level * weight).sum(1)
         presence = (area[..., None] * presence).sum(1).clamp(0, 1)
     return replace(
-        like, logits=logits, presence=presence, valid=valid, concepts=concepts, spatial_logits=None
+        first, logits=logits, presence=presence, valid=valid, concepts=concepts, spatial_logits=None
     )
 
 
 def mean_maps(sources: Sequence[InteractionMaps], share: Tensor) -> InteractionMaps:
-    """The mean of maps, weighted by the share of each location that shows each source: of features.
+    """Average maps that hold features, weighted by share. The presence is that of the first source.
 
-    Arguments as `mix_maps`; presence is the first source's.
+    Args:
+        sources: n maps of B images each, on one grid.
+        share: (B, n, H, W) or (1, n, H, W), share of each location that shows each source.
     """
-    weight, _, valid = _visible(sources, share)
+    weight, _, valid = _source_weights(sources, share)
     logits = torch.stack([maps.logits for maps in sources], 1)  # [B, n, L, M, H, W]
     return replace(sources[0], logits=(logits * weight[:, :, None, None]).sum(1), valid=valid)
 
 
-def _visible(sources: Sequence[InteractionMaps], share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What of the sources counts.
+def _source_weights(sources: Sequence[InteractionMaps], share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights of the sources, by the share of their valid locations.
 
     Returns:
-        Each source's weight at each location, (B, n, H, W), and in the visible area, (B, n); both add up to
-        1. And the valid locations, (B, H, W).
+        Weights at each location, (B, n, H, W), and over the picture, (B, n); both sum to 1 over the sources.
+        And the valid locations, (B, H, W).
     """
     share = share * torch.stack([maps.valid for maps in sources], 1)
-    seen = share.sum(1, keepdim=True)
-    # Where nothing is visible nothing counts, and all is finite.
-    weight = torch.where(seen > 0, share / seen.clamp_min(1e-6), 1 / len(sources))
+    total = share.sum(1, keepdim=True)
+    # Invalid locations get equal weights, so that their values are finite.
+    weight = torch.where(total > 0, share / total.clamp_min(1e-6), 1 / len(sources))
     area = share.sum((-2, -1))
-    return weight, area / area.sum(1, keepdim=True).clamp_min(1e-6), shown_enough(seen[:, 0])
+    return weight, area / area.sum(1, keepdim=True).clamp_min(1e-6), valid_locations(total[:, 0])
 
 
-def _asked(named: Tensor, presence: Tensor, num_concepts: int, labels: Tensor | None) -> Tensor:
-    """What mixed images are asked about, (B, M): the first by rank, as a teacher chooses.
+def _choose_concepts(
+    source_concepts: Tensor, presence: Tensor, num_concepts: int, labels: Tensor | None
+) -> Tensor:
+    """Choose M concepts (B, M) of mixed images: labelled concepts first, then by presence.
 
     Args:
-        named: (B, n, M), what their sources were asked about.
-        presence: (B, n, M), what each source adds to the presence of these.
+        source_concepts: (B, n, M), concepts of the sources' maps.
+        presence: (B, n, M), presence of these concepts, weighted by the area of their source.
         num_concepts: C.
         labels: (B, C) or None.
     """
-    every = named.flatten(1)
-    rank = presence.new_zeros(len(named), num_concepts).scatter_add_(1, every, presence.flatten(1))
+    candidates = source_concepts.flatten(1)
+    rank = presence.new_zeros(len(candidates), num_concepts).scatter_add_(1, candidates, presence.flatten(1))
     if labels is not None:
         rank = torch.maximum(rank, labels.to(rank)) + (labels > 0)
-    unknown = torch.ones_like(rank, dtype=torch.bool).scatter_(1, every, False)
-    return rank.masked_fill(unknown, -1).topk(named.shape[2], 1).indices
+    absent = torch.ones_like(rank, dtype=torch.bool).scatter_(1, candidates, False)
+    return rank.masked_fill(absent, -1).topk(source_concepts.shape[2], 1).indices
 
 
-def _about(
-    asked: Tensor, named: Tensor, log_p: Tensor, presence: Tensor, num_concepts: int
+def _align_concepts(
+    chosen: Tensor, source_concepts: Tensor, log_probs: Tensor, presence: Tensor, num_concepts: int
 ) -> tuple[Tensor, Tensor]:
-    """What the sources say of what mixed images are asked about, and of the rest.
+    """Convert the sources' log-probabilities and presence to the chosen concepts.
 
     Args:
-        asked: (B, M).
-        named: (B, n, M), what the sources were asked about.
-        log_p: (B, n, L, M + 1, H, W), their log-probabilities of these and of `OTHER`.
-        presence: (B, n, M + 1), theirs.
+        chosen: (B, M), concepts of the result.
+        source_concepts: (B, n, M), concepts of the sources' maps.
+        log_probs: (B, n, L, M + 1, H, W), log-probabilities of the source's concepts and of `OTHER`.
+        presence: (B, n, M + 1), presence of the source's concepts and of `OTHER`.
         num_concepts: C.
 
     Returns:
-        As `log_p` and `presence`, for what is asked, and `OTHER`.
+        Log-probabilities and presence of the chosen concepts and of `OTHER`, in the shapes of the arguments.
     """
-    b, n, m = named.shape
-    others = num_concepts - m
-    # Where a source has each concept: at M, its rest, where it was not asked.
-    place = torch.full((b, n, num_concepts), m, device=named.device)
-    place.scatter_(2, named, torch.arange(m, device=named.device).expand_as(named))
-    place = place.gather(2, asked[:, None].expand_as(named))  # [B, n, M]
-    unknown = place == m
-    wide = place[:, :, None, :, None, None].expand(-1, -1, log_p.shape[2], -1, *log_p.shape[-2:])
-    of_asked = log_p.gather(3, wide) - math.log(others) * unknown[:, :, None, :, None, None]
-    # The rest: what the source knew and nobody asks about now, and its own rest less what was taken from it.
-    gone = torch.zeros(b, num_concepts, dtype=torch.bool, device=named.device).scatter_(1, asked, True)
-    gone = gone[:, None].expand(-1, n, -1).gather(2, named)
-    left = torch.log1p(-unknown.sum(2) / others)  # [B, n]
-    offset = torch.zeros_like(left)[..., None].masked_fill(gone, float('-inf'))  # [B, n, M]
-    offset = torch.cat((offset, left[..., None]), 2)[:, :, None, :, None, None]
-    of_rest = (log_p + offset).logsumexp(3, keepdim=True)
-    return torch.cat((of_asked, of_rest), 3), presence.gather(2, F.pad(place, (0, 1), value=m))
+    b, n, m = source_concepts.shape
+    device, num_other = source_concepts.device, num_concepts - m
+    # Position of each concept among a source's maps; M, the position of OTHER, where it has none.
+    position = torch.full((b, n, num_concepts), m, device=device)
+    position.scatter_(2, source_concepts, torch.arange(m, device=device).expand_as(source_concepts))
+    position = position.gather(2, chosen[:, None].expand_as(source_concepts))  # [B, n, M]
+    in_other = position == m
+    index = position[:, :, None, :, None, None].expand(-1, -1, log_probs.shape[2], -1, *log_probs.shape[-2:])
+    chosen_probs = log_probs.gather(3, index) - math.log(num_other) * in_other[:, :, None, :, None, None]
+    # The new OTHER: the source's concepts that are not chosen, and its OTHER without those that are.
+    is_chosen = torch.zeros(b, num_concepts, dtype=torch.bool, device=device).scatter_(1, chosen, True)
+    is_chosen = is_chosen[:, None].expand(-1, n, -1).gather(2, source_concepts)
+    remaining = torch.log1p(-in_other.sum(2) / num_other)  # [B, n]
+    offset = torch.zeros_like(remaining)[..., None].masked_fill(is_chosen, float('-inf'))  # [B, n, M]
+    offset = torch.cat((offset, remaining[..., None]), 2)[:, :, None, :, None, None]
+    other_probs = (log_probs + offset).logsumexp(3, keepdim=True)
+    return torch.cat((chosen_probs, other_probs), 3), presence.gather(2, F.pad(position, (0, 1), value=m))

@@ -1,12 +1,11 @@
-"""Interaction maps in few bytes, for keeping.
+"""Quantised interaction maps for storage.
 
-A map's logits are stored as uint8 with their lowest value and a step of 1/255 of their range. A stored
-logit is off by at most half a step, so with r the largest range among an image's maps, and temperature T:
+The logits of a map are stored as uint8, with their lowest value and a step of 1/255 of their range. The error
+of a logit is at most half a step. With r the largest range among an image's maps and T the temperature, the
+error of a log-probability, over locations or over concepts, is at most r / (255 T). A probability changes by
+a factor of at most exp(r / (255 T)): 4 % for r / T = 10.
 
-- over locations, and over concepts, a log-probability is off by at most r / (255 T), and no probability
-  changes by more than a factor of exp(r / (255 T)): 4 % for r / T = 10.
-
-Presence is stored in float16, relative error at most 2^-11.
+Presence is stored as float16, with a relative error of at most 2^-11.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ LEVELS = 255
 
 
 def packed_dtype(maps: InteractionMaps) -> np.dtype:
-    """The record of one image: 'logits', 'low', 'step', 'presence', and 'concepts' where maps name them."""
+    """Dtype of an image's record: 'logits', 'low', 'step', 'presence', and 'concepts' if maps have them."""
     _, *shape = maps.logits.shape
-    every, chosen = _dtypes(*shape)
-    return every if maps.concepts is None else chosen
+    of_all, of_chosen = _dtypes(*shape)
+    return of_all if maps.concepts is None else of_chosen
 
 
 def is_packed(dtype: np.dtype) -> bool:
-    """Whether a dtype is that of `packed_dtype`, for maps of some size."""
+    """Whether a dtype is a `packed_dtype` of maps of any size."""
     shape = dtype['logits'].shape if 'logits' in (dtype.names or ()) else ()
     return len(shape) == 4 and min(shape) > 0 and dtype in _dtypes(*shape)
 
 
 def _dtypes(n_layers: int, m: int, h: int, w: int) -> tuple[np.dtype, np.dtype]:
-    """The record where every concept has a map, and that where maps name theirs."""
+    """Dtypes of the records of maps of all concepts, and of maps with `concepts`."""
     fields = [
         ('logits', 'u1', (n_layers, m, h, w)),
         ('low', 'f4', (n_layers, m)),
@@ -44,10 +43,10 @@ def _dtypes(n_layers: int, m: int, h: int, w: int) -> tuple[np.dtype, np.dtype]:
 
 
 def pack(maps: InteractionMaps) -> np.ndarray:
-    """Records of `packed_dtype`, (B,), of a batch of maps of complete images.
+    """Pack the maps of B complete images into records (B,) of `packed_dtype`.
 
     Raises:
-        ValueError: if a location is not valid: padding is not kept; or a value is not finite.
+        ValueError: if a location is invalid, or a value is not finite.
     """
     maps.check()
     if not maps.valid.all():
@@ -64,28 +63,28 @@ def pack(maps: InteractionMaps) -> np.ndarray:
     return records
 
 
-def without_maps(n: int, dtype: np.dtype) -> np.ndarray:
-    """Records (n,) of images that could not be read."""
+def missing_records(n: int, dtype: np.dtype) -> np.ndarray:
+    """Build records (n,) of images that could not be read."""
     records = np.zeros(n, dtype)
     records['low'] = np.nan
     return records
 
 
-def lacks_maps(records: np.ndarray) -> np.ndarray:
-    """Which records (n,) are of images that could not be read."""
+def is_missing(records: np.ndarray) -> np.ndarray:
+    """Return a mask (n,) of the records whose images could not be read."""
     return np.isnan(records['low']).any((1, 2))
 
 
 def unpack(
     records: np.ndarray, layers: tuple[int, ...], directions: tuple[str, ...], device: torch.device | str
 ) -> InteractionMaps:
-    """Maps of records, on a device; they travel there as uint8.
+    """Unpack records into maps on a device; the transfer is in uint8.
 
     Args:
         records: (B,) of `packed_dtype`.
-        layers: of the maps, as `InteractionMaps` has them.
-        directions: likewise.
-        device: where the maps are wanted.
+        layers: layers of the maps.
+        directions: readings of the maps.
+        device: device of the maps.
     """
 
     def to_device(name: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How a teacher's maps are read: where a concept is, and whether it is in the image."""
+"""Readings of a teacher's maps: where a concept is, and whether it is in the image."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PRESENCES = ('label', 'image', 'best-location')
 
 @dataclass(frozen=True)
 class TeacherReading:
-    """Reads a teacher's maps on the student's grid, of the view that the student sees.
+    """Reading of a teacher's maps on the student's grid, in the view that the student sees.
 
-    What is best depends on the teacher and the data: `lfi eval-teacher` measures both choices and
+    The best choice depends on the teacher and the data. `lfi eval-teacher` measures all of them and
     recommends one.
 
     Args:
-        spatial_reading: the scores of a concept over locations:
+        spatial_reading: scores of a concept over locations:
 
-            - 'logits', the teacher's scores of the concept;
+            - 'logits', the teacher's logits of the concept;
             - 'concept_softmax', its log-probability among all concepts of the bank at each location. A
               location where another concept or the background is likelier then counts little, whatever its
               logit.
@@ -32,61 +32,61 @@ class TeacherReading:
         presence: whether a concept is in the image. A label raises it to 1 in every case:
 
             - 'label', the labels alone;
-            - 'image', the teacher's own, of the whole image. `VLMAttentionTeacher.own_presence` says what it
-              is: of each concept by itself (SigLIP, generative VLMs), or a softmax over the bank;
+            - 'image', the teacher's presence of the whole image: of each concept by itself (SigLIP,
+              generative VLMs), or a softmax over the bank. See `VLMAttentionTeacher.own_presence`;
             - 'best-location', the largest probability of the concept among the bank over the valid
-              locations. It finds small objects beside the main one, and many at once.
+              locations. It finds small objects beside the main one, and several objects at once.
 
             Defaults to 'image'.
 
     Raises:
-        ValueError: if an option is unknown; the message lists those there are.
+        ValueError: if an option is unknown.
     """
 
     spatial_reading: str = 'logits'
     presence: str = 'image'
 
     def __post_init__(self) -> None:
-        for name, known in (('spatial_reading', SPATIAL_READINGS), ('presence', PRESENCES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f'{name}={getattr(self, name)!r} is unknown; use one of {known}')
+        for name, choices in (('spatial_reading', SPATIAL_READINGS), ('presence', PRESENCES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f'{name}={getattr(self, name)!r} is unknown; use one of {choices}')
 
     def check(self, directions: tuple[str, ...]) -> None:
-        """Check that a teacher's maps can be read so.
+        """Check that a teacher's maps have the directions that this reading needs.
 
         Args:
-            directions: the readings that its maps have.
+            directions: directions of the teacher's maps.
 
         Raises:
-            ValueError: if they cannot; the message says what to use instead.
+            ValueError: if a direction is missing.
         """
         if 'semantic' not in directions:
-            for name, other in (('spatial_reading', 'logits'), ('presence', 'image')):
+            for name, alternative in (('spatial_reading', 'logits'), ('presence', 'image')):
                 if getattr(self, name) in ('concept_softmax', 'best-location'):
                     raise ValueError(
                         f'{name}={getattr(self, name)!r} compares concepts at each location, and the maps of '
-                        f'this teacher have no semantic reading: set reading.{name}={other!r}'
+                        f'this teacher have no semantic reading: set reading.{name}={alternative!r}'
                     )
 
     def __call__(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
-        """Read maps; each location is read by itself, so that they may be warped and resized before.
+        """Read maps, location by location, so that they may be warped and resized before.
 
         Args:
-            maps: of the view. `presence` is the teacher's own.
-            labels: (B, C) in [0, 1], the labels of what the view shows, among the bank's concepts. Defaults
-                to None: nothing is labelled.
+            maps: maps of the view, with the teacher's presence.
+            labels: (B, C) in [0, 1], labels of the concepts in the view. Defaults to None: nothing is
+                labelled.
 
         Returns:
-            The maps with the asked presence, which labels have raised, and for 'concept_softmax' with
+            The maps with the chosen presence, raised by the labels, and for 'concept_softmax' with
             `spatial_logits`.
         """
         presence = maps.presence
         if self.compares_concepts:
-            log_share = maps.semantic_log_probs()
+            log_probs = maps.semantic_log_probs()
             if self.presence == 'best-location':
-                presence = _best_location(maps, log_share)
+                presence = _best_location(maps, log_probs)
             if self.spatial_reading == 'concept_softmax':
-                maps = replace(maps, spatial_logits=log_share)
+                maps = replace(maps, spatial_logits=log_probs)
         if self.presence == 'label':
             presence = torch.zeros_like(presence)
         maps = replace(maps, presence=presence)
@@ -98,11 +98,11 @@ class TeacherReading:
         return self.spatial_reading == 'concept_softmax' or self.presence == 'best-location'
 
 
-def _best_location(maps: InteractionMaps, log_share: Tensor) -> Tensor:
-    """The largest share of each concept over an image's valid locations, mean over layers: (B, M).
+def _best_location(maps: InteractionMaps, log_probs: Tensor) -> Tensor:
+    """Largest probability of each concept over the valid locations, mean over layers: (B, M).
 
     It is 0 for `OTHER`, and for an image without a valid location.
     """
-    log_share = log_share.masked_fill(~maps.valid[:, None, None], MASKED)
-    best = log_share.flatten(-2).amax(-1).exp().mean(1)
+    log_probs = log_probs.masked_fill(~maps.valid[:, None, None], MASKED)
+    best = log_probs.flatten(-2).amax(-1).exp().mean(1)
     return best if maps.concepts is None else best.masked_fill(maps.concepts == OTHER, 0)

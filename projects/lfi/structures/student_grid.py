@@ -1,4 +1,4 @@
-"""The grid of a student's locations, and what it covers."""
+"""The grid of a student's locations, and the canvas that it covers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class StudentGrid:
     """The grid of a student's locations over a batch.
 
     Args:
-        shape: (H, W), the locations.
-        canvas: height and width in pixels of what they cover. A ViT's patches pad an image at its right and
-            below, so that the canvas may be larger than the image.
+        shape: (H, W), numbers of locations.
+        canvas: height and width in pixels of the covered area. It may be larger than the image, since a ViT
+            pads images at the right and below to whole patches.
     """
 
     shape: tuple[int, int]
@@ -21,15 +21,15 @@ class StudentGrid:
 
     @classmethod
     def of(cls, backbone: Any, size: tuple[int, int]) -> StudentGrid:
-        """The grid of a backbone over images of a size.
+        """Return the grid of a backbone over images of a size.
 
         Args:
-            backbone: with `patch_grid(height, width)`, and `patch_stride` unless its grid covers each image
-                exactly.
+            backbone: backbone with `patch_grid(height, width)`, and with `patch_stride` unless its grid
+                covers images exactly.
             size: height and width of the images in pixels.
 
         Raises:
-            ValueError: if images reach beyond what the patches cover, as with `patch_cfg=dict(padding=0)`.
+            ValueError: if the patches do not cover the images, as with `patch_cfg=dict(padding=0)`.
         """
         shape = backbone.patch_grid(*size)
         stride: tuple[int, int] | None = getattr(backbone, 'patch_stride', None)
@@ -45,10 +45,10 @@ class StudentGrid:
         return cls(shape, canvas)
 
     def refuse_overhang(self, size: tuple[int, int]) -> None:
-        """Check that images of a size end where the locations do, for what copies features by location.
+        """Check that images of a size fill the canvas, for losses that copy features by location.
 
         Raises:
-            ValueError: if they do not: the backbone pads them to whole patches.
+            ValueError: if the backbone pads them to whole patches.
         """
         if self.canvas != tuple(size):
             height, width = (self.canvas[axis] // self.shape[axis] for axis in (0, 1))

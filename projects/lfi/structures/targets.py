@@ -1,4 +1,4 @@
-"""What a teacher says of the views of a batch."""
+"""A teacher's targets for the views of a batch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ NEEDS = ('maps', 'features', 'class_scores')
 
 @dataclass(frozen=True)
 class Targets:
-    """What a teacher says of the views of a batch, on the student's grid.
+    """A teacher's targets for the views of a batch, on the student's grid.
 
-    Each field is None where no supervision part needs it.
+    A field is None if no supervision part needs it.
 
     Args:
-        maps: where each concept is, with its presence.
-        features: the images' embeddings, and those of each location.
-        class_scores: (B, C), logits of the bank's concepts for each image, of which a student takes those of
-            its classes. Their softmax is the zero-shot answer.
+        maps: interaction maps with the presence of each concept.
+        features: embeddings of the images and of their locations.
+        class_scores: (B, C), zero-shot logits of the bank's concepts. A student takes those of its classes.
     """
 
     maps: InteractionMaps | None = None

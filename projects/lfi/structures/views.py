@@ -1,6 +1,6 @@
-"""Views: affine maps (B, 2, 3) from what augmentation shows to the picture it was taken from.
+"""Views: affine maps (B, 2, 3) from augmented images to the pictures that they were taken from.
 
-Coordinates run from -1 to 1 over a complete picture, x before y, as `torch.nn.functional.affine_grid` has it.
+Coordinates are those of `torch.nn.functional.affine_grid`: from -1 to 1 over a complete picture, x before y.
 """
 
 from __future__ import annotations
@@ -11,154 +11,158 @@ import torch
 from torch import Tensor
 
 
-def numbers_like(values: Sequence, like: Tensor) -> Tensor:
-    """Numbers as a tensor of another's type and device; `Tensor.new_tensor` would wait for a GPU."""
-    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
+def tensor_like(values: Sequence, reference: Tensor) -> Tensor:
+    """Build a tensor with a reference's dtype and device; `Tensor.new_tensor` would wait for a GPU."""
+    return torch.tensor(values, dtype=reference.dtype).to(reference.device, non_blocking=True)
 
 
-def windows_of(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-    """The parts of a padded canvas that the pictures at its top left fill.
+def image_windows(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """Windows of a padded canvas that the pictures at its top left fill.
 
     Args:
-        canvas: height and width.
-        sizes: height and width of each picture.
-        device: where the result is wanted.
+        canvas: height and width in pixels.
+        sizes: height and width in pixels of each of the B pictures.
+        device: device of the result.
 
     Returns:
-        (B, 2, 2): where each begins and ends, across before down, as parts of the canvas.
+        (B, 2, 2), start and end of each window, x before y, as fractions of the canvas.
     """
     windows = torch.tensor([[[0.0, w / canvas[1]], [0.0, h / canvas[0]]] for h, w in sizes])
     return windows.to(device, non_blocking=True)
 
 
-def full_window(like: Tensor) -> Tensor:
-    """The window (1, 2, 2) of a picture that fills its canvas, of another tensor's type and device."""
-    return torch.stack((like.new_zeros(1, 2), like.new_ones(1, 2)), -1)
+def full_window(reference: Tensor) -> Tensor:
+    """Window (1, 2, 2) of a picture that fills its canvas, with a reference's dtype and device."""
+    return torch.stack((reference.new_zeros(1, 2), reference.new_ones(1, 2)), -1)
 
 
-def most_filled(grid: tuple[int, int], window: Tensor) -> Tensor:
-    """The most of a location of a grid (h, w) that windows (B, 2, 2) can fill, (B, 1, 1): up to 1."""
-    across, down = (window[..., 1] - window[..., 0]).unbind(-1)
-    part = (across * grid[1]).clamp(1e-6, 1) * (down * grid[0]).clamp(1e-6, 1)
-    return part[:, None, None]
+def max_coverage(grid: tuple[int, int], window: Tensor) -> Tensor:
+    """Largest share of a location of a grid (h, w) that windows (B, 2, 2) can fill, (B, 1, 1), up to 1."""
+    width, height = (window[..., 1] - window[..., 0]).unbind(-1)
+    coverage = (width * grid[1]).clamp(1e-6, 1) * (height * grid[0]).clamp(1e-6, 1)
+    return coverage[:, None, None]
 
 
-def read_view(
+def interpolation_weights(
     view: Tensor, cells: tuple[int, int], grid: tuple[int, int], window: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """By which weights each location of a grid over a view reads the cells of the picture.
+    """Interpolation weights from the cells of pictures to the locations of a grid over their views.
 
-    A location shows a rectangle of the picture and reads the mean of the cells there, each by its overlap.
-    Where the rectangle is shorter than a cell, it is widened to one, which makes bilinear interpolation of
-    the mean. A rectangle that the view rotates or shears is read upright, with the same centre and spread.
-    Cells that the view does not touch are never read.
+    A location shows a rectangle of the picture. Its weights are the overlaps of this rectangle with the
+    cells. A rectangle that is shorter than a cell is widened to one cell, which makes the mean a bilinear
+    interpolation. A rectangle that the view rotates or shears is replaced by an upright one with the same
+    centre and spread. Cells that the view does not touch have the weight 0.
 
     Args:
-        view: (B, 2, 3).
+        view: (B, 2, 3), from the view's coordinates to the picture's.
         cells: (H, W) of the picture's maps.
         grid: (h, w) of the canvas in which the view lies.
-        window: (B, 2, 2), the part of the canvas that the view fills, as `windows_of` gives it.
+        window: (B, 2, 2), the part of the canvas that the view fills, from `image_windows`.
 
     Returns:
-        The weights (B, h, w, H, W), whose sum over the cells is 1, or 0 for a location beyond the picture;
-        and the share of each location that shows the picture, (B, h, w) in [0, 1].
+        weights: (B, h, w, H, W). They sum to 1 over the cells, or to 0 for a location outside the picture.
+        share: (B, h, w) in [0, 1], share of each location that shows the picture.
     """
-    middle, length, shown = _locations(grid, window)
-    turn, origin = view[:, None, None, :, :2], view[:, None, None, :, 2]
-    middle = (turn * middle[..., None, :]).sum(-1) + origin  # [B, h, w, 2]
-    length = (turn * length[..., None, :]).norm(dim=-1)
-    reach = turn.abs().sum(-1)
-    (across, x), (down, y) = (
-        _cells_read(middle[..., axis], length[..., axis], origin[..., axis], reach[..., axis], n)
+    centre, length, coverage = _locations(grid, window)
+    linear, offset = view[:, None, None, :, :2], view[:, None, None, :, 2]
+    centre = (linear * centre[..., None, :]).sum(-1) + offset  # [B, h, w, 2]
+    length = (linear * length[..., None, :]).norm(dim=-1)
+    extent = linear.abs().sum(-1)
+    (columns, x_share), (rows, y_share) = (
+        _axis_weights(centre[..., axis], length[..., axis], offset[..., axis], extent[..., axis], n)
         for axis, n in enumerate(cells[::-1])
     )
-    return down[..., :, None] * across[..., None, :], shown * x * y
+    return rows[..., :, None] * columns[..., None, :], coverage * x_share * y_share
 
 
 def is_upright(view: Tensor) -> bool:
-    """Whether views (B, 2, 3) are known to neither rotate nor shear; of a device's, nothing is known."""
+    """Whether views (B, 2, 3) neither rotate nor shear; False on a GPU, where the test would wait for it."""
     return view.device.type == 'cpu' and not (view[:, 0, 1].any() or view[:, 1, 0].any())
 
 
-def read_upright_view(
+def separable_interpolation_weights(
     view: Tensor, cells: tuple[int, int], grid: tuple[int, int], window: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `read_view`, for views that neither rotate nor shear: rows and columns are read apart.
-
-    Arguments as `read_view`.
-
-    Returns:
-        The weights of the rows (B, h, H) and of the columns (B, w, W), whose products are those of
-        `read_view`; and the share of each location that shows the picture, (B, h, w) in [0, 1].
-    """
-    read = []
-    for axis, (n, n_cells) in enumerate(zip(grid[::-1], cells[::-1])):
-        middle, length, shown = _along(n, window[:, axis])  # [B, n] each
-        scale, origin = view[:, axis, axis, None], view[:, axis, 2, None]
-        weights, share = _cells_read(
-            scale * middle + origin, scale.abs() * length, origin, scale.abs(), n_cells
-        )
-        read.append((weights, share * shown))
-    (across, x), (down, y) = read
-    return down, across, y[:, :, None] * x[:, None]
-
-
-def _cells_read(
-    middle: Tensor, length: Tensor, origin: Tensor, reach: Tensor, n: int
-) -> tuple[Tensor, Tensor]:
-    """By which weights locations read the n cells of a picture along one axis.
+    """Interpolation weights of rows and columns, for views that neither rotate nor shear.
 
     Args:
-        middle: (...), where the locations' middles lie in the picture, from -1 to 1.
-        length: (...), of what they show.
-        origin: the view's middle, of a shape that goes with that of `middle`.
-        reach: half of the view's extent, likewise.
-        n: cells.
+        view: (B, 2, 3), from the view's coordinates to the picture's.
+        cells: (H, W) of the picture's maps.
+        grid: (h, w) of the canvas in which the view lies.
+        window: (B, 2, 2), the part of the canvas that the view fills, from `image_windows`.
 
     Returns:
-        The weights (..., n), and the part of each location that lies in the picture, (...).
+        rows: (B, h, H), and columns: (B, w, W). Their products are the weights of `interpolation_weights`.
+        share: (B, h, w) in [0, 1], share of each location that shows the picture.
     """
-    middle, length = (middle + 1) / 2 * n, length / 2 * n  # in cells
-    inside = (middle + length / 2).clamp_max(n) - (middle - length / 2).clamp_min(0)
+    by_axis = []
+    for axis, (n, n_cells) in enumerate(zip(grid[::-1], cells[::-1])):
+        centre, length, coverage = _axis_locations(n, window[:, axis])  # [B, n] each
+        scale, offset = view[:, axis, axis, None], view[:, axis, 2, None]
+        weights, share = _axis_weights(
+            scale * centre + offset, scale.abs() * length, offset, scale.abs(), n_cells
+        )
+        by_axis.append((weights, share * coverage))
+    (columns, x_share), (rows, y_share) = by_axis
+    return rows, columns, y_share[:, :, None] * x_share[:, None]
+
+
+def _axis_weights(
+    centre: Tensor, length: Tensor, offset: Tensor, extent: Tensor, n: int
+) -> tuple[Tensor, Tensor]:
+    """Interpolation weights from the n cells of a picture to locations, along one axis.
+
+    Args:
+        centre: (...), centres of the locations in the picture, from -1 to 1.
+        length: (...), lengths of the locations in the picture.
+        offset: centre of the view in the picture; broadcasts against `centre`.
+        extent: half of the view's length in the picture; broadcasts against `centre`.
+        n: number of cells.
+
+    Returns:
+        The weights (..., n), and the share of each location that lies in the picture, (...).
+    """
+    centre, length = (centre + 1) / 2 * n, length / 2 * n  # in cells
+    inside = (centre + length / 2).clamp_max(n) - (centre - length / 2).clamp_min(0)
     share = (inside / length.clamp_min(1e-6)).clamp(0, 1)
-    first, last = _touched(reach, origin, n)
+    first, last = _touched_cells(extent, offset, n)
     length = length.clamp_min(1)
-    low, high = torch.maximum(middle - length / 2, first), torch.minimum(middle + length / 2, last)
+    low, high = torch.maximum(centre - length / 2, first), torch.minimum(centre + length / 2, last)
     return _overlap(low, high, n), share
 
 
 def _locations(grid: tuple[int, int], window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the locations of a canvas show of the view that fills a part of it.
+    """Centres and lengths of a canvas' locations in the view that fills a window of it.
 
     Returns:
-        Middles and lengths in the view's coordinates, (B, h, w, 2) each, and the share of each location that
+        Centres and lengths in the view's coordinates, (B, h, w, 2) each, and the share of each location that
         the view fills, (B, h, w).
     """
-    by_axis = [_along(n, window[:, axis]) for axis, n in enumerate(grid[::-1])]
-    middle, length, share = (
+    by_axis = [_axis_locations(n, window[:, axis]) for axis, n in enumerate(grid[::-1])]
+    centre, length, share = (
         torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1) for x, y in zip(*by_axis)
     )
-    return middle, length, share.prod(-1)
+    return centre, length, share.prod(-1)
 
 
-def _along(n: int, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Middles, lengths and filled shares, (B, n) each, of n locations; a view fills their window (B, 2)."""
-    start, part = window[:, :1], (window[:, 1:] - window[:, :1]).clamp_min(1e-6)
-    edges = (2 * (torch.arange(n + 1, device=window.device) / n - start) / part - 1).clamp(-1, 1)
+def _axis_locations(n: int, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres, lengths and shares inside a window (B, 2) of n locations along one axis, (B, n) each."""
+    start, size = window[:, :1], (window[:, 1:] - window[:, :1]).clamp_min(1e-6)
+    edges = (2 * (torch.arange(n + 1, device=window.device) / n - start) / size - 1).clamp(-1, 1)
     length = edges.diff()  # [B, n]
-    return (edges[:, :-1] + edges[:, 1:]) / 2, length, length * part * n / 2
+    return (edges[:, :-1] + edges[:, 1:]) / 2, length, length * size * n / 2
 
 
-def _touched(reach: Tensor, origin: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The edges of the first and the last of n cells that a view's bounding box touches."""
-    first, last = (origin - reach + 1) / 2 * n, (origin + reach + 1) / 2 * n
-    # What is touched by less than a thousandth of a cell is rounding.
+def _touched_cells(extent: Tensor, offset: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Start of the first and end of the last of n cells that a view's bounding box touches."""
+    first, last = (offset - extent + 1) / 2 * n, (offset + extent + 1) / 2 * n
+    # An overlap of less than a thousandth of a cell is rounding.
     first = (first + 1e-3).floor().clamp(0, n - 1)
     return first, torch.maximum((last - 1e-3).ceil().clamp_max(n), first + 1)
 
 
 def _overlap(low: Tensor, high: Tensor, n: int) -> Tensor:
-    """Which part of each interval (...) lies in each of n cells, (..., n); all are 0 where it is empty."""
+    """Share of each interval (...) in each of n cells, (..., n); 0 for an empty interval."""
     start = torch.arange(n, device=low.device)
-    held = (torch.minimum(high[..., None], start + 1) - torch.maximum(low[..., None], start)).clamp_min(0)
-    return held / held.sum(-1, keepdim=True).clamp_min(1e-6)
+    overlap = (torch.minimum(high[..., None], start + 1) - torch.maximum(low[..., None], start)).clamp_min(0)
+    return overlap / overlap.sum(-1, keepdim=True).clamp_min(1e-6)

@@ -6,8 +6,8 @@ It imports the registry, and no model: types are built by name, of those that it
 from .files import from_plain, to_plain
 from .folder import (
     check_class_count,
+    has_student_config,
     is_complete,
-    is_of_lfi,
     read_checkpoint,
     read_config,
     read_student,
@@ -18,7 +18,7 @@ __all__ = [
     'check_class_count',
     'from_plain',
     'is_complete',
-    'is_of_lfi',
+    'has_student_config',
     'read_checkpoint',
     'read_config',
     'read_student',

@@ -21,7 +21,7 @@ from typing import Any
 from mmengine.registry import Registry
 from torch import nn
 
-from lfi.utils.process import changed
+from lfi.utils.process import override
 from lfi.utils.repositories import WEIGHTS
 
 SCOPES = ('lfi', 'mmengine', 'mmpretrain', 'mmdet', 'mmseg')
@@ -229,7 +229,7 @@ def is_known(scope: str) -> bool:
 @contextmanager
 def _installed_alone() -> Iterator[None]:
     """Import nothing that is not installed: OpenMMLab's packages look for many that may be missing."""
-    with changed(sys, 'path', list(filter(_is_installed, sys.path))):
+    with override(sys, 'path', list(filter(_is_installed, sys.path))):
         yield
 
 

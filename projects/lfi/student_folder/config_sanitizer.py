@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from lfi.utils.options import plain_text
+from lfi.utils.options import is_plain_text
 from lfi.utils.repositories import HubError
 
 from .allowed_types import AllowedTypes, is_known
@@ -282,7 +282,7 @@ def _check_free(part: Part) -> None:
     """Refuse a text that is longer than any that is asked about, or that would change the terminal."""
     text = part.value
     holes = text.count('{}') if 'templates' in part.keys else 0
-    if not plain_text(text) or holes > MOST_HOLES:
+    if not is_plain_text(text) or holes > MOST_HOLES:
         raise _refusal(
             part.place,
             text,

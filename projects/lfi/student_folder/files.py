@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lfi.errors import UsageError
 from lfi.registry import registered_name
-from lfi.utils.fileio import hash_files, holds_bytes
+from lfi.utils.fileio import hash_files, is_nonempty_file
 from lfi.utils.repositories import CONFIG, WEIGHTS, HubError
 
 from .bounded_build import Bounds
@@ -68,7 +68,7 @@ def _name_of(kind: type, where: str) -> str:
     return name if scope == 'mmengine' else f'{scope}.{name}'
 
 
-def bounds_of(path: Path) -> Bounds:
+def weight_bounds(path: Path) -> Bounds:
     """The bounds of a model that has the weights in a file, of which the header alone is read.
 
     Raises:
@@ -109,5 +109,5 @@ def read_weights(path: Path, digest: str) -> dict[str, Tensor]:
 def _require(path: Path) -> None:
     if not path.is_file():
         raise HubError(f'{path.parent} has no {WEIGHTS}: fetch it again')
-    if not holds_bytes(path):
+    if not is_nonempty_file(path):
         raise HubError(f'{path} is truncated, or was changed: it holds nothing. Fetch it again')

@@ -21,15 +21,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lfi.registry import MODELS
-from lfi.utils.fileio import AtomicLocalBackend, hash_files, holds_bytes, read_start
+from lfi.utils.fileio import AtomicLocalBackend, hash_files, is_nonempty_file, read_prefix
 from lfi.utils.modules import load_strictly
-from lfi.utils.options import plain_text
+from lfi.utils.options import is_plain_text
 from lfi.utils.repositories import CARD, CONFIG, WEIGHTS, HubError
 from lfi.version import __version__
 
 from .bounded_build import Bounds, bounded_build
 from .config_sanitizer import LARGEST_IMAGE, MOST, check_config
-from .files import bounds_of, from_plain, read_weights, to_plain
+from .files import from_plain, read_weights, to_plain, weight_bounds
 
 FORMAT = 1
 LIBRARY = 'lfi'
@@ -191,7 +191,7 @@ def write_student(
     files.put(f'{text}\n'.encode(), folder / CONFIG)
 
 
-def is_of_lfi(folder: Path) -> bool:
+def has_student_config(folder: Path) -> bool:
     """Whether the config in a folder says that it is a student's, of this version or another one."""
     try:
         return _read_json(folder).get('library_name') == LIBRARY
@@ -202,7 +202,7 @@ def is_of_lfi(folder: Path) -> bool:
 def is_complete(folder: Path) -> bool:
     """Whether a folder has the config of a student, and the weights that it was written with."""
     path = folder / WEIGHTS
-    if not is_of_lfi(folder) or not holds_bytes(path):
+    if not has_student_config(folder) or not is_nonempty_file(path):
         return False
     return hash_files(sha256(), path).hexdigest() == _read_json(folder).get('sha256')
 
@@ -233,7 +233,7 @@ def read_student(folder: Path) -> nn.Module:
     """
     config = StudentConfig.read(folder)
     state = read_weights(folder / WEIGHTS, config.sha256)
-    model = config.build(bounds_of(folder / WEIGHTS))
+    model = config.build(weight_bounds(folder / WEIGHTS))
     try:
         load_strictly(model, state)
     # Modules that bring weights into another shape end in any error.
@@ -251,7 +251,7 @@ def read_config(folder: Path) -> Config:
         HubError: as `StudentConfig.read` and its `build` say; or if the weights are missing or corrupted.
     """
     config = StudentConfig.read(folder)
-    config.build(bounds_of(folder / WEIGHTS))
+    config.build(weight_bounds(folder / WEIGHTS))
     return config.config()
 
 
@@ -272,7 +272,7 @@ def _check_meta(meta: dict[str, Any], where: str) -> None:
             f'{where}={reprlib.repr(meta)} must hold classes, a list of names, and may have a palette, a '
             'list of their colours of three numbers'
         )
-    odd = next((name for name in classes if not plain_text(name)), None)
+    odd = next((name for name in classes if not is_plain_text(name)), None)
     if odd is not None:
         raise HubError(
             f'{where}.classes has the name {reprlib.repr(odd)}, which has more than 1,000 characters, or a '
@@ -320,7 +320,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
             f'{path} has {size:,} bytes, and no config has more than {MOST_BYTES:,}: {_of_lfi(folder)}'
         )
     try:
-        content = json.loads(read_start(path, size).decode())
+        content = json.loads(read_prefix(path, size).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise HubError(f'{path} is corrupted, or no JSON: {error}') from error
     if not isinstance(content, dict):

@@ -11,15 +11,15 @@ from mmengine.logging import print_log
 
 from lfi.utils.arrays import SharedArray
 
-from .images import Unreadable, UnreadableImageError, damaged, info_of, why_failed
-from .limit import EXAMPLES, NAMED, Counts, FoundList, refuse_too_many
+from .images import Unreadable, UnreadableImageError, damaged, find_unreadable, info_of
+from .limit import EXAMPLES, NAMED, Counts, UnreadableList, refuse_too_many
 
 UNKNOWN, GOOD, BAD = 0, 1, 2
 # What a data set keeps the data sets in that it wraps or joins.
 INSIDE = ('dataset', 'datasets', '_dataset', '_datasets')
 
 
-def leave_out_unreadable(dataset: Any, max_share: float, found: FoundList) -> None:
+def leave_out_unreadable(dataset: Any, max_share: float, found: UnreadableList) -> None:
     """Let a training's data set draw another image at random in the place of one that cannot be read.
 
     Args:
@@ -42,7 +42,7 @@ def refuse_unreadable(dataset: Any) -> None:
         leaf.prepare_data = _Refusing(leaf)
 
 
-def refuse_all_unreadable(dataset: Any, found: FoundList) -> None:
+def refuse_all_unreadable(dataset: Any, found: UnreadableList) -> None:
     """Let a data set look at all its images where one cannot be read, and then raise one error about all.
 
     Args:
@@ -93,7 +93,7 @@ class _Reader:
             try:
                 return type(self.dataset).prepare_data(self.dataset, index)
             except Exception:
-                unread = why_failed(info_of(self.dataset, index), pipeline)
+                unread = find_unreadable(info_of(self.dataset, index), pipeline)
                 if unread is None:
                     raise
         states[index] = BAD
@@ -122,7 +122,7 @@ class _Refusing(_Reader):
 class _RefusingAll(_Refusing):
     """Names, counts and lists the other images that cannot be read, too."""
 
-    def __init__(self, dataset: Any, found: FoundList) -> None:
+    def __init__(self, dataset: Any, found: UnreadableList) -> None:
         super().__init__(dataset)
         self.found = found
 
@@ -142,7 +142,7 @@ class _RefusingAll(_Refusing):
 class _LeavingOut(_Reader):
     """Draws another image for one that cannot be read, unless these are too many."""
 
-    def __init__(self, dataset: Any, max_share: float, found: FoundList) -> None:
+    def __init__(self, dataset: Any, max_share: float, found: UnreadableList) -> None:
         super().__init__(dataset)
         self.max_share, self.found = max_share, found
 

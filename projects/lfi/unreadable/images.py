@@ -59,7 +59,7 @@ def damaged(info: Mapping, pipeline: object) -> Unreadable | None:
     return _unreadable(info, list(_loaders(pipeline)), COMMON_FORMATS)
 
 
-def why_failed(info: Mapping, pipeline: object) -> Unreadable | None:
+def find_unreadable(info: Mapping, pipeline: object) -> Unreadable | None:
     """The file for which a pipeline failed; None if its files can be read, so that it failed by itself.
 
     Args:

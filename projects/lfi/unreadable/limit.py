@@ -50,7 +50,7 @@ def refuse_too_many(
     """
     bad, seen, total = counts.bad, counts.seen, counts.total
     if bad == total:
-        raise none_readable(total, latest, name)
+        raise none_readable_error(total, latest, name)
     if max_share == 0:
         raise UnreadableImageError(
             f'{latest}. Replace the file; or do without it: max_unreadable=0 allows none to be left out, and '
@@ -68,7 +68,7 @@ def refuse_too_many(
         )
 
 
-def none_readable(total: int, latest: Unreadable, name: str) -> UnreadableImageError:
+def none_readable_error(total: int, latest: Unreadable, name: str) -> UnreadableImageError:
     """The error of a data set of which no image can be read; arguments as of `refuse_too_many`."""
     return UnreadableImageError(
         f'{name}: none of the {total} images can be read. {FIX}; the last was {latest}'
@@ -80,7 +80,7 @@ NAMED = 20
 """So many images are named one by one as they are found; the list has them all."""
 
 
-class FoundList:
+class UnreadableList:
     """A file of unreadable images, to which all processes and workers of a run append.
 
     Each line has the path, a tab, and the reason. Its length is how many there are.
@@ -96,7 +96,7 @@ class FoundList:
     def add(self, image: Unreadable) -> bool:
         """Append an image; whether it was not there."""
         self._catch_up()
-        line = line_of(image)
+        line = format_line(image)
         if line.partition('\t')[0] in self._names:
             return False
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class FoundList:
         self._names.update(line.partition('\t')[0] for line in lines if line)
 
 
-def line_of(image: Unreadable) -> str:
+def format_line(image: Unreadable) -> str:
     """An image in the list."""
     path, reason = (text.replace('\t', ' ').replace('\n', ' ') for text in image)
     return f'{path}\t{reason}\n'

@@ -1,12 +1,12 @@
-"""Helpers that know neither models nor data: files, options, names, settings of the process.
+"""Helpers without models or data: files, options, names, settings of the process.
 
-They import `errors` alone, each where it is asked for: most commands begin without torch.
+Import them from their modules: most commands start without torch.
 """
 
 from importlib import import_module
 
 
 def register_all_modules() -> None:
-    """Import all that registers itself, as `mmengine.hub.get_model('lfi::...')` asks of a package."""
-    for part in ('concepts', 'datasets', 'engine', 'evaluation', 'models', 'visualization'):
-        import_module(f'lfi.{part}')
+    """Import all modules that register types; `mmengine.hub.get_model('lfi::...')` calls it."""
+    for package in ('concepts', 'datasets', 'engine', 'evaluation', 'models', 'visualization'):
+        import_module(f'lfi.{package}')

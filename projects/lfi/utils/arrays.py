@@ -7,22 +7,22 @@ import numpy.typing as npt
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """The indices of `count` of `total` things, the first and the last among them; of fewer, all."""
+    """Return `count` evenly spaced indices below `total`, with both ends; all indices if there are fewer."""
     return np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()
 
 
 class SharedArray:
-    """A zero-filled array in anonymous shared memory; pages are taken only when they are written.
+    """A zero-filled array in anonymous shared memory; pages are allocated when they are written.
 
-    Workers that are forked see and keep what any of them writes, across epochs. A pickled copy (workers that
-    are spawned) and a deep copy start empty: what is kept here must be possible to make again.
+    Forked workers share their writes, across epochs. A pickled copy (spawned workers) and a deep copy start
+    empty, so that only values that can be computed again belong here.
 
     Args:
-        length: Number of items.
+        length: number of items.
         dtype: NumPy dtype of an item; may be structured.
 
     Attributes:
-        array (np.ndarray): Shape (length,).
+        array: (length,), the array.
     """
 
     def __init__(self, length: int, dtype: npt.DTypeLike) -> None:

@@ -1,6 +1,6 @@
-"""Blocks in which this thread refuses some of what Python audits: opening files, imports, connections.
+"""Guards of Python's audit events (opening files, imports, connections) for one thread and one block.
 
-An audit hook cannot be taken away again, so there is one, and it looks at nothing outside such a block.
+An audit hook cannot be removed, so one hook serves all blocks. It does nothing outside of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 Guard = Callable[[str, tuple], None]
-"""Gets the name and the arguments of an audit event, and raises an error where it refuses the event."""
+"""Function of an audit event's name and arguments that raises an error to refuse the event."""
 
 
 class _Thread(threading.local):
@@ -28,26 +28,26 @@ _thread = _Thread()
 
 @contextmanager
 def guarded(guard: Guard) -> Iterator[None]:
-    """Ask a guard about each audit event of this thread, after those of the blocks around."""
+    """Call a guard for each audit event of this thread in a block, after the guards of outer blocks."""
     _install_hook()
-    before = _thread.guards
-    _thread.guards = (*before, guard)
+    outer = _thread.guards
+    _thread.guards = (*outer, guard)
     try:
         yield
     finally:
-        _thread.guards = before
+        _thread.guards = outer
 
 
 @cache
 def _install_hook() -> None:
-    sys.addaudithook(_ask_guards)
+    sys.addaudithook(_call_guards)
 
 
-def _ask_guards(event: str, args: tuple) -> None:
+def _call_guards(event: str, args: tuple) -> None:
     guards = _thread.guards
     if not guards:
         return
-    # What a guard does itself is not asked about.
+    # A guard may cause events itself.
     _thread.guards = ()
     try:
         for guard in guards:
@@ -57,21 +57,21 @@ def _ask_guards(event: str, args: tuple) -> None:
 
 
 def installed_folders() -> tuple[str, ...]:
-    """The folders of Python, of what is installed in it, and of the packages that are imported."""
-    places = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
-    places.update([*site.getsitepackages(), site.getusersitepackages()])
+    """Return the folders of Python and of installed and imported packages, with a separator at the end."""
+    folders = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
+    folders.update([*site.getsitepackages(), site.getusersitepackages()])
     for name, module in list(sys.modules.items()):
         file = getattr(module, '__file__', None)
         if '.' not in name and file and hasattr(module, '__path__'):
-            places.add(str(Path(file).parent))
-    return tuple(f'{os.path.realpath(place)}{os.sep}' for place in places)
+            folders.add(str(Path(file).parent))
+    return tuple(f'{os.path.realpath(folder)}{os.sep}' for folder in folders)
 
 
 def is_below(path: object, folders: tuple[str, ...]) -> bool:
-    """Whether a path, as audit events have it, lies below one of some folders, links followed.
+    """Whether a path of an audit event lies below one of several folders, links followed.
 
     Args:
-        path: a text, bytes, or a path; a number is that of an open file, and lies nowhere.
+        path: str, bytes or path. A number is an open file, and lies below no folder.
         folders: real paths that end in a separator.
     """
     if not isinstance(path, str | bytes | os.PathLike):

@@ -1,4 +1,4 @@
-"""Types, data sets and models in the configs of runs."""
+"""Queries of a run's config: types, data sets and the model."""
 
 from __future__ import annotations
 
@@ -9,43 +9,45 @@ from mmengine.config import Config
 
 
 def type_name(config: Mapping) -> str:
-    """The name of a config's type, without its scope, or torchvision's; '' without a type.
+    """Return the name of a config's type without its scope (or `torchvision/`); '' without a type.
 
     Args:
-        config: `dict(type=...)`; a lazy config names the class itself.
+        config: `dict(type=...)`, with a name, or with a class in a lazy config.
     """
     kind = config.get('type', '')
     name: str = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
     return name.replace('/', '.').rpartition('.')[2]
 
 
-def parts(dataset: object, until: Callable[[dict], bool] | None = None) -> Iterator[dict[str, Any]]:
-    """The config of a data set, and those of the data sets that it wraps or joins, outermost first.
+def dataset_configs(
+    dataset: object, stop_at: Callable[[dict], bool] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Iterate over the config of a data set and those of the data sets inside it, outermost first.
 
     Args:
-        dataset: the config of a data set, or a list of them.
-        until: which data sets are not looked into. Defaults to None: none of them.
+        dataset: config of a data set, or a list of configs.
+        stop_at: predicate of data sets whose inside is skipped. Defaults to None: nothing is skipped.
     """
     if isinstance(dataset, list | tuple):
-        for part in dataset:
-            yield from parts(part, until)
+        for config in dataset:
+            yield from dataset_configs(config, stop_at)
     elif isinstance(dataset, dict):
         yield dataset
-        yield from parts(_inside(dataset, until), until)
+        yield from dataset_configs(_inner(dataset, stop_at), stop_at)
 
 
-def leaves(dataset: object, until: Callable[[dict], bool] | None = None) -> Iterator[dict[str, Any]]:
-    """The configs of the data sets that read images, inside those that wrap or join others.
+def leaf_configs(dataset: object, stop_at: Callable[[dict], bool] | None = None) -> Iterator[dict[str, Any]]:
+    """Iterate over the configs of the data sets that read images, inside wrappers and concatenations.
 
     Args:
-        dataset: the config of a data set, or a list of them.
-        until: which data sets are not looked into, but count as one. Defaults to None: none of them.
+        dataset: config of a data set, or a list of configs.
+        stop_at: predicate of data sets that count as one. Defaults to None: none of them.
     """
-    return (part for part in parts(dataset, until) if _inside(part, until) is None)
+    return (config for config in dataset_configs(dataset, stop_at) if _inner(config, stop_at) is None)
 
 
 def configs_in(value: object) -> Iterator[dict[str, Any]]:
-    """All configs in a config or a list, at any depth, outermost first."""
+    """Iterate over all configs in a config or a list, at any depth, outermost first."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())
@@ -55,14 +57,14 @@ def configs_in(value: object) -> Iterator[dict[str, Any]]:
 
 
 def model_config(cfg: Config) -> dict:
-    """The model's config as MMEngine's Runner completes it, by the run's `data_preprocessor`."""
+    """Return the model's config with the run's `data_preprocessor`, as MMEngine's Runner builds it."""
     if cfg.get('data_preprocessor') is None:
         return cfg.model
     return {'data_preprocessor': cfg.data_preprocessor, **cfg.model}
 
 
-def _inside(dataset: dict, until: Callable[[dict], bool] | None) -> Any:
-    """What a data set wraps or joins; None where there is nothing, or it is not looked into."""
-    if until is not None and until(dataset):
+def _inner(dataset: dict, stop_at: Callable[[dict], bool] | None) -> Any:
+    """Return the config or list of configs inside a data set; None if it is a leaf, or `stop_at` holds."""
+    if stop_at is not None and stop_at(dataset):
         return None
     return dataset.get('dataset', dataset.get('datasets'))

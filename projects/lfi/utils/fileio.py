@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and their digests."""
+"""Files: atomic writing, checks and digests."""
 
 from __future__ import annotations
 
@@ -19,33 +19,32 @@ if sys.platform != 'win32':
 
 
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's local file backend, with a ``put`` that leaves either the complete new file or the old one.
+    """MMEngine's local file backend with an atomic ``put``: a full disk or a kill leaves the old file intact.
 
-    ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints by it. A run that is killed
-    while it saves leaves no truncated file, and neither does one that finds the disk full.
+    ``CheckpointHook(backend_args=dict(backend='lfi_atomic'))`` writes checkpoints with it.
 
-    ``remove`` waits until the next file of the folder is complete. mmengine's hook removes the oldest
+    ``remove`` waits until the next file of the folder is complete. MMEngine's hook removes the oldest
     checkpoint, and the best one, before it writes the next: a kill in between would leave none.
     """
 
-    # CheckpointHook removes by one backend, and the Runner writes by another.
+    # Shared by all instances: CheckpointHook removes with one backend, the Runner writes with another.
     _to_remove: ClassVar[set[Path]] = set()
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
-        """Write a file, or leave the old one.
+        """Write a file atomically.
 
         Args:
-            obj: The bytes of the file.
-            filepath: Its path. Folders that are missing are made.
+            obj: content of the file.
+            filepath: path of the file. Missing folders are made.
 
         Raises:
-            CheckpointWriteError: If it cannot be written.
+            CheckpointWriteError: if the file cannot be written.
         """
         filepath = Path(filepath)
         filepath.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with _partial(filepath) as file:
-                _fill(file, obj, filepath)
+            with _open_partial(filepath) as file:
+                _write_and_move(file, obj, filepath)
         except OSError as error:
             raise CheckpointWriteError(
                 f'{filepath} ({memoryview(obj).nbytes / 1e6:.1f} MB) cannot be written: '
@@ -57,31 +56,31 @@ class AtomicLocalBackend(LocalBackend):
             self._to_remove.discard(outdated)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write a file of text; as `put`. Of a link it is the file that it leads to."""
+        """Write a text file atomically. A link is kept, and its target written."""
         self.put(obj.encode(encoding), os.path.realpath(filepath))
 
     def remove(self, filepath: str | Path) -> None:
-        """Remove a file, once the next ``put`` into its folder is done."""
+        """Remove a file after the next ``put`` into its folder."""
         self._to_remove.add(Path(filepath))
 
 
 def is_shared(path: Path) -> bool:
-    """Whether what has a name is more than a file of that name alone: a link, of either kind, or no file."""
+    """Whether a path is a symbolic link, a hard link, or no regular file."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return False
-    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
+    return not stat.S_ISREG(status.st_mode) or status.st_nlink > 1
 
 
-def _partial(filepath: Path) -> BinaryIO:
-    """A file beside the one that is written, which is this process's alone; what a killed one left serves."""
+def _open_partial(filepath: Path) -> BinaryIO:
+    """Open and lock a temporary file beside a path; one that a killed process left is used again."""
     for number in count():
         path = filepath.with_name(f'.{filepath.name}.{f"{number}." if number else ""}partial')
-        # A link in someone else's folder may lead to any file, and a pipe would block.
+        # A link in an untrusted folder may lead to any file, and a pipe would block.
         if is_shared(path):
             continue
-        # Nothing is taken from a process that writes the same.
+        # Append: another process may be writing this file.
         file = path.open('ab')
         if take_lock(file):
             file.truncate(0)
@@ -91,7 +90,7 @@ def _partial(filepath: Path) -> BinaryIO:
 
 
 def take_lock(file: BinaryIO) -> bool:
-    """Whether a file is this process's now: no other has locked it, or has made another file of it."""
+    """Lock a file; return False if another process has locked or replaced it."""
     if sys.platform == 'win32':
         return True
     try:
@@ -99,7 +98,7 @@ def take_lock(file: BinaryIO) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        # A file system without locks.
+        # The file system has no locks.
         return True
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
@@ -107,8 +106,8 @@ def take_lock(file: BinaryIO) -> bool:
         return False
 
 
-def _fill(file: BinaryIO, content: bytes | memoryview, filepath: Path) -> None:
-    """Write the content, and let the file take the path; remove it where that fails."""
+def _write_and_move(file: BinaryIO, content: bytes | memoryview, filepath: Path) -> None:
+    """Write the content and move the file to its path; remove the file on an error."""
     try:
         file.write(content)
         file.flush()
@@ -116,7 +115,7 @@ def _fill(file: BinaryIO, content: bytes | memoryview, filepath: Path) -> None:
         if filepath.exists():
             shutil.copymode(filepath, file.name)
         if sys.platform == 'win32':
-            # It moves no open file.
+            # Windows moves no open file.
             file.close()
         os.replace(file.name, filepath)
     except BaseException:
@@ -128,46 +127,46 @@ register_backend('lfi_atomic', AtomicLocalBackend, force=True)
 
 
 def file_size(path: str | Path) -> int:
-    """The size of a file in bytes; -1 of what is no file of this machine."""
+    """Return the size of a file in bytes; -1 if there is no such file on this machine."""
     try:
         return os.stat(path).st_size
     except (OSError, ValueError):
         return -1
 
 
-def holds_bytes(path: Path) -> bool:
-    """Whether a path is a file of a disk that holds something: those of `/proc` have no size, and no end."""
+def is_nonempty_file(path: Path) -> bool:
+    """Whether a path is a regular file of more than 0 bytes; files of `/proc` have size 0 and no end."""
     return path.is_file() and path.stat().st_size > 0
 
 
 def refuse_pipes(folder: Path) -> None:
-    """Refuse a folder with a pipe or a device in it, or in a folder of it: to read one need not end.
+    """Check that a folder, down to its subfolders, has no pipes or devices: reading one may never end.
 
     Raises:
-        ValueError: for the first of them.
+        ValueError: if it has one.
     """
     for path in (*folder.iterdir(), *folder.glob('*/*')):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise ValueError(f'{path} is no file of a disk: remove it')
+            raise ValueError(f'{path} is no regular file: remove it')
 
 
-def read_start(path: Path, most: int) -> bytes:
-    """The content of a file of a disk, as far as it is no longer than so many bytes.
+def read_prefix(path: Path, max_bytes: int) -> bytes:
+    """Read at most `max_bytes` from the start of a file.
 
     Raises:
-        OSError: if there is no such file, or it holds nothing.
+        OSError: if there is no such file, or it is empty.
     """
-    if not holds_bytes(path):
+    if not is_nonempty_file(path):
         raise OSError(f'{path} is missing or empty, or no file')
     with path.open('rb') as file:
-        return file.read(most)
+        return file.read(max_bytes)
 
 
 class Hash(Protocol):
-    """Of `hashlib`."""
+    """A hash object of `hashlib`."""
 
     def update(self, data: bytes, /) -> None:
-        """Go on with more of the content."""
+        """Add content to the hash."""
 
 
 HashT = TypeVar('HashT', bound=Hash)
@@ -175,11 +174,11 @@ CHUNK = 1 << 22
 
 
 def hash_files(digest: HashT, *paths: Path) -> HashT:
-    """A hash after the contents of files, which are read in parts: they may be larger than the memory.
+    """Update a hash by the contents of files, chunk by chunk, and return it.
 
     Args:
-        digest: of `hashlib`.
-        *paths: of the files, in their order.
+        digest: hash object of `hashlib`.
+        *paths: paths of the files, in order.
     """
     for path in paths:
         with path.open('rb') as file:

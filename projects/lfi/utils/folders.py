@@ -1,4 +1,4 @@
-"""What lies below a folder, and the folder of what is written."""
+"""Folders: listing of files and images, and output folders."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.web
 
 
 def make_folder(folder: str | Path, option: str) -> Path:
-    """Make the folder that results will be written into: before the work that they come from.
+    """Make an output folder before the work whose results it gets.
 
     Args:
-        folder: that is made, with those above it.
-        option: that names it, or a file in it, for the message.
+        folder: folder to make, with its parents.
+        option: option that names the folder or a file in it, for the message.
 
     Raises:
-        UsageError: it cannot be made, or nothing can be written into it.
+        UsageError: if the folder cannot be made, or is not writable.
     """
     folder = Path(folder)
     try:
@@ -39,39 +39,39 @@ def make_folder(folder: str | Path, option: str) -> Path:
 
 
 def files_below(root: str | Path) -> Iterator[str]:
-    """The paths of all files below a folder, relative to it.
+    """Iterate over the paths of all files below a folder, relative to it.
 
-    Links are followed; a folder that several links lead to is read once, by the first in order.
+    Links are followed. A folder that several links lead to is read once, through the first link in order.
 
     Raises:
-        OSError: When a folder cannot be listed.
+        OSError: if a folder cannot be listed.
     """
-    read = set()
+    visited = set()
     for folder, folders, files in os.walk(root, onerror=_raise, followlinks=True):
-        # A link may lead back to a folder that it lies in.
+        # A link may lead to a folder above it.
         real = os.path.realpath(folder)
-        if real in read:
+        if real in visited:
             folders.clear()
             continue
-        read.add(real)
-        # Which of several links comes first must not depend on the disk.
+        visited.add(real)
+        # The order of links must not depend on the disk.
         folders.sort()
         below = os.path.relpath(folder, root)
         yield from (name if below == os.curdir else os.path.join(below, name) for name in files)
 
 
 def image_names(root: str | Path) -> list[str]:
-    """The paths of all images below a folder, relative to it, by their files' extensions.
+    """Return the paths of all images below a folder, relative to it, by their extensions.
 
-    Images of other formats, and videos, are left out, and a warning counts them.
+    Images of other formats and videos are left out, with a warning that counts them.
 
     Raises:
-        OSError: When a folder cannot be listed.
+        OSError: if a folder cannot be listed.
     """
     files = list(files_below(root))
-    others = Counter(suffix for suffix in map(_suffix, files) if suffix in (*OTHER_FORMATS, *VIDEO_SUFFIXES))
-    if others:
-        counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(others.items()))
+    omitted = Counter(suffix for suffix in map(_suffix, files) if suffix in (*OTHER_FORMATS, *VIDEO_SUFFIXES))
+    if omitted:
+        counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(omitted.items()))
         print_log(
             f'{root}: files of other formats than {", ".join(IMG_EXTENSIONS)} are left out: {counts}',
             'current',

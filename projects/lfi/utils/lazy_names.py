@@ -1,4 +1,4 @@
-"""Names that a package offers, whose modules are imported when one of them is asked for."""
+"""Lazy attributes of packages: a module is imported when one of its names is used."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 
 def lazy_names(package: str, names: Mapping[str, tuple[str, ...]]) -> tuple[Callable[[str], Any], list[str]]:
-    """The `__getattr__` and the `__all__` of a package that imports none of its modules by itself.
+    """Return the `__getattr__` and the `__all__` of a package that imports its modules lazily.
 
     Args:
-        package: its name.
-        names: what it offers, by the module that has it.
+        package: name of the package.
+        names: public names of the package by their module.
 
-    Raises:
-        AttributeError: by the function that is returned, for a name that is not among them.
+    Returns:
+        `__getattr__`, which raises an AttributeError for an unknown name, and the sorted names.
     """
-    module_of = {name: module for module, offered in names.items() for name in offered}
+    modules = {name: module for module, members in names.items() for name in members}
 
-    def find(name: str) -> Any:
-        if name not in module_of:
+    def get_attribute(name: str) -> Any:
+        if name not in modules:
             raise AttributeError(f'module {package!r} has no attribute {name!r}')
-        return getattr(import_module(f'{package}.{module_of[name]}'), name)
+        return getattr(import_module(f'{package}.{modules[name]}'), name)
 
-    return find, sorted(module_of)
+    return get_attribute, sorted(modules)

@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Markdown tables and escaping."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ _MARKS = re.compile(r'([\\`*_\[\]<>&|~#])')
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table.
+    """Format a Markdown table.
 
     Args:
-        titles: of the columns.
-        rows: the cells of each, as many as titles.
+        titles: titles of the columns.
+        rows: cells of each row, as many as titles.
     """
     lines = (titles, ['---'] * len(titles), *rows)
     return '\n'.join(f'| {" | ".join(map(_cell, line))} |' for line in lines)
 
 
 def plain(text: str) -> str:
-    """A text of someone else as it is to be read: one line, in which no character marks up."""
+    """Escape an untrusted text to one line without markup."""
     return _MARKS.sub(r'\\\1', ' '.join(text.split()))
 
 
 def _cell(value: object) -> str:
-    # Each would end the cell, or the table.
+    # Newlines and pipes would end the cell.
     return ' '.join(str(value).splitlines()).replace('|', '\\|')

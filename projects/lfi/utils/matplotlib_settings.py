@@ -1,4 +1,4 @@
-"""Matplotlib's settings: those of a `matplotlibrc` in the working directory may be a stranger's."""
+"""Matplotlib's settings, without those of an untrusted `matplotlibrc` in the working directory."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Settings hold for all threads, so one thread draws at a time.
+# The settings are global, so one thread draws at a time.
 _settings = threading.RLock()
 
 
-def pass_over_matplotlibrc() -> None:
-    """Import matplotlib from another folder, where the working directory has a `matplotlibrc`.
+def ignore_matplotlibrc() -> None:
+    """Import matplotlib from another folder if the working directory has a `matplotlibrc`.
 
-    Matplotlib reads that one first, whatever `MATPLOTLIBRC` says. It is for the start of a process, since the
-    working directory is that of all threads; and it costs nothing where there is no such file.
+    Matplotlib reads that file first, whatever `MATPLOTLIBRC` says. Call it at the start of a process, because
+    all threads share the working directory.
     """
     if not os.path.exists('matplotlibrc'):
         return
-    here = os.getcwd()
+    working_dir = os.getcwd()
     os.chdir(Path(__file__).parent)
     try:
         import_module('matplotlib')
     finally:
-        os.chdir(here)
+        os.chdir(working_dir)
 
 
 @contextmanager
 def default_style() -> Iterator[None]:
-    """Matplotlib's defaults for what is drawn in a block, or in the function that this decorates."""
+    """Apply matplotlib's default style in a block, or in a decorated function."""
     from matplotlib import style
 
     with _settings, style.context('default'):
@@ -44,8 +44,8 @@ def default_style() -> Iterator[None]:
 
 @default_style()
 def save_figure(figure: Figure, file: Any, **options: Any) -> None:
-    """Write a figure by matplotlib's defaults; arguments as of its `savefig`."""
+    """Save a figure in matplotlib's default style; takes the arguments of `Figure.savefig`."""
     if isinstance(file, str | Path):
-        # A link in someone else's folder would lead to another file.
+        # A link in an untrusted folder may lead to any file.
         Path(file).unlink(missing_ok=True)
     figure.savefig(file, **options)

@@ -1,4 +1,4 @@
-"""Models as modules: modes, wrappers, weights, and classes that stand in no module."""
+"""Helpers for modules: modes, wrappers, weights and classes with mixins."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Within it a model is in evaluation mode; behind it each module is in the mode that it was in.
-
-    Args:
-        model: whole or in part in training mode, or not at all: then nothing is done.
-    """
+    """Set a model to evaluation mode in a block, and restore the mode of each module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     if not any(training for _, training in modes):
         yield
@@ -25,27 +21,27 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
         model.eval()
         yield
     finally:
-        # A module may do more than to note its mode, such as LeViT's, which forget what they keep for tests.
+        # A module's `train` may do more: LeViT's drops its cached attention biases.
         for module, training in modes:
             if module.training != training:
                 module.train(training)
-        # One with frozen parts has set the mode of these again.
+        # The `train` of a model with frozen parts changes their modes again.
         for module, training in modes:
             module.training = training
 
 
-def unwrapped(model: Any) -> Any:
-    """The model itself, taken out of DDP and the like, and of mmengine's test-time augmentation."""
+def unwrap_model(model: Any) -> Any:
+    """Return the model inside wrappers: DDP and mmengine's test-time augmentation."""
     while hasattr(model, 'module'):
         model = model.module
     return model
 
 
 def state_dict_of(checkpoint: Mapping) -> dict[str, Tensor]:
-    """The weights of a checkpoint by the names that they have in their model.
+    """Return the weights of a checkpoint without the prefix `module.` of DDP.
 
     Args:
-        checkpoint: as it is stored, or its state dict alone; names may begin with DDP's `module.`.
+        checkpoint: a checkpoint with a `state_dict`, or a state dict.
     """
     state = checkpoint.get('state_dict', checkpoint)
     return {name.removeprefix('module.'): value for name, value in state.items()}
@@ -54,71 +50,69 @@ def state_dict_of(checkpoint: Mapping) -> dict[str, Tensor]:
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load a state dict that has exactly a model's weights.
 
-    As `load_state_dict`, but for buffers that a model leaves out of what it loads, since it computes them
-    itself, as mmpretrain's `SwinTransformerV2` does: those of the state dict must equal the model's own.
+    Unlike `load_state_dict(strict=True)`, it accepts buffers that a model computes itself and does not load,
+    such as those of mmpretrain's `SwinTransformerV2`, if they equal the model's buffers.
 
     Args:
-        model: it gets the weights.
-        state: by name.
+        model: model to load the weights into.
+        state: state dict.
 
     Raises:
-        RuntimeError: if names or shapes differ; the message lists the shapes, or else the names; or as
-            `check_values` says.
+        RuntimeError: if names or shapes differ, or `check_values` finds a wrong value.
     """
     check_values(model, state)
-    found = model.load_state_dict(state, strict=False)
-    own = model.state_dict()
+    result = model.load_state_dict(state, strict=False)
+    loaded = model.state_dict()
     missing = [
         name
-        for name in found.missing_keys
-        if not (name in state and state[name].to(own[name].device).equal(own[name]))
+        for name in result.missing_keys
+        if not (name in state and state[name].to(loaded[name].device).equal(loaded[name]))
     ]
-    if missing or found.unexpected_keys:
+    if missing or result.unexpected_keys:
         raise RuntimeError(
             f'Missing key(s) in state_dict: {", ".join(missing) or "none"}. '
-            f'Unexpected key(s) in state_dict: {", ".join(found.unexpected_keys) or "none"}.'
+            f'Unexpected key(s) in state_dict: {", ".join(result.unexpected_keys) or "none"}.'
         )
 
 
 def check_values(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Check that the values of a state dict are numbers of the kind that a model has at each name.
+    """Check that a state dict has finite values of the model's kinds of dtypes.
 
-    torch makes a float of any number, and drops what is imaginary, without a word. One value that is not
-    finite makes all results NaN, and the first class the best.
+    torch casts any dtype to float silently, and one value that is not finite makes all results NaN.
 
     Args:
-        model: the model.
-        state: by name; names that the model lacks are left out.
+        model: model with the expected dtypes.
+        state: state dict; names that the model lacks are skipped.
 
     Raises:
-        RuntimeError: if the numbers of a name are of another kind, or no numbers; or infinite, where it is a
-            parameter.
+        RuntimeError: if a value is NaN, a parameter is infinite, or a dtype is of another kind (floating
+            point, complex, bool).
     """
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    for name, own in model.state_dict().items():
+    for name, expected in model.state_dict().items():
         value = state.get(name)
         if value is None:
             continue
-        if _kind(value) != _kind(own):
-            raise RuntimeError(f'{name} has values of {value.dtype}, and the model has {own.dtype}.')
+        if _dtype_kind(value) != _dtype_kind(expected):
+            raise RuntimeError(f'{name} has values of {value.dtype}, and the model has {expected.dtype}.')
         if value.is_floating_point():
-            value = value.to(own.dtype)
-            # A buffer may mask by infinity.
+            value = value.to(expected.dtype)
+            # Buffers such as attention masks may hold infinity.
             if not (value.isfinite() if name in parameters else ~value.isnan()).all():
                 raise RuntimeError(f'{name} has values that are no finite numbers.')
 
 
-def _kind(value: Tensor) -> tuple[bool, bool, bool]:
+def _dtype_kind(value: Tensor) -> tuple[bool, bool, bool]:
     return value.is_floating_point(), value.is_complex(), value.dtype == torch.bool
 
 
 def has_base(kind: type, package: str, name: str) -> bool:
-    """Whether a class inherits from one of another project, which is not imported for that.
+    """Whether a class inherits from a class of another project, without importing that project.
 
     Args:
-        kind: the class.
-        package: of the project.
-        name: of the project's class.
+        kind: class to check.
+        package: package of the base class.
+        name: name of the base class.
     """
     return any(
         base.__name__ == name and base.__module__.partition('.')[0] == package for base in kind.__mro__
@@ -128,28 +122,28 @@ def has_base(kind: type, package: str, name: str) -> bool:
 _CLASSES: dict[tuple[str, Any, Any], Any] = {}
 
 
-def mixed_class(prefix: str, mixin: Any, kind: Any) -> Any:
-    """The class with a mixin before another class; one for each, whose instances go through pickle.
+def class_with_mixin(prefix: str, mixin: Any, kind: Any) -> Any:
+    """Return the class that has a mixin as its first base; it is cached, and its instances can be pickled.
 
     Args:
-        prefix: how its name begins, before that of the other class.
-        mixin: what comes first among its bases.
-        kind: the other class.
+        prefix: prefix of the new name, before the name of `kind`.
+        mixin: first base.
+        kind: second base.
     """
     arguments = prefix, mixin, kind
     if arguments in _CLASSES:
         return _CLASSES[arguments]
 
-    def reduced(instance: Any, protocol: int) -> Any:
-        usual = object.__reduce_ex__(instance, max(protocol, 2))
-        # The class has no name of its own by which pickle could find it; a subclass has.
-        return (_blank, arguments, *usual[2:]) if type(instance) is found else usual
+    def reduce(instance: Any, protocol: int) -> Any:
+        default = object.__reduce_ex__(instance, max(protocol, 2))
+        # Pickle finds subclasses by name, but not this class.
+        return (_new_instance, arguments, *default[2:]) if type(instance) is mixed else default
 
-    members = {'__module__': mixin.__module__, '__reduce_ex__': reduced}
-    found = _CLASSES[arguments] = type(f'{prefix}{kind.__name__}', (mixin, kind), members)
-    return found
+    members = {'__module__': mixin.__module__, '__reduce_ex__': reduce}
+    mixed = _CLASSES[arguments] = type(f'{prefix}{kind.__name__}', (mixin, kind), members)
+    return mixed
 
 
-def _blank(prefix: str, mixin: Any, kind: Any) -> Any:
-    found = mixed_class(prefix, mixin, kind)
-    return found.__new__(found)
+def _new_instance(prefix: str, mixin: Any, kind: Any) -> Any:
+    mixed = class_with_mixin(prefix, mixin, kind)
+    return mixed.__new__(mixed)

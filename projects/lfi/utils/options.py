@@ -1,4 +1,4 @@
-"""Options of configs and command lines: checks of values, and what a typed value means."""
+"""Options of configs and command lines: checks, parsing and formatting of values."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mmengine.config import DictAction
 
 
 def check_weights(**weights: object) -> None:
-    """Raise a ValueError that names the first weight that is not a number of 0 or more."""
+    """Raise a ValueError for the first weight that is not a number of 0 or more."""
     for name, weight in weights.items():
         if not is_number(weight) or weight < 0:
             raise ValueError(f'{name}={weight!r} must be a number of 0 or more')
 
 
 def check_positive(**values: object) -> None:
-    """Raise a ValueError that names the first value that is not a number above 0."""
+    """Raise a ValueError for the first value that is not a number above 0."""
     for name, value in values.items():
         if not is_number(value) or value <= 0:
             raise ValueError(f'{name}={value!r} must be a number above 0')
 
 
 def check_whole(smallest: int, **values: object) -> None:
-    """Raise a ValueError that names the first value that is not a whole number of `smallest` or more."""
+    """Raise a ValueError for the first value that is not a whole number of `smallest` or more."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
             raise ValueError(f'{name}={value!r} must be a whole number of {smallest} or more')
@@ -37,141 +37,141 @@ def check_widths(**widths: object) -> None:
 
 
 def check_flags(**flags: object) -> None:
-    """Raise a ValueError that names the first value that is neither True nor False."""
+    """Raise a ValueError for the first value that is neither True nor False."""
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise ValueError(f'{name}={flag!r} must be True or False')
 
 
 def check_options(**options: object) -> None:
-    """Raise a ValueError that names the first value that is not a dict."""
+    """Raise a ValueError for the first value that is not a dict."""
     for name, value in options.items():
         if not isinstance(value, Mapping):
             raise ValueError(f'{name}={value!r} must be a dict; dict() takes the defaults')
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite number; True and False are none."""
+    """Whether a value is a finite number and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 OPENING, CLOSING = ('[', '('), (']', ')')
-# A text in quotes, up to where it ends a value.
+# A quoted text at the end of a value.
 QUOTED = re.compile(r"""(['"]).*?\1(?=\s*([,\])]|$))""", re.DOTALL)
 
 
-def value_of(text: str) -> Any:
-    """What an option's value means: a number, a bool, None, a text, or a list or tuple of these.
+def parse_value(text: str) -> Any:
+    """Parse an option's value: a number, a bool, None, a text, or a list or tuple of these.
 
     Raises:
-        ValueError: if brackets do not fit one another in a list.
+        ValueError: if the brackets of a list are unbalanced.
     """
     text = text.strip()
     quoted = QUOTED.match(text)
     if quoted and quoted.end() == len(text):
         inner = text[1:-1]
-        # A list in quotes is a list, as mmengine has it.
+        # mmengine parses a list in quotes as a list.
         is_list = inner.startswith(OPENING) and inner.endswith(CLOSING)
-        return value_of(inner) if is_list else DictAction._parse_int_float_bool(inner)
+        return parse_value(inner) if is_list else DictAction._parse_int_float_bool(inner)
     try:
-        commas, closed = _outline(text)
+        commas, closed = _scan(text)
     except ValueError:
         if text.startswith(OPENING) or ',' in text:
             raise
         return text
     if closed == len(text) - 1:
-        values = [value_of(part) for part in _parts(text[1:-1])]
+        values = [parse_value(part) for part in _split_commas(text[1:-1])]
         return tuple(values) if text[0] == '(' else values
     if commas:
-        return [value_of(part) for part in _parts(text)]
+        return [parse_value(part) for part in _split_commas(text)]
     return DictAction._parse_int_float_bool(text)
 
 
-def option_of(key: str, value: Any) -> str:
-    """The pair that is read as this value again."""
-    return f'{key}={value if names_folder(key, str(value)) else _written(value)}'
+def format_option(key: str, value: Any) -> str:
+    """Format an option as `key=value`, which `parse_value` reads as the same value."""
+    return f'{key}={value if is_folder_option(key, str(value)) else _format_value(value)}'
 
 
-def blamed_option(message: str, options: Mapping[str, Any]) -> str:
-    """What to add to an error's message that has the text of an option, as a path: whose it is; else ''.
+def option_in_message(message: str, options: Mapping[str, Any]) -> str:
+    """Return ' (from --cfg-options KEY=VALUE)' for the option whose value an error quotes, or ''.
 
     Args:
-        message: of the error.
-        options: the values of `--cfg-options`, by their keys.
+        message: message of the error.
+        options: values of `--cfg-options` by their keys.
     """
     if '--cfg-options' in message:
         return ''
     for key, value in options.items():
         text = re.escape(value.rstrip('/')) if isinstance(value, str) else ''
-        # A plain word may be one of the message's own, unless it is quoted or a part of a path.
-        found = rf'(?<=[\'=/]){text}\b|\b{text}/' if text.isalpha() else rf'(?<![\w.-]){text}(?![\w-])'
-        if text and re.search(found, message):
-            return f' (from --cfg-options {option_of(key, value)})'
+        # The message may use the same word, so a word must be quoted or a part of a path.
+        pattern = rf'(?<=[\'=/]){text}\b|\b{text}/' if text.isalpha() else rf'(?<![\w.-]){text}(?![\w-])'
+        if text and re.search(pattern, message):
+            return f' (from --cfg-options {format_option(key, value)})'
     return ''
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         opening, closing = '[]' if isinstance(value, list) else '()'
-        return f'{opening}{", ".join(map(_written, value))}{closing}'
+        return f'{opening}{", ".join(map(_format_value, value))}{closing}'
     plain = str(value)
-    ways = (plain, f'"{plain}"', f"'{plain}'")
-    return next((way for way in ways if value_of(f'[{way}]') == [value]), plain)
+    candidates = (plain, f'"{plain}"', f"'{plain}'")
+    return next((text for text in candidates if parse_value(f'[{text}]') == [value]), plain)
 
 
-def _outline(text: str) -> tuple[list[int], int | None]:
-    """Where commas are outside quotes and brackets, and where the bracket that begins the text is closed.
+def _scan(text: str) -> tuple[list[int], int | None]:
+    """Positions of the commas outside quotes and brackets, and of the bracket that closes the first one.
 
     Raises:
-        ValueError: if brackets do not fit one another.
+        ValueError: if brackets are unbalanced.
     """
-    commas, open_at, closed, at, begins = [], [], None, 0, True
-    while at < len(text):
-        char = text[at]
-        quoted = QUOTED.match(text, at) if begins else None
+    commas, open_brackets, closed, i, starts_value = [], [], None, 0, True
+    while i < len(text):
+        char = text[i]
+        quoted = QUOTED.match(text, i) if starts_value else None
         if quoted:
-            at, begins = quoted.end(), False
+            i, starts_value = quoted.end(), False
             continue
         if char in OPENING:
-            open_at.append(at)
+            open_brackets.append(i)
         elif char in CLOSING:
-            if not open_at or OPENING.index(text[open_at[-1]]) != CLOSING.index(char):
-                raise ValueError(f'brackets do not fit one another in {text}')
-            if open_at.pop() == 0:
-                closed = at
-        elif char == ',' and not open_at:
-            commas.append(at)
+            if not open_brackets or OPENING.index(text[open_brackets[-1]]) != CLOSING.index(char):
+                raise ValueError(f'unbalanced brackets in {text}')
+            if open_brackets.pop() == 0:
+                closed = i
+        elif char == ',' and not open_brackets:
+            commas.append(i)
         # A quote inside a word is an apostrophe.
-        begins = char in (*OPENING, ',') or (begins and char == ' ')
-        at += 1
-    if open_at:
-        raise ValueError(f'brackets do not fit one another in {text}')
+        starts_value = char in (*OPENING, ',') or (starts_value and char == ' ')
+        i += 1
+    if open_brackets:
+        raise ValueError(f'unbalanced brackets in {text}')
     return commas, closed
 
 
-def _parts(text: str) -> Iterator[str]:
-    """What commas outside quotes and brackets part; nothing follows the last one."""
-    commas, _ = _outline(text)
-    for start, end in zip([0, *(at + 1 for at in commas)], [*commas, len(text)]):
+def _split_commas(text: str) -> Iterator[str]:
+    """Split a text at the commas outside quotes and brackets; a trailing comma adds no part."""
+    commas, _ = _scan(text)
+    for start, end in zip([0, *(comma + 1 for comma in commas)], [*commas, len(text)]):
         if end < len(text) or text[start:end].strip():
             yield text[start:end]
 
 
-def names_folder(key: str, text: str) -> bool:
-    """Whether an option's value is a folder, which stays as it is typed."""
-    return names_root(key) or (key == 'model.teacher.cache' and text != 'None')
+def is_folder_option(key: str, text: str) -> bool:
+    """Whether an option's value is a folder, which is not parsed."""
+    return is_root_option(key) or (key == 'model.teacher.cache' and text != 'None')
 
 
-def names_root(key: str) -> bool:
-    """Whether an option's key is that of a variable at a config's top which says where data are."""
+def is_root_option(key: str) -> bool:
+    """Whether an option's key is a config's top-level variable for a data root."""
     return '.' not in key and key.endswith('_root')
 
 
-# A length that a picture has room for. `\x00-\x1f\x7f-\x9f` are Unicode's controls (Cc), `\ud800-\udfff` its
-# surrogates (Cs), which no encoding writes.
+# 1,000 characters fit into a picture. `\x00-\x1f\x7f-\x9f` are Unicode's control characters (Cc),
+# `\ud800-\udfff` its surrogates (Cs), which cannot be encoded.
 _PLAIN = re.compile(r'[^\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]{0,1000}')
 
 
-def plain_text(text: str) -> bool:
-    """Whether a text has at most 1,000 characters, no control but newline and tab, and no lone surrogate."""
+def is_plain_text(text: str) -> bool:
+    """Whether a text has at most 1,000 characters, none a control (but newline and tab) or a surrogate."""
     return _PLAIN.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Settings of the process that a block changes, and a block without the network."""
+"""Attributes of the process that a block overrides, and blocks without network."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from typing import Any
 from lfi.utils.audit import guarded
 
 _lock = threading.Lock()
-# By owner and name: the value before, and how many blocks need the other one.
-_changed: dict[tuple[int, str], list[Any]] = {}
+# By owner and name: the original value, and the number of open blocks.
+_overrides: dict[tuple[int, str], list[Any]] = {}
 
 
 @contextmanager
-def changed(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Give an attribute another value in a block, and its own again after the last block that needs it.
+def override(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Override an attribute in a block, and restore it after the last of overlapping blocks.
 
-    Blocks of several threads may overlap: were each to restore what it found, the last could leave the other
-    value for good.
+    Blocks of several threads may overlap. If each block restored the value at its start, the last one could
+    leave the override in place.
 
     Args:
-        owner: whose attribute it is.
-        name: of the attribute.
-        value: in the block; blocks that overlap must give the same one.
+        owner: object with the attribute.
+        name: name of the attribute.
+        value: value in the block; overlapping blocks must give the same value.
     """
     key = id(owner), name
     with _lock:
-        if key not in _changed:
-            _changed[key] = [getattr(owner, name), 0]
+        if key not in _overrides:
+            _overrides[key] = [getattr(owner, name), 0]
             setattr(owner, name, value)
-        _changed[key][1] += 1
+        _overrides[key][1] += 1
     try:
         yield
     finally:
         with _lock:
-            _changed[key][1] -= 1
-            if not _changed[key][1]:
-                setattr(owner, name, _changed.pop(key)[0])
+            _overrides[key][1] -= 1
+            if not _overrides[key][1]:
+                setattr(owner, name, _overrides.pop(key)[0])
 
 
-_ASKS = ('socket.connect', 'socket.getaddrinfo', 'socket.gethostby', 'socket.send')
-"""How the names of Python's audit events begin."""
+_NETWORK_EVENTS = ('socket.connect', 'socket.getaddrinfo', 'socket.gethostby', 'socket.send')
+"""Prefixes of Python's audit events."""
 
 
 class OfflineError(ConnectionError):
-    """What is done wants the network."""
+    """An attempt to use the network in a block of `offline`."""
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Ask no network in this thread; what libraries have fetched before, they find.
+    """Refuse the network to this thread in a block; libraries still read their caches.
 
     Raises:
-        OfflineError: inside the block, at a connection; libraries make errors of their own of it.
+        OfflineError: inside the block, at a connection. Libraries may turn it into their own errors.
     """
     with guarded(_refuse), _hub_offline():
         yield
@@ -62,27 +62,24 @@ def offline() -> Iterator[None]:
 
 @contextmanager
 def _hub_offline() -> Iterator[None]:
-    """Let `huggingface_hub` look into its cache at once: it would try a connection again for half a minute.
-
-    It knows one setting for all threads.
-    """
+    """Set `huggingface_hub` offline, for all threads: it would retry a connection for half a minute."""
     from huggingface_hub import constants
     from huggingface_hub.utils import _http
 
-    # Sessions of its versions before 1.0 keep the setting.
-    forget = getattr(_http, 'reset_sessions', _nothing)
+    # Sessions of versions before 1.0 keep the setting.
+    reset_sessions = getattr(_http, 'reset_sessions', _do_nothing)
     try:
-        with changed(constants, 'HF_HUB_OFFLINE', True):
-            forget()
+        with override(constants, 'HF_HUB_OFFLINE', True):
+            reset_sessions()
             yield
     finally:
-        forget()
+        reset_sessions()
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
 def _refuse(event: str, args: tuple) -> None:
-    if event.startswith(_ASKS):
-        raise OfflineError('no network is asked here')
+    if event.startswith(_NETWORK_EVENTS):
+        raise OfflineError('the network is not allowed here')

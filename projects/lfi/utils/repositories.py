@@ -1,4 +1,4 @@
-"""Where a student or a cache is: a folder, or a repository of the Hugging Face Hub."""
+"""Sources of students and caches: local folders and repositories of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal
 from lfi.errors import UsageError
 
 HUB = 'hf://'
-"""How the names of repositories begin where a file could be meant; datasets follow as `hf://datasets/`."""
+"""Prefix of repository names where a file is possible too; datasets begin with `hf://datasets/`."""
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
 MANIFEST = 'manifest.json'
-# What is read of a repository; nothing else of it comes to this machine.
+# Files that are downloaded from a repository.
 STUDENT_FILES = (CONFIG, WEIGHTS, CARD)
 CACHE_FILES = (
     MANIFEST,
@@ -25,32 +25,31 @@ CACHE_FILES = (
     'shard-*.unread.json',
     CARD,
 )
-MOST_SHOWN = 4000
-"""Characters of an error's message."""
+MAX_MESSAGE = 4000
+"""Largest number of characters of an error's message."""
 _CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
 _NAME = re.compile(r'(?P<datasets>datasets/)?(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?')
 
 
 class HubError(UsageError):
-    """A folder or a repository that cannot be read or written as a student's or a cache's.
+    """A folder or a repository of a student or a cache that cannot be read or written.
 
     Args:
-        message: what is wrong. It becomes one line, and of what someone else has written in it no control
-            reaches the terminal.
+        message: message. It is shortened to one line, and control characters are escaped for the terminal.
     """
 
     def __init__(self, message: str) -> None:
-        line = ' '.join(message[:MOST_SHOWN].splitlines())
-        shown = _CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
-        super().__init__(shown if len(message) <= MOST_SHOWN else f'{shown}...')
+        line = ' '.join(message[:MAX_MESSAGE].splitlines())
+        escaped = _CONTROL.sub(lambda match: repr(match[0])[1:-1], line)
+        super().__init__(escaped if len(message) <= MAX_MESSAGE else f'{escaped}...')
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of the Hub.
+    """A repository of the Hugging Face Hub.
 
     Args:
-        name: `user/name`.
+        name: name as `user/name`.
         kind: 'model' for a student, 'dataset' for a cache.
         revision: branch, tag or commit. Defaults to None: the main branch.
     """
@@ -61,28 +60,28 @@ class Repository:
 
     @classmethod
     def of(cls, source: str) -> Repository:
-        """Read a name: `[hf://][datasets/]user/name[@revision]`.
+        """Parse a name: `[hf://][datasets/]user/name[@revision]`.
 
         Raises:
-            HubError: if it is no such name.
+            HubError: if the name has another form.
         """
-        found = _NAME.fullmatch(source.removeprefix(HUB))
-        if found is None:
+        match = _NAME.fullmatch(source.removeprefix(HUB))
+        if match is None:
             raise HubError(
-                f'{source} is neither a folder nor a repository: give a folder that is there, or '
-                f'{HUB}user/name, {HUB}datasets/user/name for a cache, with @revision behind it if you like'
+                f'{source} is neither a folder nor a repository: give an existing folder, '
+                f'{HUB}user/name for a student, or {HUB}datasets/user/name for a cache; @revision may follow'
             )
-        return cls(found['name'], 'dataset' if found['datasets'] else 'model', found['revision'])
+        return cls(match['name'], 'dataset' if match['datasets'] else 'model', match['revision'])
 
     @property
     def address(self) -> str:
-        """As a config names it."""
+        """Name with all prefixes and the revision, for configs."""
         kind = 'datasets/' if self.kind == 'dataset' else ''
         return f'{HUB}{kind}{self.name}{f"@{self.revision}" if self.revision else ""}'
 
 
 def is_student(source: str | Path) -> bool:
-    """Whether a config's or a checkpoint's name is that of a student's folder, or of a repository."""
+    """Whether a config's or a checkpoint's name is a student's folder or a repository."""
     return str(source).startswith(HUB) or (Path(source).is_dir() and (Path(source) / CONFIG).is_file())
 
 
@@ -94,18 +93,18 @@ def local_folder(
     local_files_only: bool = False,
     kind: Literal['model', 'dataset'] | None = None,
 ) -> Path:
-    """The folder that a source names; a repository is downloaded once, into the cache of `huggingface_hub`.
+    """Return the folder of a source; a repository is downloaded once, into the cache of `huggingface_hub`.
 
     Args:
-        source: a folder, or a repository as `Repository.of` takes it.
-        revision: of the repository. Defaults to the one that the source names, or else the main branch.
-        token: of the Hub's user. Defaults to None: the one that is stored, if any.
-        cache_dir: where repositories are kept. Defaults to `huggingface_hub`'s own folder.
-        local_files_only: whether to ask no network. Defaults to False.
-        kind: of the repository. Defaults to None: as the source names it.
+        source: folder, or repository in the form of `Repository.of`.
+        revision: branch, tag or commit. Defaults to None: that of the source, or else the main branch.
+        token: token of the Hub. Defaults to None: the stored token, if any.
+        cache_dir: download folder. Defaults to None: the cache of `huggingface_hub`.
+        local_files_only: whether to read downloaded files only. Defaults to False.
+        kind: kind of repository. Defaults to None: that of the source.
 
     Raises:
-        HubError: if there is no such folder and no such repository, or it cannot be fetched.
+        HubError: if there is neither folder nor repository, or the download fails.
     """
     if not str(source).startswith(HUB) and Path(source).is_dir():
         return Path(source)
@@ -124,7 +123,7 @@ def local_folder(
             local_files_only=local_files_only,
             allow_patterns=list(STUDENT_FILES if repository.kind == 'model' else CACHE_FILES),
         )
-    # What finds no network, and no copy from before, is a FileNotFoundError.
+    # Without network and without a download, it is a FileNotFoundError.
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise HubError(
             f'{source} is not a folder, and the Hub does not give {repository.address}: {first_line(error)}'
@@ -133,11 +132,15 @@ def local_folder(
 
 
 def cache_folder(source: str | Path) -> Path:
-    """The folder of a cache; `hf://[datasets/]user/name` is downloaded. Errors as `local_folder`."""
+    """Return the folder of a cache; `hf://[datasets/]user/name` is downloaded.
+
+    Raises:
+        HubError: if the download fails.
+    """
     return local_folder(source, kind='dataset') if str(source).startswith(HUB) else Path(source)
 
 
 def first_line(error: Exception) -> str:
-    """What an error of the Hub says, without its advice of several lines."""
+    """Return the first lines of an error of the Hub, without its advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ' '.join(lines[:2]).rstrip('.') or type(error).__name__

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from lfi.engine.processes import refuse_shards
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import HOOKS
-from lfi.structures import InteractionMaps, StudentGrid, valid_sizes_of
+from lfi.structures import InteractionMaps, StudentGrid, get_valid_sizes
 from lfi.utils.matplotlib_settings import default_style
 from lfi.utils.modules import eval_mode
 
@@ -189,7 +189,7 @@ def draw_answer_batch(
     """
 
     def ask(inputs: torch.Tensor, samples: Sequence) -> list[InteractionMaps]:
-        return [model.ask(inputs, embeddings.to(inputs.device), valid_sizes_of(inputs, samples))]
+        return [model.ask(inputs, embeddings.to(inputs.device), get_valid_sizes(inputs, samples))]
 
     canvas, (answers,) = _canvas_and_maps(model, batch, ask)
     cells = _cells(len(canvas), 1 + len(texts))

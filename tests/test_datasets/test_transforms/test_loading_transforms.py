@@ -10,7 +10,13 @@ from lfi.datasets.transforms.loading import LoadHeatMap, LoadRegions
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 from lfi.structures import OTHER, pack
-from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
+from lfi.structures.interaction_cache import (
+    CacheError,
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    image_keys,
+)
 from mmcv.transforms import Compose
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import init_default_scope
@@ -21,7 +27,7 @@ PATHS = ['/data/a/0.jpg', '/data/a/1.jpg']
 
 @pytest.fixture
 def folder(make_maps, tmp_path):
-    maps, keys = make_maps(), keys_of(PATHS, 2)
+    maps, keys = make_maps(), image_keys(PATHS, 2)
     texts = np.eye(3, dtype=np.float32)
     CacheWriter(tmp_path, CacheManifest.of({}, keys, 2, texts, maps), keys, texts).write(0, pack(maps))
     return str(tmp_path)
@@ -68,7 +74,7 @@ def test_a_hidden_label_is_not_read_from_the_choice_of_concepts(make_maps, tmp_p
     """Also where other tools than ours train, which look at no manifest."""
     concepts = np.array([[1, OTHER], [0, OTHER]])
     maps = make_maps(shape=(2, 1, 2, 2, 2), concepts=torch.from_numpy(concepts) if chosen else None)
-    keys, texts = keys_of(PATHS, 2), np.eye(3, dtype=np.float32)
+    keys, texts = image_keys(PATHS, 2), np.eye(3, dtype=np.float32)
     manifest = CacheManifest.of({}, keys, 2, texts, maps, labels)
     CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
     read = LoadInteractionMaps(str(tmp_path))

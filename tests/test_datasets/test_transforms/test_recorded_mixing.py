@@ -12,7 +12,7 @@ from lfi.datasets.transforms.record_view import MIXED
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 from lfi.structures import InteractionMaps, mix_maps, pack, tile_maps, unpack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.runner import set_random_seed
@@ -217,7 +217,7 @@ def covariant_teacher(picture, grid):
 def cache(tmp_path):
     maps = [covariant_teacher(smooth_picture(i, size), (32, 32)) for i, size in enumerate(SIZES)]
     records = np.concatenate([pack(one) for one in maps])
-    keys, texts = keys_of(PATHS, 2), np.eye(3, dtype=np.float32)
+    keys, texts = image_keys(PATHS, 2), np.eye(3, dtype=np.float32)
     manifest = CacheManifest.of({}, keys, 2, texts, maps[0])
     CacheWriter(tmp_path, manifest, keys, texts).write(0, records)
     return str(tmp_path)

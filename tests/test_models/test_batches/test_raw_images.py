@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.models.batches.raw_images import check_images, correct_image_sizes
-from lfi.structures import valid_sizes_of
+from lfi.structures import get_valid_sizes
 from mmdet.datasets.transforms import PhotoMetricDistortion
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import DetDataSample
@@ -29,7 +29,7 @@ def preprocessor(kind=ClsDataPreprocessor, cache=None, **arguments):
 
 def sizes(preprocessor, data):
     data = preprocessor(data, training=False)
-    return valid_sizes_of(data['inputs'], data['data_samples'])
+    return get_valid_sizes(data['inputs'], data['data_samples'])
 
 
 def batch_of(shapes, said, kind=DataSample):
@@ -137,7 +137,7 @@ def test_a_distorted_image_of_mmdet_passes():
 def test_the_batch_may_be_named():
     data = batch_of([(40, 30)], [(7, 7)])
     data = preprocessor()(data=data, training=False)
-    assert valid_sizes_of(data['inputs'], data['data_samples']) == [(40, 30)]
+    assert get_valid_sizes(data['inputs'], data['data_samples']) == [(40, 30)]
     with pytest.raises(ValueError, match='an online teacher needs'):
         preprocessor()(data=floats(torch.rand(8)), training=True)
 

@@ -5,7 +5,7 @@ import torch
 from lfi.datasets import LoadInteractionMaps
 from lfi.models.teachers import feature_identity, features_to_cache, teacher_identity
 from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, keys_of
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from small_students import batch, parts
 
 
@@ -101,7 +101,7 @@ def both(make_classifier, tmp_path):
         maps = set(online.needs) <= {'maps', 'class_scores'} and 'maps' in online.needs
         kept = online.teacher.ask(view) if maps else features_to_cache(online.teacher, view)
         identity = teacher_identity if maps else feature_identity
-        keys, texts = keys_of([sample.img_path for sample in samples], 2), online.teacher.texts.numpy()
+        keys, texts = image_keys([sample.img_path for sample in samples], 2), online.teacher.texts.numpy()
         manifest = CacheManifest.of(identity(online.teacher_cfg), keys, 2, texts, kept)
         CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(kept))
         read = LoadInteractionMaps(str(tmp_path))

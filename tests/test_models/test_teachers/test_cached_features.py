@@ -14,7 +14,13 @@ from lfi.models.teachers import (
     features_to_cache,
 )
 from lfi.structures import BatchMixture, BatchView, PixelFormat, StudentGrid, Tiles, pack
-from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
+from lfi.structures.interaction_cache import (
+    CacheError,
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    image_keys,
+)
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
 WHOLE = torch.eye(2, 3).expand(3, 2, 3)
@@ -45,7 +51,7 @@ def images():
 @pytest.fixture
 def cache(config, teacher, images, tmp_path):
     maps = teacher.features(images, PIXELS).as_maps(teacher.logit_scale)
-    keys, texts = keys_of(PATHS, 2), teacher.texts.numpy()
+    keys, texts = image_keys(PATHS, 2), teacher.texts.numpy()
     manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, maps)
     CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(maps))
     return str(tmp_path / 'cache')
@@ -149,7 +155,7 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
     view = BatchView(images, PIXELS, [(128, 128)] * 3, labels=labels)
     asked = teacher(images, PIXELS, labels)
     features = features_to_cache(teacher, view)
-    keys, texts = keys_of(PATHS, 2), teacher.texts.numpy()
+    keys, texts = image_keys(PATHS, 2), teacher.texts.numpy()
     manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, features)
     CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(features))
     stored = [InteractionCache(tmp_path / 'cache').stored([path]) for path in PATHS]

@@ -15,7 +15,13 @@ from lfi.models.teachers import (
 )
 from lfi.models.teachers.cached_teacher import open_cache
 from lfi.structures import BatchView, PixelFormat, pack
-from lfi.structures.interaction_cache import CacheError, CacheManifest, CacheWriter, InteractionCache, keys_of
+from lfi.structures.interaction_cache import (
+    CacheError,
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    image_keys,
+)
 
 PATHS = [f'/data/{i}.jpg' for i in range(4)]
 
@@ -43,7 +49,7 @@ def maps(config):
 
 @pytest.fixture
 def cache(config, maps, tmp_path):
-    records, keys, texts = pack(maps), keys_of(PATHS, 2), build(config).texts.numpy()
+    records, keys, texts = pack(maps), image_keys(PATHS, 2), build(config).texts.numpy()
     manifest = replace(CacheManifest.of(teacher_identity(config), keys, 2, texts, maps), shard_size=3)
     writer = CacheWriter(tmp_path / 'cache', manifest, keys, texts)
     writer.write(0, records[:3])

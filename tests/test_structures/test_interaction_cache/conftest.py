@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, keys_of
+from lfi.structures.interaction_cache import CacheManifest, image_keys
 from small_cache import PATHS, TEXTS, open_writer
 
 
@@ -21,7 +21,7 @@ def records(maps):
 @pytest.fixture
 def manifest(maps):
     teacher = dict(model='vit', concepts=['cat', 'dog'], weights='abc')
-    return replace(CacheManifest.of(teacher, keys_of(PATHS, 2), 2, TEXTS, maps), shard_size=4)
+    return replace(CacheManifest.of(teacher, image_keys(PATHS, 2), 2, TEXTS, maps), shard_size=4)
 
 
 @pytest.fixture

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
-from lfi.structures import without_maps
-from lfi.structures.interaction_cache import CacheError, InteractionCache, keep_sizes, keys_of, name_parts
+from lfi.structures import missing_records
+from lfi.structures.interaction_cache import (
+    CacheError,
+    InteractionCache,
+    image_keys,
+    name_parts,
+    record_sizes,
+)
 from small_cache import PATHS, open_writer
 
 
@@ -16,7 +22,7 @@ from small_cache import PATHS, open_writer
 )
 def test_as_few_parts_of_a_path_as_tell_the_images_apart(paths, parts):
     assert name_parts(paths) == parts
-    assert len(set(keys_of(paths, parts).tolist())) == len(paths)
+    assert len(set(image_keys(paths, parts).tolist())) == len(paths)
 
 
 def test_an_image_that_comes_twice_is_refused():
@@ -46,7 +52,7 @@ def written(tmp_path, manifest, records, make_images):
     """The folder of a cache of images that are there, and their paths."""
     folder, paths = tmp_path / 'written', make_images('photos', 50)
     writer = open_writer(folder, manifest)
-    keep_sizes(writer, paths)
+    record_sizes(writer, paths)
     for shard in range(manifest.num_shards):
         writer.write(shard, records[manifest.rows(shard).start : manifest.rows(shard).stop])
     return folder, paths
@@ -73,7 +79,7 @@ def test_an_image_that_changes_under_its_name_is_refused(written, manifest):
     with pytest.raises(CacheError, match=rf'{paths[3]} has 54 bytes, and had 50. .* without sizes.npy'):
         cache.read(paths[3:])
     with pytest.raises(CacheError, match='has 54 bytes'):
-        keep_sizes(open_writer(folder, manifest), paths)
+        record_sizes(open_writer(folder, manifest), paths)
     (folder / 'sizes.npy').unlink()
     InteractionCache(folder).read(paths)
 
@@ -81,18 +87,18 @@ def test_an_image_that_changes_under_its_name_is_refused(written, manifest):
 def test_an_image_may_be_repaired_before_it_has_maps(tmp_path, manifest, records, make_images):
     folder, paths = tmp_path / 'repaired', make_images('photos', 8)
     writer = open_writer(folder, manifest)
-    keep_sizes(writer, paths)
+    record_sizes(writer, paths)
     for shard in range(2):
         rows = manifest.rows(shard)
         kept = records[rows.start : rows.stop].copy()
         if shard == 1:
-            kept[2] = without_maps(1, kept.dtype)[0]
+            kept[2] = missing_records(1, kept.dtype)[0]
         writer.write(shard, kept)
     for path in (paths[6], *paths[8:]):
         with open(path, 'ab') as file:
             file.write(b'repaired')
     writer = open_writer(folder, manifest)
-    keep_sizes(writer, paths)
+    record_sizes(writer, paths)
     for shard in (1, 2):
         writer.write(shard, records[manifest.rows(shard).start : manifest.rows(shard).stop])
     assert InteractionCache(folder).read(paths).tobytes() == records.tobytes()
@@ -101,7 +107,7 @@ def test_an_image_may_be_repaired_before_it_has_maps(tmp_path, manifest, records
 def test_what_could_not_be_read_is_said_before_its_size(written, manifest, records):
     folder, paths = written
     holed = records[4:8].copy()
-    holed[2] = without_maps(1, holed.dtype)[0]
+    holed[2] = missing_records(1, holed.dtype)[0]
     open_writer(folder, manifest).write(1, holed)
     with open(paths[6], 'ab') as file:
         file.write(b'repaired')
@@ -111,7 +117,7 @@ def test_what_could_not_be_read_is_said_before_its_size(written, manifest, recor
 
 def test_a_cache_that_was_begun_without_sizes_stays_without(folder, manifest, make_images):
     paths = make_images('photos', 50)
-    keep_sizes(open_writer(folder, manifest), paths)
+    record_sizes(open_writer(folder, manifest), paths)
     assert not (folder / 'sizes.npy').exists()
     InteractionCache(folder).read(paths)
 

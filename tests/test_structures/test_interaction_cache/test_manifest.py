@@ -5,7 +5,13 @@ from functools import reduce
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lfi.structures.interaction_cache import CacheError, CacheManifest, InteractionCache, keys_of, shard_size
+from lfi.structures.interaction_cache import (
+    CacheError,
+    CacheManifest,
+    InteractionCache,
+    image_keys,
+    shard_size,
+)
 from small_cache import PATHS, TEXTS, open_writer
 
 
@@ -135,7 +141,7 @@ def test_concepts_are_plain_texts_where_a_cache_is_read_and_written(folder, maps
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
     with pytest.raises(CacheError, match=rf'teacher\.{field} has .*: rename it'):
-        CacheManifest.of(content['teacher'], keys_of(PATHS, 2), 2, TEXTS, maps)
+        CacheManifest.of(content['teacher'], image_keys(PATHS, 2), 2, TEXTS, maps)
 
 
 @pytest.mark.parametrize('field', ['teacher', 'num_images', 'record', 'labels', 'own_presence'])

@@ -13,7 +13,7 @@ from lfi.structures.interaction_cache import (
     CacheManifest,
     InteractionCache,
     checksum,
-    keys_of,
+    image_keys,
 )
 from small_cache import PATHS, TEXTS, open_writer
 
@@ -142,7 +142,7 @@ def test_texts_that_are_not_of_unit_length_are_refused(folder, factor):
 
 
 def test_an_image_that_has_two_records_is_refused(folder):
-    rewrite(folder, 'keys.npy', 'data', keys_of([PATHS[0], *PATHS[:-1]], 2))
+    rewrite(folder, 'keys.npy', 'data', image_keys([PATHS[0], *PATHS[:-1]], 2))
     with pytest.raises(CacheError, match=r'keys\.npy has an image twice'):
         InteractionCache(folder)
 
@@ -178,7 +178,7 @@ def test_a_header_that_numpy_cannot_follow_is_refused(folder, shape):
 def test_a_map_of_no_concept_is_refused(tmp_path, make_maps, number):
     numbers = torch.tensor([[0, 1, OTHER]]).repeat(len(PATHS), 1)
     maps = make_maps(shape=(len(PATHS), 1, 3, 4, 4), concepts=numbers)
-    manifest = CacheManifest.of(dict(concepts=['cat', 'dog']), keys_of(PATHS, 2), 2, TEXTS, maps)
+    manifest = CacheManifest.of(dict(concepts=['cat', 'dog']), image_keys(PATHS, 2), 2, TEXTS, maps)
     records, writer = pack(maps), open_writer(tmp_path, manifest)
     writer.write(0, records)
     assert InteractionCache(tmp_path).read(PATHS).tobytes() == records.tobytes()

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lfi.structures import without_maps
+from lfi.structures import missing_records
 from lfi.structures.interaction_cache import (
     CacheError,
     CacheWriter,
     InteractionCache,
     checksum,
-    keys_of,
+    image_keys,
 )
 from small_cache import PATHS, TEXTS, open_writer
 
@@ -24,7 +24,7 @@ def interrupt(*args):
 def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, manifest, records, monkeypatch):
     writer, rows = open_writer(folder, manifest), manifest.rows(1)
     holed = records[rows.start : rows.stop].copy()
-    holed[2] = without_maps(1, holed.dtype)[0]
+    holed[2] = missing_records(1, holed.dtype)[0]
     writer.write(1, holed)
     assert [writer.unread(shard) for shard in range(3)] == [[], [6], []]
     cache = InteractionCache(folder)
@@ -80,7 +80,7 @@ def other_texts(manifest, texts):
 
 def test_texts_that_another_cpu_rounds_otherwise_are_the_same(folder, manifest):
     rounded, texts = other_texts(manifest, TEXTS + np.float32(3e-6))
-    writer = CacheWriter(folder, rounded, keys_of(PATHS, 2), texts)
+    writer = CacheWriter(folder, rounded, image_keys(PATHS, 2), texts)
     assert all(writer.is_done(shard) for shard in range(3))
     np.testing.assert_array_equal(InteractionCache(folder).texts, TEXTS)
 
@@ -95,7 +95,7 @@ def test_texts_that_another_cpu_rounds_otherwise_are_the_same(folder, manifest):
 def test_other_texts_are_other_maps(folder, manifest, texts, message):
     other, texts = other_texts(manifest, texts)
     with pytest.raises(CacheError, match=f'holds other maps: .*{message}'):
-        CacheWriter(folder, other, keys_of(PATHS, 2), texts)
+        CacheWriter(folder, other, image_keys(PATHS, 2), texts)
 
 
 def test_shards_without_a_manifest_are_not_taken_for_ones_own(folder, manifest):

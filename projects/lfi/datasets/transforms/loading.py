@@ -14,7 +14,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 from torch import Tensor
 
-from lfi.concepts.caption_phrases import read_captions, splitter_of
+from lfi.concepts.caption_phrases import get_splitter, read_captions
 from lfi.concepts.names import concept_names, plain_name
 from lfi.datasets.regions import objects_of
 from lfi.errors import UsageError
@@ -182,7 +182,7 @@ class LoadCaptionConcepts(BaseTransform):
         self.indices_of: dict[str, list[int]] = {}
         for index, name in enumerate(concept_names(concepts)):
             self.indices_of.setdefault(plain_name(name), []).append(index)
-        self.split = splitter_of(splitter)
+        self.split = get_splitter(splitter)
         self.ann_file = ann_file
         self.captions = None if ann_file is None else read_captions(ann_file)
         # Number of images without a match, or None after the first match or the warning.

@@ -12,7 +12,7 @@ import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
 from mmengine.config import Config
 
-from lfi.errors import UsageError, nearest
+from lfi.errors import UsageError, did_you_mean
 from lfi.utils.config_types import type_name
 
 MIRRORS = {'download.openmmlab.com': 'mmassets.onedl.ai'}

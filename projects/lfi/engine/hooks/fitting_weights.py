@@ -8,7 +8,7 @@ from torch import nn
 
 from lfi.errors import UsageError
 from lfi.registry import HOOKS
-from lfi.utils.modules import state_dict_of, unwrapped
+from lfi.utils.modules import state_dict_of, unwrap_model
 
 # Parts of a student for training and for answers, which the predictions of a head do not need.
 NOT_PREDICTING = ('readout.', 'supervision.', 'control.')
@@ -36,7 +36,7 @@ class FittingWeightsHook(Hook):
         if hasattr(runner, 'strategy'):
             return
         asked = any(getattr(hook, 'asks_student', False) for hook in runner.hooks)
-        check_weights(unwrapped(runner.model), checkpoint, asked)
+        check_weights(unwrap_model(runner.model), checkpoint, asked)
 
 
 def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionRecorder, InteractionStates
 from lfi.registry import MODELS
-from lfi.utils.modules import mixed_class
+from lfi.utils.modules import class_with_mixin
 from lfi.utils.options import check_whole
 
 from .feature_maps import FeatureMap, Reads, find_feature_maps
@@ -216,7 +216,7 @@ def interaction_query_adapter(
         raise ValueError(f'query_dims={query_dims} must be a multiple of num_heads={num_heads}')
     size = (probe_size, probe_size) if isinstance(probe_size, int) else (probe_size[0], probe_size[1])
     found, maps = find_feature_maps(plain, reads, size)
-    plain.__class__ = mixed_class('InteractionQuery', InteractionQueries, type(plain))
+    plain.__class__ = class_with_mixin('InteractionQuery', InteractionQueries, type(plain))
     plain.query_dims, plain._reads, plain._maps = query_dims, found, maps
     plain.interaction = QueryLayers(maps, query_dims, num_heads, num_queries)
     modules = dict(plain.named_modules())

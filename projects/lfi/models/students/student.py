@@ -27,10 +27,10 @@ from lfi.structures import (
     InteractionMaps,
     PixelFormat,
     StudentGrid,
+    get_valid_sizes,
     maps_in_view,
-    valid_sizes_of,
 )
-from lfi.utils.modules import eval_mode, mixed_class
+from lfi.utils.modules import class_with_mixin, eval_mode
 from lfi.utils.options import check_options
 
 from .components import (
@@ -432,7 +432,7 @@ class Student(_TaskModel):
                 f'texts must be (M, E) with E = readout.text_dims = {readout.text_dims}, '
                 f'got shape {tuple(texts.shape)}'
             )
-        sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
+        sizes = get_valid_sizes(images, None) if valid_sizes is None else valid_sizes
         questions = readout.questions(texts)
         with eval_mode(self), self.backbone.record_interactions(questions, sizes) as record:
             self.backbone(images)
@@ -521,7 +521,7 @@ class Student(_TaskModel):
             TypeError: if the student reads a cache, or learns no interactions.
         """
         reading = self.require_interactions().reading
-        sizes = valid_sizes_of(images, None) if valid_sizes is None else valid_sizes
+        sizes = get_valid_sizes(images, None) if valid_sizes is None else valid_sizes
         grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
         teacher = self.online_teacher
         maps = teacher.maps_of_all(images, self.pixels, sizes)

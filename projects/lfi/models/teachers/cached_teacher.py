@@ -20,9 +20,9 @@ from lfi.structures import (
     maps_in_view,
     mean_maps,
     mixed_maps_in_view,
-    shown_enough,
-    shown_shares,
     unpack,
+    valid_locations,
+    visible_shares,
 )
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
@@ -306,7 +306,7 @@ def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int]) -> None:
     """Refuse pictures of several images, and pictures where a location of the grid mostly shows filler."""
     _refuse_mosaics(tiles)
     # What was recorded stays on the CPU: no device is waited for.
-    if not shown_enough(shown_shares(tiles, grid)).all():
+    if not valid_locations(visible_shares(tiles, grid)).all():
         raise CacheError(
             'a picture shows filler, where the cache has no features: leave out of train_pipeline what pads, '
             'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train with '

@@ -9,7 +9,7 @@ from typing import Any
 
 import open_clip
 
-from lfi.registry import TEACHERS, VLMS, type_of
+from lfi.registry import TEACHERS, VLMS, resolve_type
 
 from .generative.folder import GENERATIVE
 from .generative.generative_vlm import generative_text_dims
@@ -48,10 +48,10 @@ def text_dims_of(teacher: Mapping[str, Any]) -> int:
         FileNotFoundError: if the folder of its model, or that folder's config, is missing.
     """
     arguments = dict(teacher)
-    kind = type_of({'type': arguments.pop('type', 'VLMAttentionTeacher')}, TEACHERS, 'teacher')
+    kind = resolve_type({'type': arguments.pop('type', 'VLMAttentionTeacher')}, TEACHERS, 'teacher')
     model = bind_arguments(kind, arguments).get('model')
     if isinstance(model, Mapping):
-        kind = type_of(dict(model), VLMS, 'model')
+        kind = resolve_type(dict(model), VLMS, 'model')
     stated = getattr(kind, 'text_dims', None)
     if isinstance(stated, int):
         return stated

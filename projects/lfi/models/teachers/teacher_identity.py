@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lfi.concepts import concept_names, prompt_templates
-from lfi.registry import EXTRACTORS, TEACHERS, type_of
+from lfi.registry import EXTRACTORS, TEACHERS, resolve_type
 from lfi.utils.fileio import hash_files
 
 from .families import AUTO, chosen_extractor
@@ -39,7 +39,7 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
         ValueError: if the teacher or the extractor is unknown, or the concepts cannot be resolved.
     """
     arguments = dict(config)
-    kind = type_of({'type': arguments.pop('type', VLMAttentionTeacher)}, TEACHERS, 'teacher')
+    kind = resolve_type({'type': arguments.pop('type', VLMAttentionTeacher)}, TEACHERS, 'teacher')
     identity = bind_arguments(kind, arguments)
     identity.pop('allow_random', None)
     if 'extractor' in identity:
@@ -66,7 +66,7 @@ def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[st
         config = chosen_extractor(extractor, model)
     except FileNotFoundError:
         return dict(type=AUTO)
-    kind = type_of(config, EXTRACTORS, 'extractor')
+    kind = resolve_type(config, EXTRACTORS, 'extractor')
     if not isinstance(config['type'], type):
         return dict(config)
     # A lazy config holds the class itself.

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lfi.concepts import ConceptBank, concept_names, prompt_templates, warn_of_same_embeddings
-from lfi.registry import TEACHERS, type_of
+from lfi.concepts import ConceptBank, concept_names, prompt_templates, warn_about_equal_embeddings
+from lfi.registry import TEACHERS, resolve_type
 
 from .loading.weights import load_vlm
 from .model_config import bind_arguments
@@ -90,13 +90,13 @@ class TextTower:
     def bank(self) -> ConceptBank:
         """Embed the concepts without the background. Raises and warns as `concepts` and `embed` do."""
         bank = ConceptBank.encode(self.concepts, self.templates, self._encode)
-        warn_of_same_embeddings(bank.names, bank.embeddings)
+        warn_about_equal_embeddings(bank.names, bank.embeddings)
         return bank
 
     @cached_property
     def _arguments(self) -> dict[str, Any]:
         arguments = dict(self.teacher)
-        kind = type_of({'type': arguments.pop('type', 'VLMAttentionTeacher')}, TEACHERS, 'teacher')
+        kind = resolve_type({'type': arguments.pop('type', 'VLMAttentionTeacher')}, TEACHERS, 'teacher')
         return bind_arguments(kind, arguments)
 
     @cached_property

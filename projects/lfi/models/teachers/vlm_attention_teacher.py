@@ -14,9 +14,9 @@ from torch import Tensor
 from lfi.concepts import (
     ConceptBank,
     concept_names,
+    duplicates_message,
     prompt_templates,
-    repetition,
-    warn_of_same_embeddings,
+    warn_about_equal_embeddings,
 )
 from lfi.registry import EXTRACTORS, TEACHERS, type_of
 from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, numbers_like
@@ -91,18 +91,18 @@ class VLMAttentionTeacher(Teacher):
         check_flags(allow_random=allow_random)
         names, templates = concept_names(concepts), prompt_templates(templates)
         # A student that is shared has its data set's classes as a list.
-        if not isinstance(concepts, Mapping) and (said := repetition(names, 'concepts')):
+        if not isinstance(concepts, Mapping) and (said := duplicates_message(names, 'concepts')):
             print_log(said, 'current', logging.WARNING)
         if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
             raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
         chosen = chosen_extractor(extractor, model)
-        extractor_type = type_of(chosen, EXTRACTORS, 'extractor')
+        extractor_type = resolve_type(chosen, EXTRACTORS, 'extractor')
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
         with torch.no_grad():
             self.bank = ConceptBank.encode(
                 names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
             )
-        warn_of_same_embeddings(self.bank.names, self.bank.embeddings)
+        warn_about_equal_embeddings(self.bank.names, self.bank.embeddings)
         check = EmbeddingCheck(vlm)
         fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
@@ -272,7 +272,7 @@ class VLMAttentionTeacher(Teacher):
         scales = [s / 255 / t for s, t in zip(pixels.std[order], self.std)]
         shifts = [(m / 255 - t) / s for m, t, s in zip(pixels.mean[order], self.mean, self.std)]
         number = inputs.new_empty(0, dtype=torch.float32)
-        scale, shift = (numbers_like(values, number).view(3, 1, 1) for values in (scales, shifts))
+        scale, shift = (tensor_like(values, number).view(3, 1, 1) for values in (scales, shifts))
 
         def prepare(images: Tensor) -> Tensor:
             images = (images if pixels.rgb else images.flip(1)).float()

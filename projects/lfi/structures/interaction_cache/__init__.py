@@ -13,7 +13,7 @@ Nothing in it is pickled. This folder imports `structures` alone.
 """
 
 from .files import CacheError, checksum
-from .keys import keep_sizes, keys_of, name_parts
+from .keys import image_keys, name_parts, record_sizes
 from .manifest import CacheManifest, difference, shard_size
 from .reader import InteractionCache, StoredMaps
 from .writer import CacheWriter
@@ -26,8 +26,8 @@ __all__ = [
     'StoredMaps',
     'checksum',
     'difference',
-    'keep_sizes',
-    'keys_of',
+    'record_sizes',
+    'image_keys',
     'name_parts',
     'shard_size',
 ]

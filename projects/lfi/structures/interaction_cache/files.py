@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from lfi.errors import UsageError
-from lfi.utils.fileio import hash_files, holds_bytes, read_start
+from lfi.utils.fileio import hash_files, is_nonempty_file, read_prefix
 
 
 class CacheError(UsageError):
@@ -40,7 +40,7 @@ def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None 
         ValueError: if its header names another dtype, or more or less than the file holds; or it is no .npy.
         EOFError: if it is empty, or no file of a disk.
     """
-    if path.exists() and not holds_bytes(path):
+    if path.exists() and not is_nonempty_file(path):
         raise EOFError('it is empty, or no file')
     with path.open('rb') as file:
         version = npy.read_magic(file)
@@ -101,7 +101,7 @@ def read_checksum(folder: Path, shard: int) -> str:
     """
     path = checksum_file(folder, shard)
     try:
-        return read_start(path, 64).decode()
+        return read_prefix(path, 64).decode()
     except (OSError, ValueError) as error:
         raise CacheError(
             f'{path} is corrupted: {error}. Remove it and run lfi cache again: it writes this shard anew'
@@ -118,7 +118,7 @@ def read_unread(folder: Path, shard: int) -> list[int]:
     if not path.is_file():
         return []
     try:
-        places = json.loads(read_start(path, path.stat().st_size).decode())
+        places = json.loads(read_prefix(path, path.stat().st_size).decode())
     except (OSError, ValueError, RecursionError):
         places = None
     if not isinstance(places, list) or not all(type(place) is int for place in places):

@@ -27,7 +27,7 @@ def name_parts(paths: Sequence[str]) -> int:
     raise CacheError('an image comes twice: a cache keeps each image once')
 
 
-def keys_of(paths: Sequence[str], parts: int) -> np.ndarray:
+def image_keys(paths: Sequence[str], parts: int) -> np.ndarray:
     """The images' keys (n,) uint64: wherever the data lie, the last parts of their paths name them."""
     # A file's name may hold bytes that are no text.
     names = ('/'.join(PurePath(path).parts[-parts:]).encode(errors='surrogateescape') for path in paths)
@@ -41,7 +41,7 @@ UNKNOWN = -1
 """The size of an image that is no file of this machine, as `file_size` gives it."""
 
 
-def keep_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
+def record_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
     """Keep the sizes of the images' files in a cache that is about to be written.
 
     Those of images whose maps are there already must be what they were. A cache that has shards and no sizes
@@ -55,7 +55,7 @@ def keep_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
         CacheError: an image has maps, and its file another size than when they were made.
     """
     folder = writer.folder
-    kept, found = load_sizes(folder, len(paths)), sizes_of(paths)
+    kept, found = load_sizes(folder, len(paths)), file_sizes(paths)
     if kept is not None:
         has_maps = writer.have_maps()
         refuse_other_files(folder, paths, np.where(has_maps, kept, UNKNOWN), found)
@@ -101,6 +101,6 @@ def refuse_other_files(folder: Path, paths: Sequence[str], kept: np.ndarray, fou
         )
 
 
-def sizes_of(paths: Sequence[str]) -> np.ndarray:
+def file_sizes(paths: Sequence[str]) -> np.ndarray:
     """The sizes in bytes (n,) of files, `UNKNOWN` for what is none."""
     return np.array([file_size(path) for path in paths], np.int64)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lfi.utils.fileio import read_start
-from lfi.utils.options import plain_text
+from lfi.utils.fileio import read_prefix
+from lfi.utils.options import is_plain_text
 
 from ..interaction_maps import DIRECTIONS, InteractionMaps
 from ..packed_maps import is_packed, packed_dtype
@@ -78,8 +78,8 @@ class CacheManifest:
 
         Args:
             teacher: the teacher's identity.
-            keys: (N,) uint64 of `keys_of`.
-            name_parts: as `keys_of` was given them.
+            keys: (N,) uint64 of `image_keys`.
+            name_parts: as `image_keys` was given them.
             texts: (C, E) float32.
             maps: of any image.
             labels: as the manifest has them; None is noted where all maps are kept. Defaults to None.
@@ -164,7 +164,7 @@ class CacheManifest:
                 f'{path} has {size:,} bytes, and no manifest has more than {MOST_BYTES:,}. {ANEW}'
             )
         try:
-            content = json.loads(read_start(path, size).decode())
+            content = json.loads(read_prefix(path, size).decode())
             # Half a character, as JSON can name it, is in no name, and goes into no card.
             json.dumps(content, ensure_ascii=False).encode()
             version = content['version']
@@ -207,7 +207,7 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
             return f'{name}={content[name]!r} must be a string'
     for name in ('labels', 'own_presence'):
         value = content[name]
-        if value is not None and not (isinstance(value, str) and plain_text(value)):
+        if value is not None and not (isinstance(value, str) and is_plain_text(value)):
             return f'{name}={reprlib.repr(value)} must be null or a text, of 1,000 characters and no controls'
     for name in ('num_images', 'shard_size', 'name_parts'):
         if not _is_list_of(int, [content[name]]) or content[name] < 1:
@@ -227,7 +227,7 @@ def _concepts_fault(teacher: dict) -> str | None:
         texts = teacher.get(name, [])
         if not _is_list_of(str, texts):
             return f'teacher.{name}={texts!r} must be a list of strings'
-        odd = next((text for text in texts if not plain_text(text)), None)
+        odd = next((text for text in texts if not is_plain_text(text)), None)
         if odd is not None:
             return (
                 f'teacher.{name} has {reprlib.repr(odd)}, which has more than 1,000 characters, or a control '

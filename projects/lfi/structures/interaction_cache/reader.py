@@ -16,7 +16,7 @@ from lfi.utils.folders import resolved_path
 from lfi.utils.repositories import cache_folder
 
 from ..interaction_maps import OTHER
-from ..packed_maps import lacks_maps
+from ..packed_maps import is_missing
 from ..tiles import Tiles
 from .files import (
     ANEW,
@@ -32,7 +32,7 @@ from .files import (
     shard_file,
     unread_file,
 )
-from .keys import keys_of, load_sizes, refuse_other_files, sizes_of
+from .keys import file_sizes, image_keys, load_sizes, refuse_other_files
 from .manifest import CacheManifest
 
 UNIT_TOLERANCE = 1e-3
@@ -135,7 +135,7 @@ class InteractionCache:
                 the name of another one that was read before, or another size than when the cache was written;
                 or if a shard is corrupted.
         """
-        keys = keys_of(paths, self.manifest.name_parts)
+        keys = image_keys(paths, self.manifest.name_parts)
         found = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
         unknown = self._sorted[found] != keys
         if unknown.any():
@@ -151,7 +151,7 @@ class InteractionCache:
         records = np.empty(len(paths), self.manifest.dtype)
         for i, record in enumerate(found_in):
             records[i] = record[0]
-        unread = lacks_maps(records)
+        unread = is_missing(records)
         if unread.any():
             raise CacheError(
                 f'{self.folder} has no maps of {paths[int(unread.argmax())]}: it could not be read when the '
@@ -159,7 +159,7 @@ class InteractionCache:
                 'read by now'
             )
         if self._sizes is not None:
-            refuse_other_files(self.folder, paths, self._sizes[rows], sizes_of(paths))
+            refuse_other_files(self.folder, paths, self._sizes[rows], file_sizes(paths))
         return records
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
@@ -186,7 +186,7 @@ class InteractionCache:
         if shard not in self._shards:
             path = shard_file(self.folder, shard)
             expected = read_checksum(self.folder, shard)
-            if not holds_bytes(path) or checksum_of(path) != expected:
+            if not is_nonempty_file(path) or checksum_of(path) != expected:
                 raise CacheError(
                     f'{path} is corrupted or was changed: it does not match its checksum. Remove '
                     f'{checksum_file(self.folder, shard).name} and run lfi cache again: it '
@@ -220,7 +220,7 @@ def _refuse_unsound_values(path: Path, records: np.ndarray) -> None:
     low, step, presence = records['low'], records['step'], records['presence']
     sound = (np.isfinite(low) & np.isfinite(step) & (step >= 0)).all((1, 2))
     sound &= ((presence >= 0) & (presence <= 1)).all(1)
-    unsound = ~(sound | lacks_maps(records))
+    unsound = ~(sound | is_missing(records))
     if unsound.any():
         raise CacheError(
             f'{path} is corrupted: its record {int(unsound.argmax())} has logits that are no finite numbers, '

@@ -10,7 +10,7 @@ import numpy as np
 
 from lfi.utils.fileio import AtomicLocalBackend
 
-from ..packed_maps import lacks_maps
+from ..packed_maps import is_missing
 from .files import (
     UNREADABLE,
     CacheError,
@@ -38,7 +38,7 @@ class CacheWriter:
     Args:
         folder: where the cache is, or will be.
         manifest: what it holds.
-        keys: (N,) uint64 of `keys_of`.
+        keys: (N,) uint64 of `image_keys`.
         texts: (C, E) float32.
 
     Raises:
@@ -99,7 +99,7 @@ class CacheWriter:
 
     def write(self, shard: int, records: np.ndarray) -> None:
         """Write a shard's records."""
-        content, unread = npy_bytes(records), np.flatnonzero(lacks_maps(records)).tolist()
+        content, unread = npy_bytes(records), np.flatnonzero(is_missing(records)).tolist()
         # A shard that is written anew, and not to its end, counts as missing.
         checksum_file(self.folder, shard).unlink(missing_ok=True)
         self._files.put(content, shard_file(self.folder, shard))

@@ -171,7 +171,7 @@ def test_locations_of_another_shape_are_named():
 
 
 def test_a_text_that_has_no_embedding_is_named():
-    with pytest.raises(ValueError, match=r"text embeddings of \['ring'\] are zero or no numbers"):
+    with pytest.raises(ValueError, match=r"text embeddings of \['ring'\] are zero or not finite"):
         teacher('Deaf')
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lfi.utils.fileio import read_start, refuse_pipes
+from lfi.utils.fileio import read_prefix, refuse_pipes
 
 GENERATIVE = 'transformers:'
 """Prefix of the names of transformers' models."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from lfi.registry import VLMS, type_of
+from lfi.registry import VLMS, resolve_type
 
 
 @runtime_checkable

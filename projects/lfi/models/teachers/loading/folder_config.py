@@ -12,7 +12,7 @@ import open_clip
 from open_clip import CLIPTextCfg, CLIPVisionCfg
 from open_clip.coca_model import MultimodalCfg
 
-from lfi.utils.fileio import read_start
+from lfi.utils.fileio import read_prefix
 
 FILE = 'open_clip_config.json'
 TOKENIZER_FILES = 'tokenizer.json and tokenizer_config.json'

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lfi.utils.audit import guarded, installed_folders, is_below
-from lfi.utils.process import changed, offline
+from lfi.utils.process import offline, override
 
 _CODE_SUFFIXES = ('.py', '.pyc', '.so', '.dylib', '.pyd')
 _SYSTEM_FOLDERS = ('/dev/', '/lib/', '/lib64/', '/proc/', '/sys/', '/usr/', '/System/', '/Library/')
@@ -85,5 +85,5 @@ def _no_code_prompt() -> Iterator[None]:
         yield
         return
     settings: Any = dynamic_module_utils
-    with changed(settings, 'TIME_OUT_REMOTE_CODE', 0):
+    with override(settings, 'TIME_OUT_REMOTE_CODE', 0):
         yield

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from lfi.errors import near_it
+from lfi.errors import similar_names
 from lfi.utils.fileio import refuse_pipes
 from lfi.utils.modules import check_values
-from lfi.utils.process import changed, offline
+from lfi.utils.process import offline, override
 from lfi.utils.repositories import first_line
 
 from ..generative.folder import GENERATIVE
@@ -327,7 +327,7 @@ def check_name(model: str) -> None:
         near = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
         raise ValueError(
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); '
-            f'{near_it(near)}; LFI has {", ".join(built_in)}; a folder is given by its path'
+            f'{similar_names(near)}; LFI has {", ".join(built_in)}; a folder is given by its path'
         )
 
 
@@ -361,5 +361,5 @@ def _explain(error: Exception, model: str, weights: Path | str | None) -> Except
 
 def _quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     # open_clip reports each step of the creation through the root logger.
-    with changed(logging.root.manager, 'disable', logging.ERROR):
+    with override(logging.root.manager, 'disable', logging.ERROR):
         return function(*args, **kwargs)
