@@ -14,7 +14,7 @@ from lfi.engine.pipelines import check_pipelines, set_teacher_cache
 from lfi.hub.public_config import public_pipeline, public_student
 from lfi.registry import EXTRACTORS
 from lfi.student_folder import from_plain
-from lfi.student_folder.config_sanitizer import LARGEST_IMAGE, check_config
+from lfi.student_folder.config_sanitizer import MAX_IMAGE_SIDE, check_config
 from mmengine.registry import DATASETS
 from repository_configs import (
     CLASSIFICATION,
@@ -125,7 +125,7 @@ def test_its_student_can_be_shared(config, empty_root):
     student = SimpleNamespace(state_dict=dict, readout=SimpleNamespace(text_dims=16, contrast_weight=0.5))
     model, _ = public_student(student, cfg, readout=True)
     check_config(from_plain(model), cfg.default_scope, 'model')
-    check_config(from_plain(public_pipeline(cfg)), cfg.default_scope, 'pipeline', LARGEST_IMAGE)
+    check_config(from_plain(public_pipeline(cfg)), cfg.default_scope, 'pipeline', MAX_IMAGE_SIDE)
 
 
 @pytest.mark.parametrize('config', CONFIGS + PRETRAINING)

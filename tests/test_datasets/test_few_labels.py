@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.datasets import FewLabels, Shapes, unaugmented
-from lfi.unreadable import UnreadableList, leave_out_unreadable
+from lfi.unreadable import UnreadableList, replace_unreadable
 from mmdet.engine.hooks import PipelineSwitchHook
 from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset, ConcatDataset
@@ -114,7 +114,7 @@ def test_an_image_that_stands_in_for_another_has_its_own_label(fake_tiny_imagene
     pipeline = [dict(type='LoadImageFromFile'), PACK]
     config = dict(type='lfi.TinyImageNet', data_root=fake_tiny_imagenet, pipeline=pipeline)
     few = FewLabels(config, labels_per_class=1)
-    leave_out_unreadable(few, 0.5, UnreadableList(fake_tiny_imagenet))
+    replace_unreadable(few, 0.5, UnreadableList(fake_tiny_imagenet))
     labels = {info['img_path']: info['gt_label'] for info in map(few.get_data_info, range(len(few)))}
     for _ in range(10):
         sample = few[0]['data_samples']

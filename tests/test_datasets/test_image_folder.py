@@ -8,7 +8,7 @@ import pytest
 from lfi.datasets import FewLabels, ImageFolder, LabelledShareSampler, SemiSupervisedDataset, unaugmented
 from lfi.datasets.labelled_images import labelled_images
 from lfi.errors import UsageError
-from lfi.unreadable import UnreadableList, leave_out_unreadable
+from lfi.unreadable import UnreadableList, replace_unreadable
 from mmengine.config import ConfigDict
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -85,7 +85,7 @@ def test_links_are_followed_and_no_folder_is_read_twice(folder, tmp_path):
 def test_an_image_that_stands_in_for_another_is_marked(folder, tmp_path):
     (folder / 'b/bad.jpg').write_bytes(b'no image')
     data = ImageFolder(folder, pipeline=PIPELINE)
-    leave_out_unreadable(data, 0.5, UnreadableList(tmp_path / 'found'))
+    replace_unreadable(data, 0.5, UnreadableList(tmp_path / 'found'))
     samples = [data[i]['data_samples'] for i in range(len(data))]
     assert len(samples) == 7 and all(sample.unlabelled for sample in samples)
     assert 'bad.jpg' not in {os.path.basename(sample.img_path) for sample in samples}

@@ -323,7 +323,7 @@ def test_a_teacher_of_the_working_directory_is_not_taken(folder, change, monkeyp
 )
 def test_a_data_set_has_names_of_classes(folder, change, meta):
     change('dataset_meta', meta if isinstance(meta, dict) else dict(classes=meta))
-    with pytest.raises(HubError, match=r'dataset_meta=.* must hold classes|nested too deep'):
+    with pytest.raises(HubError, match=r'dataset_meta=.* must have classes|nested too deep'):
         lfi.from_pretrained(folder)
 
 

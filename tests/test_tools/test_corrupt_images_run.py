@@ -144,9 +144,9 @@ def test_a_data_set_that_is_mostly_broken(run_tool, config_path, photos, tmp_pat
     config = tmp_path / 'config.py'
     config.write_text(CLASSIFIER.format(base=str(config_path('classification/lfi_vit-128x6-p8_shapes.py'))))
     error = last_line(run_tool('train.py', config, code=1))
-    assert re.match(r'error: photos/?: 20 of the \d+ images looked at cannot be read, and max_unread', error)
+    assert re.match(r'error: photos/?: 20 of the \d+ checked images cannot be read, and max_unread', error)
     error = last_line(run_tool('cache', config, '--out', 'cache', code=1))
-    assert re.match(r'error: photos/?: 20 of the \d+ images looked at cannot be read, and max_unread', error)
+    assert re.match(r'error: photos/?: 20 of the \d+ checked images cannot be read, and max_unread', error)
     allowed = ('--cfg-options', 'max_unreadable=0.5')
     assert '26 unreadable images' in run_tool('cache', config, '--out', 'cache', *allowed)
     for path in photos.rglob('*.jpg'):

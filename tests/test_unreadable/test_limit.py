@@ -21,14 +21,14 @@ def test_few_are_allowed(bad, seen, max_share):
 
 def test_too_many_are_counted_and_a_few_are_named():
     message = refused(20, 199, 1000)
-    assert message.startswith('photos: 20 of the 199 images looked at cannot be read, and max_unreadable=0.1')
+    assert message.startswith('photos: 20 of the 199 checked images cannot be read, and max_unreadable=0.1')
     assert 'a/0.jpg, a/1.jpg, a/2.jpg, and the last was b/3.jpg: this image cannot' in message
     assert 'correct data_root' in message
-    assert 'none of the 20 images looked at can be read' in refused(20, 20, 1000)
+    assert 'none of the 20 checked images can be read' in refused(20, 20, 1000)
 
 
 def test_a_share_may_be_of_all_images():
-    assert '20 of the 40 images looked at' in refused(20, 40, 190, share_of=190)
+    assert '20 of the 40 checked images' in refused(20, 40, 190, share_of=190)
     refuse_too_many(Counts(20, 20, 200, 200), 0.1, LATEST, [], 'photos')
 
 

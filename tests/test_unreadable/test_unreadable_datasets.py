@@ -12,9 +12,9 @@ from lfi.datasets import FewLabels, SemiSupervisedDataset
 from lfi.unreadable import (
     UnreadableImageError,
     UnreadableList,
-    leave_out_unreadable,
     refuse_all_unreadable,
     refuse_unreadable,
+    replace_unreadable,
 )
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS
@@ -109,7 +109,7 @@ KINDS = {
 def test_any_data_set_leaves_out_names_once_and_lists(photos, spoil, found, warnings, kind):
     data = KINDS[kind](photos)
     spoil()
-    leave_out_unreadable(data, 0.5, found)
+    replace_unreadable(data, 0.5, found)
     for _ in range(2):
         items = [data[i] for i in range(len(data))]
         assert len(items) == len(data) and not {*BAD} & {*paths(items)}
@@ -121,7 +121,7 @@ def test_any_data_set_leaves_out_names_once_and_lists(photos, spoil, found, warn
 @pytest.mark.parametrize('kind', KINDS)
 def test_sound_data_are_read_as_ever(photos, found, kind):
     plain, watched = KINDS[kind](photos), KINDS[kind](photos)
-    leave_out_unreadable(watched, 0.1, found)
+    replace_unreadable(watched, 0.1, found)
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     for i in range(len(plain)):
@@ -153,7 +153,7 @@ def test_all_that_cannot_be_read_are_named_and_listed_at_the_first(photos, spoil
     assert {'/'.join(path.split('/')[-2:]) for path in named.groups()[:2]} == {*BAD[1:]}
     assert named[3] == str(found.path) and len(found) == 3
     (warning,) = warnings
-    assert re.search('cat/1.jpg: .*; looking at [0-9]+ others$', warning)
+    assert re.search('cat/1.jpg: .*; checking [0-9]+ others$', warning)
 
 
 def test_one_alone_that_cannot_be_read_is_alone(photos, found):
@@ -168,7 +168,7 @@ def test_one_alone_that_cannot_be_read_is_alone(photos, found):
 def test_workers_count_together(photos, spoil, found, warnings):
     data = custom(photos)
     spoil()
-    leave_out_unreadable(data, 0.5, found)
+    replace_unreadable(data, 0.5, found)
     loader = DataLoader(data, batch_size=2, num_workers=2, collate_fn=list, multiprocessing_context='fork')
     for _ in range(2):
         assert sum(len(batch) for batch in loader) == 10
@@ -177,7 +177,7 @@ def test_workers_count_together(photos, spoil, found, warnings):
 
 def test_none_that_can_be_read_is_an_error(photos, found):
     data = custom(photos)
-    leave_out_unreadable(data, 1, found)
+    replace_unreadable(data, 1, found)
     for path in photos.rglob('*.jpg'):
         path.unlink()
     with pytest.raises(UnreadableImageError, match=r'photos/?: none of the 10 images can be read'):
@@ -188,7 +188,7 @@ def test_none_that_can_be_read_is_an_error(photos, found):
 def test_the_first_is_an_error_where_none_may_be_left_out(photos, spoil, found):
     data = custom(photos)
     spoil()
-    leave_out_unreadable(data, 0, found)
+    replace_unreadable(data, 0, found)
     with pytest.raises(UnreadableImageError, match=r'cat/1\.jpg: .*max_unreadable=0 allows none'):
         [data[i] for i in range(10)]
 
@@ -196,7 +196,7 @@ def test_the_first_is_an_error_where_none_may_be_left_out(photos, spoil, found):
 def test_a_bug_stops_with_its_own_words(photos, spoil, found):
     data = custom(photos)
     spoil()
-    leave_out_unreadable(data, 0.5, found)
+    replace_unreadable(data, 0.5, found)
     data.pipeline.transforms.insert(1, lambda results: results['misspelt'])
     with pytest.raises(KeyError, match='misspelt'):
         data[0]
@@ -204,7 +204,7 @@ def test_a_bug_stops_with_its_own_words(photos, spoil, found):
 
 def test_a_file_that_vanishes_later_is_left_out_too(photos, found):
     data = custom(photos)
-    leave_out_unreadable(data, 0.5, found)
+    replace_unreadable(data, 0.5, found)
     assert paths([data[0]]) == ['cat/0.jpg']
     (photos / 'cat/0.jpg').unlink()
     assert paths([data[0]]) != ['cat/0.jpg'] and len(found) == 1
@@ -213,7 +213,7 @@ def test_a_file_that_vanishes_later_is_left_out_too(photos, found):
 def test_a_pipeline_that_a_hook_sets_is_read_as_well(photos, spoil, found):
     data = custom(photos)
     spoil()
-    leave_out_unreadable(data, 0.5, found)
+    replace_unreadable(data, 0.5, found)
     data.pipeline = custom(photos).pipeline
     assert not {*BAD} & {*paths([data[1]])} and 'cat/1.jpg' in found.path.read_text()
 
@@ -224,14 +224,14 @@ def test_a_frame_of_a_video_is_left_to_its_data_set(photos, found):
             return idx
 
     data = Video(data_root=str(photos), pipeline=PIPELINE)
-    leave_out_unreadable(data, 0.1, found)
+    replace_unreadable(data, 0.1, found)
     assert data[1, 7] == (1, 7)
 
 
 def test_copies_and_subsets_know_their_own(photos, spoil, found):
     data = custom(photos)
     spoil()
-    leave_out_unreadable(data, 0.5, found)
+    replace_unreadable(data, 0.5, found)
     data[1]
     for other in (copy.deepcopy(data), pickle.loads(pickle.dumps(data)), data.get_subset([1, 0])):
         assert other.prepare_data.dataset is other

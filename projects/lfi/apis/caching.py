@@ -37,7 +37,7 @@ from lfi.structures.interaction_cache import (
     record_sizes,
 )
 from lfi.unreadable import (
-    NAMED,
+    MAX_LOGGED,
     Counts,
     Unreadable,
     UnreadableImageError,

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from lfi.errors import UsageError
-from lfi.unreadable import DEFAULT_SHARE, UnreadableList, leave_out_unreadable, refuse_all_unreadable
+from lfi.unreadable import DEFAULT_SHARE, UnreadableList, refuse_all_unreadable, replace_unreadable
 from lfi.utils.options import is_number
 
 

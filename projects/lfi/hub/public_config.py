@@ -19,7 +19,13 @@ from lfi.models.teachers.loading.weights import BLIP, GENERATIVE
 from lfi.models.teachers.loading.weights_source import is_file_name
 from lfi.registry import MODELS
 from lfi.student_folder import to_plain
-from lfi.student_folder.config_sanitizer import ASKED, FREE, LONGEST, OF_THE_USER, is_teacher_name
+from lfi.student_folder.config_sanitizer import (
+    FREE_TEXTS,
+    MAX_LENGTH,
+    TEACHER_PARTS,
+    USER_ARGUMENTS,
+    is_teacher_name,
+)
 from lfi.utils.config_types import leaf_configs
 
 # Arguments that name files or file backends. The folder holds the weights.
@@ -92,7 +98,7 @@ def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
     Only the name of a folder is kept, in plain characters, and a file of weights is removed. Users who ask
     texts set their own paths.
     """
-    public = {key: value for key, value in teacher.items() if key not in OF_THE_USER}
+    public = {key: value for key, value in teacher.items() if key not in USER_ARGUMENTS}
     if 'concepts' in public:
         public['concepts'] = list(concept_names(public['concepts']))
     if isinstance(public.get('pretrained'), str) and is_file_name(public['pretrained']):
@@ -109,7 +115,7 @@ def _public_name(model: str) -> str:
         # The model is a repository, and not a folder.
         return model
     plain = re.sub(r'[^\w.+-]+', '-', Path(name).name).lstrip('.+-') or 'teacher'
-    public = f'{"" if kind == "local-dir:" else kind}{plain}'[:LONGEST]
+    public = f'{"" if kind == "local-dir:" else kind}{plain}'[:MAX_LENGTH]
     return public if is_teacher_name(public) else public.replace('.', '-')
 
 
@@ -140,7 +146,7 @@ def _refuse_private(value: Any, where: str, free: Sequence[str] = ()) -> None:
     if isinstance(value, dict):
         for key, part in value.items():
             if key not in free:
-                _refuse_private(part, f'{where}.{key}', FREE if key in ASKED else free)
+                _refuse_private(part, f'{where}.{key}', FREE_TEXTS if key in TEACHER_PARTS else free)
     elif isinstance(value, list):
         for i, part in enumerate(value):
             _refuse_private(part, f'{where}[{i}]', free)

@@ -1,6 +1,6 @@
-"""A student as a folder of data: read without running any of it, and written.
+"""Folder of a student: config and weights as data, read without running code of the folder.
 
-It imports the registry, and no model: types are built by name, of those that it allows.
+It imports no model: types are built by name, if they are allowed.
 """
 
 from .files import from_plain, to_plain

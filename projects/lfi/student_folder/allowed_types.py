@@ -1,7 +1,7 @@
-"""Which types a student may be made of, and the words that these know.
+"""Types that a student may be built of, and the words in their code.
 
-A type of OpenMMLab is allowed by the module in which it is defined, and a transform by its name. What is
-registered by another package is the user's own: only his import can have registered it.
+A type of OpenMMLab is allowed by its module, and a transform by its name. A type of another package is the
+user's own: only the user's import can have registered it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lfi.utils.process import override
 from lfi.utils.repositories import WEIGHTS
 
 SCOPES = ('lfi', 'mmengine', 'mmpretrain', 'mmdet', 'mmseg')
-"""Packages whose types are known; others, once their registry has been imported."""
+"""Packages whose types are known. Other packages are known once their registry is imported."""
 REGISTRIES = (
     'MODELS',
     'TASK_UTILS',
@@ -36,21 +36,21 @@ REGISTRIES = (
     'VLMS',
     'EXTRACTORS',
 )
-"""Of what a model and its pipeline are made."""
+"""Registries of the parts of a model and its pipeline."""
 OPERATORS = (
     'RoIAlign',
     'RoIPool',
     'SimpleRoIAlign',
     'nms',
     'soft_nms',
-    # Of FPG and of Cascade RPN, which look them up themselves.
+    # FPG and Cascade RPN look these up themselves.
     'conv',
     'dilation',
     'interpolation_conv',
     'last_conv',
     'offset',
 )
-"""Types that mmcv looks up among its operators, and others that no registry holds."""
+"""Operators of mmcv, and other types that are in no registry."""
 FAMILIES = (
     'lfi.models',
     'mmcv.cnn',
@@ -84,9 +84,9 @@ FAMILIES = (
     'mmseg.structures.sampler',
     'torch.nn.modules',
 )
-"""Modules of what a student is made of: not those of texts, of videos and of pretraining."""
+"""Modules with a student's types, without those for texts, videos and pretraining."""
 REFUSED = (
-    # They read the weights, or the model, that a text names.
+    # These load weights or a model by a name.
     'ATSSVLFusionHead',
     'AppearanceFreeLink',
     'Detectron2Wrapper',
@@ -105,7 +105,7 @@ REFUSED = (
     'VPDDepthHead',
     'VQAGenerationHead',
 )
-"""Of these modules."""
+"""Types of these modules that are not allowed."""
 TRANSFORM_MODULES = (
     'lfi.datasets.transforms',
     'mmcv.transforms',
@@ -124,7 +124,7 @@ TRANSFORMS = (
     'FixShapeResize',
     'ImageToTensor',
     'KeyMapper',
-    # The image itself, and what a data set says of it.
+    # Loaders of the image and its annotations.
     'LoadAnnotations',
     'LoadImageFromFile',
     'LoadImageFromNDArray',
@@ -156,7 +156,7 @@ TRANSFORMS = (
     'TransformBroadcaster',
     'Transpose',
 )
-"""Steps of a test pipeline."""
+"""Transforms of a test pipeline."""
 LIBRARIES = (
     'albumentations',
     'functools',
@@ -171,91 +171,91 @@ LIBRARIES = (
     'torchvision',
     'transformers',
 )
-"""Packages whose types OpenMMLab registers, beside LFI's own."""
+"""Packages whose types OpenMMLab registers."""
 _TYPE = re.compile(r'(\w+\.)?[\w-]+')
 _WORD = re.compile(r'[\w.+-]*|\d+/\d+')
 
 
 class AllowedTypes:
-    """The types that the registries of some packages hold, and of which a student may be made.
+    """The types in the registries of packages that a student may be built of.
 
     Args:
-        scopes: the packages; those that are installed are imported. What a name without a scope means in any
-            of them must be allowed.
+        scopes: packages; the installed ones are imported. A name without a scope is allowed if its types in
+            all packages are allowed.
     """
 
     def __init__(self, scopes: set[str]) -> None:
-        with _installed_alone():
+        with _installed_packages_only():
             registries = {scope: _registries(scope) for scope in sorted(scopes) if is_known(scope)}
-        # All are imported by now: some fill the registries of others.
-        self._found = {scope: _registered(found) for scope, found in registries.items()}
+        # After all imports: packages may fill each other's registries.
+        self._types = {scope: _registered_types(filled) for scope, filled in registries.items()}
 
     def __contains__(self, name: object) -> bool:
-        """Whether a name, with its package before it or without, is that of an allowed type."""
+        """Whether a name, with or without its scope, is an allowed type."""
         if not isinstance(name, str) or not _TYPE.fullmatch(name):
             return False
         if name in OPERATORS:
             return True
-        found = self._named(name)
-        return bool(found) and all(map(_is_allowed, found))
+        kinds = self._find(name)
+        return bool(kinds) and all(map(_is_allowed, kinds))
 
-    def is_own(self, name: object) -> bool:
-        """Whether a name is that of a type of the user's own."""
-        return name in self and any(not _is_of_library(kind) for kind in self._named(str(name)))
+    def is_user_type(self, name: object) -> bool:
+        """Whether a name is an allowed type of a package that is neither LFI nor of `LIBRARIES`."""
+        return name in self and any(not _is_of_library(kind) for kind in self._find(str(name)))
 
     def words(self, name: str) -> set[str]:
-        """The words that the types of a name know."""
-        return set().union(*map(_words_of, self._named(name)))
+        """Return the words in the code of a name's types."""
+        return set().union(*map(_code_words, self._find(name)))
 
-    def _named(self, name: str) -> list[Any]:
+    def _find(self, name: str) -> list[Any]:
         scope, _, plain = name.rpartition('.')
-        scopes = [scope] if scope else list(self._found)
-        return [kind for one in scopes for kind in self._found.get(one, {}).get(plain, ())]
+        scopes = [scope] if scope else list(self._types)
+        return [kind for scope in scopes for kind in self._types.get(scope, {}).get(plain, ())]
 
 
 def is_known(scope: str) -> bool:
     """Whether a package's types are known: it is imported, or it is OpenMMLab's and installed.
 
-    One that lies in the working directory is no installed one: a student's folder may hold anything.
+    A package in the working directory does not count as installed: a student's folder may hold anything.
     """
     if f'{scope}.registry' in sys.modules:
         return True
     if scope not in SCOPES:
         return False
-    with _installed_alone():
+    with _installed_packages_only():
         return find_spec(scope) is not None
 
 
 @contextmanager
-def _installed_alone() -> Iterator[None]:
-    """Import nothing that is not installed: OpenMMLab's packages look for many that may be missing."""
+def _installed_packages_only() -> Iterator[None]:
+    """Restrict imports to installed packages: OpenMMLab tries to import many optional ones."""
     with override(sys, 'path', list(filter(_is_installed, sys.path))):
         yield
 
 
-def _is_installed(place: str) -> bool:
-    """Whether a folder of `sys.path` is neither the working directory nor a student's."""
-    here = os.path.realpath(place) == os.path.realpath(os.curdir)
-    return os.path.isabs(place) and not here and not os.path.exists(os.path.join(place, WEIGHTS))
+def _is_installed(folder: str) -> bool:
+    """Whether a folder of `sys.path` is neither the working directory nor a student's folder."""
+    is_working_dir = os.path.realpath(folder) == os.path.realpath(os.curdir)
+    return os.path.isabs(folder) and not is_working_dir and not os.path.exists(os.path.join(folder, WEIGHTS))
 
 
 @cache
-def _words_of(kind: Any) -> frozenset[str]:
-    """The texts that a type names, in its code and in that beside it."""
-    own = [part for part in getattr(kind, '__mro__', [kind]) if part not in (object, nn.Module)]
-    modules = {part.__module__ for part in own}
-    beside = [
+def _code_words(kind: Any) -> frozenset[str]:
+    """Return the words in the code of a type, of its bases and of their modules."""
+    bases = [base for base in getattr(kind, '__mro__', [kind]) if base not in (object, nn.Module)]
+    modules = {base.__module__ for base in bases}
+    definitions = [
         value
         for name in modules
         for value in vars(sys.modules[name]).values()
         if getattr(value, '__module__', None) == name
     ]
-    texts = (text for part in (*own, *beside) for text in _texts(part))
+    texts = (text for definition in (*bases, *definitions) for text in _texts(definition))
     return frozenset(filter(_WORD.fullmatch, texts))
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in a definition: its constants, defaults and attributes."""
+    """Iterate over the texts in a definition: constants, defaults and attributes."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -282,44 +282,43 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _registries(scope: str) -> list[Registry]:
-    """A package's registries, filled."""
+    """Return the registries of a package, after the import of its types."""
     module = import_module(f'{scope}.registry')
-    found = [getattr(module, name, None) for name in REGISTRIES]
-    registries = [registry for registry in found if isinstance(registry, Registry)]
+    values = [getattr(module, name, None) for name in REGISTRIES]
+    registries = [registry for registry in values if isinstance(registry, Registry)]
     for registry in registries:
         registry.import_from_location()
     return registries
 
 
-def _registered(registries: list[Registry]) -> dict[str, list[Any]]:
-    """What registries hold, by name."""
-    found: dict[str, list[Any]] = {}
+def _registered_types(registries: list[Registry]) -> dict[str, list[Any]]:
+    """Return the types of registries by name."""
+    types: dict[str, list[Any]] = {}
     for registry in registries:
         for name, kind in registry.module_dict.items():
-            found.setdefault(name, []).append(kind)
-    return found
+            types.setdefault(name, []).append(kind)
+    return types
 
 
 def _is_allowed(kind: Any) -> bool:
-    place, name = _place_of(kind)
+    module, name = _module_and_name(kind)
     if not _is_of_library(kind):
         return True
-    if _is_below(place, TRANSFORM_MODULES):
+    if _is_below(module, TRANSFORM_MODULES):
         return name in TRANSFORMS
-    # Of OpenMMLab classes alone: a function may be `from_pretrained`.
-    plain = inspect.isclass(kind) or place.startswith('lfi.')
-    return plain and name not in REFUSED and _is_below(place, FAMILIES)
+    # Functions of other packages than LFI may load weights, like `from_pretrained`.
+    may_build = inspect.isclass(kind) or module.startswith('lfi.')
+    return may_build and name not in REFUSED and _is_below(module, FAMILIES)
 
 
 def _is_of_library(kind: Any) -> bool:
-    return _place_of(kind)[0].partition('.')[0] in ('lfi', *LIBRARIES)
+    return _module_and_name(kind)[0].partition('.')[0] in ('lfi', *LIBRARIES)
 
 
-def _place_of(kind: Any) -> tuple[str, str]:
-    """The module of a type, and its name there."""
-    # A `partial` has no name.
+def _module_and_name(kind: Any) -> tuple[str, str]:
+    # A `partial` has neither.
     return getattr(kind, '__module__', 'functools'), getattr(kind, '__name__', '')
 
 
-def _is_below(place: str, modules: tuple[str, ...]) -> bool:
-    return any(f'{place}.'.startswith(f'{module}.') for module in modules)
+def _is_below(module: str, packages: tuple[str, ...]) -> bool:
+    return any(f'{module}.'.startswith(f'{package}.') for package in packages)

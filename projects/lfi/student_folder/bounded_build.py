@@ -1,11 +1,9 @@
-"""A block that builds what someone else's config names: it opens no file, and stays in bounds of memory.
+"""Build of an untrusted config without access to files, within limits on memory and time.
 
-Files are refused by a guard of Python's audit events, which sees them however they are opened. The working
-directory stays as it is: it belongs to all threads, and this block to its own. Python may read what is
-installed, to import a module that a type asks for late. Memory is counted before torch takes it: each
-operation that makes a tensor tells its shape on the meta device first. Loops of Python, which some types need
-for each place of an image, are ended from another thread, where they take too much time, or the process too
-much memory.
+- Files: a guard of Python's audit events refuses to open files, except installed ones, for late imports. The
+  working directory is not changed, since all threads share it.
+- Memory: each operation that makes a tensor first runs on the meta device, and the bytes are counted.
+- Time: another thread interrupts the build if it takes too much time, or the process too much memory.
 """
 
 from __future__ import annotations
@@ -60,35 +58,35 @@ _REFUSED = (
     'subprocess.',
     'urllib.',
 )
-"""How the names of events begin beside those of files."""
-LATE = 2**28
-"""Bytes by which a process may grow beside what is built: modules that are imported late."""
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+"""Prefixes of refused audit events, besides the opening of files and imports."""
+IMPORT_BYTES = 2**28
+"""Growth of the process in bytes that is allowed for late imports."""
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 
 class ForbiddenActionError(PermissionError):
-    """What is built wants to open a file, to start a program, or to unpickle."""
+    """An attempt of a build to open a file, to start a program, or to unpickle."""
 
 
 class OutOfBoundsError(MemoryError):
-    """What is built is larger than its weights allow."""
+    """A model that is larger than its weights allow."""
 
 
 class EndlessWorkError(OutOfBoundsError):
-    """What is built takes more time, or the process more memory, than its weights allow."""
+    """A build that takes more time or memory than the model's weights allow."""
 
     def __init__(self) -> None:
-        super().__init__('it takes more time or memory than its few weights should')
+        super().__init__('the build takes more time or memory than the weights of the model allow')
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How large a model may become while it is built.
+    """Limits on the build of a model.
 
     Args:
-        size: in bytes, of all tensors that are made.
-        parts: modules and parameters.
-        seconds: of the CPU, in the thread that builds. Defaults to 30.
+        size: total size in bytes of all tensors that the build makes.
+        parts: number of modules and parameters.
+        seconds: CPU time in seconds of the thread that builds. Defaults to 30.
     """
 
     size: int
@@ -97,46 +95,46 @@ class Bounds:
 
     @classmethod
     def of_weights(cls, tensors: int, elements: int) -> Bounds:
-        """For a model of so many tensors with so many elements in all.
+        """Return the bounds for a model with a number of tensors and of elements in total.
 
-        What layers compute while they are made is several times as much, and an adapter tries its backbone
-        on an image.
+        They are several times the weights: layers compute while they are built, and an adapter runs its
+        backbone on an image.
         """
         return cls(size=2**29 + 64 * elements, parts=2000 + 40 * tensors, seconds=30 + elements / 5_000_000)
 
 
 @contextmanager
 def bounded_build(bounds: Bounds) -> Iterator[None]:
-    """Build within bounds, without files; so no checkpoint is read either.
+    """Build a model in a block within bounds and without files, and so without checkpoints.
 
     Raises:
-        ForbiddenActionError: inside the block, where it opens a file, starts a program, or unpickles.
-        OutOfBoundsError: inside the block, where it becomes too large.
+        ForbiddenActionError: inside the block, if it opens a file, starts a program, or unpickles.
+        OutOfBoundsError: inside the block, if it exceeds a bound.
     """
-    # Torch imports it at the first tensor in such a block, and it makes a folder for what it compiles.
+    # Torch would import it at the first tensor in the block, and it makes a folder for compiled code.
     importlib.import_module('torch._dynamo')
     with ExitStack() as stack:
-        stack.enter_context(_watched(bounds))
-        stack.enter_context(_few_parts(bounds.parts))
-        stack.enter_context(_LittleMemory(bounds.size))
-        stack.enter_context(_no_files())
+        stack.enter_context(_limit_time(bounds))
+        stack.enter_context(_limit_parts(bounds.parts))
+        stack.enter_context(_MemoryLimit(bounds.size))
+        stack.enter_context(_forbid_files())
         yield
 
 
 @contextmanager
-def _watched(bounds: Bounds) -> Iterator[None]:
-    """Raise an EndlessWorkError in this thread once it has taken too much time, or the process memory.
+def _limit_time(bounds: Bounds) -> Iterator[None]:
+    """Raise an EndlessWorkError in this thread if it takes too much time, or the process too much memory.
 
-    Beside its tensors a process may grow as much again.
+    The process may grow by twice the size of the tensors, and by late imports.
     """
-    thread, over, turn = threading.get_ident(), threading.Event(), threading.Lock()
-    worked = _clock_of(thread)
-    end, largest = worked() + bounds.seconds, _resident() + 2 * bounds.size + LATE
+    thread, done, lock = threading.get_ident(), threading.Event(), threading.Lock()
+    clock = _thread_clock(thread)
+    end, max_bytes = clock() + bounds.seconds, _resident_bytes() + 2 * bounds.size + IMPORT_BYTES
 
     def watch() -> None:
-        while not over.wait(0.1):
-            with turn:
-                if not over.is_set() and (worked() > end or _resident() > largest):
+        while not done.wait(0.1):
+            with lock:
+                if not done.is_set() and (clock() > end or _resident_bytes() > max_bytes):
                     _raise_in(thread, ctypes.py_object(EndlessWorkError))
                     return
 
@@ -144,21 +142,21 @@ def _watched(bounds: Bounds) -> Iterator[None]:
     try:
         yield
     finally:
-        with turn:
-            over.set()
-            # What came too late is taken back.
+        with lock:
+            done.set()
+            # Cancel an error that was set but not raised yet.
             _raise_in(thread, None)
 
 
-def _clock_of(thread: int) -> Callable[[], float]:
-    """The seconds that a thread has worked; where the system does not say, those that have passed."""
+def _thread_clock(thread: int) -> Callable[[], float]:
+    """Return a clock of a thread's CPU time in seconds, or of wall time where the system has none."""
     if not hasattr(time, 'pthread_getcpuclockid'):
         return time.monotonic
     return partial(time.clock_gettime, time.pthread_getcpuclockid(thread))
 
 
-def _resident() -> int:
-    """The memory of this process in bytes; 0 where the system does not say."""
+def _resident_bytes() -> int:
+    """Return the memory of this process in bytes; 0 if the system does not report it."""
     try:
         pages = int(Path('/proc/self/statm').read_text().split()[1])
     except OSError:
@@ -167,20 +165,21 @@ def _resident() -> int:
 
 
 def _raise_in(thread: int, error: Any) -> None:
-    """Let a thread raise an error at its next step of Python; None takes an error back."""
+    """Raise an error in a thread at its next Python instruction; None cancels a pending error."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
 
 @contextmanager
-def _no_files() -> Iterator[None]:
+def _forbid_files() -> Iterator[None]:
+    """Raise a ForbiddenActionError at forbidden audit events in a block."""
     folders = installed_folders()
 
     def refuse(event: str, args: tuple) -> None:
         if event == 'open':
             path, _, flags = args
-            refused = bool((flags or 0) & _WRITES) or not is_below(path, folders)
+            refused = bool((flags or 0) & _WRITE_FLAGS) or not is_below(path, folders)
         elif event == 'import':
-            # Of an extension alone a file is named.
+            # Only the import of an extension module has a path.
             path = args[1]
             refused = path is not None and not is_below(path, folders)
         else:
@@ -196,15 +195,17 @@ def _no_files() -> Iterator[None]:
 
 
 @contextmanager
-def _few_parts(most: int) -> Iterator[None]:
-    """Raise an OutOfBoundsError at the module or parameter after the most that may be registered."""
-    thread, found = threading.get_ident(), 0
+def _limit_parts(max_parts: int) -> Iterator[None]:
+    """Raise an OutOfBoundsError if more than `max_parts` modules and parameters are registered."""
+    thread, num_parts = threading.get_ident(), 0
 
     def count(*_: object) -> None:
-        nonlocal found
-        found += threading.get_ident() == thread
-        if found > most:
-            raise OutOfBoundsError(f'it has more than {most:,} modules and parameters, and its weights few')
+        nonlocal num_parts
+        num_parts += threading.get_ident() == thread
+        if num_parts > max_parts:
+            raise OutOfBoundsError(
+                f'it has more than {max_parts:,} modules and parameters, which its weights do not account for'
+            )
 
     hooks: list[Callable] = [
         register_module_module_registration_hook,
@@ -218,28 +219,29 @@ def _few_parts(most: int) -> Iterator[None]:
             handle.remove()
 
 
-class _LittleMemory(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made, each before it is."""
+class _MemoryLimit(TorchDispatchMode):
+    """Dispatch mode that counts the bytes of all new tensors, before they are allocated."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         super().__init__()
-        self._most, self._made = most, 0
+        self._max_bytes, self._num_bytes = max_bytes, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, if what it makes is within the bounds."""
+        """Run an operation if its tensors are within the limit."""
         kwargs = kwargs or {}
         if _makes_tensors(func):
-            self._made += _size(func, args, kwargs)
-            if self._made > self._most:
+            self._num_bytes += _output_bytes(func, args, kwargs)
+            if self._num_bytes > self._max_bytes:
                 raise OutOfBoundsError(
-                    f'it makes tensors of more than {self._most:,} bytes, and its weights have few'
+                    f'it makes tensors of more than {self._max_bytes:,} bytes, which its weights do not '
+                    'account for'
                 )
         return func(*args, **kwargs)
 
 
 @cache
 def _makes_tensors(func: Any) -> bool:
-    """Whether an operation returns tensors with memory of their own."""
+    """Whether an operation returns tensors with new memory."""
     schema = func._schema
     return not schema.is_mutable and any(
         isinstance(value.type, torch.TensorType) and value.alias_info is None for value in schema.returns
@@ -251,18 +253,18 @@ def _takes_device(func: Any) -> bool:
     return any(argument.name == 'device' for argument in func._schema.arguments)
 
 
-def _size(func: Any, args: Any, kwargs: Any) -> int:
-    """How many bytes an operation makes; 0 where that depends on values, and so on what is there."""
-    args, kwargs = tree_map_only(Tensor, _without_memory, (args, kwargs))
+def _output_bytes(func: Any, args: Any, kwargs: Any) -> int:
+    """Return the size in bytes of an operation's outputs; 0 if it depends on the values of its inputs."""
+    args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
     if _takes_device(func):
         kwargs = {**kwargs, 'device': 'meta'}
     try:
-        made = func(*args, **kwargs)
+        outputs = func(*args, **kwargs)
     except (NotImplementedError, RuntimeError):
         return 0
-    made = made if isinstance(made, tuple | list) else [made]
-    return sum(value.nbytes for value in made if isinstance(value, Tensor))
+    outputs = outputs if isinstance(outputs, tuple | list) else [outputs]
+    return sum(value.nbytes for value in outputs if isinstance(value, Tensor))
 
 
-def _without_memory(value: Tensor) -> Tensor:
+def _to_meta(value: Tensor) -> Tensor:
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device='meta')

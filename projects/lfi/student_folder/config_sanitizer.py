@@ -1,17 +1,17 @@
-"""A config of someone else, checked before any of it is built.
+"""Check of an untrusted config before it is built.
 
-OpenMMLab's registries import a type that they do not know by its path, `subprocess.Popen` as well as any
-other; some of its types evaluate a text (`nms`), or read a file of pickles that a text names, in whatever
-folder the process is. A list of what is forbidden has holes, so what is allowed is listed:
+OpenMMLab's registries import unknown types by their path, such as `subprocess.Popen`. Some types evaluate a
+text (`nms`), or unpickle a file that a text names. A list of forbidden values would have holes, so this is a
+list of allowed ones:
 
-- types, and a student's task: `AllowedTypes`;
-- arguments: none whose name is that of a file, or of what is fetched, has a text or is switched on;
-- texts: names of allowed types, and the words that the config's own types know, from their signatures and
-  code: the enumerations that they compare with, and no others. Names of models are asked of timm;
-- numbers: none beyond what models have, so that no argument alone fills the memory.
+- types, and a student's task: those of `AllowedTypes`;
+- arguments that name files or downloads: no text, no dict, and not True;
+- texts: names of allowed types, and words in the code of the config's types, which are the options that they
+  compare with. Model names are those of timm;
+- numbers: up to the largest that models use, so that no argument fills the memory.
 
-Concepts and prompts of a teacher are free, since nothing evaluates them. A type of the user's own gets names
-of any kind. What this lets through is still built within `bounded_build`, which opens no file.
+Concepts and prompts of a teacher are free, since nothing evaluates them. The user's own types take any names.
+The config is still built in `bounded_build`, which opens no file.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ from lfi.utils.repositories import HubError
 
 from .allowed_types import AllowedTypes, is_known
 
-ASKED = ('teacher', 'predict_by')
-"""Parts that hold concepts and prompts."""
-FREE = ('concepts', 'templates', 'background', 'question')
-"""What of them nothing evaluates."""
+TEACHER_PARTS = ('teacher', 'predict_by')
+"""Parts with concepts and prompts."""
+FREE_TEXTS = ('concepts', 'templates', 'background', 'question')
+"""Arguments of these parts that nothing evaluates."""
 TEACHER_NAMES = ('model', 'pretrained')
-"""Arguments of a teacher that name what it is loaded from."""
-TEACHER_ARGUMENTS = (*TEACHER_NAMES, *FREE[:-1], 'type', 'extractor', 'max_concepts', 'input_size')
+"""Arguments of a teacher that name its model and weights."""
+TEACHER_ARGUMENTS = (*TEACHER_NAMES, *FREE_TEXTS[:-1], 'type', 'extractor', 'max_concepts', 'input_size')
 """Arguments of a teacher of LFI."""
-OF_THE_USER = ('cache', 'weights_file', 'allow_random')
-"""Arguments of a teacher that the user alone may say."""
+USER_ARGUMENTS = ('cache', 'weights_file', 'allow_random')
+"""Arguments of a teacher that only the user may set."""
 INFINITY = 1e8
-"""Largest number that is not whole: mmdet writes infinity so."""
-MOST_HOLES = 10
-"""Places of the concept in a prompt."""
-MOST_TEMPLATES = 200
-"""Prompts of a concept: CLIP's authors have 80."""
+"""Largest float: mmdet writes infinity as 1e8."""
+MAX_HOLES = 10
+"""Largest number of `{}` in a prompt."""
+MAX_TEMPLATES = 200
+"""Largest number of prompts: CLIP's authors have 80."""
 IDENTIFIERS = ('meta_keys', 'keys', 'algorithm_keys', 'reads')
-"""Arguments that name what an image's results hold, and layers of the model."""
-MOST = 2**17
-"""Largest number of a model: of labels, of channels, of points."""
-LARGEST_IMAGE = 2**13
-"""Largest number of a pipeline, and of what a model calls a size: a side in pixels."""
-MOST_VALUES = 2**17
-"""Values of a config: the concepts and classes of the largest data sets."""
-DEEPEST = 40
-"""Dicts and lists within one another."""
-LONGEST = 200
-"""Characters of an argument's name, and of a value in messages."""
-# Of torch and OpenCV, to which types hand on; of layers, their order and places; of `TeacherReading`.
+"""Arguments that name keys of an image's results, or layers of the model."""
+MAX_NUMBER = 2**17
+"""Largest number of a model: of labels, channels or points."""
+MAX_IMAGE_SIDE = 2**13
+"""Largest number of a pipeline and of a model's sizes, in pixels."""
+MAX_VALUES = 2**17
+"""Largest number of values in a config: the concepts and classes of the largest data sets."""
+MAX_DEPTH = 40
+"""Deepest nesting of dicts and lists."""
+MAX_LENGTH = 200
+"""Largest number of characters of an argument's name, and of a value in messages."""
+# Words of torch and OpenCV, which types forward; of layers, their order and positions; of `TeacherReading`.
 _COMMON = """
 none mean sum batchmean zeros zero ones border reflect reflection replicate circular constant edge symmetric
 same valid nearest nearest-exact bilinear bicubic linear trilinear area box hamming lanczos
@@ -70,25 +70,25 @@ self_attn cross_attn ffn on_input on_lateral on_output multilabel cond_elewise L
 logits concept_softmax label image best-location
 """
 COMMON_WORDS = frozenset(_COMMON.split())
-"""Words that types know which are not the config's own."""
-# Arguments that name files, addresses or what is fetched, whoever takes them.
-_OF_FILES = re.compile(
+"""Words that are allowed whatever types the config has."""
+# Names of arguments for files, URLs and downloads.
+_FILE_ARGUMENT = re.compile(
     r'(.*_)?(paths?|files?|filenames?|filepaths?|file_names?|folders?|dirs?|directory|directories|roots?|'
     r'urls?|uris?|ckpts?|checkpoints?|caches?|vocabs?|vocabulary|vocab_\w+|tokenizers?|pkl|pickle|json|yaml|'
     r'npy|npz|lmdb|hub|repo|repo_id|revision|resume|resume_from|load_from)|'
     r'(.*_)?(pretrained|checkpoint|weights_file|backend_args|file_client_args|ann_file|hf|http)(_.*)?|'
     r'(data_)?prefix|data_root|pretraining|trust_remote_code|target|_target_|meta_file|args_file'
 )
-# Types may go through all places of an image, or all pairs of them.
+# Types may loop over all pixels of an image, or all pairs of them.
 _SIZE = re.compile(r'(.*_)?(sizes?|resolution|shape)')
-# What images are made larger by.
-_LARGEST = {re.compile(r'(.*_)?divisor'): 2**10, re.compile(r'(.*_)?scale_factor'): 2**5}
+# Largest numbers of arguments that enlarge images.
+_MAX_OF_ARGUMENT = {re.compile(r'(.*_)?divisor'): 2**10, re.compile(r'(.*_)?scale_factor'): 2**5}
 _NAME = re.compile(r'[\w.+-]*')
 _IDENTIFIER = re.compile(r'[A-Za-z_]\w*(\.\w+)*')
-# The name of a model, with its source before it: no path, and no second source within the first.
+# Name of a model with an optional source, without a path.
 _TEACHER = re.compile(r'(mmpretrain:|transformers:(\w[\w.-]*/)?)?\w[\w.+-]*')
 _TAG = re.compile(r'[\w-]*')
-# What configs, pickles and weights are named.
+# File names of configs, pickles and weights.
 _FILE = re.compile(r'.*\.(py|json|ya?ml|pkl|pickle|pth?|ckpt|bin|npy|npz|safetensors)', re.IGNORECASE)
 
 
@@ -96,10 +96,10 @@ class Part(NamedTuple):
     """A value in a config.
 
     Args:
-        value: what it is.
-        root: the name of the config, in messages.
-        keys: names down to it, and numbers in lists.
-        owner: the innermost type that it is an argument of, or None.
+        value: the value.
+        root: name of the config in messages.
+        keys: keys of dicts and indices of lists on the path to the value.
+        owner: innermost type that the value is an argument of, or None.
     """
 
     value: Any
@@ -109,40 +109,37 @@ class Part(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The argument's name, of a list's entry that of the list."""
+        """Name of the argument; for an entry of a list, the name of the list."""
         return next((key for key in reversed(self.keys) if isinstance(key, str) and key), '')
 
     @property
     def is_type(self) -> bool:
-        """Whether it stands for a type: also the task of a student, which may be None."""
-        of_student = str(self.owner).rpartition('.')[2] == 'Student' and self.value is not None
-        return self.keys[-1:] == ('type',) or (self.keys[-1:] == ('task',) and of_student)
+        """Whether the value names a type; the task of a student does, unless it is None."""
+        has_task = str(self.owner).rpartition('.')[2] == 'Student' and self.value is not None
+        return self.keys[-1:] == ('type',) or (self.keys[-1:] == ('task',) and has_task)
 
     @property
-    def place(self) -> str:
-        """Where it is, in messages; a config may have many values, so none keeps its own."""
+    def path(self) -> str:
+        """Path to the value in messages, computed when needed: a config may have many values."""
         steps = (f'[{key}]' if isinstance(key, int) else f'.{key}' for key in self.keys)
         return f'{self.root}{"".join(steps)}'
 
 
-def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> None:
-    """Check a part of a config before it is built; no code of it runs, and nothing that it names is imported.
+def check_config(config: Any, scope: str, where: str, largest: int = MAX_NUMBER) -> None:
+    """Check a part of a config before it is built, without running or importing anything that it names.
 
     Args:
         config: plain data, with tuples.
-        scope: the default scope.
-        where: its name in messages.
-        largest: number that may be in it.
+        scope: default scope.
+        where: name of the part in messages.
+        largest: largest allowed number. Defaults to 2**17.
 
     Raises:
-        HubError: for a type, an argument, a text or a number that is not allowed, or a model that would bring
-            its own code; the message has its place.
+        HubError: if a type, an argument, a text or a number is not allowed, or the config is too large.
     """
-    parts = list(islice(_parts(config, where), MOST_VALUES + 1))
-    if len(parts) > MOST_VALUES:
-        raise HubError(
-            f'{where} has more than {MOST_VALUES:,} values, and was not read: no model has so many'
-        )
+    parts = list(islice(_parts(config, where), MAX_VALUES + 1))
+    if len(parts) > MAX_VALUES:
+        raise HubError(f'{where} has more than {MAX_VALUES:,} values, and was not read')
     allowed = AllowedTypes(_scopes(parts, scope, where))
     words = set(COMMON_WORDS)
     for part in parts:
@@ -150,8 +147,8 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
             _check_type(part, allowed)
             words |= allowed.words(part.value)
     for part in parts:
-        if part.keys[-1:] == (part.key,) and part.key in ASKED and part.value is not None:
-            _check_asked(part.value, part.place, allowed)
+        if part.keys[-1:] == (part.key,) and part.key in TEACHER_PARTS and part.value is not None:
+            _check_teacher(part.value, part.path, allowed)
         _check_argument(part)
         _check_number(part, largest)
         if isinstance(part.value, str) and not part.is_type and part.keys[-1:] != ('_scope_',):
@@ -159,7 +156,11 @@ def check_config(config: Any, scope: str, where: str, largest: int = MOST) -> No
 
 
 def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
-    """The packages whose types a config names."""
+    """Return the packages of a config's types.
+
+    Raises:
+        HubError: if a package is not known.
+    """
     scopes = {scope, 'lfi', 'mmengine'}
     for part in parts:
         if part.keys[-1:] == ('_scope_',):
@@ -171,21 +172,22 @@ def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
             raise _refusal(
                 where,
                 name,
-                'names a package that is not known, or not installed. If you trust it, import it before',
+                'names an unknown package, or one that is not installed. If you trust it, import it first',
             )
     return scopes
 
 
 def _parts(value: Any, where: str, keys: tuple[str | int, ...] = (), owner: Any = None) -> Iterator[Part]:
-    if len(keys) > DEEPEST:
-        raise HubError(f'{where} is nested too deep: {DEEPEST} dicts and lists within one another are read')
+    if len(keys) > MAX_DEPTH:
+        raise HubError(f'{where} is nested more than {MAX_DEPTH} dicts and lists deep')
     yield Part(value, where, keys, owner)
     if isinstance(value, dict):
         owner = value.get('type', owner)
         for name, part in value.items():
-            if len(name) > LONGEST:
+            if len(name) > MAX_LENGTH:
                 raise HubError(
-                    f'{where} has an argument named {_shown(name)}: names have {LONGEST} characters at most'
+                    f'{where} has an argument named {_short_repr(name)}: names have at most {MAX_LENGTH} '
+                    'characters'
                 )
             yield from _parts(part, where, (*keys, name), owner)
     elif isinstance(value, list | tuple):
@@ -196,59 +198,60 @@ def _parts(value: Any, where: str, keys: tuple[str | int, ...] = (), owner: Any 
 def _check_type(part: Part, allowed: AllowedTypes) -> None:
     if part.value not in allowed:
         raise _refusal(
-            part.place,
+            part.path,
             part.value,
-            'is no type of students that the registries of OpenMMLab and LFI know. If you trust it, import '
-            'the module that registers it before',
+            'is not a type for students in the registries of OpenMMLab and LFI. If you trust it, import the '
+            'module that registers it first',
         )
 
 
 def _check_argument(part: Part) -> None:
-    """Refuse what names a file, whoever would read it."""
-    if _is_of_teacher(part) or _is_free(part):
+    """Refuse arguments for files and downloads, whatever type they belong to."""
+    if _is_teacher_name(part) or _is_free(part):
         return
-    if _OF_FILES.fullmatch(part.key) and (part.value is True or isinstance(part.value, str | dict)):
-        raise _refusal(part.place, part.value, 'names a file, or what is fetched, and files are not read')
+    if _FILE_ARGUMENT.fullmatch(part.key) and (part.value is True or isinstance(part.value, str | dict)):
+        raise _refusal(part.path, part.value, 'names a file or a download, and neither is read')
 
 
 def _check_number(part: Part, largest: int) -> None:
     number = part.value
     if not isinstance(number, int | float):
         return
-    of_images = 'data_preprocessor' in part.keys and part.key != 'num_classes'
-    if of_images or _SIZE.fullmatch(part.key):
-        largest = min(largest, LARGEST_IMAGE)
-    largest = min([largest, *(most for name, most in _LARGEST.items() if name.fullmatch(part.key))])
-    if isinstance(number, float) and largest > LARGEST_IMAGE:
+    of_pixels = 'data_preprocessor' in part.keys and part.key != 'num_classes'
+    if of_pixels or _SIZE.fullmatch(part.key):
+        largest = min(largest, MAX_IMAGE_SIDE)
+    limits = (limit for name, limit in _MAX_OF_ARGUMENT.items() if name.fullmatch(part.key))
+    largest = min([largest, *limits])
+    if isinstance(number, float) and largest > MAX_IMAGE_SIDE:
         largest = int(INFINITY)
-    # Pixels are divided by it.
-    if part.key == 'std' and number <= 0 and (of_images or str(part.owner).endswith('Normalize')):
-        raise _refusal(part.place, number, 'must be above 0')
-    # NaN is not within either.
+    # Pixels are divided by the std.
+    if part.key == 'std' and number <= 0 and (of_pixels or str(part.owner).endswith('Normalize')):
+        raise _refusal(part.path, number, 'must be above 0')
+    # The negation refuses NaN too.
     if not abs(number) <= largest:
-        raise _refusal(part.place, number, f'is beyond {largest:,}, the largest number that is read')
+        raise _refusal(part.path, number, f'is beyond {largest:,}, the largest number that is allowed')
 
 
 def _check_text(part: Part, allowed: AllowedTypes, words: set[str]) -> None:
     text = part.value
     if _is_free(part):
-        _check_free(part)
+        _check_free_text(part)
         return
-    if _is_of_teacher(part) or {text, text.lower()} & words or text in allowed:
+    if _is_teacher_name(part) or {text, text.lower()} & words or text in allowed:
         return
     if part.key in IDENTIFIERS and _IDENTIFIER.fullmatch(text):
         return
     if part.key == 'layer' and hasattr(nn, text):
         return
-    if part.key == 'model_name' and _is_of_timm(text):
+    if part.key == 'model_name' and _is_timm_model(text):
         return
     if not _NAME.fullmatch(text) or _FILE.fullmatch(text):
-        raise _refusal(part.place, text, 'is not a name: files, addresses and expressions are not read')
-    if not (allowed.is_own(part.owner) or _is_below_teacher(part)):
-        raise _refusal(part.place, text, 'is not a word that the types of this config know')
+        raise _refusal(part.path, text, 'is not a name: files, URLs and expressions are not read')
+    if not (allowed.is_user_type(part.owner) or _is_in_teacher(part)):
+        raise _refusal(part.path, text, 'is not a word that the types of this config know')
 
 
-def _is_of_timm(name: str) -> bool:
+def _is_timm_model(name: str) -> bool:
     try:
         from timm.models import is_model
     except ImportError:
@@ -257,68 +260,67 @@ def _is_of_timm(name: str) -> bool:
 
 
 def _is_free(part: Part) -> bool:
-    return _is_below_teacher(part) and any(key in FREE for key in part.keys)
+    return _is_in_teacher(part) and any(key in FREE_TEXTS for key in part.keys)
 
 
-def _is_below_teacher(part: Part) -> bool:
-    return any(key in ASKED for key in part.keys)
+def _is_in_teacher(part: Part) -> bool:
+    return any(key in TEACHER_PARTS for key in part.keys)
 
 
-def _is_of_teacher(part: Part) -> bool:
-    """Whether it names what a teacher is loaded from, which is checked apart."""
+def _is_teacher_name(part: Part) -> bool:
+    """Whether a value names a teacher's model or weights, which `_check_teacher` checks."""
     return part.keys[-2:-1] == ('teacher',) and part.keys[-1] in TEACHER_NAMES
 
 
 def is_teacher_name(text: str) -> bool:
-    """Whether a text is the name of a model, with its source before it: no path, and no file."""
-    return bool(_TEACHER.fullmatch(text)) and not _FILE.fullmatch(text) and len(text) <= LONGEST
+    """Whether a text is the name of a model, with an optional source, and no path or file."""
+    return bool(_TEACHER.fullmatch(text)) and not _FILE.fullmatch(text) and len(text) <= MAX_LENGTH
 
 
 def _is_tag(text: str) -> bool:
-    return bool(_TAG.fullmatch(text)) and len(text) <= LONGEST
+    return bool(_TAG.fullmatch(text)) and len(text) <= MAX_LENGTH
 
 
-def _check_free(part: Part) -> None:
-    """Refuse a text that is longer than any that is asked about, or that would change the terminal."""
+def _check_free_text(part: Part) -> None:
+    """Refuse a concept or a prompt that is too long or has control characters or too many `{}`."""
     text = part.value
     holes = text.count('{}') if 'templates' in part.keys else 0
-    if not is_plain_text(text) or holes > MOST_HOLES:
+    if not is_plain_text(text) or holes > MAX_HOLES:
         raise _refusal(
-            part.place,
+            part.path,
             text,
-            f'has more than 1,000 characters, or some that cannot be printed, or {{}} more than {MOST_HOLES} '
-            'times',
+            f'has more than 1,000 characters, unprintable ones, or more than {MAX_HOLES} {{}}',
         )
 
 
-def _check_asked(part: object, where: str, allowed: AllowedTypes) -> None:
-    """Refuse a teacher that would read files of this machine, or import or build more than a model."""
-    if not isinstance(part, dict):
-        raise _refusal(where, part, 'must be a dict')
-    concepts, templates = part.get('concepts', []), part.get('templates', [])
+def _check_teacher(config: object, where: str, allowed: AllowedTypes) -> None:
+    """Refuse a teacher that would read local files, or import or build more than a model."""
+    if not isinstance(config, dict):
+        raise _refusal(where, config, 'must be a dict')
+    concepts, templates = config.get('concepts', []), config.get('templates', [])
     if not (isinstance(concepts, list | tuple) and all(isinstance(name, str) for name in concepts)):
         raise _refusal(f'{where}.concepts', concepts, 'must be a list of names')
-    if not isinstance(templates, str | list | tuple) or len(templates) > MOST_TEMPLATES:
+    if not isinstance(templates, str | list | tuple) or len(templates) > MAX_TEMPLATES:
         raise _refusal(
-            f'{where}.templates', templates, f'must be the name of an ensemble, or {MOST_TEMPLATES} at most'
+            f'{where}.templates', templates, f'must name an ensemble, or be at most {MAX_TEMPLATES} prompts'
         )
     for name in TEACHER_NAMES:
-        value = part.get(name)
+        value = config.get(name)
         if value is None:
             continue
         is_name = is_teacher_name if name == 'model' else _is_tag
         if not (isinstance(value, str) and is_name(value)):
             raise _refusal(f'{where}.{name}', value, 'names a file, and files are not read')
-    own = allowed.is_own(part.get('type'))
-    for name in sorted(part.keys() - {*TEACHER_ARGUMENTS}):
-        if part[name] not in (None, False) and (name in OF_THE_USER or not own):
-            raise _refusal(f'{where}.{name}', part[name], "is no argument of a student's teacher")
+    is_user_type = allowed.is_user_type(config.get('type'))
+    for name in sorted(config.keys() - {*TEACHER_ARGUMENTS}):
+        if config[name] not in (None, False) and (name in USER_ARGUMENTS or not is_user_type):
+            raise _refusal(f'{where}.{name}', config[name], "is no argument of a student's teacher")
 
 
-def _refusal(where: str, value: object, why: str) -> HubError:
-    return HubError(f'{where}={_shown(value)} was refused, and nothing of it was run: it {why}')
+def _refusal(where: str, value: object, reason: str) -> HubError:
+    return HubError(f'{where}={_short_repr(value)} was refused, and nothing of it was run: it {reason}')
 
 
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= LONGEST else f'{shown[:LONGEST]}...'
+def _short_repr(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_LENGTH else f'{text[:MAX_LENGTH]}...'

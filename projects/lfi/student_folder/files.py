@@ -1,4 +1,4 @@
-"""The files of a student's folder: a config as data that JSON holds, and weights that say what they are."""
+"""Files of a student's folder: config parts as JSON data, and weights with a checksum."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from lfi.utils.repositories import CONFIG, WEIGHTS, HubError
 from .bounded_build import Bounds
 
 TUPLE = '__tuple__'
-"""The only key of what was a tuple: some of OpenMMLab's types take no lists."""
+"""Only key of a dict that stands for a tuple: some types of OpenMMLab take no lists."""
 
 
 def to_plain(value: Any, where: str) -> Any:
-    """Make data of a part of a config.
+    """Convert a part of a config to JSON data.
 
     Args:
-        value: dicts, lists, tuples, numbers, texts and None; a registered type becomes its name.
-        where: its name in messages.
+        value: value of dicts, lists, tuples, numbers, texts and None; a registered type becomes its name.
+        where: name of the part in messages.
 
     Raises:
-        UsageError: for anything else, or a key that is no text.
+        UsageError: if there is another value, or a key that is no text.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -44,14 +44,14 @@ def to_plain(value: Any, where: str) -> Any:
         parts = [to_plain(part, f'{where}[{i}]') for i, part in enumerate(value)]
         return {TUPLE: parts} if isinstance(value, tuple) else parts
     if isinstance(value, type):
-        return _name_of(value, where)
+        return _scoped_name(value, where)
     if isinstance(value, PurePath):
         return str(value)
     raise UsageError(f'{where}={value!r} is not plain data, and cannot be written as JSON')
 
 
 def from_plain(value: Any) -> Any:
-    """The part of a config that `to_plain` made data of."""
+    """Convert JSON data of `to_plain` back to a part of a config."""
     if isinstance(value, dict):
         if value.keys() == {TUPLE} and isinstance(value[TUPLE], list):
             return tuple(map(from_plain, value[TUPLE]))
@@ -59,20 +59,20 @@ def from_plain(value: Any) -> Any:
     return list(map(from_plain, value)) if isinstance(value, list) else value
 
 
-def _name_of(kind: type, where: str) -> str:
-    """The name of a type that a lazy config holds."""
-    found = registered_name(kind)
-    if found is None:
+def _scoped_name(kind: type, where: str) -> str:
+    """Return the registered name of a lazy config's type, with its scope."""
+    registered = registered_name(kind)
+    if registered is None:
         raise UsageError(f'{where}={kind.__module__}.{kind.__name__} is in no registry: register it')
-    scope, name = found
+    scope, name = registered
     return name if scope == 'mmengine' else f'{scope}.{name}'
 
 
 def weight_bounds(path: Path) -> Bounds:
-    """The bounds of a model that has the weights in a file, of which the header alone is read.
+    """Return the bounds for a model with the weights in a file; only the file's header is read.
 
     Raises:
-        HubError: if it is missing, or no file of safetensors.
+        HubError: if the file is missing, or no safetensors file.
     """
     _require(path)
     try:
@@ -84,20 +84,20 @@ def weight_bounds(path: Path) -> Bounds:
 
 
 def read_weights(path: Path, digest: str) -> dict[str, Tensor]:
-    """Read weights, on the CPU.
+    """Read weights to the CPU.
 
     Args:
-        path: their file.
-        digest: sha256 of the file, as the config says it.
+        path: path of the safetensors file.
+        digest: sha256 of the file in the config.
 
     Raises:
-        HubError: if they are missing, corrupted, or not those of the config.
+        HubError: if the file is missing or corrupted, or has another sha256.
     """
     _require(path)
-    found = hash_files(sha256(), path).hexdigest()
-    if found != digest:
+    actual = hash_files(sha256(), path).hexdigest()
+    if actual != digest:
         raise HubError(
-            f'{path} is truncated, or was changed: its sha256 is {found}, and {CONFIG} says {digest}. '
+            f'{path} is truncated, or was changed: its sha256 is {actual}, and {CONFIG} says {digest}. '
             'Fetch it again'
         )
     try:
@@ -110,4 +110,4 @@ def _require(path: Path) -> None:
     if not path.is_file():
         raise HubError(f'{path.parent} has no {WEIGHTS}: fetch it again')
     if not is_nonempty_file(path):
-        raise HubError(f'{path} is truncated, or was changed: it holds nothing. Fetch it again')
+        raise HubError(f'{path} is truncated, or was changed: it is empty. Fetch it again')

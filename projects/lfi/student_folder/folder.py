@@ -1,8 +1,8 @@
-"""A student's folder: its config as data, and its weights.
+"""Reading and writing of a student's folder.
 
-- `config.json`: what is built, as `StudentConfig` has it. It is data alone: nothing in it is run.
+- `config.json`: the `StudentConfig`, as data: none of it is run.
 - `model.safetensors`: the weights.
-- `README.md`: the model card, for readers.
+- `README.md`: the model card.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from lfi.utils.repositories import CARD, CONFIG, WEIGHTS, HubError
 from lfi.version import __version__
 
 from .bounded_build import Bounds, bounded_build
-from .config_sanitizer import LARGEST_IMAGE, MOST, check_config
+from .config_sanitizer import MAX_IMAGE_SIDE, MAX_NUMBER, check_config
 from .files import from_plain, read_weights, to_plain, weight_bounds
 
 FORMAT = 1
 LIBRARY = 'lfi'
-CODE = ('.py', '.pth', '.bin', '.pkl')
-"""Files that can hold code."""
-META = ('classes', 'palette')
-"""What is kept of a data set."""
-MOST_BYTES = 2**24
-"""Of a config: the names of tens of thousands of classes and concepts."""
+CODE_SUFFIXES = ('.py', '.pth', '.bin', '.pkl')
+"""Suffixes of files that can hold code."""
+META_KEYS = ('classes', 'palette')
+"""Keys of a data set's metainfo that are stored."""
+MAX_BYTES = 2**24
+"""Largest size of a config, with the names of tens of thousands of classes and concepts."""
 
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """What `config.json` holds.
+    """Content of `config.json`.
 
     Args:
-        default_scope: of unscoped types.
+        default_scope: scope of types without one.
         model: config of the model, as plain data.
-        pipeline: of the test, as plain data; None where there is none.
-        dataset_meta: of the training's data set, as far as inference needs it: `classes`.
-        sha256: of the weights' file.
-        lfi_version: that wrote it.
-        format: of the folder.
-        library_name: by which the Hub knows it.
+        pipeline: test pipeline, as plain data, or None.
+        dataset_meta: classes and palette of the training set, as plain data.
+        sha256: sha256 of the weights' file.
+        lfi_version: version of LFI that wrote the folder. Defaults to the installed one.
+        format: version of the format. Defaults to 1.
+        library_name: name of the library on the Hub. Defaults to 'lfi'.
     """
 
     default_scope: str
@@ -67,15 +67,15 @@ class StudentConfig:
 
     @classmethod
     def read(cls, folder: Path) -> StudentConfig:
-        """Read the config in a folder, and check it; nothing is built yet.
+        """Read and check the config in a folder, without building it.
 
         Raises:
-            HubError: if there is none, it is corrupted, of another program or a later version, or it is
-                refused as `check_config` says.
+            HubError: if it is missing or corrupted, of another program or format, or if `check_config`
+                refuses it.
         """
         content = _read_json(folder)
         if content.get('library_name') != LIBRARY:
-            raise HubError(f'{folder}/{CONFIG} is of another program: {_of_lfi(folder)}')
+            raise HubError(f'{folder}/{CONFIG} is of another program: {_advice(folder)}')
         if content.get('format') != FORMAT:
             raise HubError(
                 f'{folder}/{CONFIG} has the format {reprlib.repr(content.get("format"))}, of lfi '
@@ -91,24 +91,24 @@ class StudentConfig:
             pipeline=list | None,
             lfi_version=str,
         )
-        wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
-        if content.keys() != names or wrong:
+        invalid = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+        if content.keys() != names or invalid:
             raise HubError(
                 f'{folder}/{CONFIG} is corrupted: its fields must be {sorted(names)}'
-                f'{wrong and f", and {wrong[0]} cannot be {reprlib.repr(content.get(wrong[0]))}" or ""}'
+                f'{invalid and f", and {invalid[0]} cannot be {reprlib.repr(content.get(invalid[0]))}" or ""}'
             )
-        found = cls(**content)
+        config = cls(**content)
         try:
-            parts = found._parts()
-            _check_meta(found.meta, f'{folder}/{CONFIG}: dataset_meta')
+            parts = config._parts()
+            _check_meta(config.meta, f'{folder}/{CONFIG}: dataset_meta')
         except RecursionError as error:
             raise HubError(f'{folder}/{CONFIG} is nested too deep') from error
         for name, part, largest in parts:
-            check_config(part, found.default_scope, f'{folder}/{CONFIG}: {name}', largest)
-        return found
+            check_config(part, config.default_scope, f'{folder}/{CONFIG}: {name}', largest)
+        return config
 
     def config(self) -> Config:
-        """As a config of MMEngine, as far as inference needs one."""
+        """Return a config of MMEngine for inference."""
         cfg = dict(default_scope=self.default_scope, model=from_plain(self.model))
         if self.pipeline is not None:
             cfg['test_dataloader'] = dict(dataset=dict(pipeline=from_plain(self.pipeline)))
@@ -116,15 +116,15 @@ class StudentConfig:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The data set's names, as MMEngine's checkpoints hold them."""
+        """Metainfo of the data set, in the form of MMEngine's checkpoints."""
         return from_plain(self.dataset_meta)
 
     def build(self, bounds: Bounds) -> nn.Module:
-        """Build the model, without its weights, and the steps of the pipeline: they open no file.
+        """Build the model, without its weights, and the pipeline; neither may open a file.
 
         Raises:
-            HubError: if its arguments do not fit the installed versions, it is larger than the bounds, or as
-                `check_class_count` says.
+            HubError: if the build fails with the installed versions or exceeds the bounds, or if the number
+                of classes differs between head and metainfo.
         """
         cfg = self.config()
         with DefaultScope.overwrite_default_scope(self.default_scope):
@@ -133,7 +133,7 @@ class StudentConfig:
                     model = MODELS.build(cfg.model)
                     for step in from_plain(self.pipeline or []):
                         TRANSFORMS.build(step)
-            # A type may end in any error over its arguments.
+            # Types raise errors of any kind about their arguments.
             except Exception as error:
                 raise HubError(
                     f'the student, of lfi {reprlib.repr(self.lfi_version)}, cannot be built by lfi '
@@ -143,14 +143,17 @@ class StudentConfig:
         return model
 
     def _parts(self) -> list[tuple[str, Any, int]]:
-        """What is built, with its name and the largest number in it."""
         return _parts_to_check(self.model, self.pipeline)
 
 
 def _parts_to_check(
     model: dict[str, Any], pipeline: list[dict[str, Any]] | None
 ) -> list[tuple[str, Any, int]]:
-    return [('model', from_plain(model), MOST), ('pipeline', from_plain(pipeline or []), LARGEST_IMAGE)]
+    """Return name, config and largest allowed number of the model and the pipeline."""
+    return [
+        ('model', from_plain(model), MAX_NUMBER),
+        ('pipeline', from_plain(pipeline or []), MAX_IMAGE_SIDE),
+    ]
 
 
 def write_student(
@@ -162,27 +165,27 @@ def write_student(
     state: Mapping[str, Tensor],
     card: str,
 ) -> None:
-    """Write card, weights and config; the config last, so that a folder which has one is complete.
+    """Write card, weights and config into a folder; the config comes last and marks the folder as complete.
 
     Args:
-        folder: where; made if it is not there.
-        default_scope: as of `StudentConfig`.
-        model: likewise.
-        pipeline: likewise.
-        dataset_meta: as a checkpoint has it; of it the classes and their palette are kept.
-        state: the weights by name.
-        card: the page for readers.
+        folder: output folder; made if it does not exist.
+        default_scope: scope of types without one.
+        model: config of the model, as plain data.
+        pipeline: test pipeline, as plain data, or None.
+        dataset_meta: metainfo of the data set; its classes and palette are stored.
+        state: state dict of the model.
+        card: text of the model card.
 
     Raises:
-        HubError: if config or data set would be refused where they are read.
+        HubError: if the reader would refuse the config or the metainfo.
     """
     for name, part, largest in _parts_to_check(model, pipeline):
         check_config(part, default_scope, name, largest)
-    kept = {key: dataset_meta[key] for key in META if dataset_meta.get(key) is not None}
-    _check_meta(kept, 'dataset_meta')
-    weights = save(independent(state), metadata={'format': 'pt'})
+    meta = {key: dataset_meta[key] for key in META_KEYS if dataset_meta.get(key) is not None}
+    _check_meta(meta, 'dataset_meta')
+    weights = save(independent_tensors(state), metadata={'format': 'pt'})
     config = StudentConfig(
-        default_scope, model, pipeline, to_plain(kept, 'dataset_meta'), sha256(weights).hexdigest()
+        default_scope, model, pipeline, to_plain(meta, 'dataset_meta'), sha256(weights).hexdigest()
     )
     files = AtomicLocalBackend()
     files.put(card.encode(), folder / CARD)
@@ -192,7 +195,7 @@ def write_student(
 
 
 def has_student_config(folder: Path) -> bool:
-    """Whether the config in a folder says that it is a student's, of this version or another one."""
+    """Whether a folder has the config of a student, of any version."""
     try:
         return _read_json(folder).get('library_name') == LIBRARY
     except HubError:
@@ -200,55 +203,55 @@ def has_student_config(folder: Path) -> bool:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a folder has the config of a student, and the weights that it was written with."""
+    """Whether a folder has the config of a student, and weights with the sha256 in the config."""
     path = folder / WEIGHTS
     if not has_student_config(folder) or not is_nonempty_file(path):
         return False
     return hash_files(sha256(), path).hexdigest() == _read_json(folder).get('sha256')
 
 
-def independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as safetensors takes them: in order, on the CPU, and no two in one memory.
+def independent_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert weights for safetensors: contiguous, on the CPU, and without shared memory.
 
-    What is tied is written twice, so that any program reads each name.
+    Tied weights are written twice, so that any program reads each name.
     """
-    own: dict[str, Tensor] = {}
-    seen = set()
+    tensors: dict[str, Tensor] = {}
+    pointers = set()
     for name, value in state.items():
         value = value.detach().cpu().contiguous()
-        place = value.untyped_storage().data_ptr()
-        whole = value.untyped_storage().nbytes() == value.nbytes
-        own[name] = value if whole and place not in seen else value.clone()
-        seen.add(place)
-    return own
+        pointer = value.untyped_storage().data_ptr()
+        is_whole = value.untyped_storage().nbytes() == value.nbytes
+        tensors[name] = value if is_whole and pointer not in pointers else value.clone()
+        pointers.add(pointer)
+    return tensors
 
 
 def read_student(folder: Path) -> nn.Module:
-    """The model of a folder, in eval mode, with its config as `cfg` and the classes in `dataset_meta`.
+    """Load the model of a folder in eval mode, with the attributes `cfg` and `dataset_meta`.
 
-    Values are those of the file; where the model was saved in half precision they are read into float32.
+    Weights that were saved in half precision are read into float32.
 
     Raises:
-        HubError: as `StudentConfig.read`, its `build` and `read_weights` say; or if the weights do not fit.
+        HubError: if the config is refused or cannot be built, or the weights are corrupted or do not fit.
     """
     config = StudentConfig.read(folder)
     state = read_weights(folder / WEIGHTS, config.sha256)
     model = config.build(weight_bounds(folder / WEIGHTS))
     try:
         load_strictly(model, state)
-    # Modules that bring weights into another shape end in any error.
+    # Modules that reshape weights while loading raise errors of any kind.
     except Exception as error:
         raise HubError(f'{folder}/{WEIGHTS} does not fit {CONFIG}: {error}') from error
-    # As mmdet's `init_detector` leaves them.
+    # mmdet's `init_detector` sets these attributes too.
     vars(model).update(cfg=config.config(), dataset_meta=config.meta)
     return model.eval()
 
 
 def read_config(folder: Path) -> Config:
-    """The config of a folder, which has been built once, within the bounds of its weights.
+    """Return the config of a folder, after a test build within the bounds of its weights.
 
     Raises:
-        HubError: as `StudentConfig.read` and its `build` say; or if the weights are missing or corrupted.
+        HubError: if the config is refused or cannot be built, or the weights are missing or corrupted.
     """
     config = StudentConfig.read(folder)
     config.build(weight_bounds(folder / WEIGHTS))
@@ -256,37 +259,45 @@ def read_config(folder: Path) -> Config:
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """The weights of a folder as MMEngine's checkpoints hold them. Errors as `read_student`."""
+    """Return the weights of a folder as a checkpoint of MMEngine.
+
+    Raises:
+        HubError: if the config is refused, or the weights are missing or corrupted.
+    """
     config = StudentConfig.read(folder)
     state = read_weights(folder / WEIGHTS, config.sha256)
     return {'meta': {'dataset_meta': config.meta}, 'state_dict': state}
 
 
 def _check_meta(meta: dict[str, Any], where: str) -> None:
-    """Refuse a data set whose classes are no names, or no plain texts, or with more than `META`."""
+    """Check that a data set's metainfo has classes, as plain texts, a palette, and nothing else.
+
+    Raises:
+        HubError: if it has not.
+    """
     classes, palette = meta.get('classes', ()), meta.get('palette', ())
     names = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
     colours = palette == 'random' or (isinstance(palette, list | tuple) and all(map(_is_colour, palette)))
-    if meta.keys() - {*META} or not names or not colours:
+    if meta.keys() - {*META_KEYS} or not names or not colours:
         raise HubError(
-            f'{where}={reprlib.repr(meta)} must hold classes, a list of names, and may have a palette, a '
-            'list of their colours of three numbers'
+            f'{where}={reprlib.repr(meta)} must have classes, a list of names, and may have a palette, a '
+            'list of colours of three numbers'
         )
-    odd = next((name for name in classes if not is_plain_text(name)), None)
-    if odd is not None:
+    invalid = next((name for name in classes if not is_plain_text(name)), None)
+    if invalid is not None:
         raise HubError(
-            f'{where}.classes has the name {reprlib.repr(odd)}, which has more than 1,000 characters, or a '
-            'control character: rename it'
+            f'{where}.classes has the name {reprlib.repr(invalid)}, which has more than 1,000 characters, '
+            'or a control character: rename it'
         )
 
 
 def check_class_count(model: nn.Module, meta: Mapping[str, Any]) -> None:
-    """Check that a data set names as many classes as a model's head has.
+    """Check that a data set has as many class names as a model's head has classes.
 
     Args:
-        model: a classifier, detector or segmentor; another one passes, and a panoptic one, of whose classes
-            its head finds a part.
-        meta: of the data set; without `classes` it passes.
+        model: classifier, detector or segmentor. Other models pass, and so do panoptic ones, whose box head
+            has a part of the classes.
+        meta: metainfo of the data set; without `classes` it passes.
 
     Raises:
         HubError: if the numbers differ.
@@ -294,13 +305,13 @@ def check_class_count(model: nn.Module, meta: Mapping[str, Any]) -> None:
     classes = () if hasattr(model, 'semantic_head') else meta.get('classes', ())
     owners = (model, getattr(model, 'roi_head', None))
     heads = [getattr(owner, name, None) for owner in owners for name in ('head', 'bbox_head', 'decode_head')]
-    # Each stage of a cascade has one.
+    # A cascade has a head for each stage.
     stages = [part for head in heads for part in (head if isinstance(head, nn.ModuleList) else [head])]
     counts = {getattr(part, 'num_classes', None) for part in stages} - {None}
     if classes and counts - {len(classes)}:
         raise HubError(
             f'dataset_meta.classes has {len(classes)} names, and the head {" or ".join(map(str, counts))} '
-            'classes: they must be as many'
+            'classes: the numbers must be equal'
         )
 
 
@@ -311,22 +322,22 @@ def _is_colour(value: Any) -> bool:
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
-        code = sorted(file.name for file in folder.glob('*.*') if file.suffix in CODE)
-        held = f'; {", ".join(code[:3])} can hold code, which is not run' if code else ''
-        raise HubError(f'{folder} has no {CONFIG}{held}: {_of_lfi(folder)}')
+        code = sorted(file.name for file in folder.glob('*.*') if file.suffix in CODE_SUFFIXES)
+        note = f'; {", ".join(code[:3])} can hold code, which is not run' if code else ''
+        raise HubError(f'{folder} has no {CONFIG}{note}: {_advice(folder)}')
     size = path.stat().st_size
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise HubError(
-            f'{path} has {size:,} bytes, and no config has more than {MOST_BYTES:,}: {_of_lfi(folder)}'
+            f'{path} has {size:,} bytes, and no config has more than {MAX_BYTES:,}: {_advice(folder)}'
         )
     try:
         content = json.loads(read_prefix(path, size).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise HubError(f'{path} is corrupted, or no JSON: {error}') from error
     if not isinstance(content, dict):
-        raise HubError(f'{path} is corrupted: it holds no object')
+        raise HubError(f'{path} is corrupted: it is no JSON object')
     return content
 
 
-def _of_lfi(folder: Path) -> str:
-    return f'give what lfi.save_pretrained wrote, or the cache of a teacher, in place of {folder}'
+def _advice(folder: Path) -> str:
+    return f'give a folder of lfi.save_pretrained, or the cache of a teacher, in place of {folder}'

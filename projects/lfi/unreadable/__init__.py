@@ -1,20 +1,20 @@
-"""Images of data sets that cannot be read: left out of training, refused elsewhere, counted and listed.
+"""Unreadable images: replaced in training, refused in validation and test, counted and listed.
 
 It wraps any data set, and imports none.
 """
 
-from .datasets import leave_out_unreadable, refuse_all_unreadable, refuse_unreadable
+from .datasets import refuse_all_unreadable, refuse_unreadable, replace_unreadable
 from .images import Unreadable, UnreadableImageError
-from .limit import DEFAULT_SHARE, NAMED, Counts, UnreadableList, none_readable_error, refuse_too_many
+from .limit import DEFAULT_SHARE, MAX_LOGGED, Counts, UnreadableList, none_readable_error, refuse_too_many
 
 __all__ = [
     'Counts',
     'DEFAULT_SHARE',
     'UnreadableList',
-    'NAMED',
+    'MAX_LOGGED',
     'Unreadable',
     'UnreadableImageError',
-    'leave_out_unreadable',
+    'replace_unreadable',
     'none_readable_error',
     'refuse_all_unreadable',
     'refuse_too_many',

@@ -1,4 +1,4 @@
-"""Data sets that know what to do about images that cannot be read, whatever their class."""
+"""Handling of unreadable images in data sets of any class."""
 
 from __future__ import annotations
 
@@ -11,170 +11,172 @@ from mmengine.logging import print_log
 
 from lfi.utils.arrays import SharedArray
 
-from .images import Unreadable, UnreadableImageError, damaged, find_unreadable, info_of
-from .limit import EXAMPLES, NAMED, Counts, UnreadableList, refuse_too_many
+from .images import Unreadable, UnreadableImageError, data_info, find_damaged, find_unreadable
+from .limit import MAX_EXAMPLES, MAX_LOGGED, Counts, UnreadableList, refuse_too_many
 
 UNKNOWN, GOOD, BAD = 0, 1, 2
-# What a data set keeps the data sets in that it wraps or joins.
-INSIDE = ('dataset', 'datasets', '_dataset', '_datasets')
+# Attributes of wrappers and concatenations that hold the inner data sets.
+INNER_ATTRIBUTES = ('dataset', 'datasets', '_dataset', '_datasets')
 
 
-def leave_out_unreadable(dataset: Any, max_share: float, found: UnreadableList) -> None:
-    """Let a training's data set draw another image at random in the place of one that cannot be read.
+def replace_unreadable(dataset: Any, max_share: float, unreadable: UnreadableList) -> None:
+    """Make a training set draw another image at random in place of an unreadable one.
+
+    Items raise an `UnreadableImageError` once more than `max_share` of the images are unreadable.
 
     Args:
-        dataset: of mmengine, or any that wraps or joins such; changed in place, before workers begin.
-        max_share: the share of its images that may be unreadable, as `refuse_too_many` has it, which an item
-            raises as an error.
-        found: lists those that are found.
+        dataset: data set of mmengine, or a wrapper or concatenation; changed in place, before workers start.
+        max_share: largest share of unreadable images, for `refuse_too_many`.
+        unreadable: list that unreadable images are added to.
     """
-    for leaf in _leaves(dataset):
-        leaf.prepare_data = _LeavingOut(leaf, max_share, found)
+    for leaf in _leaf_datasets(dataset):
+        leaf.prepare_data = _ReplacingReader(leaf, max_share, unreadable)
 
 
 def refuse_unreadable(dataset: Any) -> None:
-    """Let a data set raise an `UnreadableImageError` for an image that cannot be read.
+    """Make a data set raise an `UnreadableImageError` for an unreadable image.
 
     Args:
-        dataset: as `leave_out_unreadable`.
+        dataset: data set of mmengine, or a wrapper or concatenation; changed in place.
     """
-    for leaf in _leaves(dataset):
-        leaf.prepare_data = _Refusing(leaf)
+    for leaf in _leaf_datasets(dataset):
+        leaf.prepare_data = _RefusingReader(leaf)
 
 
-def refuse_all_unreadable(dataset: Any, found: UnreadableList) -> None:
-    """Let a data set look at all its images where one cannot be read, and then raise one error about all.
+def refuse_all_unreadable(dataset: Any, unreadable: UnreadableList) -> None:
+    """Make a data set check all its images once one is unreadable, and raise one error about all of them.
 
     Args:
-        dataset: as `leave_out_unreadable`. Each data set inside looks at its own.
-        found: lists those that are found.
+        dataset: data set of mmengine, or a wrapper or concatenation; changed in place. Each inner data set
+            checks its own images.
+        unreadable: list that unreadable images are added to.
     """
-    for leaf in _leaves(dataset):
-        leaf.prepare_data = _RefusingAll(leaf, found)
+    for leaf in _leaf_datasets(dataset):
+        leaf.prepare_data = _ListingReader(leaf, unreadable)
 
 
 class _Reader:
-    """Stands in for a data set's `prepare_data`, which mmengine calls for an item.
+    """Replacement of a data set's `prepare_data`, which mmengine calls for an item.
 
-    An attribute of the data set, so that workers that are spawned have it too, and pipelines that hooks
-    set later are read by it. Each file is decoded once more, before the pipeline first sees it; what is
-    known of it is shared with forked workers.
+    It is an attribute of the data set, so that spawned workers have it too, and pipelines that hooks set
+    later are used. Each file is decoded once before the pipeline reads it. The result of this check is shared
+    with forked workers.
 
     Args:
-        dataset: the one that reads images.
+        dataset: data set that reads images.
     """
 
     def __init__(self, dataset: Any) -> None:
         if hasattr(dataset, 'full_init'):
             dataset.full_init()
         self.dataset = dataset
-        # Made before any worker is forked, so that all of them share it.
+        # Allocated before workers are forked, so that all of them share it.
         self.states = SharedArray(len(dataset), np.uint8)
 
     def __call__(self, index: Any) -> Any:
         if isinstance(index, tuple):
-            # A frame of a video, whose info names many files.
+            # A frame of a video: its info names many files.
             return type(self.dataset).prepare_data(self.dataset, index)
         if self.states.length != len(self.dataset):
-            # A subset of its own was taken.
+            # The data set was reduced to a subset.
             self.states = SharedArray(len(self.dataset), np.uint8)
         return self.take(int(index))
 
     def take(self, index: int) -> Any:
-        """An item, whatever is done about what cannot be read."""
+        """Return an item, and handle an unreadable image."""
         raise NotImplementedError
 
     def read(self, index: int) -> Any:
-        """What the data set makes of an item; an `Unreadable` where a file of it is."""
+        """Return an item of the data set, or an `Unreadable` if one of its files is unreadable."""
         pipeline, states = self.dataset.pipeline, self.states.array
-        unread = None if states[index] == GOOD else damaged(info_of(self.dataset, index), pipeline)
-        if unread is None:
+        unreadable = None if states[index] == GOOD else find_damaged(data_info(self.dataset, index), pipeline)
+        if unreadable is None:
             states[index] = GOOD
             try:
                 return type(self.dataset).prepare_data(self.dataset, index)
             except Exception:
-                unread = find_unreadable(info_of(self.dataset, index), pipeline)
-                if unread is None:
+                unreadable = find_unreadable(data_info(self.dataset, index), pipeline)
+                if unreadable is None:
                     raise
         states[index] = BAD
-        return unread
+        return unreadable
 
 
-class _Refusing(_Reader):
-    """Raises an error for an image that cannot be read."""
+class _RefusingReader(_Reader):
+    """Reader that raises an error for an unreadable image."""
 
     def take(self, index: int) -> Any:
-        """The item, if its image can be read."""
+        """Return an item, or raise an `UnreadableImageError`."""
         item = self.read(index)
         if isinstance(item, Unreadable):
             raise UnreadableImageError(
-                f'{item}{self.others(index, item)}. Replace the file, or delete it, from the annotations '
-                'too: in validation and test no image is left out, for that would change the metric',
+                f'{item}{self.describe_others(index, item)}. Replace the file, or delete it and its '
+                'annotation: in validation and test no image is left out, since that would change the metric',
                 item,
             )
         return item
 
-    def others(self, index: int, item: Unreadable) -> str:
-        """What the error says of other images than the one that was asked for."""
+    def describe_others(self, index: int, item: Unreadable) -> str:
+        """Return the error's text about further unreadable images."""
         return ''
 
 
-class _RefusingAll(_Refusing):
-    """Names, counts and lists the other images that cannot be read, too."""
+class _ListingReader(_RefusingReader):
+    """Reader that also counts and lists all other unreadable images in its error."""
 
-    def __init__(self, dataset: Any, found: UnreadableList) -> None:
+    def __init__(self, dataset: Any, unreadable: UnreadableList) -> None:
         super().__init__(dataset)
-        self.found = found
+        self.unreadable = unreadable
 
-    def others(self, index: int, item: Unreadable) -> str:
-        """How many there are, some of them, and what lists them."""
-        unread = [other for other in np.flatnonzero(self.states.array != GOOD).tolist() if other != index]
-        print_log(f'{item}; looking at {len(unread)} others', logger='current', level=logging.WARNING)
-        bad = [each for other in unread if isinstance(each := self.read(other), Unreadable)]
-        for each in (item, *bad):
-            self.found.add(each)
-        if not bad:
+    def describe_others(self, index: int, item: Unreadable) -> str:
+        """Return their number, some of their paths, and the path of the list."""
+        unchecked = [other for other in np.flatnonzero(self.states.array != GOOD).tolist() if other != index]
+        print_log(f'{item}; checking {len(unchecked)} others', logger='current', level=logging.WARNING)
+        others = [result for other in unchecked if isinstance(result := self.read(other), Unreadable)]
+        for image in (item, *others):
+            self.unreadable.add(image)
+        if not others:
             return ''
-        some = ', '.join(other.path for other in bad[:EXAMPLES])
-        return f'; nor can {len(bad)} more, among them {some}: {self.found.path} lists all'
+        examples = ', '.join(image.path for image in others[:MAX_EXAMPLES])
+        return f'; nor can {len(others)} more, among them {examples}: {self.unreadable.path} lists all'
 
 
-class _LeavingOut(_Reader):
-    """Draws another image for one that cannot be read, unless these are too many."""
+class _ReplacingReader(_Reader):
+    """Reader that draws another image for an unreadable one, unless there are too many."""
 
-    def __init__(self, dataset: Any, max_share: float, found: UnreadableList) -> None:
+    def __init__(self, dataset: Any, max_share: float, unreadable: UnreadableList) -> None:
         super().__init__(dataset)
-        self.max_share, self.found = max_share, found
+        self.max_share, self.unreadable = max_share, unreadable
 
     def take(self, index: int) -> Any:
-        """The item, or another."""
-        known = self.states.array[index] == BAD
+        """Return the item, or another one."""
+        was_bad = self.states.array[index] == BAD
         while isinstance(item := self.read(index), Unreadable):
-            is_new = not known and self.found.add(item)
+            is_new = not was_bad and self.unreadable.add(item)
             self._refuse_too_many(item)
-            if is_new and (count := len(self.found)) <= NAMED:
+            if is_new and (count := len(self.unreadable)) <= MAX_LOGGED:
                 print_log(f'{item}; left out, {count} so far', logger='current', level=logging.WARNING)
-            # As mmengine draws another.
+            # mmengine draws another index in the same way.
             index = np.random.randint(0, len(self.dataset))  # noqa: NPY002
-            known = self.states.array[index] == BAD
+            was_bad = self.states.array[index] == BAD
         return item
 
     def _refuse_too_many(self, latest: Unreadable) -> None:
         states = self.states.array
-        bad, seen = np.flatnonzero(states == BAD), int((states != UNKNOWN).sum())
-        others = [str(info_of(self.dataset, i).get('img_path')) for i in bad[:EXAMPLES].tolist()]
+        bad, checked = np.flatnonzero(states == BAD), int((states != UNKNOWN).sum())
+        examples = [str(data_info(self.dataset, i).get('img_path')) for i in bad[:MAX_EXAMPLES].tolist()]
         name = getattr(self.dataset, 'data_root', None) or type(self.dataset).__name__
-        counts = Counts(len(bad), seen, len(states), share_of=seen)
-        refuse_too_many(counts, self.max_share, latest, others, name)
+        counts = Counts(len(bad), checked, len(states), share_of=checked)
+        refuse_too_many(counts, self.max_share, latest, examples, name)
 
 
-def _leaves(dataset: Any) -> Iterator[Any]:
-    """The data sets that read images, inside those that wrap or join others."""
+def _leaf_datasets(dataset: Any) -> Iterator[Any]:
+    """Iterate over the data sets that read images, inside wrappers and concatenations."""
     if hasattr(type(dataset), 'prepare_data'):
         yield dataset
         return
-    # A wrapper may hand on the attributes of what it wraps.
-    own = getattr(dataset, '__dict__', {})
-    for inner in (own[name] for name in INSIDE if name in own):
+    # Not getattr: a wrapper may forward the attributes of its inner data set.
+    attributes = getattr(dataset, '__dict__', {})
+    for inner in (attributes[name] for name in INNER_ATTRIBUTES if name in attributes):
         for part in inner if isinstance(inner, list | tuple) else [inner]:
-            yield from _leaves(part)
+            yield from _leaf_datasets(part)

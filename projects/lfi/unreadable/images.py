@@ -1,4 +1,4 @@
-"""Which image of a data set cannot be read, and why; and the error that says so."""
+"""Detection of unreadable images, and their error."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from PIL import Image, UnidentifiedImageError
 
 from lfi.errors import UsageError
 
-# What Pillow decodes of these, other decoders do too.
+# Formats that all decoders read if Pillow does.
 COMMON_FORMATS = ('BMP', 'JPEG', 'PNG')
-# What a loader raises at any image: of its code or its arguments.
-OF_THE_LOADER = (AttributeError, ImportError, KeyError, NameError, TypeError)
-# Too many open files, or no memory: the next image fares no better.
-OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# Errors of a loader's code or arguments, and not of the image.
+LOADER_ERRORS = (AttributeError, ImportError, KeyError, NameError, TypeError)
+# Too many open files, or no memory: the next image would fail too.
+SYSTEM_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Unreadable(NamedTuple):
-    """A file that cannot be read.
+    """An unreadable file.
 
     Args:
-        path: as the data set has it.
-        reason: what was found.
+        path: path of the file in the data set.
+        reason: cause, for messages.
     """
 
     path: str
@@ -38,38 +38,39 @@ class Unreadable(NamedTuple):
         return f'{self.path}: this image cannot be read ({self.reason})'
 
 
-def info_of(dataset: Any, index: int) -> dict:
-    """A data info as the annotations have it: nothing is drawn at random, or read, for it."""
+def data_info(dataset: Any, index: int) -> dict:
+    """Return a data info of the annotations, without random draws and without reading files."""
     if isinstance(dataset, BaseDataset):
-        # Data sets of their own `get_data_info` may draw.
+        # A subclass' `get_data_info` may draw at random.
         return BaseDataset.get_data_info(dataset, index)
     return dict(dataset.data_list[index])
 
 
-def damaged(info: Mapping, pipeline: object) -> Unreadable | None:
-    """The image of a data info, if it cannot be decoded in full.
+def find_damaged(info: Mapping, pipeline: object) -> Unreadable | None:
+    """Return the image of a data info if it cannot be decoded completely, or None.
 
-    Some versions of OpenCV return a truncated file as an image with a grey or black remainder, so that Pillow
-    decodes what it knows. What it does not know, or other decoders might not, is loaded as the pipeline does.
+    Common formats are decoded by Pillow, since some versions of OpenCV return a truncated file as an image
+    with a grey or black remainder. Other formats are loaded by the pipeline's loaders.
 
     Args:
-        info: of the image.
-        pipeline: of the data set. Without a transform that loads `img_path` nothing is found.
+        info: data info of the image.
+        pipeline: pipeline of the data set. Without a transform that loads `img_path`, the result is None.
     """
-    return _unreadable(info, list(_loaders(pipeline)), COMMON_FORMATS)
+    return _check_image(info, list(_loaders(pipeline)), COMMON_FORMATS)
 
 
 def find_unreadable(info: Mapping, pipeline: object) -> Unreadable | None:
-    """The file for which a pipeline failed; None if its files can be read, so that it failed by itself.
+    """Return the file that made a pipeline fail; None if all files are readable.
 
     Args:
-        info: of the image, whose label map may be to blame as well.
-        pipeline: of the data set.
+        info: data info of the image and of its label map, if any.
+        pipeline: pipeline of the data set.
     """
-    return _unreadable(info, list(_loaders(pipeline)), ()) or _unreadable_map(info)
+    return _check_image(info, list(_loaders(pipeline)), ()) or _check_label_map(info)
 
 
-def _unreadable(info: Mapping, loaders: list[Any], trusted: Collection[str]) -> Unreadable | None:
+def _check_image(info: Mapping, loaders: list[Any], trusted: Collection[str]) -> Unreadable | None:
+    """Return the image if it is unreadable. Images of trusted formats pass once Pillow has decoded them."""
     path = info.get('img_path')
     if not isinstance(path, str | os.PathLike) or not loaders:
         return None
@@ -83,18 +84,18 @@ def _unreadable(info: Mapping, loaders: list[Any], trusted: Collection[str]) -> 
         for load in loaders:
             results = load(results)
         image = None if results is None else results.get('img')
-        # Of another loader's results only this one's are known.
+        # Another loader's image may have no `size`.
         empty = image is None or getattr(image, 'size', 1) == 0
         return Unreadable(str(path), 'it has no pixels') if empty else None
-    except OF_THE_LOADER:
+    except LOADER_ERRORS:
         return None
-    # Pillow and decoders raise anything, by format and by the kind of damage.
+    # Decoders raise errors of many kinds.
     except Exception as error:
-        return _because(path, error)
+        return _from_error(path, error)
 
 
-def _unreadable_map(info: Mapping) -> Unreadable | None:
-    """The label map of a segmentor's data info, if it cannot be read."""
+def _check_label_map(info: Mapping) -> Unreadable | None:
+    """Return the label map of a segmentor's data info if it is unreadable."""
     path = info.get('seg_map_path')
     if not isinstance(path, str | os.PathLike):
         return None
@@ -104,41 +105,42 @@ def _unreadable_map(info: Mapping) -> Unreadable | None:
             return Unreadable(str(path), 'the file is empty')
         _format(content)
     except Exception as error:
-        return _because(path, error)
+        return _from_error(path, error)
     return None
 
 
-def _because(path: str | os.PathLike, error: Exception) -> Unreadable:
-    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+def _from_error(path: str | os.PathLike, error: Exception) -> Unreadable:
+    """Return an unreadable file with an error as its reason; raise errors of the system."""
+    if isinstance(error, OSError) and error.errno in SYSTEM_ERRNOS:
         raise error
     if isinstance(error, OSError) and error.strerror:
         return Unreadable(str(path), error.strerror)
     if isinstance(error, AssertionError):
-        # What mmcv asserts of what is decoded says no more than the path.
+        # mmcv's assertion has no message beyond the path.
         return Unreadable(str(path), 'its format is unknown')
     return Unreadable(str(path), f'{type(error).__name__}: {" ".join(str(error).split())}')
 
 
 def _format(content: bytes) -> str | None:
-    """The format of an image that Pillow has decoded in full; None where it knows none."""
+    """Decode an image with Pillow and return its format; None if Pillow does not know the format."""
     try:
         image = Image.open(BytesIO(content))
-    # What is too large for Pillow is left to the pipeline's own loader.
+    # The pipeline's loader may read images that are too large for Pillow.
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return None
     with image:
-        # A JPEG's bits are all read for a small image, too, which takes less time.
+        # A small image is faster, and reads all bits of a JPEG too.
         image.draft(None, (1, 1))
         image.load()
     return image.format
 
 
 def _loaders(step: Any) -> Iterator[Any]:
-    """The transforms of a pipeline that load an image from its file, at any depth, in their order."""
+    """Iterate over the transforms of a pipeline that load an image, at any depth, in order."""
     name = type(step).__name__
     if isinstance(step, LoadImageFromFile) or (name.startswith('Load') and 'Image' in name):
         yield step
-    # Transforms of other projects keep lists of other things.
+    # Attributes of these names may hold other things than transforms.
     for inner in (getattr(step, name, None) for name in ('pipeline', 'transforms')):
         for child in inner if isinstance(inner, list | tuple) else [inner]:
             if isinstance(child, BaseTransform | Compose) or hasattr(child, 'pipeline'):
@@ -146,11 +148,11 @@ def _loaders(step: Any) -> Iterator[Any]:
 
 
 class UnreadableImageError(UsageError):
-    """An image that cannot be read where none is left out; or too many of a data set.
+    """An unreadable image where none may be left out, or too many of them in a data set.
 
     Args:
-        message: what is said.
-        image: the one that was asked for. Defaults to None: it is about several.
+        message: message.
+        image: unreadable image. Defaults to None: there are several.
     """
 
     def __init__(self, message: str, image: Unreadable | None = None) -> None:

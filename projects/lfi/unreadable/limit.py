@@ -1,4 +1,4 @@
-"""How many images of a data set may be unreadable, and the list of those that a run has found."""
+"""Limit on the number of unreadable images, and the list of those that a run has met."""
 
 from __future__ import annotations
 
@@ -9,95 +9,102 @@ from typing import NamedTuple
 from .images import Unreadable, UnreadableImageError
 
 DEFAULT_SHARE = 0.1
-"""The share of `max_unreadable` where a config has none."""
-# Of fewer nobody can tell a share.
-ENOUGH = 20
-# So many are named in an error, beside the last.
-EXAMPLES = 3
+"""Default of `max_unreadable`, a share of the images."""
+# Fewer unreadable images are no reliable estimate of a share.
+MIN_COUNT = 20
+# Number of paths in an error, beside the last one.
+MAX_EXAMPLES = 3
 FIX = 'Replace the files, or correct data_root and data_prefix'
 
 
 class Counts(NamedTuple):
-    """Of a data set's images.
+    """Numbers of a data set's images.
 
     Args:
-        bad: how many cannot be read, 1 or more.
-        seen: how many were looked at.
-        total: how many there are.
-        share_of: of which of these numbers a share is taken: `seen`, if they come at random.
+        bad: number of unreadable images, 1 or more.
+        checked: number of images that were read.
+        total: number of all images.
+        share_of: denominator of the share of unreadable images: `checked` if they are drawn at random, or
+            `total`.
     """
 
     bad: int
-    seen: int
+    checked: int
     total: int
     share_of: int
 
 
 def refuse_too_many(
-    counts: Counts, max_share: float, latest: Unreadable, others: Sequence[str], name: str
+    counts: Counts, max_share: float, latest: Unreadable, examples: Sequence[str], name: str
 ) -> None:
-    """Check that enough of a data set's images can be read.
+    """Check that enough of a data set's images are readable.
 
     Args:
-        counts: of its images.
-        max_share: the share that may be unreadable: 0 for none, and else counted from 20 images on.
-        latest: the unreadable image that was found last.
-        others: the paths of some that were found before.
-        name: of the data set.
+        counts: numbers of the images.
+        max_share: largest share of unreadable images; it holds from 20 unreadable images on. 0 allows none.
+        latest: last unreadable image.
+        examples: paths of earlier unreadable images.
+        name: name of the data set.
 
     Raises:
-        UnreadableImageError: if too many are unreadable, or all.
+        UnreadableImageError: if too many images, or all of them, are unreadable.
     """
-    bad, seen, total = counts.bad, counts.seen, counts.total
+    bad, checked, total = counts.bad, counts.checked, counts.total
     if bad == total:
         raise none_readable_error(total, latest, name)
     if max_share == 0:
         raise UnreadableImageError(
-            f'{latest}. Replace the file; or do without it: max_unreadable=0 allows none to be left out, and '
-            f'--cfg-options max_unreadable={DEFAULT_SHARE:g} so large a share of the images'
+            f'{latest}, and max_unreadable=0 allows none. Replace the file, or allow a share of the images: '
+            f'--cfg-options max_unreadable={DEFAULT_SHARE:g}'
         )
-    if bad >= ENOUGH and bad > max_share * counts.share_of:
-        found = (
-            f'none of the {seen} images looked at can be read'
-            if bad == seen
-            else f'{bad} of the {seen} images looked at cannot be read'
+    if bad >= MIN_COUNT and bad > max_share * counts.share_of:
+        finding = (
+            f'none of the {checked} checked images can be read'
+            if bad == checked
+            else f'{bad} of the {checked} checked images cannot be read'
         )
         raise UnreadableImageError(
-            f'{name}: {found}, and max_unreadable={max_share:g} is the share that may be left out. {FIX}; '
-            f'among them are {", ".join(others[:EXAMPLES])}, and the last was {latest}'
+            f'{name}: {finding}, and max_unreadable={max_share:g} is the share that may be left out. {FIX}; '
+            f'among them are {", ".join(examples[:MAX_EXAMPLES])}, and the last was {latest}'
         )
 
 
 def none_readable_error(total: int, latest: Unreadable, name: str) -> UnreadableImageError:
-    """The error of a data set of which no image can be read; arguments as of `refuse_too_many`."""
+    """Return the error for a data set without a readable image.
+
+    Args:
+        total: number of images.
+        latest: last unreadable image.
+        name: name of the data set.
+    """
     return UnreadableImageError(
         f'{name}: none of the {total} images can be read. {FIX}; the last was {latest}'
     )
 
 
 NAME = 'unreadable.txt'
-NAMED = 20
-"""So many images are named one by one as they are found; the list has them all."""
+MAX_LOGGED = 20
+"""Number of unreadable images that are logged; the list has all of them."""
 
 
 class UnreadableList:
     """A file of unreadable images, to which all processes and workers of a run append.
 
-    Each line has the path, a tab, and the reason. Its length is how many there are.
+    A line has the path, a tab and the reason. `len` is the number of images.
 
     Args:
-        folder: where it is, or will be: there is none before an image is found.
+        folder: folder of the file, which is made with the first image.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / NAME
-        self._read, self._names = 0, set[str]()
+        self._num_read, self._paths = 0, set[str]()
 
     def add(self, image: Unreadable) -> bool:
-        """Append an image; whether it was not there."""
-        self._catch_up()
+        """Append an image; return whether it is new."""
+        self._read_new_lines()
         line = format_line(image)
-        if line.partition('\t')[0] in self._names:
+        if line.partition('\t')[0] in self._paths:
             return False
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open('ab') as file:
@@ -105,22 +112,21 @@ class UnreadableList:
         return True
 
     def __len__(self) -> int:
-        self._catch_up()
-        return len(self._names)
+        self._read_new_lines()
+        return len(self._paths)
 
-    def _catch_up(self) -> None:
-        """Read what was appended since."""
+    def _read_new_lines(self) -> None:
         if not self.path.is_file():
             return
         with self.path.open('rb') as file:
-            file.seek(self._read)
+            file.seek(self._num_read)
             complete, newline, _ = file.read().rpartition(b'\n')
-        self._read += len(complete + newline)
+        self._num_read += len(complete + newline)
         lines = complete.decode(errors='surrogateescape').split('\n')
-        self._names.update(line.partition('\t')[0] for line in lines if line)
+        self._paths.update(line.partition('\t')[0] for line in lines if line)
 
 
 def format_line(image: Unreadable) -> str:
-    """An image in the list."""
+    """Format an image as a line of the list."""
     path, reason = (text.replace('\t', ' ').replace('\n', ' ') for text in image)
     return f'{path}\t{reason}\n'

@@ -57,7 +57,7 @@ def test_an_array_larger_than_its_file_is_named(folder, name, shape, descr):
 
 def test_sizes_larger_than_their_file_are_named(folder):
     claim(folder / 'sizes.npy', (10**13,), '<i8')
-    with pytest.raises(CacheError, match=r'sizes\.npy is corrupted: remove it'):
+    with pytest.raises(CacheError, match=r'sizes\.npy is corrupted. Remove it'):
         InteractionCache(folder)
 
 

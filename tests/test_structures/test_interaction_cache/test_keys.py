@@ -129,5 +129,5 @@ def test_sizes_that_cannot_be_read_are_named(written, content):
         np.save(folder / 'sizes.npy', np.zeros(3, np.int64))
     else:
         (folder / 'sizes.npy').write_bytes(content)
-    with pytest.raises(CacheError, match='sizes.npy is corrupted: remove it'):
+    with pytest.raises(CacheError, match='sizes.npy is corrupted. Remove it'):
         InteractionCache(folder)

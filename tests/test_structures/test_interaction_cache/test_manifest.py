@@ -45,7 +45,7 @@ def test_what_presence_is_is_noted_and_decided_by_the_teacher(folder, manifest):
         ('[' * 100_000, 'is corrupted, or no manifest'),
         (
             '{"version": 2}',
-            r'has the format 2, .* lfi reads 3\. .*lfi cache in another folder',
+            r'has the format 2, .* lfi reads 3\. .*lfi cache with another folder',
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('layers', 3, 'layers=3 must be a list of integers'),
         ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
         ('directions', 'concepts', "directions='concepts' must be a list of strings"),
-        ('layers', [], r'layers=\[\] must be 2, as record has them'),
+        ('layers', [], r'layers=\[\] must be 2 layers, like those of record'),
         ('layers', [1, 2, 3], r'layers=\[1, 2, 3\] must be 2'),
         ('directions', [], r'directions=\[\] must be a non-empty part of'),
         ('directions', ['concepts', 'concepts'], r'directions=\[.*\] must be .*, each once'),

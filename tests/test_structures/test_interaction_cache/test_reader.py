@@ -161,7 +161,7 @@ def test_an_image_that_has_two_records_is_refused(folder):
 def test_records_of_no_maps_are_refused(folder, manifest, records, field, value):
     records[field][2, 0] = value
     open_writer(folder, manifest).write(0, records[:4])
-    with pytest.raises(CacheError, match='its record 2 has logits that are no finite numbers, or a presence'):
+    with pytest.raises(CacheError, match='its record 2 has logits that are not finite, or a presence'):
         InteractionCache(folder).read(PATHS[:1])
 
 
@@ -198,7 +198,7 @@ def test_the_size_is_that_of_the_caches_own_files(folder):
 @pytest.mark.parametrize('content', [b'', b'\xff\xfe'])
 def test_a_checksum_that_is_none_is_named(folder, content):
     (folder / 'shard-00000.blake2b').write_bytes(content)
-    with pytest.raises(CacheError, match=r'shard-00000\.blake2b is corrupted: .* writes this shard anew'):
+    with pytest.raises(CacheError, match=r'shard-00000\.blake2b is corrupted: .* rewrites this shard'):
         InteractionCache(folder).read(PATHS[:1])
 
 

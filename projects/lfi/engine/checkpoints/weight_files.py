@@ -12,7 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
 from lfi.engine.run_options import require_checkpoint
-from lfi.student_folder.folder import independent
+from lfi.student_folder.folder import independent_tensors
 from lfi.utils.fileio import AtomicLocalBackend
 
 

@@ -1,15 +1,15 @@
-"""Interaction maps on disk: written once, in shards, and read by memory mapping.
+"""Cache of interaction maps on disk: written once, in shards, and memory-mapped for reading.
 
 A cache is a folder:
 
-- `manifest.json`: what made the maps, and what they are;
-- `keys.npy`: (N,) uint64, the digests of the images' names, in the order of the records;
-- `sizes.npy`: (N,) int64, the sizes of the images' files, by which others of the same names are noticed;
-- `texts.npy`: (C, E) float32, the concepts' unit embeddings;
-- `shard-*.npy`: records of `lfi.structures.pack`, and beside each its checksum, written last. Presence in
-  them is the teacher's own; that of labels is the view's, and joins it in training.
+- `manifest.json`: the teacher, the data and the format of the maps;
+- `keys.npy`: (N,) uint64, digests of the images' names, in the order of the records;
+- `sizes.npy`: (N,) int64, sizes in bytes of the images' files, to detect other images of the same names;
+- `texts.npy`: (C, E) float32, unit embeddings of the concepts;
+- `shard-*.npy`: records of `lfi.structures.pack`, each file with a checksum that is written last. The records
+  hold the teacher's presence; training adds the labels of the view.
 
-Nothing in it is pickled. This folder imports `structures` alone.
+Nothing in it is pickled.
 """
 
 from .files import CacheError, checksum

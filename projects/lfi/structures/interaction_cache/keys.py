@@ -1,4 +1,4 @@
-"""How a cache knows an image: by the last parts of its path, and by the size of its file."""
+"""Keys of cached images, from the last parts of their paths, and the sizes of their files."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .writer import CacheWriter
 
 
 def name_parts(paths: Sequence[str]) -> int:
-    """How many of a path's last parts tell all images apart; at least two, folder and file.
+    """Return the number of last path parts that make all images unique; at least 2, folder and file.
 
     Raises:
-        CacheError: if a path comes twice.
+        CacheError: if a path is there twice.
     """
     all_parts = [PurePath(path).parts for path in paths]
     for count in range(2, max([2, *map(len, all_parts)]) + 1):
         if len({parts[-count:] for parts in all_parts}) == len(paths):
             return count
-    raise CacheError('an image comes twice: a cache keeps each image once')
+    raise CacheError('an image comes twice: a cache holds each image once')
 
 
 def image_keys(paths: Sequence[str], parts: int) -> np.ndarray:
-    """The images' keys (n,) uint64: wherever the data lie, the last parts of their paths name them."""
-    # A file's name may hold bytes that are no text.
+    """Return the keys (n,) uint64 of images, from the last parts of their paths, wherever the data are."""
+    # File names may hold bytes that cannot be decoded.
     names = ('/'.join(PurePath(path).parts[-parts:]).encode(errors='surrogateescape') for path in paths)
     return np.array(
         [int.from_bytes(blake2b(name, digest_size=8).digest(), 'little') for name in names], np.uint64
@@ -38,38 +38,37 @@ def image_keys(paths: Sequence[str], parts: int) -> np.ndarray:
 
 SIZES = 'sizes.npy'
 UNKNOWN = -1
-"""The size of an image that is no file of this machine, as `file_size` gives it."""
+"""Size of an image that is no local file, from `file_size`."""
 
 
 def record_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
-    """Keep the sizes of the images' files in a cache that is about to be written.
+    """Write the sizes of the images' files into a cache, before its maps.
 
-    Those of images whose maps are there already must be what they were. A cache that has shards and no sizes
-    is of an earlier version, and stays as it is.
+    A cache with shards and without sizes is of an earlier version, and is not changed.
 
     Args:
-        writer: of the cache.
-        paths: of its images, in its order.
+        writer: writer of the cache.
+        paths: paths of the images, in the order of the cache.
 
     Raises:
-        CacheError: an image has maps, and its file another size than when they were made.
+        CacheError: if an image has maps already, and the size of its file has changed since.
     """
     folder = writer.folder
-    kept, found = load_sizes(folder, len(paths)), file_sizes(paths)
-    if kept is not None:
+    recorded, current = load_sizes(folder, len(paths)), file_sizes(paths)
+    if recorded is not None:
         has_maps = writer.have_maps()
-        refuse_other_files(folder, paths, np.where(has_maps, kept, UNKNOWN), found)
-        found = np.where(has_maps, kept, found)
+        refuse_other_files(folder, paths, np.where(has_maps, recorded, UNKNOWN), current)
+        current = np.where(has_maps, recorded, current)
     elif any(folder.glob('shard-*')):
         return
-    AtomicLocalBackend().put(npy_bytes(found), folder / SIZES)
+    AtomicLocalBackend().put(npy_bytes(current), folder / SIZES)
 
 
 def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
-    """The sizes in bytes (N,) that a cache keeps, `UNKNOWN` for what was no file; None where it keeps none.
+    """Load the sizes in bytes (N,) of a cache, `UNKNOWN` for images that were no files; None if it has none.
 
     Raises:
-        CacheError: they are corrupted.
+        CacheError: if they are corrupted.
     """
     path = folder / SIZES
     if not path.is_file():
@@ -80,27 +79,27 @@ def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
         sizes = np.empty(0, np.int64)
     if sizes.shape != (num_images,):
         raise CacheError(
-            f'{path} is corrupted: remove it, and the cache serves on, but takes any image of a known name'
+            f'{path} is corrupted. Remove it to use the cache without a check of the sizes of images'
         )
     return sizes
 
 
-def refuse_other_files(folder: Path, paths: Sequence[str], kept: np.ndarray, found: np.ndarray) -> None:
-    """Compare the sizes (n,) that a cache keeps of images with those that are found.
+def refuse_other_files(folder: Path, paths: Sequence[str], recorded: np.ndarray, current: np.ndarray) -> None:
+    """Check that the recorded sizes (n,) of images equal the current ones.
 
     Raises:
-        CacheError: one differs; the message names the image.
+        CacheError: if a size differs.
     """
-    other = (kept != found) & (kept != UNKNOWN) & (found != UNKNOWN)
-    if other.any():
-        first = int(other.argmax())
+    differs = (recorded != current) & (recorded != UNKNOWN) & (current != UNKNOWN)
+    if differs.any():
+        first = int(differs.argmax())
         raise CacheError(
-            f'{folder} was written for another image of this name: {paths[first]} has {found[first]:,} '
-            f'bytes, and had {kept[first]:,}. Write a cache for these images in another folder by '
-            f'lfi cache; or, if they show the same, read a copy of this one without {SIZES}'
+            f'{folder} was written for another image of this name: {paths[first]} has {current[first]:,} '
+            f'bytes, and had {recorded[first]:,}. Run lfi cache with another folder for these images; or, if '
+            f'they show the same, read a copy of this cache without {SIZES}'
         )
 
 
 def file_sizes(paths: Sequence[str]) -> np.ndarray:
-    """The sizes in bytes (n,) of files, `UNKNOWN` for what is none."""
+    """Return the sizes in bytes (n,) of files, `UNKNOWN` where there is no local file."""
     return np.array([file_size(path) for path in paths], np.int64)

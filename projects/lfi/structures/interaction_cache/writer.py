@@ -1,4 +1,4 @@
-"""Writing the shards of a cache; `lfi.apis.caching` asks the teacher for them."""
+"""Writer of the shards of a cache; `lfi.apis.caching` computes their maps."""
 
 from __future__ import annotations
 
@@ -27,45 +27,46 @@ from .files import (
 from .manifest import CacheManifest
 
 TEXT_TOLERANCE = 1e-4
-"""Largest distance of two unit embeddings of one text by the same weights on different hardware."""
+"""Largest distance of unit embeddings of the same text and weights on different hardware."""
 
 
 class CacheWriter:
-    """Writes a cache; what a killed writer left is kept, and at most one shard of it is done again.
+    """Writer of a cache. It continues an unfinished cache, of which at most one shard is written again.
 
-    Several processes may write at once, each its own shards; one of them must have opened the folder first.
+    Several processes may write different shards at once, after one of them has opened the folder.
 
     Args:
-        folder: where the cache is, or will be.
-        manifest: what it holds.
-        keys: (N,) uint64 of `image_keys`.
-        texts: (C, E) float32.
+        folder: folder of the cache; made if it does not exist.
+        manifest: manifest of the cache.
+        keys: (N,) uint64, from `image_keys`.
+        texts: (C, E) float32, embeddings of the concepts.
 
     Raises:
-        CacheError: if the folder holds a cache of anything else; the message says what differs. And if it
-            holds shards without a manifest, which may be of anything.
+        CacheError: if the folder has a cache with another manifest, or shards without a manifest.
     """
 
     def __init__(self, folder: Path, manifest: CacheManifest, keys: np.ndarray, texts: np.ndarray) -> None:
         self.folder, self.manifest = folder, manifest
         self._files = AtomicLocalBackend()
-        # Looked for first: another process may write the first shard once the manifest is there.
+        # Listed first: another process may write a shard as soon as there is a manifest.
         shards = sorted(folder.glob('shard-*'))
         if (folder / 'manifest.json').exists():
             existing = CacheManifest.read(folder)
-            found = existing.difference(manifest) or texts_difference(
+            mismatch = existing.difference(manifest) or texts_difference(
                 load_texts(folder, existing.texts), texts, existing.concepts
             )
-            if found:
-                raise CacheError(f'{folder} holds other maps: {found}. Choose another folder, or remove it')
-            # What is lost of these can be told, for the manifest has their digest.
+            if mismatch:
+                raise CacheError(
+                    f'{folder} holds other maps: {mismatch}. Choose another folder, or remove it'
+                )
+            # Lost or corrupted keys can be written again: the manifest has their checksum.
             if not _has_keys(folder, manifest):
                 self._files.put(npy_bytes(keys), folder / 'keys.npy')
             return
         if shards:
             raise CacheError(
-                f'{folder} has shards and no manifest.json that says whose they are, {shards[0].name} first: '
-                'choose another folder, or remove it'
+                f'{folder} has shards ({shards[0].name}) but no manifest.json: choose another folder, or '
+                'remove it'
             )
         for name, array in (('keys.npy', keys), ('texts.npy', texts)):
             self._files.put(npy_bytes(array), folder / name)
@@ -73,9 +74,9 @@ class CacheWriter:
         self._files.put(text.encode(), folder / 'manifest.json')
 
     def is_done(self, shard: int) -> bool:
-        """Whether a shard is written, as far as that is seen without reading it: a reader sees the rest."""
-        noted = checksum_file(self.folder, shard)
-        if not noted.is_file() or not noted.stat().st_size:
+        """Whether a shard is complete; its checksum is left to the reader."""
+        path = checksum_file(self.folder, shard)
+        if not path.is_file() or not path.stat().st_size:
             return False
         try:
             records = read_npy(shard_file(self.folder, shard), self.manifest.dtype, mmap_mode='r')
@@ -84,23 +85,23 @@ class CacheWriter:
         return records.shape == (len(self.manifest.rows(shard)),)
 
     def unread(self, shard: int) -> list[int]:
-        """Which images, of all, a written shard has no maps of, because they could not be read."""
+        """Return the indices in the cache of a shard's images that could not be read."""
         rows = self.manifest.rows(shard)
-        return [rows[place] for place in read_unread(self.folder, shard) if 0 <= place < len(rows)]
+        return [rows[index] for index in read_unread(self.folder, shard) if 0 <= index < len(rows)]
 
     def have_maps(self) -> np.ndarray:
-        """Which images, of all, have maps in a written shard, (N,) bool."""
-        found = np.zeros(self.manifest.num_images, bool)
+        """Return a mask (N,) of the images that have maps in a complete shard."""
+        mask = np.zeros(self.manifest.num_images, bool)
         for shard in filter(self.is_done, range(self.manifest.num_shards)):
             rows = self.manifest.rows(shard)
-            found[rows.start : rows.stop] = True
-            found[self.unread(shard)] = False
-        return found
+            mask[rows.start : rows.stop] = True
+            mask[self.unread(shard)] = False
+        return mask
 
     def write(self, shard: int, records: np.ndarray) -> None:
-        """Write a shard's records."""
+        """Write the records of a shard."""
         content, unread = npy_bytes(records), np.flatnonzero(is_missing(records)).tolist()
-        # A shard that is written anew, and not to its end, counts as missing.
+        # A shard whose rewriting is interrupted counts as missing.
         checksum_file(self.folder, shard).unlink(missing_ok=True)
         self._files.put(content, shard_file(self.folder, shard))
         if unread:
@@ -111,7 +112,7 @@ class CacheWriter:
 
 
 def _has_keys(folder: Path, manifest: CacheManifest) -> bool:
-    """Whether the keys of a cache are there, and are those of its manifest."""
+    """Whether a cache has the keys of its manifest."""
     try:
         load_keys(folder, manifest.data)
     except CacheError:
@@ -119,17 +120,17 @@ def _has_keys(folder: Path, manifest: CacheManifest) -> bool:
     return True
 
 
-def texts_difference(cached: np.ndarray, wanted: np.ndarray, concepts: Sequence[str]) -> str | None:
-    """The concept whose embeddings differ most, and by how much; None if rounding explains it.
+def texts_difference(cached: np.ndarray, expected: np.ndarray, concepts: Sequence[str]) -> str | None:
+    """Describe the concept whose embeddings differ most; None if the difference is rounding.
 
     Args:
-        cached: (C, E) float32, unit embeddings.
-        wanted: likewise, of the same concepts.
-        concepts: their C names.
+        cached: (C, E) float32, unit embeddings in the cache.
+        expected: (C, E) float32, unit embeddings of the same concepts.
+        concepts: names of the C concepts.
     """
-    if cached.shape != wanted.shape:
-        return f'texts have the shape {cached.shape} in the cache, {wanted.shape} here'
-    distance = np.linalg.norm(cached - wanted, axis=1)
+    if cached.shape != expected.shape:
+        return f'texts have the shape {cached.shape} in the cache, {expected.shape} here'
+    distance = np.linalg.norm(cached - expected, axis=1)
     worst = int(distance.argmax())
     if distance[worst] <= TEXT_TOLERANCE:
         return None
