@@ -221,7 +221,7 @@ def test_weights_that_are_pickles_are_no_weights(folder, change):
 
 def test_code_is_not_read_in_place_of_a_config(folder):
     (folder / 'config.json').rename(folder / 'config.py')
-    with pytest.raises(HubError, match=r'config.py can hold code, which is not run: give what lfi'):
+    with pytest.raises(HubError, match=r'config.py can hold code, which is not run: give a folder of lfi'):
         lfi.from_pretrained(folder)
 
 

@@ -179,7 +179,7 @@ def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
 
 def _parts(value: Any, where: str, keys: tuple[str | int, ...] = (), owner: Any = None) -> Iterator[Part]:
     if len(keys) > MAX_DEPTH:
-        raise HubError(f'{where} is nested more than {MAX_DEPTH} dicts and lists deep')
+        raise HubError(f'{where} is nested too deep: at most {MAX_DEPTH} dicts and lists are allowed')
     yield Part(value, where, keys, owner)
     if isinstance(value, dict):
         owner = value.get('type', owner)
