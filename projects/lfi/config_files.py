@@ -108,14 +108,7 @@ def _suggestions(name: str, paths: list[str]) -> str:
 
 
 def config_dict(name: str) -> dict:
-    """Return a config of LFI as plain data, with its bases merged.
-
-    Args:
-        name: path of the config below `configs/`.
-
-    Raises:
-        FileNotFoundError: if there is no such config.
-    """
+    """Return a config of LFI as plain data, with its bases merged, by the name of `config_path`."""
     from mmengine.config import Config
 
     return Config.fromfile(config_path(name)).to_dict()

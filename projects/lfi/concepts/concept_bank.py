@@ -109,11 +109,7 @@ ENSEMBLES = {'openai': 'OPENAI_IMAGENET_TEMPLATES', 'simple': 'SIMPLE_IMAGENET_T
 
 
 def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
-    """Return the templates as a tuple.
-
-    Raises:
-        ValueError: if there are none, or one lacks the `{}` for the concept.
-    """
+    """Return the templates as a tuple; raise a ValueError if there are none, or one lacks its `{}`."""
     if not templates or not all(isinstance(template, str) and '{}' in template for template in templates):
         raise ValueError(f'templates must be strings with {{}} for the concept, got {list(templates)}')
     return tuple(templates)

@@ -12,11 +12,7 @@ SMALLEST = 1e-4
 
 
 def check_share(labelled_share: object) -> None:
-    """Check the share of labelled images in a batch.
-
-    Raises:
-        ValueError: if it leaves out the labelled or the unlabelled images.
-    """
+    """Raise a ValueError for a share of labelled images that leaves out one kind of images."""
     if (
         isinstance(labelled_share, bool)
         or not isinstance(labelled_share, int | float)

@@ -168,12 +168,7 @@ def mix_maps(
 
 
 def mean_maps(sources: Sequence[InteractionMaps], share: Tensor) -> InteractionMaps:
-    """Average maps that hold features, weighted by share. The presence is that of the first source.
-
-    Args:
-        sources: n maps of B images each, on one grid.
-        share: (B, n, H, W) or (1, n, H, W), share of each location that shows each source.
-    """
+    """Average maps of features by the shares of `mix_maps`, with the presence of the first source."""
     weight, _, valid = _source_weights(sources, share)
     logits = torch.stack([maps.logits for maps in sources], 1)  # [B, n, L, M, H, W]
     return replace(sources[0], logits=(logits * weight[:, :, None, None]).sum(1), valid=valid)

@@ -85,11 +85,7 @@ def separable_interpolation_weights(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Interpolation weights of rows and columns, for views that neither rotate nor shear.
 
-    Args:
-        view: (B, 2, 3), from the view's coordinates to the picture's.
-        cells: (H, W) of the picture's maps.
-        grid: (h, w) of the canvas in which the view lies.
-        window: (B, 2, 2), the part of the canvas that the view fills, from `image_windows`.
+    Takes the arguments of `interpolation_weights`.
 
     Returns:
         rows: (B, h, H), and columns: (B, w, W). Their products are the weights of `interpolation_weights`.

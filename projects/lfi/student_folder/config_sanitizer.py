@@ -156,11 +156,7 @@ def check_config(config: Any, scope: str, where: str, largest: int = MAX_NUMBER)
 
 
 def _scopes(parts: list[Part], scope: str, where: str) -> set[str]:
-    """Return the packages of a config's types.
-
-    Raises:
-        HubError: if a package is not known.
-    """
+    """Return the packages of a config's types; raise a HubError for an unknown one."""
     scopes = {scope, 'lfi', 'mmengine'}
     for part in parts:
         if part.keys[-1:] == ('_scope_',):

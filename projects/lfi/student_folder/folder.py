@@ -259,22 +259,14 @@ def read_config(folder: Path) -> Config:
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """Return the weights of a folder as a checkpoint of MMEngine.
-
-    Raises:
-        HubError: if the config is refused, or the weights are missing or corrupted.
-    """
+    """Return the weights of a folder as a checkpoint of MMEngine; raises the errors of `read_student`."""
     config = StudentConfig.read(folder)
     state = read_weights(folder / WEIGHTS, config.sha256)
     return {'meta': {'dataset_meta': config.meta}, 'state_dict': state}
 
 
 def _check_meta(meta: dict[str, Any], where: str) -> None:
-    """Check that a data set's metainfo has classes, as plain texts, a palette, and nothing else.
-
-    Raises:
-        HubError: if it has not.
-    """
+    """Raise a HubError if metainfo has more than classes, as plain texts, and a palette."""
     classes, palette = meta.get('classes', ()), meta.get('palette', ())
     names = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
     colours = palette == 'random' or (isinstance(palette, list | tuple) and all(map(_is_colour, palette)))

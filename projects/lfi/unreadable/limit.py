@@ -70,13 +70,7 @@ def refuse_too_many(
 
 
 def none_readable_error(total: int, latest: Unreadable, name: str) -> UnreadableImageError:
-    """Return the error for a data set without a readable image.
-
-    Args:
-        total: number of images.
-        latest: last unreadable image.
-        name: name of the data set.
-    """
+    """Return the error for a data set of `total` images, none of them readable."""
     return UnreadableImageError(
         f'{name}: none of the {total} images can be read. {FIX}; the last was {latest}'
     )

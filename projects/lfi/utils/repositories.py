@@ -132,11 +132,7 @@ def local_folder(
 
 
 def cache_folder(source: str | Path) -> Path:
-    """Return the folder of a cache; `hf://[datasets/]user/name` is downloaded.
-
-    Raises:
-        HubError: if the download fails.
-    """
+    """Return the folder of a cache, after `local_folder` has downloaded `hf://[datasets/]user/name`."""
     return local_folder(source, kind='dataset') if str(source).startswith(HUB) else Path(source)
 
 
