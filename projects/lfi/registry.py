@@ -148,7 +148,7 @@ def build_part(option: str, cfg: Any, **defaults: Any) -> Any:
     """
     check_options(**{option: cfg})
     arguments = {**defaults, **cfg}
-    arguments['type'] = type_of(arguments, MODELS, option)
+    arguments['type'] = resolve_type(arguments, MODELS, option)
     try:
         return MODELS.build(arguments)
     except (TypeError, ValueError) as error:

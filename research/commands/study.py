@@ -68,7 +68,9 @@ def parse_args() -> Namespace:
     if args.study is None:
         parser.error(f'name a study: {", ".join(studies)}')
     if args.study not in studies:
-        parser.error(f'there is no study {args.study}; {nearest(args.study, studies) or ", ".join(studies)}')
+        parser.error(
+            f'there is no study {args.study}; {did_you_mean(args.study, studies) or ", ".join(studies)}'
+        )
     if args.slurm and not args.gpus:
         parser.error('--slurm needs --gpus')
     for study in GROUPS.get(args.study, [args.study]):

@@ -88,9 +88,7 @@ def test_the_head_learns_from_a_cache_of_what_competes_alone(run_tool, config_pa
     manifest = cache / 'manifest.json'
     manifest.write_text(manifest.read_text().replace('softmax over the bank', 'sigmoid, concept by concept'))
     out = run_tool(*train, code=1)
-    assert re.search(
-        r'supervision\.logit_kd: .*\(sigmoid, .*: set teacher.max_concepts=None, or drop', out
-    )
+    assert re.search(r'supervision\.logit_kd: .*\(sigmoid, .*: set teacher.max_concepts=None, or drop', out)
 
 
 def test_training_from_the_cache_with_mixed_images(run_tool, config_path, cache, tmp_path):

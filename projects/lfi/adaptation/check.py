@@ -115,7 +115,7 @@ def _count(model: nn.Module) -> int:
 
 def _check_unlabelled(cfg: Config, dataset: Any) -> None:
     """Refuse a step that needs annotations, in the pipeline of the folder of images, the last data set."""
-    if type_name(list(leaves(cfg.train_dataloader.dataset.to_dict()))[-1]) != 'ImageFolder':
+    if type_name(list(leaf_configs(cfg.train_dataloader.dataset.to_dict()))[-1]) != 'ImageFolder':
         return
     try:
         _load_last_readable(dataset)

@@ -76,7 +76,7 @@ def adapt_data(
         loader_changes = {'dataset': data.with_variables('train_pipeline', changes)} if changes else {}
     if loader_changes:
         data.variables['train_dataloader'] = loader_changes
-    data.converted_to_bgr = any(is_rgb(leaf) for leaf in leaves(dataset))
+    data.converted_to_bgr = any(is_rgb(leaf) for leaf in leaf_configs(dataset))
     if data.converted_to_bgr:
         data.summary.append(('colours', 'images are loaded as BGR, and the data preprocessor makes them RGB'))
     _change_hooks(data, hooks, change)
@@ -100,7 +100,7 @@ def _cache_obstacle(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.
     if not any(type_name(step).startswith('Pack') for pipeline in pipelines for step in pipeline):
         return 'no step of the pipeline packs, so the maps would not reach the model'
     reads = any(type_name(step).startswith(READERS) for pipeline in pipelines for step in pipeline)
-    classes = [registered_class(leaf, DATASETS, scope) for leaf in leaves(dataset)]
+    classes = [registered_class(leaf, DATASETS, scope) for leaf in leaf_configs(dataset)]
     if not reads and not all(getattr(cls, '__module__', '').startswith('lfi.') for cls in classes):
         return 'no step of the pipeline loads images from files, and a cache finds maps by file'
     try:

@@ -157,7 +157,7 @@ def _concepts(cfg: Config, scope: str, file: str | None) -> tuple[Any, list[str]
     if file is not None:
         names = read_concepts(file)
         check_class_count(names, cfg.model, from_file=True)
-        check_unrepeated(names, f'--concepts {file}')
+        check_unique(names, f'--concepts {file}')
         return names, names
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     teacher_concepts, names = dataset_concepts(dataset, scope)

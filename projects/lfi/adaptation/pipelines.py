@@ -130,7 +130,7 @@ def apply_changes(config: Mapping, changes: Mapping) -> dict[str, Any]:
 
 def pipelines_of(config: object) -> Iterator[Pipeline]:
     """Yield the pipelines of a data set's config, and of the data sets inside it."""
-    return (part['pipeline'] for part in parts(config) if part.get('pipeline'))
+    return (part['pipeline'] for part in dataset_configs(config) if part.get('pipeline'))
 
 
 def full_pipeline(config: Mapping) -> Pipeline:

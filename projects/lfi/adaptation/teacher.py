@@ -89,7 +89,7 @@ def find_teacher(name: str) -> dict[str, Any]:
     if Path(name).is_dir():
         return dict(type='lfi.VLMAttentionTeacher', model=name)
     if not tag:
-        near = nearest(name, names)
+        near = did_you_mean(name, names)
         raise UsageError(
             f'--teacher {name} is not a folder and none of {", ".join(names)}{near and f"; {near}"}. '
             'Give a model of open_clip as MODEL:TAG: `lfi teachers` lists them'

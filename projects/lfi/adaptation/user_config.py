@@ -131,4 +131,4 @@ def _find_config(package: str, name: str) -> Path:
     if file in configs:
         return configs[file][0]
     near = get_close_matches(Path(file).name, sorted(configs), n=3, cutoff=0.4)
-    raise UsageError(f'{package} has no config {name}; {near_it(near)}')
+    raise UsageError(f'{package} has no config {name}; {similar_names(near)}')

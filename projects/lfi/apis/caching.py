@@ -184,7 +184,7 @@ class ImageReader:
     """
 
     def __init__(
-        self, job: TeacherJob, num_workers: int, total: int, max_share: float, unreadable_list: FoundList
+        self, job: TeacherJob, num_workers: int, total: int, max_share: float, unreadable_list: UnreadableList
     ) -> None:
         self.job, self.num_workers, self.total = job, num_workers, total
         self.max_share, self.unreadable_list = max_share, unreadable_list
@@ -203,7 +203,7 @@ class ImageReader:
                 self.unreadable[rows[position]] = image
                 is_new = self.unreadable_list.add(image)
                 self._refuse_too_many()
-                if is_new and len(self.unreadable_list) <= NAMED:
+                if is_new and len(self.unreadable_list) <= MAX_LOGGED:
                     tqdm.write(f'{image}; it gets no maps')
             yield rows, batch
 
@@ -222,7 +222,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
         UnreadableImageError: if more than `max_share` of the images cannot be read.
     """
     parts = name_parts(job.paths)
-    keys = keys_of(job.paths, parts)
+    keys = image_keys(job.paths, parts)
     # The manifest needs the shape of the maps.
     maps = first_maps(job)
     texts = job.cache_targets.teacher.texts.cpu().numpy()
@@ -238,7 +238,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
 
     process_shards = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
     total = sum(len(manifest.rows(shard)) for shard in process_shards)
-    unreadable_list = FoundList(folder)
+    unreadable_list = UnreadableList(folder)
     reader = ImageReader(job, num_workers, total, max_share, unreadable_list)
     missing = missing_shards(writer, process_shards, reader, batch_size)
     rows_by_shard = {shard: split_rows(manifest.rows(shard), batch_size) for shard in missing}
@@ -250,7 +250,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
         for shard in missing:
             records = []
             for rows, batch in islice(batches, len(rows_by_shard[shard])):
-                packed = without_maps(len(rows), manifest.dtype)
+                packed = missing_records(len(rows), manifest.dtype)
                 if batch.positions:
                     packed[batch.positions] = packed_maps(job, batch.data)
                 records.append(packed)

@@ -109,7 +109,7 @@ class CfgOptions(DictAction):
         for pair in values or ():
             key, equals, text = pair.partition('=')
             try:
-                options[key] = text if names_folder(key, text) else value_of(text)
+                options[key] = text if is_folder_option(key, text) else parse_value(text)
             except (ValueError, RecursionError):
                 equals = ''
             if not equals:

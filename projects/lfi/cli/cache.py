@@ -68,7 +68,7 @@ def run(args: Namespace) -> None:
     caching.write(job, folder, args.batch_size, args.num_workers, max_share)
     if dist.get_rank() == 0:
         cache = InteractionCache(args.out)
-        total, unread = cache.manifest.num_images, len(FoundList(args.out))
+        total, unread = cache.manifest.num_images, len(UnreadableList(args.out))
         count = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
         options = {**(args.cfg_options or {}), 'model.teacher.cache': args.out}
         pairs = [format_option(key, value) for key, value in options.items()]

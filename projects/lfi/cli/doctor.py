@@ -113,7 +113,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Print all findings, and exit with status 1 if training cannot work, else 0."""
-    pass_over_matplotlibrc()
+    ignore_matplotlibrc()
     sections = {title: list(check()) for title, check in SECTIONS.items()}
     if args.config is not None:
         sections |= config_findings(args.config, ask_host if args.online else skip_host)

@@ -132,7 +132,7 @@ class DomainFolders(BaseDataset):
     def _check_class_names(self, folders: list[str]) -> None:
         """Refuse `classes` that swap the names of folders."""
         names = list(self.metainfo.get('classes') or folders)
-        if len(names) != len(folders) or moved_name(names, folders):
+        if len(names) != len(folders) or first_misplaced_name(names, folders):
             raise ValueError(f'classes={names} must name the folders {folders} in this order')
 
     def _split_indices(self, n: int, index: int) -> Sequence[int]:

@@ -28,7 +28,7 @@ def label_visibility(dataset: object, reads_labels: bool = True) -> str:
     """
     if not reads_labels:
         return HIDDEN
-    datasets = list(leaves(dataset, until=hides_labels))
+    datasets = list(leaf_configs(dataset, stop_at=hides_labels))
     words = [HIDDEN if hides_labels(part) else KNOWN for part in datasets]
     if len(set(words)) == 1:
         return words[0]
@@ -38,7 +38,7 @@ def label_visibility(dataset: object, reads_labels: bool = True) -> str:
 
 def _digest(dataset: Mapping) -> str:
     """Return a digest of the images of a data set's config."""
-    images = next(part for part in leaves(dataset))
+    images = next(part for part in leaf_configs(dataset))
     settings = {key: value for key, value in images.items() if key not in ('pipeline', 'metainfo', '_scope_')}
     return blake2b(repr(sorted(settings.items(), key=str)).encode(), digest_size=4).hexdigest()
 

@@ -79,7 +79,7 @@ def _check_settings(cfg: Config, options: Mapping) -> None:
     for key, value in options.items():
         name = key.split('.')[0]
         if name not in settings:
-            hint = nearest(name, settings) or 'write it into the config if your code reads it'
+            hint = did_you_mean(name, settings) or 'write it into the config if your code reads it'
             raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
 
 

@@ -91,7 +91,7 @@ def user_error_message(error: BaseException) -> str | None:
         near = get_close_matches(name, types, n=3)
         return (
             f'type={name!r} of the config is registered in no installed project; '
-            + (f'{near_it(near)}; or ' if near else '')
+            + (f'{similar_names(near)}; or ' if near else '')
             + "import its module by custom_imports=dict(imports=['...'])"
         )
     if isinstance(error, TypeError) and WRONG_ARGUMENTS.search(str(error)):
@@ -175,7 +175,7 @@ def _argument_hint(error: BaseException, built_type: Any) -> str:
         for kind in kinds
         for name in inspect.signature(vars(kind).get('__init__', object.__init__)).parameters
     }
-    near = nearest(match[1], sorted(arguments)) if match else ''
+    near = did_you_mean(match[1], sorted(arguments)) if match else ''
     return f'; {near}' if near else ''
 
 

@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from lfi.errors import UsageError
 from lfi.structures.labels import check_share
-from lfi.utils.config_types import configs_in, leaves, parts, type_name
+from lfi.utils.config_types import configs_in, dataset_configs, leaf_configs, type_name
 
 from .cache_labels import hides_labels
 from .pipelines import hooks_of, switched_pipelines
@@ -135,11 +135,11 @@ def check_few_labels(cfg: Config) -> None:
 
 def _mixing_from_memory(cfg: Config, dataset: Mapping) -> str | None:
     """The first step that would mix images whose labels are known with some whose labels are not, or None."""
-    hiding = [part for part in parts(dataset) if hides_labels(part)]
+    hiding = [part for part in dataset_configs(dataset) if hides_labels(part)]
     some_known = [part for part in hiding if any(part.get(name) for name in COUNTS)]
     # A hook changes the pipelines of the first data set alone, those that hide labels and the others alike.
     first = dataset['datasets'][0] if type_name(dataset) == 'SemiSupervisedDataset' else dataset
-    beside = not all(map(hides_labels, leaves(first, hides_labels))) and _has_few_labels(first)
+    beside = not all(map(hides_labels, leaf_configs(first, hides_labels))) and _has_few_labels(first)
     pipelines = [*some_known, *(switched_pipelines(hooks_of(cfg)) if some_known or beside else [])]
     names = map(type_name, configs_in(pipelines))
     return next((name for name in names if name.endswith(FROM_MEMORY)), None)
@@ -147,7 +147,7 @@ def _mixing_from_memory(cfg: Config, dataset: Mapping) -> str | None:
 
 def _chosen_by_annotations(dataset: object, scope: str | None) -> tuple[str, str] | None:
     """The first step that lets hidden annotations choose pixels, and the mend; None where there is none."""
-    hiding = [part for part in parts(dataset) if type_name(part) == 'FewLabels']
+    hiding = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
     for step in configs_in(hiding):
         name = type_name(step) if 'type' in step else ''
         if name in BY_ANNOTATIONS:

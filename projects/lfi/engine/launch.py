@@ -77,7 +77,7 @@ def run(
 
 
 def _exit(message: str, options: Mapping[str, Any]) -> NoReturn:
-    sys.exit(f'error: {message}{blamed_option(message, options)}')
+    sys.exit(f'error: {message}{option_in_message(message, options)}')
 
 
 def load_run_config(args: argparse.Namespace) -> Config:

@@ -38,11 +38,11 @@ def watch_images(runner: Runner, max_share: float) -> None:
         max_share: largest share of training images that may be unreadable, in [0, 1].
     """
     build_loader, build_loop = runner.build_dataloader, runner.build_train_loop
-    unreadable = FoundList(runner.log_dir)
+    unreadable = UnreadableList(runner.log_dir)
 
     def build_train_loader(*args: Any, **kwargs: Any) -> Any:
         loader = build_loader(*args, **kwargs)
-        leave_out_unreadable(loader.dataset, max_share, unreadable)
+        replace_unreadable(loader.dataset, max_share, unreadable)
         return loader
 
     def build_metric_loader(*args: Any, **kwargs: Any) -> Any:
@@ -66,7 +66,7 @@ def watch_images(runner: Runner, max_share: float) -> None:
 class _UnreadableSummaryHook(Hook):
     """Hook that logs the number of unreadable images at the end of training."""
 
-    def __init__(self, unreadable: FoundList) -> None:
+    def __init__(self, unreadable: UnreadableList) -> None:
         self.unreadable = unreadable
 
     def after_train(self, runner: Runner) -> None:

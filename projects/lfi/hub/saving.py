@@ -112,7 +112,7 @@ def _check_overwrite(folder: Path) -> None:
     # The card is written first, and the config last: a killed run may leave a card with incomplete files.
     has_card = card.is_file() and _is_marked(card.read_text(encoding='utf-8', errors='replace'))
     is_student = has_card or is_complete(folder)
-    replaceable = {card: has_card, config: is_student and is_of_lfi(folder), weights: is_student}
+    replaceable = {card: has_card, config: is_student and has_student_config(folder), weights: is_student}
     for path, kind in ((card, 'card'), (config, 'config'), (weights, 'weights')):
         if path.exists() and not replaceable[path]:
             raise UsageError(
@@ -128,7 +128,7 @@ def _is_marked(card: str) -> bool:
 
 
 def _from_model(model: Any, config: Config | str | Path | None) -> TrainedStudent:
-    model = unwrapped(model)
+    model = unwrap_model(model)
     cfg = getattr(model, 'cfg', None) if config is None else _read_config(config)
     if not isinstance(cfg, Config):
         raise UsageError(f'{type(model).__name__} has no config: set config= to that of its training')

@@ -64,7 +64,7 @@ def check_concepts(concepts: Sequence[str], classes: Sequence[str] | None) -> No
             f'{len(concepts)} concepts are asked about, and the data set has {len(names)} classes: give one '
             'distinct text for each class, in the order of the classes (--texts)'
         )
-    if moved := moved_name(concepts[: len(names)], names):
+    if moved := first_misplaced_name(concepts[: len(names)], names):
         index, _ = moved
         raise UsageError(
             f'the concept {concepts[index]!r} stands where the data set has the class {names[index]!r}: give '

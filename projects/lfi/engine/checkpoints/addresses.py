@@ -81,7 +81,7 @@ def resolve_checkpoint(checkpoint: str) -> str:
     if 'mmlab' in scheme:
         name = mmengine_checkpoint.get_deprecated_model_names().get(name, name)
     if name not in urls:
-        raise UsageError(f'{scheme}:// has no checkpoint {name!r}; {nearest(name, urls)}'.rstrip('; '))
+        raise UsageError(f'{scheme}:// has no checkpoint {name!r}; {did_you_mean(name, urls)}'.rstrip('; '))
     return urls[name]
 
 

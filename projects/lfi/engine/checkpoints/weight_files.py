@@ -34,7 +34,7 @@ def read_checkpoint(path: str) -> dict:
 
 def safetensors_bytes(state: Mapping[str, Tensor]) -> bytes:
     """Serialize weights as a .safetensors file. Tied weights are written twice."""
-    return safetensors.torch.save(independent(state), metadata={'format': 'pt'})
+    return safetensors.torch.save(independent_tensors(state), metadata={'format': 'pt'})
 
 
 def write_weights(state: Mapping[str, Tensor], path: Path, **metadata: Any) -> None:

@@ -394,7 +394,7 @@ class Student(_TaskModel):
         task_predict = partial(super().predict, **kwargs)
         if data_samples is None:
             return self.predict_by.predict(self, inputs, data_samples, task_predict)
-        with self._padded(valid_sizes_of(inputs, data_samples)):
+        with self._padded(get_valid_sizes(inputs, data_samples)):
             return self.predict_by.predict(self, inputs, data_samples, task_predict)
 
     def _padded(self, valid_sizes: Sequence[tuple[int, int]]) -> AbstractContextManager:
@@ -570,7 +570,7 @@ def student_class(task: str | None) -> type[Student]:
             f'task={task!r} takes an argument {taken[0]!r} of its own, which a student has too: rename it '
             'in a subclass'
         )
-    student: type[Student] = mixed_class('Student', Student, kind)
+    student: type[Student] = class_with_mixin('Student', Student, kind)
     return student
 
 

@@ -146,7 +146,7 @@ def chosen_extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> A
         model: model of the teacher, as `load_vlm` takes it. None for a teacher without a model.
 
     Returns:
-        `dict(type=..., ...)`. A value of another type is returned unchanged, for `type_of` to refuse.
+        `dict(type=..., ...)`. A value of another type is returned unchanged, for `resolve_type` to refuse.
 
     Raises:
         FileNotFoundError: for 'auto', if the model's folder or its config is missing.

@@ -83,7 +83,9 @@ class TextTower:
             bank = ConceptBank.encode(new, self.templates, self._encode)
             num_old = len(self._embeddings)
             self._embeddings.update(zip(new, bank.embeddings))
-            warn_of_same_embeddings([*self._embeddings], torch.stack([*self._embeddings.values()]), num_old)
+            warn_about_equal_embeddings(
+                [*self._embeddings], torch.stack([*self._embeddings.values()]), num_old
+            )
         return torch.stack([self._embeddings[text] for text in texts])
 
     @torch.no_grad()

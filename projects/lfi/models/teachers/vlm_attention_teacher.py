@@ -18,8 +18,8 @@ from lfi.concepts import (
     prompt_templates,
     warn_about_equal_embeddings,
 )
-from lfi.registry import EXTRACTORS, TEACHERS, type_of
-from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, numbers_like
+from lfi.registry import EXTRACTORS, TEACHERS, resolve_type
+from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, tensor_like
 from lfi.utils.options import check_flags
 
 from .asked_concepts import asked_at_once, topk_concepts

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lfi.utils.fileio import holds_bytes
+from lfi.utils.fileio import is_nonempty_file
 from lfi.utils.folders import resolved_path
 from lfi.utils.repositories import cache_folder
 
@@ -161,13 +161,13 @@ class InteractionCache:
         return records
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
-        """Raise a CacheError if images of two folders take one row for theirs."""
-        places = np.array([_digest(resolved_path(path)) for path in paths], np.int64)
-        # No digest is 0 in practice, and none is looked at before the first image of a row.
-        known = self._places[rows]
-        other = (known != 0) & (known != places)
-        if other.any():
-            path = paths[int(other.argmax())]
+        """Raise a CacheError if images of two folders have the same record."""
+        digests = np.array([_digest(resolved_path(path)) for path in paths], np.int64)
+        # 0 marks a record that was never read; in practice no digest is 0.
+        previous = self._path_digests[rows]
+        differs = (previous != 0) & (previous != digests)
+        if differs.any():
+            path = paths[int(differs.argmax())]
             raise CacheError(
                 f'{self.folder} identifies images by the last {self.manifest.name_parts} parts of their '
                 f'paths, and {path} has the same ones as another image: it was written for one of the two '

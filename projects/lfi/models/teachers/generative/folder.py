@@ -168,7 +168,7 @@ def _content(path: Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError(f'{path} is not a regular file of at most {MAX_BYTES:,} bytes: it was not read')
     try:
-        content = json.loads(read_start(path, MAX_BYTES).decode())
+        content = json.loads(read_prefix(path, MAX_BYTES).decode())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

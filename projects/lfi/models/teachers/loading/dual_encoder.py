@@ -112,7 +112,7 @@ def load_dual_encoder(config: Mapping[str, Any]) -> tuple[DualEncoderVLM, type[T
         ValueError: if the class is unknown, or lacks members of `DualEncoder`; the message lists them.
     """
     arguments = {key: value for key, value in config.items() if key != 'type'}
-    model = type_of(dict(config), VLMS, 'model')(**arguments)
+    model = resolve_type(dict(config), VLMS, 'model')(**arguments)
     members = [*DualEncoder.__annotations__, 'encode_text', 'encode_image', 'encode_locations']
     missing = [name for name in members if not hasattr(model, name)]
     if not isinstance(model, nn.Module):

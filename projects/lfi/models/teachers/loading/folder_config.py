@@ -39,7 +39,7 @@ def read_folder_config(path: Path) -> dict[str, Any]:
             file and the field.
     """
     try:
-        config = json.loads(read_start(path, _MAX_BYTES).decode())
+        config = json.loads(read_prefix(path, _MAX_BYTES).decode())
         pixels = config.get('preprocess_cfg') or {}
         # open_clip treats null as a missing value.
         config['preprocess_cfg'] = {key: value for key, value in pixels.items() if value is not None}

@@ -106,7 +106,7 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
     text_tower = read_folder_config(folder / FILE)['model_cfg']['text_cfg'].get('hf_model_name')
     try:
         # The folder's config may name any repository as the config of a transformers text tower.
-        with offline(), changed(open_clip.factory, 'resize_text_pos_embed', _check_state):
+        with offline(), override(open_clip.factory, 'resize_text_pos_embed', _check_state):
             return _create(f'local-dir:{folder}', model, folder), tokenizer
     except ValueError as error:
         if not text_tower:
