@@ -6,15 +6,16 @@
 A refactoring must not change the numbers of any arm. The first call records each arm's initial weights, the
 losses and gradients of three steps, the predictions, and the answers to the teacher's texts. With --compare,
 the current code repeats the steps on the same images, from the recorded weights. Steps run on the CPU with
-small batches and an online teacher. Arms without data or teacher are skipped. Records from before supervision
-had parts can be compared too. The job before an arm is recorded in `start/`.
+small batches and an online teacher. Arms without data or teacher are skipped. The job before an arm is
+recorded in `start/`. After a renaming, --renamed OLD=NEW compares what had the old name.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,13 @@ def parse_args() -> Namespace:
     parser.add_argument('--compare', action='store_true', help='compare instead of recording')
     parser.add_argument(
         '--tolerance', type=float, default=0.0, metavar='T', help='largest relative difference (default: 0)'
+    )
+    parser.add_argument(
+        '--renamed',
+        nargs='+',
+        default=[],
+        metavar='OLD=NEW',
+        help='words that were renamed in names of arms, losses and parameters since the record',
     )
     parser.add_argument('--threads', type=positive, default=1, help='CPU threads (default: %(default)s)')
     return parser.parse_args()
@@ -101,25 +109,17 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def current_name(name: str, names: Collection[str]) -> str:
-    """Return the current name of a parameter that may be recorded before supervision had parts.
-
-    Args:
-        name: recorded name.
-        names: current names of the model's parameters and buffers.
-    """
-    last = name.partition('.')[2]
-    matches = (n for n in names if n.startswith('supervision.') and n.endswith(f'.{last}'))
-    return name if name in names else next(matches, name)
+def rename_keys(tensors: Mapping[str, Tensor], renamed: Mapping[str, str]) -> dict[str, Tensor]:
+    """Replace old words by new ones in the names of recorded tensors."""
+    return {replace_words(name, renamed): tensor for name, tensor in tensors.items()}
 
 
-def rename_gradients(recorded: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
-    """Rename recorded gradients to the current names of their parameters. See `current_name`."""
-    values = {}
-    for key, value in recorded.items():
-        before, is_gradient, name = key.partition(GRADIENT)
-        values[f'{before}{GRADIENT}{current_name(name, names)}' if is_gradient else key] = value
-    return values
+def replace_words(text: str, words: Mapping[str, str]) -> str:
+    """Replace each key of `words` by its value, all at once."""
+    if not words:
+        return text
+    pattern = '|'.join(map(re.escape, sorted(words, key=len, reverse=True)))
+    return re.sub(pattern, lambda match: words[match[0]], text)
 
 
 def run_steps(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, Any]:
@@ -136,8 +136,6 @@ def run_steps(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, An
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
     model.init_weights()
     if weights is not None:
-        names = model.state_dict().keys()
-        weights = {current_name(name, names): value for name, value in weights.items()}
         keys = model.load_state_dict(weights, strict=False)
         if keys.missing_keys or keys.unexpected_keys:
             print(f'  weights: missing {keys.missing_keys[:5]}, unexpected {keys.unexpected_keys[:5]}')
@@ -202,18 +200,21 @@ def main(args: Namespace) -> None:
     unknown = sorted(set(args.studies) - set(PRESETS))
     if unknown:
         raise UsageError(f'--studies {" ".join(unknown)}: there are {", ".join(PRESETS)}')
+    renamed = dict(pair.split('=', 1) for pair in args.renamed)
+    old_words = {new: old for old, new in renamed.items()}
     different = 0
     for study in args.studies:
         for name, job in named_jobs(plan(PRESETS[study], [0], [], Path('unused'))):
             if args.arms and name not in args.arms:
                 continue
-            path = args.folder / study / f'{name}.pt'
+            path = args.folder / study / f'{replace_words(name, old_words if args.compare else {})}.pt'
             recorded = torch.load(path) if args.compare and path.exists() else None
             if args.compare and recorded is None:
                 print(f'{study}, {name}: nothing was recorded')
                 continue
             try:
-                record = run_steps(shrink(job.config()), recorded and recorded['weights'])
+                weights = recorded and rename_keys(recorded['weights'], renamed)
+                record = run_steps(shrink(job.config()), weights)
             except (FileNotFoundError, ImportError) as error:
                 print(f'{study}, {name}: left out, {error}')
                 continue
@@ -222,8 +223,7 @@ def main(args: Namespace) -> None:
                 torch.save(record, path)
                 print(f'{study}, {name}: {len(record["values"])} values')
                 continue
-            recorded_values = rename_gradients(recorded['values'], record['weights'].keys())
-            lines = differences(record['values'], recorded_values, args.tolerance)
+            lines = differences(record['values'], rename_keys(recorded['values'], renamed), args.tolerance)
             if record['batches'] != recorded['batches']:
                 lines.insert(0, 'the images differ')
             different += bool(lines)
