@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = [path for top in ('projects', 'research', 'tools', 'benchmarks') for path in (ROOT / top).rglob('*.py')]
+FILES = [
+    path for top in ('projects', 'research', 'tools', 'benchmarks') for path in (ROOT / top).rglob('*.py')
+]
 PAGES = [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]
 OLD_WORDS = r'\b(rivalry|rivals|attention[- ]transfer|positions_\w+|concepts_weight|likewise|as ever)\b'
 # A docstring names its thing first.

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+import timm
 from lfi.datasets import Shapes
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheError, InteractionCache
@@ -172,6 +173,39 @@ def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
     with pytest.raises(UsageError, match="cannot read the maps: model.teacher.cache='cache' .* Or write"):
         call_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
     assert not (tmp_path / 'cache').exists()
+
+
+MOSAIC = 'detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py'
+
+
+def test_mosaics_that_training_cannot_paste_are_refused_before_the_first_image(
+    call_tool, config_path, monkeypatch
+):
+    monkeypatch.setattr('lfi.apis.caching.write', None)
+    dense = ['--cfg-options', 'model.supervision.dense.type=lfi.DenseFeatures']
+    with pytest.raises(UsageError, match='cached features of mosaics are not pasted'):
+        call_tool('cache', config_path(MOSAIC), '--out', 'cache', *dense)
+    monkeypatch.setattr('lfi.models.teachers.VLMAttentionTeacher.directions', ('spatial',))
+    monkeypatch.setattr('lfi.models.students.cache_targets.check_teacher', lambda *args: None)
+    with pytest.raises(ValueError, match='this teacher have no semantic reading'):
+        call_tool('cache', config_path(MOSAIC), '--out', 'cache')
+
+
+def test_no_weights_of_a_timm_student_are_loaded(call_tool, config_path, monkeypatch):
+    asked = []
+    create = timm.create_model
+
+    def create_model(*args, pretrained=False, **arguments):
+        asked.append(pretrained)
+        return create(*args, **arguments)
+
+    monkeypatch.setattr('timm.create_model', create_model)
+    monkeypatch.setattr('lfi.apis.caching.write', lambda *args: asked.append('written'))
+    config = config_path('classification/lfi_timm-regnety-002_shapes.py')
+    options = ['model.backbone.backbone.pretrained=True', 'train_dataloader.dataset.num_images=4']
+    with pytest.raises(CacheError):
+        call_tool('cache', config, '--out', 'cache', '--cfg-options', *options)
+    assert asked[0] is False and asked[-1] == 'written'
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from lfi.engine.config_loading import load_config
 from lfi.engine.few_labels_option import check_few_labels, set_few_labels
 from lfi.errors import UsageError
 from lfi.models import Student
+from mmdet.datasets.transforms import RandomCrop
 from mmengine.config import Config
 
 RECIPE = 'configs/baselines/logit-kd_vit-128x6-p8_shapes.py'
@@ -165,7 +166,12 @@ def test_hidden_labels_are_in_no_mosaic_from_memory(step, switched):
     check_few_labels(Config({**cfg, 'model': dict(type='lfi.Student')}))
     # Where none is known nothing is learnt of any.
     cfg.train_dataloader.dataset.labelled_images = 0
-    check_few_labels(cfg)
+    if step is MOSAIC:
+        check_few_labels(cfg)
+    else:
+        # It mixes an image only where the other one has boxes.
+        with pytest.raises(UsageError, match='CachedMixUp, which chooses by annotations'):
+            check_few_labels(cfg)
     # The others may be mixed among themselves.
     few = dict(type='lfi.FewLabels', labelled_images=1, dataset=dict(type='lfi.Shapes'))
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[shapes, few])
@@ -194,6 +200,10 @@ def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
         (dict(type='MinIoURandomCrop'), 'leave the step out'),
         (dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1, 1)), 'set its keep_empty=False'),
         (dict(type='Albu', skip_img_without_anno=True), 'set its skip_img_without_anno=False'),
+        (dict(type='Albu', transforms=[dict(type='BBoxSafeRandomCrop')]), 'leave the step out'),
+        (dict(type='RandomShift'), 'leave the step out'),
+        (dict(type='lfi.RecordedCachedMixUp', img_scale=(8, 8)), 'leave the step out'),
+        (dict(type=RandomCrop, crop_size=(8, 8), _scope_='lfi'), 'set its allow_negative_crop=True'),
         (dict(type='RandomCrop', crop_size=(8, 8)), 'set its allow_negative_crop=True'),
         (dict(type='mmseg.RandomCrop', crop_size=(8, 8), cat_max_ratio=0.75), 'leave out its cat_max_ratio'),
         (dict(type='FilterAnnotations', keep_empty=False), None),
@@ -207,7 +217,7 @@ def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
 def test_hidden_annotations_choose_no_pixels(step, mend):
     pipeline = [dict(type='lfi.RecordView', transforms=[step])]
     dataset = dict(
-        type='lfi.FewLabels', labelled_images=3, dataset=dict(type='lfi.Shapes', pipeline=pipeline)
+        type='lfi.FewLabels', labelled_images=0, dataset=dict(type='lfi.Shapes', pipeline=pipeline)
     )
     cfg = Config(dict(model=DETECTOR, default_scope='mmdet', train_dataloader=dict(dataset=dataset)))
     if mend is None:
@@ -217,6 +227,16 @@ def test_hidden_annotations_choose_no_pixels(step, mend):
             check_few_labels(cfg)
     # Known annotations may choose.
     cfg.train_dataloader.dataset = dataset['dataset']
+    check_few_labels(cfg)
+    # A hook may bring the step later.
+    hidden = dict(dataset, dataset=dict(type='lfi.Shapes'))
+    cfg.custom_hooks = [dict(type='mmdet.PipelineSwitchHook', switch_epoch=1, switch_pipeline=pipeline)]
+    cfg.train_dataloader.dataset = hidden
+    if mend is not None:
+        with pytest.raises(UsageError, match=mend):
+            check_few_labels(cfg)
+    beside = [dict(type='lfi.Shapes'), hidden]
+    cfg.train_dataloader.dataset = dict(type='lfi.SemiSupervisedDataset', datasets=beside)
     check_few_labels(cfg)
 
 

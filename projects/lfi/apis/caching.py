@@ -24,7 +24,12 @@ from lfi.concepts.concept_check_hook import classes_of, compare
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import label_visibility
 from lfi.engine.few_labels_option import check_few_labels
-from lfi.engine.pipelines import check_pipelines, check_recorded_steps, steps_that_read_maps
+from lfi.engine.pipelines import (
+    check_pipelines,
+    check_recorded_steps,
+    mixes_images,
+    steps_that_read_maps,
+)
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.models.teachers.cached_teacher import open_cache
@@ -98,6 +103,8 @@ class TeacherJob:
             raise UsageError('the config has no model.teacher to ask')
         self.cache_targets = CacheTargets(model_config(cfg))
         self.identity = self.cache_targets.identity
+        if mixes_images(cfg):
+            self.cache_targets.check_mosaics()
         self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
         dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         self._check_classes(cfg, dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -18,13 +19,21 @@ COUNTS = ('labels_per_class', 'labelled_images')
 ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
 # Steps of mmdet, and ours that record them, which mix an image with earlier ones that they have kept.
 FROM_MEMORY = ('CachedMosaic', 'CachedMixUp')
-# mmdet's steps that choose by annotations what is shown of an image, or whether it is; and the flag, with its
-# default, without which they do not.
+# Steps of mmdet and Albumentations that crop, shift, mix or skip an image by its annotations. Some do so only
+# with a flag, which is named with its default.
 BY_ANNOTATIONS = {
     'MinIoURandomCrop': None,
     'RandomCenterCropPad': None,
+    'RandomShift': None,
+    'CachedMixUp': None,
+    'RecordedCachedMixUp': None,
     'FilterAnnotations': ('keep_empty', True),
     'Albu': ('skip_img_without_anno', False),
+    'AtLeastOneBBoxRandomCrop': None,
+    'BBoxSafeRandomCrop': None,
+    'CropNonEmptyMaskIfExists': None,
+    'RandomCropNearBBox': None,
+    'RandomSizedBBoxSafeCrop': None,
 }
 
 
@@ -116,9 +125,9 @@ def check_few_labels(cfg: Config) -> None:
             'what it makes of images without a label would count as negatives. Put the data set without '
             "labels beside it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
-    chosen = _chosen_by_annotations(dataset, cfg.get('default_scope')) if reads else None
-    if chosen is not None:
-        name, mend = chosen
+    choosing = _step_by_annotations(cfg, dataset) if reads else None
+    if choosing is not None:
+        name, mend = choosing
         raise UsageError(
             f'train_dataloader: its pipeline has the step {name}, which chooses by annotations what an image '
             f'shows, and lfi.FewLabels hides these: {mend}'
@@ -137,17 +146,23 @@ def _mixing_from_memory(cfg: Config, dataset: Mapping) -> str | None:
     """The first step that would mix images whose labels are known with some whose labels are not, or None."""
     hiding = [part for part in dataset_configs(dataset) if hides_labels(part)]
     some_known = [part for part in hiding if any(part.get(name) for name in COUNTS)]
-    # A hook changes the pipelines of the first data set alone, those that hide labels and the others alike.
-    first = dataset['datasets'][0] if type_name(dataset) == 'SemiSupervisedDataset' else dataset
+    first = _switched_dataset(dataset)
     beside = not all(map(hides_labels, leaf_configs(first, hides_labels))) and _has_few_labels(first)
     pipelines = [*some_known, *(switched_pipelines(hooks_of(cfg)) if some_known or beside else [])]
     names = map(type_name, configs_in(pipelines))
     return next((name for name in names if name.endswith(FROM_MEMORY)), None)
 
 
-def _chosen_by_annotations(dataset: object, scope: str | None) -> tuple[str, str] | None:
-    """The first step that lets hidden annotations choose pixels, and the mend; None where there is none."""
-    hiding = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
+def _switched_dataset(dataset: Mapping) -> Any:
+    """Return the data set whose pipelines hooks switch: the first one of a `SemiSupervisedDataset`."""
+    return dataset['datasets'][0] if type_name(dataset) == 'SemiSupervisedDataset' else dataset
+
+
+def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | None:
+    """Return the first step by which hidden annotations choose pixels, and the mend, or None."""
+    hiding: list[Any] = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
+    if any(type_name(part) == 'FewLabels' for part in dataset_configs(_switched_dataset(dataset))):
+        hiding += switched_pipelines(hooks_of(cfg))
     for step in configs_in(hiding):
         name = type_name(step) if 'type' in step else ''
         if name in BY_ANNOTATIONS:
@@ -157,15 +172,10 @@ def _chosen_by_annotations(dataset: object, scope: str | None) -> tuple[str, str
             if step.get(*flag):
                 return name, f'set its {flag[0]}=False'
         if name == 'RandomCrop':
-            kind = step['type']
-            named = (
-                kind.partition('.')[0]
-                if isinstance(kind, str) and '.' in kind
-                else step.get('_scope_', scope)
-            )
+            package = _package_of(step, cfg.get('default_scope'))
             if step.get('cat_max_ratio', 1) < 1:
                 return name, 'leave out its cat_max_ratio'
-            if named == 'mmdet' and not step.get('allow_negative_crop'):
+            if package == 'mmdet' and not step.get('allow_negative_crop'):
                 return name, 'set its allow_negative_crop=True'
     return None
 

@@ -120,6 +120,10 @@ def test_features_stand_in_the_window_that_shows_the_image(cache, config):
             features.locations[..., :3], beside.locations[..., :3], rtol=1e-3, atol=1e-3
         )
         assert (features.locations - ask(cache, config, WHOLE, (4, 4)).locations).abs().max() > 1e-2
+    # In its box ResizeMix would join the margins of two images.
+    mixture = BatchMixture(torch.arange(3), (8, 8), box=(0, 8, 0, 4), resized=True)
+    with pytest.raises(CacheError, match='shows filler'):
+        ask(cache, config, WHOLE, (4, 4), mixture=mixture, tiles=tiles)
 
 
 def test_features_of_mosaics_are_refused(cache, config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,7 @@ from lfi.models.batches.mixtures import mixes_recorded, refuse_unmixable
 from lfi.models.teachers import VLMAttentionTeacher, build_teacher, cache_kind, features_to_cache
 from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
+from lfi.utils.config_types import configs_in, type_name
 from lfi.utils.options import check_options
 
 from .components import check_teacher
@@ -41,9 +43,13 @@ class CacheTargets:
             )
         check_options(teacher=model['teacher'])
         # Training will read a cache; the checks do not use the name of its folder.
-        teacher = {**model['teacher'], 'cache': 'cache'}
+        model = deepcopy({**model, 'teacher': {**model['teacher'], 'cache': 'cache'}})
+        for part in configs_in(model):
+            # timm loads pretrained weights in the constructor.
+            if 'type' in part and type_name(part) == 'TIMMBackbone':
+                part['pretrained'] = False
         with torch.random.fork_rng(devices=[]):
-            student = MODELS.build({**model, 'teacher': teacher})
+            student = MODELS.build(model)
         self.family, self.parts, self.needs = student.family, student.parts, student.needs
         if not self.needs:
             raise UsageError('model.supervision has no part that needs a teacher: there is nothing to cache')
@@ -57,6 +63,20 @@ class CacheTargets:
         check_teacher(self.teacher, self.parts, text_dims, self.num_classes)
         if mixes_recorded(student.data_preprocessor):
             refuse_unmixable(self.teacher.directions)
+
+    def check_mosaics(self) -> None:
+        """Check that training from the cache can read pictures of several images.
+
+        Raises:
+            UsageError: if a part needs features, which are not pasted.
+            ValueError: if the teacher has no semantic reading.
+        """
+        if 'features' in self.needs:
+            raise UsageError(
+                'model.supervision has a part that needs features, and cached features of mosaics are not '
+                'pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp, or set teacher.cache=None'
+            )
+        refuse_unmixable(self.teacher.directions)
 
     @property
     def reads_labels(self) -> bool:

@@ -254,6 +254,8 @@ class Student(_TaskModel):
         self.family.check_training(self)
         self.predict_by.check_training(self)
         check_trained(self.readout, self.trained_outputs)
+        if self.needs:
+            _ = self.pixels
         cache = (self.teacher_cfg or {}).get('cache')
         if cache is not None and not self.needs:
             raise ValueError(
@@ -267,7 +269,7 @@ class Student(_TaskModel):
         # The Runner calls this method before training only.
         self.check_training()
         if self.needs:
-            _ = self.teacher, self.pixels
+            _ = self.teacher
             if self.readout is not None:
                 self.readout.fit_text_statistics(self.teacher.texts, self.teacher.bank.num_background)
 

@@ -81,7 +81,7 @@ class Task:
 
         The backbone runs once. The task never sees an image that is marked as unlabelled, so such an image is
         no negative. If no image has a label, the task's losses are exactly 0 with gradients of 0, since DDP
-        needs all gradients.
+        needs all gradients; some heads, as mmdet's CondInst, leave parameters without one.
 
         Args:
             student: the student.
