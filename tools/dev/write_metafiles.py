@@ -217,16 +217,16 @@ def zoo(entries: list[Entry]) -> str:
     lines = [
         '# Model zoo',
         '',
-        'Written by `tools/dev/write_metafiles.py`. Parameters are those of what predicts: teacher, '
-        "read-out and distillation heads are for training alone. FLOPs are the backbone's, for one image of "
-        'the size given, a multiply-add as two; detectors whose images have many sizes are counted at '
-        f'{DEFAULT_SIZE}x{DEFAULT_SIZE}. Epochs are those of the data loader: the `100e-lsj` recipes repeat '
-        'their data four times in each. Accuracies are mean ± standard deviation over n seeds, '
-        'from the studies in [results.md](results.md), which says what they compare with; PACS and VLCS '
-        'are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
-        '`vlcs/`). Where it says "–", no study with all labels has run the config as it stands. We '
-        'publish no weights. A `task-loss` config has the student, data and schedule that the others of its '
-        'student inherit.',
+        'Written by `tools/dev/write_metafiles.py`. Parameters are those for prediction, without '
+        "teacher, read-out and distillation heads. FLOPs are the backbone's for one image of the given "
+        'size; a multiply-add counts as two. Detectors with varying image sizes are counted at '
+        f'{DEFAULT_SIZE}x{DEFAULT_SIZE}. Epochs are those of the data loader; the `100e-lsj` recipes '
+        'repeat their data four times in each epoch. Accuracies are mean ± standard deviation over n '
+        'seeds, from the studies in [results.md](results.md), which has the comparisons. PACS and VLCS are '
+        'parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
+        '`vlcs/`). "–" means that no study with all labels has run the config unchanged. We publish no '
+        'weights. A `task-loss` config defines the student, data and schedule that the other configs of '
+        'its student inherit.',
     ]
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']
