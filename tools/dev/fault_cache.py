@@ -39,11 +39,13 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     tensors = load_file(weights)
     next(iter(tensors.values())).flatten()[0] += 1
     save_file(tensors, weights)
-    yield refuse("the teacher's weights change under a cache", 'one number of the file', 'teacher.weights is')
+    yield refuse(
+        "the teacher's weights change under a cache", 'one changed number in the file', 'teacher.weights is'
+    )
     weights.write_bytes(original)
 
     foreign = "another teacher's cache"
-    yield refuse(foreign, 'other `max_concepts`', 'teacher.max_concepts is', 'model.teacher.max_concepts=3')
+    yield refuse(foreign, 'another `max_concepts`', 'teacher.max_concepts is', 'model.teacher.max_concepts=3')
     other_data = 'train_dataloader.dataset.seed=1'
     yield refuse('a cache of other images', 'another seed of Shapes', 'cache has no maps of', other_data)
 
@@ -65,4 +67,4 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     restore()
     manifest = cache / 'manifest.json'
     os.truncate(manifest, manifest.stat().st_size // 2)
-    yield refuse('a truncated manifest', 'half of it', 'manifest.json is corrupted')
+    yield refuse('a truncated manifest', 'half of the file', 'manifest.json is corrupted')

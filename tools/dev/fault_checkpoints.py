@@ -32,7 +32,7 @@ def changed_checkpoint(bench: Bench) -> Iterator[Row]:
 
     fall_back(bench, damage)
     yield fall_back_row(
-        'bytes of the newest checkpoint change', '100 bytes inverted from a random one on', bench.tries
+        'bytes of the newest checkpoint change', '100 inverted bytes from a random position', bench.tries
     )
 
 
@@ -46,8 +46,8 @@ def fall_back(bench: Bench, damage: Callable[[Path], None]) -> None:
 
 
 def fall_back_row(fault: str, method: str, tries: int) -> Row:
-    effect = '`--resume` warns, names the file, and goes on from the one before'
-    return Row(fault, method, tries, effect, 'the epoch of the damaged file, done again')
+    effect = '`--resume` warns, names the file, and continues from the previous one'
+    return Row(fault, method, tries, effect, 'the epoch of the damaged file, repeated')
 
 
 class MakeFolder:
@@ -87,7 +87,7 @@ def malicious_checkpoint(bench: Bench) -> Iterator[Row]:
             'a checkpoint that runs code when it is unpickled',
             way,
             1,
-            'refused by one line that names the file and the function; its code was not run',
+            'refused in one line that names the file and the function; its code was not run',
         )
 
 
@@ -101,10 +101,10 @@ def hostile_checkpoint(bench: Bench) -> Iterator[Row]:
         error = bench.refuse('--work-dir', 'work', '--resume', file)
         require('was refused, and no code of it was run' in error, f'the error is unclear: {error}')
         yield Row(
-            'a checkpoint that crashes its reader without any code',
+            'a checkpoint that crashes its reader without code',
             f'{name}, `--resume FILE`',
             1,
-            'refused by one line that names the file and what it asks for; no foreign memory was read',
+            'refused in one line that names the file and what it requests; no foreign memory was read',
         )
     for name in CONTRADICTORY:
         write_hostile(file, name, content)
@@ -113,13 +113,13 @@ def hostile_checkpoint(bench: Bench) -> Iterator[Row]:
     yield refuse_contradictory(bench, file, 'a storage smaller than its tensor, with its checksum')
     write_hostile(bench.prepare(), BOMB, content)
     bench.resume()
-    effect = 'each tuple is visited once; `--resume` goes on'
-    yield Row('a checkpoint that holds up its reader', f'{BOMB}, `--resume`', 1, effect)
+    effect = 'each tuple is visited once; `--resume` continues'
+    yield Row('a checkpoint that delays its reader', f'{BOMB}, `--resume`', 1, effect)
 
 
 def refuse_contradictory(bench: Bench, file: Path, name: str) -> Row:
     bench.clear()
     error = bench.refuse('--work-dir', 'work', '--resume', file)
     require('is truncated or corrupted' in error, f'the error is unclear: {error}')
-    effect = 'refused by one line that names the file and the contradiction'
+    effect = 'refused in one line that names the file and the contradiction'
     return Row('a checkpoint that contradicts itself', f'{name}, `--resume FILE`', 1, effect)

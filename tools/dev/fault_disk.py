@@ -46,7 +46,7 @@ def disk_full_by_tmpfs(bench: Bench) -> Iterator[Row]:
             error = refuse_to_save(bench)
             (bench.work / 'ballast').unlink()
             bench.resume()
-    yield disk_full_row('a tmpfs, filled up', bench.tries, error)
+    yield disk_full_row('a full tmpfs', bench.tries, error)
 
 
 def disk_full_by_limit(bench: Bench) -> Iterator[Row]:
@@ -71,6 +71,6 @@ def disk_full_row(method: str, tries: int, error: str) -> Row:
         'no room for a checkpoint',
         method,
         tries,
-        f'the run ends: "{message}"; with room again, `--resume` goes on',
-        'the epoch that could not be saved, done again',
+        f'the run ends: "{message}"; with free space, `--resume` continues',
+        'the epoch that could not be saved, repeated',
     )

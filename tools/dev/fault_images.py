@@ -44,7 +44,7 @@ def unreadable_images(bench: Bench) -> Iterator[Row]:
     os.truncate(truncated, truncated.stat().st_size // 2)
     empty.write_bytes(b'')
     text.write_text('not an image')
-    method = 'one file truncated, one empty, one of text'
+    method = 'one truncated file, one empty, one with text'
     new, one_epoch = ('--work-dir', 'work'), 'train_cfg.max_epochs=1'
 
     bench.clear()
@@ -59,7 +59,7 @@ def unreadable_images(bench: Bench) -> Iterator[Row]:
         'unreadable images',
         method,
         1,
-        'another image is drawn for each; each file is named once, counted, and listed in `unreadable.txt`',
+        'another image replaces each; each file is named once, counted, and listed in `unreadable.txt`',
         'these images',
     )
 
@@ -101,7 +101,7 @@ def nan_images(bench: Bench) -> Iterator[Row]:
         'NaN in a batch',
         method,
         1,
-        f'the run ends: "{terms} at epoch 1, iteration 2", and the images named',
+        f'the run ends: "{terms} at epoch 1, iteration 2", and names the images',
         'the epoch so far',
     )
 
@@ -124,9 +124,9 @@ def nan_images(bench: Bench) -> Iterator[Row]:
     require('one more in a row than max_skips=1' in error, f'the error is unclear: {error}')
     yield Row(
         'NaN in a batch, `non_finite.max_skips=1`',
-        'in two batches in a row',
+        'an image of NaN pixels in two batches in a row',
         1,
-        'the run ends, and says that there is one more in a row than allowed',
+        'the run ends: one more update in a row than allowed is skipped',
         'the epoch so far',
     )
 
@@ -135,8 +135,8 @@ def nan_images(bench: Bench) -> Iterator[Row]:
     message = 'logits hold a non-finite value'
     require(message in error and f'/{first}' in error, f'the error is unclear: {error}')
     yield Row(
-        'NaN in the very first batch, whatever `max_skips`',
+        'NaN in the first batch, with any `max_skips`',
         method,
         1,
-        f'the run ends by the first check of the teacher\'s maps: "{message}", and names the images',
+        f'the first check of the teacher\'s maps ends the run: "{message}", and names the images',
     )

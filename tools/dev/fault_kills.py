@@ -54,9 +54,9 @@ class Kill:
             '`kill -9`',
             self.moment,
             self.count,
-            f'`--resume` goes on; {self.truncated} files were being written; `last_checkpoint` named none of '
-            'them',
-            f'at most {self.repeated} iterations, done again ({STEPS} an epoch)',
+            f'`--resume` continues; {self.truncated} files were being written; `last_checkpoint` named none '
+            'of them',
+            f'at most {self.repeated} iterations, repeated ({STEPS} per epoch)',
         )
 
 
@@ -82,7 +82,7 @@ def kills(bench: Bench) -> Iterator[Row]:
     kinds = [
         Kill('at a random time', at_any_time),
         Kill('when the file of a checkpoint appears', while_writing),
-        Kill('when that file has got its name', after_writing),
+        Kill('when this file has its final name', after_writing),
     ]
     done = finished_runs = killed_at = missed = 0
     last = None
@@ -147,8 +147,8 @@ def killed_worker(bench: Bench) -> Iterator[Row]:
     message = re.sub(r'\d+', 'N', error.group(1))
     yield Row(
         'a worker of the data loader dies',
-        '`kill -9` of a random one at a random time',
+        '`kill -9` of a random worker at a random time',
         bench.tries,
-        f'the run ends: "{message}"; `--resume` goes on',
-        'less than an epoch, done again',
+        f'the run ends: "{message}"; `--resume` continues',
+        'less than an epoch, repeated',
     )

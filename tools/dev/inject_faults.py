@@ -37,20 +37,19 @@ REPORT = ROOT / 'docs' / 'reliability.md'
 INTRODUCTION = """# Reliability
 
 What LFI does when a run is killed, the disk is full, or a file is truncated, corrupted or hostile.
-`python tools/dev/inject_faults.py` writes this page: it disturbs a training of {epochs} epochs of {steps}
+`python tools/dev/inject_faults.py` writes this page. It disturbs a training of {epochs} epochs of {steps}
 steps on built-in Shapes (`tools/train.py`, two blocks, the built-in teacher, a checkpoint each epoch).
-Where a run goes on by `--resume`, its final weights equalled those of an undisturbed run bit for bit.
-That is without augmentation. Random crops (of workers that persist), dropout and stochastic depth begin
-their random numbers anew when a run goes on, and it then ends elsewhere than an undisturbed one.
-A killed run is killed again after it resumes, until it is done; `max_keep_ckpts` is 1 and 3 in turn, and
-the best checkpoint must be that of the undisturbed run.
 
-Checkpoints are read by torch's restricted unpickler. The names of numpy and mmengine that a Runner's state
-needs stand for guards, which take only what a Runner writes: see `lfi.engine.checkpoints.globals`. A hostile
-file can still exhaust memory, time or the stack, and so end its process, for example by tuples of tuples as
-the key of a dict: read files of strangers in a process of their own. The import of `lfi` alone changes
-nothing in how other tools read checkpoints: [configs.md](configs.md#checkpoints-in-other-projects-tools) says
-how they ask for it.
+A run that continues by `--resume` must end with the weights of an undisturbed run, bit for bit. The training
+has no augmentation: random crops (in persistent workers), dropout and stochastic depth restart their random
+numbers on resume, and the weights then differ. A killed run is killed again after each resume until it
+completes. `max_keep_ckpts` is 1 and 3 in turn, and the best checkpoint must be that of the undisturbed run.
+
+Checkpoints are read by torch's restricted unpickler. Guards replace the names of numpy and mmengine that a
+Runner's state needs, and accept only what a Runner writes: see `lfi.engine.checkpoints.globals`. A hostile
+file can still exhaust memory, time or the stack and end its process, for example by tuples of tuples as the
+key of a dict: read strangers' files in a separate process. Importing `lfi` does not change how other tools
+read checkpoints; [configs.md](configs.md#checkpoints-in-other-projects-tools) explains how they opt in.
 
 {machine}; {kills} kills, seed {seed}, {minutes:.0f} minutes.
 """
