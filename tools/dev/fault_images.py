@@ -126,7 +126,7 @@ def nan_images(bench: Bench) -> Iterator[Row]:
         'NaN in a batch, `non_finite.max_skips=1`',
         'an image of NaN pixels in two batches in a row',
         1,
-        'the run ends: one more update in a row than allowed is skipped',
+        'the run ends, and reports one more in a row than allowed',
         'the epoch so far',
     )
 
