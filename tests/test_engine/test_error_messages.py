@@ -95,8 +95,8 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
                 (dict(num_queries='8'), "num_queries='8' must be a whole number of 0 or more"),
                 (dict(persistent='no'), "persistent='no' must be True or False"),
                 (dict(window_size=2.5), 'window_size=2.5 must be a whole number of 1 or more'),
-                (dict(interaction_layers=1), 'interaction_layers=1 must be a list of blocks'),
-                (dict(global_attn_layers='all'), "global_attn_layers='all' must be a list of blocks"),
+                (dict(interaction_layers=1), 'interaction_layers=1 must be a list of block indices'),
+                (dict(global_attn_layers='all'), "global_attn_layers='all' must be a list of block indices"),
                 (dict(stem=True), r'stem=True must be a dict; dict\(\) takes the defaults'),
             )
         ),

@@ -9,7 +9,7 @@ import torch
 
 from lfi.engine.checkpoints.weight_files import read_checkpoint, same_file, write_weights
 from lfi.errors import UsageError
-from lfi.models.backbones.vit_checkpoints import FORMATS, from_lfi, recognise, to_lfi
+from lfi.models.backbones.vit_checkpoints import FORMATS, detect_format, from_lfi, to_lfi
 
 
 def convert_vit_checkpoint(
@@ -37,7 +37,7 @@ def convert_vit_checkpoint(
         raise UsageError(f'target={str(target)!r} would overwrite {source}')
     state = _read_tensors(source)
     if to == 'lfi':
-        form = recognise(state)
+        form = detect_format(state)
         if form is None:
             raise UsageError(
                 f'{source} is not a ViT of {", ".join(FORMATS)}; its first names are {sorted(state)[:3]}'

@@ -1,4 +1,4 @@
-"""Students, teachers, supervision and the backbones that they need. They import no data set and no engine."""
+"""Students, teachers, supervision and backbones. They import no data set and no engine."""
 
 from .adapters import interaction_query_adapter
 from .backbones import ConvStem, InteractionQueryViT, InteractionStates, SimpleFPN

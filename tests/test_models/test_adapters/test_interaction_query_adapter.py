@@ -284,14 +284,14 @@ def test_it_goes_through_pickle(make_adapted, name):
     [
         (dict(query_dims=10, num_heads=4), 'query_dims=10 must be a multiple of num_heads=4'),
         (dict(num_queries=-1), 'num_queries=-1 must be a whole number of 0 or more'),
-        (dict(reads=(3, 2)), r'reads=\[3, 2\] must be places among the 2 outputs'),
+        (dict(reads=(3, 2)), r'reads=\[3, 2\] must be increasing indices of the 2 outputs'),
         (dict(reads=('layer9',)), "reads=.* has 'layer9', which is not a module of ResNet; it has"),
-        (dict(reads='layer4'), "reads='layer4' must be a list of places, or one of names of modules"),
-        (dict(reads=('layer3', 1)), r"reads=\('layer3', 1\) must be a list of places, or one of names"),
+        (dict(reads='layer4'), "reads='layer4' must be a list of output indices, or a list of module names"),
+        (dict(reads=('layer3', 1)), r"reads=\('layer3', 1\) must be a list of output indices, or"),
         (dict(probe_size=70), r'maps of \(3, 3\) for images of \(70, 70\) pixels: set probe_size'),
         (
             dict(backbone=dict(type='lfi.InteractionQueryViT', arch='deit-tiny')),
-            'can be asked by itself: use it without the adapter',
+            'has queries of its own: use it without the adapter',
         ),
     ],
 )
@@ -336,11 +336,11 @@ class NamedMaps(nn.Module):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(probe_size=32), r"NamedMaps gives a dict, .* name modules in reads, of \['conv', 'idle'\]"),
+        (dict(probe_size=32), r"NamedMaps returns a dict, .* names of its modules.* \['conv', 'idle'\]"),
         (dict(probe_size=32, reads=('conv', 'idle')), "has 'idle', which NamedMaps does not run"),
         (
             dict(reads=('conv',)),
-            r'NamedMaps cannot see a blank image of .* \(64, 64\) pixels \(RuntimeError: .*set probe_size to',
+            r'NamedMaps does not accept a blank image of .* \(64, 64\) pixels \(RuntimeError: .*set probe',
         ),
     ],
 )
@@ -352,7 +352,7 @@ def test_what_a_backbone_cannot_give_is_said_when_it_is_built(make_adapted, opti
 def test_a_backbone_for_grey_images_is_told_of_its_channels(make_adapted):
     grey = dict(type='mmpretrain.ResNet', depth=18, in_channels=1, **NARROW)
     with pytest.raises(
-        ValueError, match='blank image of 3 channels and .*: let it take images of 3 channels'
+        ValueError, match='blank image of 3 channels and .*: build it for images of 3 channels'
     ):
         make_adapted(backbone=grey)
 
@@ -371,7 +371,7 @@ def test_vectors_are_no_maps(make_adapted):
 def test_a_size_at_which_a_backbone_rounds_down_is_refused(make_adapted):
     adapted = make_adapted('convnext')
     with pytest.raises(
-        ValueError, match=r"'stages.2' gives .* \(70, 64\) pixels.* multiple of 16 \(pad_size"
+        ValueError, match=r"'stages.2' gives .* \(70, 64\) pixels.* pad_size_divisor .* multiple of 16"
     ):
         ask(adapted, images(1, 3, 70, 64), questions(1))
 
@@ -382,7 +382,7 @@ def test_a_map_inside_a_block_that_keeps_no_activations_is_refused(make_adapted,
     adapted = make_adapted(backbone=cfg, reads=('layer3.1.conv2', 'layer4.1.conv2'), num_queries=num_queries)
     adapted.train()
     x, starts = images(2, 3, 64, 64).requires_grad_(), questions(2)
-    with pytest.raises(ValueError, match=r"reads='layer3.1.conv2' lies where no gradient is kept.*with_cp"):
+    with pytest.raises(ValueError, match=r"reads='layer3.1.conv2' is computed without gradients.*with_cp"):
         ask(adapted, x, starts)
     with torch.no_grad():
         assert ask(adapted, x, starts)[1].asked.isfinite().all()
@@ -415,5 +415,5 @@ class Skips(nn.Module):
 def test_a_map_that_does_not_come_is_named(make_adapted):
     adapted = make_adapted(backbone=dict(type='lfi.Skips'), reads=('conv',))
     adapted.by_itself = False
-    with pytest.raises(ValueError, match=r'0 of the 1 maps of reads=.* came: .*passes modules by'):
+    with pytest.raises(ValueError, match=r'gave 0 of the 1 maps of reads=.*: .*bypasses modules'):
         ask(adapted, images(1, 3, 32, 32), questions(1))

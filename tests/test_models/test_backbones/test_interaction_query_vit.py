@@ -95,7 +95,7 @@ def test_a_checkpoint_whose_grid_is_not_square_fits_its_own_grid_alone(make_stud
     options = dict(with_cls_token=with_cls_token, out_type='cls_token' if with_cls_token else 'avg_featmap')
     wide = make_student(img_size=(32, 48), **options).state_dict()
     make_student(img_size=(32, 48), **options).load_state_dict(copy.copy(wide))
-    with pytest.raises(ValueError, match='24 locations, which is no square, and the model.s grid is 4 x 4'):
+    with pytest.raises(ValueError, match='24 locations, which is no square, but the model.s grid is 4 x 4'):
         make_student(**options).load_state_dict(copy.copy(wide))
 
 
@@ -108,10 +108,10 @@ def test_a_grid_that_is_taken_for_square_is_told_of(make_student, monkeypatch):
     assert not said
     make_student(img_size=(32, 48)).load_state_dict(copy.copy(square))
     assert len(said) == 1
-    assert "16 locations is taken for a grid of 4 x 4, and resized to the model's 4 x 6" in said[0]
+    assert "16 locations is read as a grid of 4 x 4, and resized to the model's 4 x 6" in said[0]
     make_student(img_size=(16, 64)).load_state_dict(copy.copy(square))
     assert len(said) == 2
-    assert "16 locations is taken for one of the model's grid of 2 x 8, and not for one of 4 x 4" in said[1]
+    assert '16 locations is read as a grid of 2 x 8, that of the model, and not as one of 4 x 4' in said[1]
 
 
 @pytest.mark.parametrize('write_back', ['none', 'gated'])
@@ -469,8 +469,11 @@ def test_the_added_parameters_of_a_vit_b_are_below_one_and_a_half_percent():
         (dict(interaction_layers=[]), r'interaction_layers=\[\] must name one or more of the 4 blocks'),
         (dict(interaction_layers=[4]), r'interaction_layers=\[4\] must name some of the 4 blocks'),
         (dict(interaction_layers=[-5]), r'interaction_layers=\[-5\] must name'),
-        (dict(interaction_layers=[2, 1]), r'interaction_layers=\[2, 1\] must rise'),
-        (dict(interaction_layers=[3, -1]), r'interaction_layers=\[3, -1\] must rise and hold no block twice'),
+        (dict(interaction_layers=[2, 1]), r'interaction_layers=\[2, 1\] must increase'),
+        (
+            dict(interaction_layers=[3, -1]),
+            r'interaction_layers=\[3, -1\] must increase and name no block',
+        ),
     ],
 )
 def test_an_argument_out_of_range_is_named_with_its_value(make_student, arguments, message):

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import InteractionQueryViT
-from lfi.models.backbones.vit_checkpoints import from_lfi, recognise, to_lfi
+from lfi.models.backbones.vit_checkpoints import detect_format, from_lfi, to_lfi
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 
 ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
@@ -97,14 +97,14 @@ def vitdet_features(state, images):
 
 
 def test_timms_vit(timm_vit):
-    state, left = to_lfi(timm_vit.state_dict(), recognise(timm_vit.state_dict()))
+    state, left = to_lfi(timm_vit.state_dict(), detect_format(timm_vit.state_dict()))
     assert left == ['head.weight', 'head.bias']
     with torch.no_grad():
         torch.testing.assert_close(student(state)(images())[0], timm_vit.forward_features(images())[:, 0])
 
 
 def test_clips_vit(clip_vit):
-    state, left = to_lfi(clip_vit.state_dict(), recognise(clip_vit.state_dict()))
+    state, left = to_lfi(clip_vit.state_dict(), detect_format(clip_vit.state_dict()))
     assert 'visual.proj' in left and all('resblocks' not in name for name in left if 'visual' in name)
     model = student(state, pre_norm=True, patch_cfg=dict(bias=False), norm_cfg=dict(type='LN', eps=1e-5))
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_clips_vit(clip_vit):
 
 def test_vitdets_vit():
     foreign = vitdet_state()
-    assert recognise(foreign) == 'vitdet'
+    assert detect_format(foreign) == 'vitdet'
     state, left = to_lfi(foreign, 'vitdet')
     assert left == ['backbone.simfp_2.0.weight']
     dense = dict(
@@ -171,7 +171,7 @@ def test_a_student_that_is_no_other_projects_vit_is_refused():
 
 
 def test_anything_else_is_not_recognised():
-    assert recognise({'layer1.0.conv1.weight': torch.zeros(1)}) is None
+    assert detect_format({'layer1.0.conv1.weight': torch.zeros(1)}) is None
 
 
 @pytest.mark.parametrize('grid', [2, 4])

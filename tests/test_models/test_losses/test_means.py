@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lfi.models.losses.means import ChannelStandardisation, RunningMean, as_of_one_batch, shared_mean
+from lfi.models.losses.means import ChannelStandardisation, RunningMean, scale_to_joined_batch, shared_mean
 from mmengine import dist
 from mmengine.hooks import EMAHook
 from mmengine.runner import load_state_dict
@@ -32,7 +32,7 @@ def test_the_mean_over_processes_is_that_of_one_batch(monkeypatch):
 
 def test_in_one_process_losses_stay_as_they_are():
     losses = dict(loss=torch.tensor(2.0), accuracy=torch.tensor(50.0))
-    assert as_of_one_batch(losses, 3) == losses
+    assert scale_to_joined_batch(losses, 3) == losses
 
 
 @pytest.mark.parametrize('counts', [(1, 4), (0, 3), (0, 0)])
@@ -42,7 +42,7 @@ def test_means_of_the_processes_become_that_of_one_batch(monkeypatch, counts):
     monkeypatch.setattr(dist, 'get_world_size', lambda: 2)
     monkeypatch.setattr(dist, 'all_reduce', lambda total, op: total.copy_(torch.tensor(sum(counts) / 2)))
     weighed = [
-        as_of_one_batch(
+        scale_to_joined_batch(
             dict(
                 loss=part.sum() / max(len(part), 1),
                 loss_of_stages=[part.sum() / max(len(part), 1)],
@@ -110,7 +110,7 @@ def test_the_mean_over_processes_is_that_of_one(monkeypatch):
 
 def test_images_of_several_sizes_have_no_mean():
     mean = RunningMean()
-    with pytest.raises(RuntimeError, match='there is no mean of nothing'):
+    with pytest.raises(RuntimeError, match='the running mean is empty'):
         _ = mean.mean
     mean.add(torch.ones(2, 2), torch.ones(()))
     with pytest.raises(ValueError, match=r'a mean of shape \(2, 2\) got a batch of shape \(3, 3\)'):

@@ -1,4 +1,4 @@
-"""Adapters that let any backbone be asked. They import `backbones`."""
+"""Adapters that add interaction queries to any backbone. They import `backbones`."""
 
 from .interaction_query_adapter import InteractionQueries, interaction_query_adapter
 

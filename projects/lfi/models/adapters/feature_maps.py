@@ -1,4 +1,4 @@
-"""What feature maps a backbone gives, found by running it once."""
+"""Channels and strides of a backbone's feature maps, measured by one forward pass."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from lfi.utils.modules import eval_mode
 
 Reads = tuple[int, ...] | tuple[str, ...]
-"""Which maps are read: by their places among the outputs, or by the names of the modules that give them."""
+"""Maps to read: indices of the backbone's outputs, or names of the modules that return them."""
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A feature map of a backbone.
+    """Channels and stride of a feature map.
 
     Args:
-        channels: how many.
+        channels: number of channels.
         stride: height and width in pixels from one location to the next.
     """
 
@@ -29,17 +29,17 @@ class FeatureMap:
     stride: tuple[int, int]
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """The map's height and width for an image of a size in pixels: backbones round up."""
+        """Height and width of the map for an image of a size in pixels. Backbones round up."""
         return -(-height // self.stride[0]), -(-width // self.stride[1])
 
     def scale(self, finest: tuple[int, int]) -> tuple[int, int]:
         """Height and width of a location in locations of the finest map.
 
         Args:
-            finest: that map's stride.
+            finest: stride of the finest map.
 
         Raises:
-            ValueError: if the stride is not a multiple of it.
+            ValueError: if the stride is not a multiple of the finest map's stride.
         """
         if self.stride[0] % finest[0] or self.stride[1] % finest[1]:
             raise ValueError(
@@ -53,22 +53,22 @@ class FeatureMap:
 def find_feature_maps(
     backbone: nn.Module, reads: Sequence[int] | Sequence[str] | None, size: tuple[int, int]
 ) -> tuple[Reads, list[FeatureMap]]:
-    """Run a backbone on a blank image of 3 channels, in eval mode, and look at its maps.
+    """Measure the feature maps of a backbone on a blank image of 3 channels, in eval mode.
 
     Args:
-        backbone: it is left as it was.
-        reads: the maps that are wanted. None: the last two outputs, or the only one.
-        size: height and width in pixels of the image.
+        backbone: backbone, left unchanged.
+        reads: maps to read. None for the last two outputs, or the only one.
+        size: height and width in pixels of the blank image.
 
     Returns:
-        The reads, places counted from 0, and their maps, in the order in which they come.
+        The reads, with indices counted from 0, and their maps, both in the order of the forward pass.
 
     Raises:
-        ValueError: if a read has no feature map (B, C, H, W), or its stride is not a whole number of pixels;
-            or if the backbone sees no such image.
+        ValueError: if a read is no feature map (B, C, H, W), its stride is not a whole number of pixels, or
+            the backbone does not accept the image.
     """
     if isinstance(reads, str) or len({type(read) for read in reads or ()}) > 1:
-        raise ValueError(f'reads={reads!r} must be a list of places, or one of names of modules')
+        raise ValueError(f'reads={reads!r} must be a list of output indices, or a list of module names')
     modules = dict(backbone.named_modules())
     names = [read for read in reads or () if isinstance(read, str)]
     unknown = [name for name in names if name not in modules]
@@ -77,12 +77,12 @@ def find_feature_maps(
             f'reads={list(reads or ())} has {unknown[0]!r}, which is not a module of '
             f'{type(backbone).__name__}; it has {_children(backbone)}'
         )
-    of_modules: dict[str, object] = {}
+    module_outputs: dict[str, object] = {}
 
-    def keep(name: str, module: nn.Module, inputs: object, output: object) -> None:
-        of_modules[name] = output
+    def store(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        module_outputs[name] = output
 
-    handles = [modules[name].register_forward_hook(partial(keep, name)) for name in names]
+    handles = [modules[name].register_forward_hook(partial(store, name)) for name in names]
     parameter = next(backbone.parameters())
     try:
         with eval_mode(backbone):
@@ -90,34 +90,34 @@ def find_feature_maps(
     finally:
         for handle in handles:
             handle.remove()
-    idle = [name for name in names if name not in of_modules]
+    idle = [name for name in names if name not in module_outputs]
     if idle:
         raise ValueError(
             f'reads={list(reads or ())} has {idle[0]!r}, which {type(backbone).__name__} does not run in its '
-            f'forward pass: take others of {_children(backbone)}'
+            f'forward pass: choose from {_children(backbone)}'
         )
-    found: list[tuple[Any, object]] = list(of_modules.items())
+    outputs_by_read: list[tuple[Any, object]] = list(module_outputs.items())
     if not names:
         outputs = [outputs] if isinstance(outputs, Tensor) else outputs
         if not isinstance(outputs, list | tuple):
             raise ValueError(
-                f'{type(backbone).__name__} gives a {type(outputs).__name__}, and outputs are read by their '
-                f'places in a list or a tuple: name modules in reads, of {_children(backbone)}'
+                f'{type(backbone).__name__} returns a {type(outputs).__name__}, and not a list or a tuple of '
+                f'maps: set reads to names of its modules, such as {_children(backbone)}'
             )
-        found = [(place, outputs[place]) for place in _places(reads, len(outputs))]
-    maps = [_feature_map(backbone, read, output, size) for read, output in found]
-    return tuple(read for read, _ in found), maps
+        outputs_by_read = [(index, outputs[index]) for index in _indices(reads, len(outputs))]
+    maps = [_feature_map(backbone, read, output, size) for read, output in outputs_by_read]
+    return tuple(read for read, _ in outputs_by_read), maps
 
 
 def _outputs(backbone: nn.Module, images: Tensor) -> Any:
     try:
         return backbone(images)
-    # What a backbone of a fixed size says of other images differs from one to the next.
+    # Backbones of a fixed image size raise errors of various types.
     except Exception as error:
         raise ValueError(
-            f'{type(backbone).__name__} cannot see a blank image of 3 channels and '
-            f'{tuple(images.shape[-2:])} pixels ({type(error).__name__}: {error}): let it take images of 3 '
-            'channels, and set probe_size to the size of yours'
+            f'{type(backbone).__name__} does not accept a blank image of 3 channels and '
+            f'{tuple(images.shape[-2:])} pixels ({type(error).__name__}: {error}): build it for images of 3 '
+            'channels, and set probe_size to the size of your images'
         ) from error
 
 
@@ -125,17 +125,17 @@ def _children(backbone: nn.Module) -> list[str]:
     return [name for name, _ in backbone.named_children()]
 
 
-def _places(reads: Sequence | None, n: int) -> list[int]:
+def _indices(reads: Sequence | None, n: int) -> list[int]:
     if reads is None:
         return list(range(max(0, n - 2), n))
-    places = [read + n if isinstance(read, int) and read < 0 else read for read in reads]
-    rise = all(isinstance(place, int) and 0 <= place < n for place in places)
-    if not places or not rise or places != sorted(set(places)):
+    indices = [read + n if isinstance(read, int) and read < 0 else read for read in reads]
+    in_range = all(isinstance(index, int) and 0 <= index < n for index in indices)
+    if not indices or not in_range or indices != sorted(set(indices)):
         raise ValueError(
-            f'reads={list(reads)} must be places among the {n} outputs of the backbone, which rise, or names '
-            'of its modules'
+            f'reads={list(reads)} must be increasing indices of the {n} outputs of the backbone, or names of '
+            'its modules'
         )
-    return places
+    return indices
 
 
 def _feature_map(backbone: nn.Module, read: int | str, output: object, size: tuple[int, int]) -> FeatureMap:
@@ -143,9 +143,9 @@ def _feature_map(backbone: nn.Module, read: int | str, output: object, size: tup
     if not isinstance(output, Tensor) or output.ndim != 4:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f'reads={read!r} of {kind} gives {shape}, and no feature map (B, C, H, W): name others in '
-            "reads, as reads=('layer3', 'layer4') of a ResNet, or let the backbone give maps, as "
-            "out_type='featmap' of a ViT or gap_before_final_norm=False of a ConvNeXt does"
+            f'reads={read!r} of {kind} gives {shape}, and no feature map (B, C, H, W): set reads to modules '
+            "that return maps, such as reads=('layer3', 'layer4') of a ResNet, or let the backbone return "
+            "maps, by out_type='featmap' of a ViT or gap_before_final_norm=False of a ConvNeXt"
         )
     _, channels, height, width = output.shape
     if size[0] % height or size[1] % width:

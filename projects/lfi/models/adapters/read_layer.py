@@ -1,4 +1,4 @@
-"""A layer by which queries read a feature map of any backbone."""
+"""Layer in which queries read a feature map of any backbone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lfi.models.backbones.interaction_encoder_layer import QueryAttention
 
 
 class ReadLayer(QueryAttention, BaseModule):
-    """Brings a feature map to the queries' width and grid, and lets them read it, as in a block of a ViT.
+    """Attention of queries to a feature map that is projected to their width and resized to their grid.
 
-    Learned queries write back by the transpose of the projection that brought the map to their width, so
-    that writing costs no weights: the map takes in tanh(query_gate) * what its locations read of them. The
-    gate is zero at the start.
+    Learned queries write back by the transpose of the projection, so that writing needs no further weights.
+    The map gets tanh(query_gate) * its locations' attention to the learned queries. The gate is zero at the
+    start.
 
     Args:
-        channels: of the feature map.
-        query_dims: C, the queries' width.
-        num_heads: of the attention.
-        writes: whether there are learned queries to write back.
+        channels: number of channels of the feature map.
+        query_dims: C, width of the queries.
+        num_heads: number of attention heads.
+        writes: whether learned queries write back.
         scale: height and width of a location of the map in locations of the grid. Defaults to (1, 1).
     """
 
@@ -42,7 +42,7 @@ class ReadLayer(QueryAttention, BaseModule):
         self.register_parameter('query_gate', nn.Parameter(torch.zeros(1)) if writes else None)
 
     def init_weights(self) -> None:
-        """As it was built: a backbone's rule for its own layers, which came before, is not for it."""
+        """Reset the parameters: the backbone's `init_weights` may have changed them by its own rules."""
         super().init_weights()
         for module in self.modules():
             if hasattr(module, 'reset_parameters'):
@@ -57,18 +57,18 @@ class ReadLayer(QueryAttention, BaseModule):
         grid: tuple[int, int],
         valid: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Read a map.
+        """Let the queries read a map.
 
         Args:
-            feature: (B, channels, h, w). It begins where the grid does, and may reach beyond its end.
-            x: (B, N, C), the tokens that earlier maps left; None: none yet.
-            queries: (B, K, C), the learned ones; None: the layer runs without.
-            asked: (B, M, C); None: the layer runs without.
+            feature: (B, channels, h, w), the map. It starts at the grid's top left, and may end beyond it.
+            x: (B, N, C), tokens of earlier maps. None for the first map.
+            queries: (B, K, C), learned queries. None if there are none.
+            asked: (B, M, C), asked queries. None if there are none.
             grid: (H, W) with H * W = N.
-            valid: (B, N) bool, the locations that queries may read; None: all.
+            valid: (B, N) bool, locations that queries may read. None for all.
 
         Returns:
-            The map with what learned queries wrote; the tokens (B, N, C), to which the map's own are added;
+            The map with the learned queries' write-back; the tokens (B, N, C), with the map's tokens added;
             queries (B, K, C) or None; asked (B, M, C) or None; and the asked queries' attention over the
             locations, mean over heads, float32: (B, M, N) or None.
         """
@@ -84,18 +84,18 @@ class ReadLayer(QueryAttention, BaseModule):
             feature = feature + self.query_gate.tanh() * self._to_map(written, grid)
         return feature, x, queries, asked, attention
 
-    def _to_grid(self, own: Tensor, grid: tuple[int, int]) -> Tensor:
-        """A map (B, C, h, w) on the grid's locations."""
+    def _to_grid(self, projected: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Resize a projected map (B, C, h, w) to the grid."""
         if self.scale != (1, 1):
-            size = own.shape[2] * self.scale[0], own.shape[3] * self.scale[1]
-            own = F.interpolate(own, size, mode='bilinear', align_corners=False)
-        # Where the image's side is not a multiple of its stride, a coarse map ends further out.
-        return own[..., : grid[0], : grid[1]]
+            size = projected.shape[2] * self.scale[0], projected.shape[3] * self.scale[1]
+            projected = F.interpolate(projected, size, mode='bilinear', align_corners=False)
+        # A coarse map ends beyond the grid where the image's side is no multiple of the map's stride.
+        return projected[..., : grid[0], : grid[1]]
 
     def _to_map(self, written: Tensor, grid: tuple[int, int]) -> Tensor:
-        """What is written (B, N, C), as wide and fine as the map."""
+        """Project tokens (B, N, C) to the channels and the size of the map."""
         written = written.mT.unflatten(-1, grid)  # [B, C, H, W]
         if self.scale != (1, 1):
-            # In the last row and column the mean of what is there.
+            # The last row and column are means over the locations that exist.
             written = F.avg_pool2d(written, self.scale, ceil_mode=True, count_include_pad=False)
         return F.conv2d(written, self.project_map.weight.transpose(0, 1))

@@ -1,6 +1,6 @@
 """Student backbones that record interactions, the neck of a plain ViT, and other projects' checkpoints.
 
-They import the registry, and know no teacher and no loss.
+They import the registry, but no teacher and no loss.
 """
 
 from .conv_stem import ConvStem

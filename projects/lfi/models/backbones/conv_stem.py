@@ -1,4 +1,4 @@
-"""A convolutional stem for a ViT, in place of the projection of patches."""
+"""Convolutional stem of a ViT, in place of the patch projection."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from lfi.registry import MODELS
 
 @MODELS.register_module()
 class ConvStem(BaseModule):
-    """Patch tokens by small convolutions.
+    """Convolutional stem that embeds images as patch tokens.
 
     (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.) 3 x 3
-    convolutions of stride 2, each with a batch norm and a ReLU, until a token stands for a patch, then one
-    1 x 1 convolution. The last 3 x 3 has 3/4 of the tokens' channels, each before half of the next one's: 24,
-    48, 96 for 128 dims and patches of 8. Tokens and grid are those of mmpretrain's `PatchEmbed` for any image
-    size. A token sees its own patch and patch_size - 1 pixels above it and to the left: nothing of padding at
-    the right and below.
+    convolutions of stride 2, each with a batch norm and a ReLU, reduce a patch to a token; a 1 x 1
+    convolution follows. The last 3 x 3 convolution has 3/4 of the tokens' channels, and each earlier one half
+    as many as the next: 24, 48, 96 for 128 dims and patches of 8. The shapes of tokens and grid equal those
+    of mmpretrain's `PatchEmbed` for any image size. A token sees its own patch and patch_size - 1 pixels
+    above and to the left, so that padding at the right and below has no influence.
 
     Args:
-        patch_size: pixels a side of a patch, a power of two above 1: a convolution for each factor of 2.
-        embed_dims: channels of the tokens.
-        in_channels: of the images. Defaults to 3.
-        input_size: (H, W) in pixels of the images for which `init_out_size` is the grid. Defaults to 224.
-        init_cfg: as `mmengine.model.BaseModule` has it. Defaults to None: as `ConvModule` does.
+        patch_size: side of a patch in pixels, a power of two above 1. Each factor of 2 is one convolution.
+        embed_dims: number of channels of the tokens.
+        in_channels: number of channels of the images. Defaults to 3.
+        input_size: (H, W) in pixels of the images whose grid is `init_out_size`. Defaults to 224.
+        init_cfg: initialisation of mmengine's `BaseModule`. Defaults to None, that of `ConvModule`.
 
     Raises:
-        ValueError: if `patch_size` is no power of two above 1.
+        ValueError: if `patch_size` is not a power of two above 1.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class ConvStem(BaseModule):
         self.projection = nn.Conv2d(in_channels, embed_dims, 1)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the grid of tokens of an image, a patch for each stride begun."""
+        """Height and width of the token grid of an image, rounded up to whole patches."""
         return -(-height // self.stride[0]), -(-width // self.stride[1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Embed images.
 
         Args:
-            x: (B, in_channels, height, width).
+            x: (B, in_channels, height, width), images.
 
         Returns:
-            Tokens (B, H * W, embed_dims), and (H, W).
+            Tokens (B, H * W, embed_dims), and the grid (H, W).
         """
         x = self.projection(self.layers(x))
         return x.flatten(2).mT, (x.shape[2], x.shape[3])

@@ -1,4 +1,4 @@
-"""How queries read tokens: in the blocks of a ViT, by their projections, and in an adapter."""
+"""Attention of interaction queries to tokens, and the ViT block that includes it."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from .vitdet_attention import DecomposedRelativePosition, attend_in_windows
 
 
 class QueryAttention:
-    """Learned and asked queries that read tokens by an attention behind a norm.
+    """Mixin for layers whose queries attend to tokens, by the layer's own norm and attention.
 
-    Learned queries attend to all tokens and to each other; an asked query to the patches and to itself, so
-    that its answer does not depend on what else is asked.
+    Learned queries attend to all tokens and to each other. An asked query attends to the patches and to
+    itself, so that its answer does not depend on other asked queries.
     """
 
     ln1: Any
-    """The norm before the attention."""
+    """Norm before the attention."""
     attn: Any
-    """mmpretrain's `MultiheadAttention`."""
+    """`MultiheadAttention` of mmpretrain."""
     training: bool
 
     def _answer(
         self, asked: Tensor, k: Tensor, v: Tensor, extra: int, valid: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The asked queries (B, M, C) after the block, and their attention over the patches (B, M, N).
+        """Return the asked queries (B, M, C) after attention, and their attention to the patches (B, M, N).
 
         Args:
-            asked: (B, M, C), before it.
-            k: (B, H, n, D), the keys of all tokens, of which the last N are patches.
-            v: (B, H, n, D), their values.
-            extra: n - N.
-            valid: (B, N) bool, or None.
+            asked: (B, M, C), asked queries.
+            k: (B, H, n, D), keys of all tokens. The last N are patches.
+            v: (B, H, n, D), values of all tokens.
+            extra: n - N, number of tokens before the patches.
+            valid: (B, N) bool, patches that queries may read. None for all.
         """
         q_own, k_own, v_own = self._project(asked)  # 3 x [B, H, M, D]
         q_own = q_own * self.attn.head_dims**-0.5
-        # Cut after the product: a cut of k would be copied for it.
+        # Slicing k before the product would copy it.
         scores = (q_own @ k.mT)[..., extra:]  # [B, H, M, N]
         if valid is not None:
             scores = scores.masked_fill(~valid[:, None, None], float('-inf'))
-        to_itself = (q_own * k_own).sum(-1, keepdim=True)  # [B, H, M, 1]
-        shares = torch.cat((scores, to_itself), -1).softmax(-1, dtype=torch.float32)
+        self_score = (q_own * k_own).sum(-1, keepdim=True)  # [B, H, M, 1]
+        weights = torch.cat((scores, self_score), -1).softmax(-1, dtype=torch.float32)
         attention = scores.softmax(-1, dtype=torch.float32).mean(1)
-        used = F.dropout(shares, self.attn.attn_drop, self.training).to(v)
-        read = F.pad(used[..., :-1], (extra, 0)) @ v + used[..., -1:] * v_own  # [B, H, M, D]
-        return self._merge(asked, read), attention
+        weights = F.dropout(weights, self.attn.attn_drop, self.training).to(v)
+        attended = F.pad(weights[..., :-1], (extra, 0)) @ v + weights[..., -1:] * v_own  # [B, H, M, D]
+        return self._merge(asked, attended), attention
 
     def _read(
         self, queries: Tensor, k: Tensor, v: Tensor, extra: int, valid: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The learned queries (B, K, C) after the block, and the keys and values of before (B, H, K, D).
+        """Return the learned queries (B, K, C) after attention, and their keys and values (B, H, K, D).
 
-        Arguments as of `_answer`.
+        See `_answer` for the arguments.
         """
         q_query, k_query, v_query = self._project(queries)
         mask = None
         if valid is not None:
             mask = F.pad(valid, (extra, queries.shape[1]), value=True)[:, None, None]  # [B, 1, 1, n + K]
-        read = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2), mask)
-        return self._merge(queries, read), k_query, v_query
+        attended = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2), mask)
+        return self._merge(queries, attended), k_query, v_query
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         b, n, _ = x.shape
@@ -84,23 +84,21 @@ class QueryAttention:
 
 
 class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
-    """mmpretrain's ViT block plus learned and asked queries. It adds no attention weights.
+    """mmpretrain's ViT block with learned and asked queries. It adds no attention weights.
 
-    Learned queries attend to all tokens and to each other. An asked query attends to the patches and to
-    itself, so that its answer does not depend on what else is asked. Tokens never attend to queries in their
-    softmax; where the block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the
-    learned queries, and never reads an asked one. Without the gate, and with a gate of zero, the tokens go
-    exactly as in mmpretrain's block. The feed-forward network, two thirds of a block's cost, is for the
-    tokens alone.
+    See `QueryAttention` for what queries attend to. Tokens never attend to queries in their softmax. If the
+    block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the learned queries,
+    and never reads an asked query. Without the gate, and with a gate of zero, tokens equal those of
+    mmpretrain's block exactly. The feed-forward network, two thirds of a block's cost, runs on tokens alone.
     """
 
     window_size: int | None = None
-    """Side of the windows in which patches attend to one another; None: all to all."""
+    """Side of the windows of the patches' attention, in patches. None for global attention."""
     relative_position: DecomposedRelativePosition | None
-    """What the patches' attention to one another knows of their distance."""
+    """Bias of the patches' attention."""
 
     query_gate: nn.Parameter | None
-    """How much of the learned queries the tokens take in, before tanh; None: nothing."""
+    """Gate of the tokens' attention to the learned queries, before tanh. None for no write-back."""
 
     def forward(
         self,
@@ -113,20 +111,20 @@ class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
         """Run the block.
 
         Args:
-            x: (B, N, C), the extra tokens (class token) first.
-            queries: (B, K, C), the learned ones; None: the block runs without.
-            asked: (B, M, C); None: the block runs without.
+            x: (B, N, C), tokens, extra tokens (class token) first.
+            queries: (B, K, C), learned queries. None if there are none.
+            asked: (B, M, C), asked queries. None if there are none.
             grid: (H, W) of the H * W patches among the N tokens.
-            valid: (B, H * W) bool, the patches that queries may read; None: all.
+            valid: (B, H * W) bool, patches that queries may read. None for all.
 
         Returns:
             x (B, N, C), queries (B, K, C) or None, asked (B, M, C) or None, and the asked queries' attention
-            over the patches alone, softmax in float32, mean over heads: (B, M, H * W) or None.
+            to the patches alone, softmax in float32, mean over heads: (B, M, H * W) or None.
         """
         q, k, v = self._project(x)
         extra = x.shape[1] - grid[0] * grid[1]
         attention = written = None
-        # First the queries, while the keys and values are in the cache.
+        # Queries run first, while the keys and values are in the cache.
         if asked is not None:
             asked, attention = self._answer(asked, k, v, extra, valid)
         if queries is not None:
@@ -143,18 +141,18 @@ class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
 
     def _attend_to_patches(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.window_size is None:
-            return self._attend_near(q, k, v, grid)
-        return attend_in_windows(self._attend_near, q, k, v, grid, self.window_size, self._project_zeros)
+            return self._attend_with_bias(q, k, v, grid)
+        return attend_in_windows(self._attend_with_bias, q, k, v, grid, self.window_size, self._project_zeros)
 
     def _project_zeros(self) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k and v, (heads, D) each, of a token that is zero after its norm."""
-        nothing = self.ln1.weight.new_zeros(self.attn.embed_dims)
-        return self.attn.qkv(nothing).view(3, self.attn.num_heads, self.attn.head_dims).unbind(0)
+        """Return q, k and v, (heads, D) each, of a token that is zero after its norm."""
+        token = self.ln1.weight.new_zeros(self.attn.embed_dims)
+        return self.attn.qkv(token).view(3, self.attn.num_heads, self.attn.head_dims).unbind(0)
 
-    def _attend_near(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _attend_with_bias(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.relative_position is None:
             return self._attend(q, k, v)
         q, k = self.relative_position.extend(q, k, grid)
-        # Fused kernels want heads of one width.
-        dims, wider = v.shape[-1], q.shape[-1] - v.shape[-1]
-        return self._attend(q, k, F.pad(v, (0, wider)))[..., :dims]
+        # Fused kernels need q, k and v of one width.
+        dims, padding = v.shape[-1], q.shape[-1] - v.shape[-1]
+        return self._attend(q, k, F.pad(v, (0, padding)))[..., :dims]

@@ -1,4 +1,4 @@
-"""The student: mmpretrain's ViT with interaction queries."""
+"""`InteractionQueryViT`: mmpretrain's ViT with interaction queries."""
 
 from __future__ import annotations
 
@@ -32,36 +32,35 @@ WRITE_BACKS = ('none', 'gated')
 class InteractionQueryViT(InteractionRecorder, VisionTransformer):
     """Vision Transformer with interaction queries (Learning from Interactions, Gao et al., ICCV 2025).
 
-    Queries enter after the position embedding, read the patches in every block through the block's own
-    projections, and persist from block to block: K learned ones, and one for each concept that an image is
-    asked about (`record_interactions`), whose attention over the patches is the concept's map. All arguments,
-    outputs, parameter names and checkpoints of mmpretrain's `VisionTransformer` keep working; the outputs
-    hold no query tokens, and do not depend on what is asked.
+    Queries start after the position embedding, read the patches in every block by the block's own
+    projections, and persist from block to block: K learned queries, and one query for each concept that an
+    image is asked about (`record_interactions`), whose attention to the patches is the concept's map. All
+    arguments, outputs, parameter names and checkpoints of mmpretrain's `VisionTransformer` keep working. The
+    outputs contain no query tokens, and asked queries never change them.
 
     Args:
-        num_queries: K, the learned queries. Defaults to 0: asked queries alone.
-        stem: config of an `lfi.ConvStem` in place of the projection of patches, for training from scratch;
-            the patch size, widths and image size are the backbone's. Defaults to None: the plain projection,
-            which published checkpoints have.
-        write_back: how patches read the learned queries: 'none'; or 'gated', where they add tanh(a_l) * their
-            attention to the queries, a_l zero at the start. With 'none', and with 'gated' at the start,
-            the outputs equal those of the plain ViT bit for bit. Defaults to 'gated'.
-        persistent: whether queries carry over from block to block; otherwise each block starts from
-            the first ones anew. Defaults to True.
-        interaction_layers: the blocks whose interactions are supervised. Defaults to the last half.
-        window_size: side, in patches, of the windows in which patches attend to one another, as ViTDet has
-            it, for large inputs; queries still read all patches. It needs `with_cls_token=False`. Defaults
-            to None: all patches attend to all.
-        global_attn_layers: the blocks without windows. Defaults to ().
-        use_rel_pos: whether the patches' attention has decomposed relative positions, as ViTDet's has; it
-            needs what `window_size` needs. Defaults to False.
-        with_cp: whether to recompute activations in the backward pass to save memory.
-            Defaults to False.
+        num_queries: K, number of learned queries. Defaults to 0, asked queries alone.
+        stem: config of an `lfi.ConvStem` in place of the patch projection, for training from scratch. It
+            inherits patch size, widths and image size. Defaults to None, the plain projection, as in
+            published checkpoints.
+        write_back: 'gated', patches add tanh(a_l) * their attention to the learned queries, a_l zero at the
+            start; or 'none'. With 'none', and with 'gated' at the start, the outputs equal those of the plain
+            ViT bit for bit. Defaults to 'gated'.
+        persistent: whether queries carry over from block to block. Otherwise each block starts from the
+            initial queries. Defaults to True.
+        interaction_layers: blocks whose interactions are supervised. Defaults to the last half.
+        window_size: side, in patches, of the windows of the patches' attention, as in ViTDet, for large
+            inputs. Queries still read all patches. Needs `with_cls_token=False`. Defaults to None, global
+            attention.
+        global_attn_layers: blocks without windows. Defaults to ().
+        use_rel_pos: whether the patches' attention has decomposed relative positions, as in ViTDet. Needs
+            `with_cls_token=False`. Defaults to False.
+        with_cp: whether to recompute activations in the backward pass to save memory. Defaults to False.
         **kwargs: arguments of mmpretrain's `VisionTransformer`.
 
     Raises:
         AssertionError: if `VisionTransformer` refuses `arch` or `out_indices`.
-        ValueError: if another argument is out of its range; the message names it and its value.
+        ValueError: if another argument is out of range. The message names it and its value.
     """
 
     def __init__(
@@ -80,10 +79,10 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         out_indices: int | Sequence[int] = -1,
         **kwargs: Any,
     ) -> None:
-        _choose('write_back', write_back, WRITE_BACKS)
+        _check_choice('write_back', write_back, WRITE_BACKS)
         check_whole(0, num_queries=num_queries)
         check_flags(persistent=persistent, use_rel_pos=use_rel_pos, with_cp=with_cp)
-        # VisionTransformer writes into the list it is given.
+        # VisionTransformer changes the list in place.
         out_indices = list(out_indices) if isinstance(out_indices, Sequence) else out_indices
         super().__init__(arch, *args, out_indices=out_indices, **kwargs)
         if stem is not None:
@@ -103,19 +102,19 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             self.interaction_queries = nn.Parameter(torch.zeros(1, num_queries, self.embed_dims))
             trunc_normal_(self.interaction_queries, std=0.02)
         for layer in self.layers:
-            # The base class builds its layers itself; ours add behaviour to them, and no weights.
+            # The base class builds the layers. Our class adds behaviour and no weights.
             layer.__class__ = InteractionEncoderLayer
             gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' and num_queries else None
             layer.register_parameter('query_gate', gate)
         for module in self.layers.modules():
             if isinstance(module, DropPath):
-                # The base class gives numpy's floats, at which torch.compile breaks the graph.
+                # The base class sets numpy floats, at which torch.compile breaks the graph.
                 module.drop_prob = float(module.drop_prob)
         if window_size is not None:
             check_whole(1, window_size=window_size)
-            self._patches_alone('window_size', window_size)
+            self._check_no_cls_token('window_size', window_size)
         if use_rel_pos:
-            self._patches_alone('use_rel_pos', use_rel_pos)
+            self._check_no_cls_token('use_rel_pos', use_rel_pos)
         global_attn_layers = self._check_layers('global_attn_layers', global_attn_layers)
         for i, layer in enumerate(self.layers):
             layer.window_size = None if i in global_attn_layers else window_size
@@ -128,18 +127,18 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             self._freeze_stages()
 
     def train(self, mode: bool = True) -> InteractionQueryViT:
-        """As `VisionTransformer.train`; frozen stages stay in evaluation mode altogether."""
+        """Set training mode as in `VisionTransformer`. Frozen stages stay in eval mode completely."""
         super().train(mode)
         if mode and self.frozen_stages > 0:
-            # The base class's train() would bring DropPath back into the frozen stages.
+            # The base class's train() would enable DropPath in the frozen stages.
             self._freeze_stages()
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Extract features; same outputs as `VisionTransformer.forward`.
+        """Return the outputs of `VisionTransformer.forward`, and record interactions.
 
         Args:
-            x: (B, 3, H, W), a normalised image batch.
+            x: (B, 3, H, W), normalised images.
         """
         b = x.shape[0]
         x, grid = self.patch_embed(x)
@@ -151,21 +150,21 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         )
         x = self.pre_norm(self.drop_after_pos(x))
 
-        first_queries = None
+        initial_queries = None
         if self.interaction_queries is not None:
-            first_queries = self.interaction_queries.expand(b, -1, -1)
-        queries = first_queries
-        first_asked = self._asked(b)
-        if first_asked is not None:
-            # As precise as the patches: autocast makes questions in half precision.
-            first_asked = first_asked.to(x.dtype)
-        asked = first_asked
+            initial_queries = self.interaction_queries.expand(b, -1, -1)
+        queries = initial_queries
+        initial_asked = self._asked(b)
+        if initial_asked is not None:
+            # Match the patches' precision: autocast makes questions in half precision.
+            initial_asked = initial_asked.to(x.dtype)
+        asked = initial_asked
         outs: list[Tensor] = []
         attention: list[Tensor] = []
         tokens: list[Tensor] = []
         for i, layer in enumerate(self.layers):
             if not self.persistent:
-                queries, asked = first_queries, first_asked
+                queries, asked = initial_queries, initial_asked
             x, queries, asked, layer_attention = self._run(layer, x, queries, asked, grid, valid)
             if self._records and i in self.interaction_layers:
                 tokens.append(x)
@@ -182,7 +181,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
 
     @property
     def query_dims(self) -> int:
-        """C, the width of queries and tokens."""
+        """C, width of queries and tokens."""
         return self.embed_dims
 
     @property
@@ -192,18 +191,18 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         return embed.stride if isinstance(embed, ConvStem) else embed.projection.stride
 
     def patch_grid(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the grid of patches of an image of that size in pixels."""
+        """Height and width of the patch grid of an image of a size in pixels."""
         embed: Any = self.patch_embed
         if isinstance(embed, ConvStem):
             return embed.grid(height, width)
         conv, corner = embed.projection, embed.adaptive_padding
-        more = corner.get_pad_shape((height, width)) if corner else (2 * pad for pad in conv.padding)
-        sides = zip((height, width), more, conv.dilation, conv.kernel_size, conv.stride)
+        pads = corner.get_pad_shape((height, width)) if corner else (2 * pad for pad in conv.padding)
+        sides = zip((height, width), pads, conv.dilation, conv.kernel_size, conv.stride)
         rows, columns = ((size + pad - d * (k - 1) - 1) // step + 1 for size, pad, d, k, step in sides)
         return rows, columns
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Layer-wise depth of a parameter; the queries are as deep as the position embedding."""
+        """Layer index of a parameter and number of layers. Queries count with the position embedding."""
         if param_name == prefix + 'interaction_queries':
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)
@@ -222,14 +221,14 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         if stem.init_out_size != tuple(plain.init_out_size):
             raise ValueError(
                 f'stem={dict(cfg)!r} has a grid of {stem.init_out_size}, and the backbone one of '
-                f'{tuple(plain.init_out_size)}: set patch_size and img_size of the backbone alone'
+                f'{tuple(plain.init_out_size)}: set patch_size and img_size in the backbone, not in the stem'
             )
         return stem
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any) -> None:
         name = f'{prefix}pos_embed'
         if not self.with_cls_token and f'{prefix}cls_token' in state_dict and name in state_dict:
-            # The base class drops the class token's embedding only where the grid is the same.
+            # The base class drops the class token's embedding only if the grid is the same.
             state_dict[name] = state_dict[name][:, 1:]
         if name in state_dict:
             _check_grid(state_dict[name].shape[1] - self.num_extra_tokens, self.patch_resolution)
@@ -242,7 +241,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             return checkpoint(layer, *args, use_reentrant=False)
         return layer(*args)
 
-    def _patches_alone(self, name: str, value: int) -> None:
+    def _check_no_cls_token(self, name: str, value: int) -> None:
         if self.cls_token is not None:
             raise ValueError(
                 f'{name}={value} needs with_cls_token=False: a class token is not part of the grid'
@@ -250,48 +249,48 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
 
     def _check_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
         if not isinstance(layers, Iterable) or not all(isinstance(i, int) for i in layers):
-            raise ValueError(f'{name}={layers!r} must be a list of blocks')
+            raise ValueError(f'{name}={layers!r} must be a list of block indices')
         positive = tuple(i + self.num_layers if i < 0 else i for i in layers)
         if not all(0 <= i < self.num_layers for i in positive):
             raise ValueError(f'{name}={list(layers)} must name some of the {self.num_layers} blocks')
         if list(positive) != sorted(set(positive)):
-            raise ValueError(f'{name}={list(layers)} must rise and hold no block twice')
+            raise ValueError(f'{name}={list(layers)} must increase and name no block twice')
         return positive
 
 
-def _check_grid(locations: int, own: Sequence[int]) -> None:
-    """Check that mmpretrain tells the grid of a checkpoint's position embedding, which it takes for square.
+def _check_grid(locations: int, model_grid: Sequence[int]) -> None:
+    """Check the grid of a checkpoint's position embedding, which mmpretrain assumes to be square.
 
     Args:
-        locations: of the checkpoint's grid.
-        own: rows and columns of the model's.
+        locations: number of locations of the checkpoint's grid.
+        model_grid: rows and columns of the model's grid.
 
     Raises:
-        ValueError: the checkpoint's grid is not square, and has another number of locations.
+        ValueError: if the checkpoint's grid is not square, and has another number of locations.
     """
-    rows, columns = own
+    rows, columns = model_grid
     side = math.isqrt(locations)
     if locations == rows * columns:
         if rows != columns and side * side == locations:
             print_log(
-                f"The checkpoint's position embedding of {locations} locations is taken for one of the "
-                f"model's grid of {rows} x {columns}, and not for one of {side} x {side}",
+                f"The checkpoint's position embedding of {locations} locations is read as a grid of {rows} x "
+                f'{columns}, that of the model, and not as one of {side} x {side}',
                 'current',
             )
         return
     if side * side != locations:
         raise ValueError(
-            f"the checkpoint's position embedding has {locations} locations, which is no square, and the "
+            f"the checkpoint's position embedding has {locations} locations, which is no square, but the "
             f"model's grid is {rows} x {columns}: set img_size and patch_size to those of the checkpoint"
         )
     if rows != columns:
         print_log(
-            f"The checkpoint's position embedding of {locations} locations is taken for a grid of {side} x "
+            f"The checkpoint's position embedding of {locations} locations is read as a grid of {side} x "
             f"{side}, and resized to the model's {rows} x {columns}",
             'current',
         )
 
 
-def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f'{name}={value!r} is unknown; choose from {choices}')

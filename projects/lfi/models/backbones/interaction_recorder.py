@@ -1,4 +1,4 @@
-"""What a student's backbone leaves of a forward pass, and who asks for it."""
+"""Recording of a backbone's interactions during a forward pass."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class InteractionStates:
-    """What one forward pass of the student leaves for the read-out.
+    """Queries, attention and tokens of one forward pass, for the read-out.
 
     Args:
-        asked: (B, M, C), the asked queries after the last block; None where nothing was asked.
-        attention: for each supervised layer (B, M, N), the asked queries' attention over the N patches; ()
-            where nothing was asked.
-        tokens: for each supervised layer (B, n, C), the patch tokens and before them, if there is one, the
-            class token: n is N or N + 1.
-        layers: the supervised layers' indices.
+        asked: (B, M, C), asked queries after the last block. None if nothing was asked.
+        attention: asked queries' attention to the N patches, (B, M, N) for each supervised layer. () if
+            nothing was asked.
+        tokens: (B, n, C) for each supervised layer, the class token, if there is one, and the patch tokens: n
+            is N or N + 1.
+        layers: indices of the supervised layers.
         grid: (H, W) with H * W = N.
-        valid: (B, N) bool, the patches that show any of their image. Defaults to None: all.
+        valid: (B, N) bool, patches that show a part of their image. Defaults to None, all patches.
     """
 
     asked: Tensor | None
@@ -34,30 +34,30 @@ class InteractionStates:
     valid: Tensor | None = None
 
     def locations(self) -> Tensor:
-        """The patch tokens of the last supervised layer as a feature map, (B, C, H, W)."""
+        """Return the patch tokens of the last supervised layer as a feature map, (B, C, H, W)."""
         n = self.grid[0] * self.grid[1]
         return self.tokens[-1][:, -n:].mT.unflatten(-1, self.grid)
 
-    def of_questions(self, start: int, number: int) -> InteractionStates:
-        """The states with the answers to some of the questions alone; to none as where nothing was asked."""
+    def select_questions(self, start: int, number: int) -> InteractionStates:
+        """Return the states of `number` questions from index `start` on. 0 means that nothing was asked."""
         if not number or self.asked is None:
             return replace(self, asked=None, attention=())
         if number == self.asked.shape[1]:
             return self
-        own = slice(start, start + number)
+        part = slice(start, start + number)
         return replace(
-            self, asked=self.asked[:, own], attention=tuple(each[:, own] for each in self.attention)
+            self, asked=self.asked[:, part], attention=tuple(layer[:, part] for layer in self.attention)
         )
 
 
 class InteractionRecord:
-    """Holds the `InteractionStates` of the latest forward pass inside `record_interactions()`.
+    """Record of the latest forward pass inside `record_interactions()`.
 
     Args:
-        questions: (B, M, C) or (M, C), the asked queries' starts. Defaults to None: nothing is asked.
+        questions: (B, M, C) or (M, C), initial asked queries. Defaults to None, nothing is asked.
 
     Attributes:
-        passes: how many forward passes there have been.
+        passes: number of forward passes so far.
     """
 
     def __init__(self, questions: Tensor | None = None) -> None:
@@ -66,16 +66,16 @@ class InteractionRecord:
         self._states: InteractionStates | None = None
 
     def write(self, states: InteractionStates) -> None:
-        """Keep the states of a forward pass, in place of earlier ones."""
+        """Store the states of a forward pass, and discard earlier ones."""
         self.passes += 1
         self._states = states
 
     @property
     def states(self) -> InteractionStates:
-        """The recorded states.
+        """Recorded states.
 
         Raises:
-            RuntimeError: if the backbone has not run since recording began.
+            RuntimeError: if the backbone did not run inside the context.
         """
         if self._states is None:
             raise RuntimeError('no interactions recorded: the backbone did not run inside the context')
@@ -83,15 +83,15 @@ class InteractionRecord:
 
 
 class InteractionRecorder:
-    """What every backbone has that can be asked: put it before the backbone among the bases of a class.
+    """Mixin for backbones that record interactions. It comes before the backbone among a class's bases.
 
-    The backbone has `query_dims`, the width C of queries and tokens, and `patch_grid(height, width)`, the
-    grid of an image. Its forward pass answers what `_asked` gives, keeps from it what `_valid_patches` marks
-    as padding, and calls `_write`.
+    The class provides `query_dims`, `patch_stride` and `patch_grid(height, width)`, the grid of an image. Its
+    forward pass runs the queries of `_asked`, hides from them the padding that `_valid_patches` marks, and
+    calls `_write`.
     """
 
     query_dims: Any
-    """C, a whole number."""
+    """C, width of queries and tokens."""
     patch_stride: Any
     """Height and width in pixels from one location to the next."""
 
@@ -102,18 +102,18 @@ class InteractionRecorder:
     def record_interactions(
         self, questions: Tensor | None = None, valid_sizes: Sequence[tuple[int, int]] | None = None
     ) -> Iterator[InteractionRecord]:
-        """Keep the interactions of the forward passes made inside the context.
+        """Record the interactions of forward passes inside the context.
 
-        A context within another asks its own questions besides: each record has the answers to its own.
+        Contexts can be nested. Each record holds the answers to its own questions.
 
         Args:
-            questions: the asked queries' starts, (B, M, C), or (M, C) for all images. Each becomes a query
-                that reads the patches in every block. Defaults to None: nothing is asked.
-            valid_sizes: as of `padded`, which is then entered too: `torch.compile` fails at two contexts in
-                one function. Defaults to None: as it is outside.
+            questions: initial asked queries, (B, M, C), or (M, C) for all images. Each query reads the
+                patches in every block. Defaults to None, nothing is asked.
+            valid_sizes: sizes for `padded`, in the same context: `torch.compile` fails at two contexts in
+                one function. Defaults to None, the sizes of the outer context.
 
         Raises:
-            ValueError: as `padded` says.
+            ValueError: if `padded` refuses the sizes.
 
         Example:
             >>> with backbone.record_interactions(readout.questions(texts)) as record:
@@ -122,7 +122,7 @@ class InteractionRecorder:
         """
         outer, record = (self._records, self._valid_sizes), InteractionRecord(questions)
         if valid_sizes is not None:
-            self._valid_sizes = _not_empty(valid_sizes)
+            self._valid_sizes = _checked_sizes(valid_sizes)
         self._records = (*self._records, record)
         try:
             yield record
@@ -131,46 +131,46 @@ class InteractionRecorder:
 
     @contextmanager
     def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
-        """Keep the queries from reading padding in the forward passes made inside the context.
+        """Hide padding from the queries in forward passes inside the context.
 
         Args:
-            valid_sizes: height and width in pixels, at least 1, of each image's area at the top left of the
-                batch; as many as the batch has images.
+            valid_sizes: height and width in pixels, at least 1, of each image's valid area at the top left,
+                without padding.
 
         Raises:
-            ValueError: if a size is below 1; or, in the forward pass, if there are more or fewer sizes than
-                images.
+            ValueError: if a size is below 1, or, in the forward pass, if the number of sizes is not the
+                number of images.
         """
-        outer, self._valid_sizes = self._valid_sizes, _not_empty(valid_sizes)
+        outer, self._valid_sizes = self._valid_sizes, _checked_sizes(valid_sizes)
         try:
             yield
         finally:
             self._valid_sizes = outer
 
     def _asked(self, images: int) -> Tensor | None:
-        """The asked queries' starts of all records for a batch, (B, M, C), or None."""
-        starts = []
+        """Initial asked queries of all records for a batch, (B, M, C), or None."""
+        initial_queries = []
         for record in self._records:
             questions = record.questions
             if questions is None:
                 continue
             if questions.ndim == 2:
                 questions = questions.expand(images, -1, -1)
-            starts.append(questions)
-        if len(starts) < 2:
-            return starts[0] if starts else None
-        return torch.cat(starts, 1)
+            initial_queries.append(questions)
+        if len(initial_queries) < 2:
+            return initial_queries[0] if initial_queries else None
+        return torch.cat(initial_queries, 1)
 
     def _write(self, states: InteractionStates) -> None:
-        """Give each record the answers to its own questions, of states with all records' queries."""
+        """Write to each record the states of its own questions. `states` are those of all questions."""
         start = 0
         for record in self._records:
             number = 0 if record.questions is None else record.questions.shape[-2]
-            record.write(states.of_questions(start, number))
+            record.write(states.select_questions(start, number))
             start += number
 
     def _valid_patches(self, images: int, grid: tuple[int, int], device: torch.device) -> Tensor | None:
-        """(B, H * W) bool, the patches that show any of their image; None where no image is padded."""
+        """Mask of patches that show a part of their image, (B, H * W) bool. None if no image is padded."""
         if self._valid_sizes is None:
             return None
         if len(self._valid_sizes) != images:
@@ -185,10 +185,10 @@ class InteractionRecorder:
         return valid.flatten(1).to(device, non_blocking=True)
 
 
-def _not_empty(valid_sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
-    """The sizes; a ValueError if one is below 1."""
+def _checked_sizes(valid_sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """Return the sizes, or raise a ValueError if one is below 1."""
     empty = [tuple(size) for size in valid_sizes if min(size) < 1]
     if empty:
-        # Queries that may read no patch would have attention that is not a number.
+        # Queries without any patch to read would have NaN attention.
         raise ValueError(f'valid_sizes has {empty[0]}: heights and widths must be at least 1 pixel')
     return valid_sizes

@@ -1,4 +1,4 @@
-"""A feature pyramid from the last feature map of a plain ViT."""
+"""Feature pyramid from the last feature map of a plain ViT."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lfi.registry import MODELS
 
 @MODELS.register_module()
 class SimpleFPN(BaseModule):
-    """Pyramid of strides 4, 8, 16 and 32 from one map of stride 16, and coarser ones by pooling.
+    """Pyramid of strides 4, 8, 16 and 32 from one map of stride 16, with coarser levels by pooling.
 
     (Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022, section 3.)
 
     Args:
-        in_channels: C of the backbone's map.
-        out_channels: of each level. Defaults to 256.
-        num_outs: how many levels, at least 4. Defaults to 5.
+        in_channels: C, number of channels of the backbone's map.
+        out_channels: number of channels of each level. Defaults to 256.
+        num_outs: number of levels, at least 4. Defaults to 5.
 
     Raises:
         ValueError: if `num_outs` is below 4.
@@ -62,13 +62,13 @@ class SimpleFPN(BaseModule):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Make the pyramid.
+        """Build the pyramid.
 
         Args:
-            inputs: the backbone's maps (B, C, H, W), of which the last is read.
+            inputs: maps (B, C, H, W) of the backbone. Only the last one is read.
 
         Returns:
-            `num_outs` maps (B, out_channels, h, w), the finest, of four times the side, first.
+            `num_outs` maps (B, out_channels, h, w), finest first. The finest has 4 times the input's side.
         """
         levels = [fpn(scale(inputs[-1])) for scale, fpn in zip(self.scale_convs, self.fpn_convs)]
         while len(levels) < self.num_outs:

@@ -1,4 +1,4 @@
-"""Other projects' ViT checkpoints in the names of `InteractionQueryViT`, and back."""
+"""Conversion of ViT checkpoints between the names of other projects and of `InteractionQueryViT`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-# (their name, ours); {} is the block's number. What a name begins with is enough.
+# (foreign prefix, our prefix) of parameter names; {} is the block's number.
 TIMM = (
     ('cls_token', 'cls_token'),
     ('pos_embed', 'pos_embed'),
@@ -40,14 +40,14 @@ CLIP = (
     ('ln_post.', 'ln1.'),
 )
 FORMATS = {'timm': TIMM, 'clip': CLIP, 'vitdet': VITDET}
-# What stands before the names in published files, the longest first.
+# Prefixes of all names in published files, longest first.
 PREFIXES = {'timm': ('',), 'clip': ('visual.', ''), 'vitdet': ('backbone.net.', 'backbone.', '')}
-# How the names of `lfi.ConvStem` begin.
+# Prefix of the parameters of `lfi.ConvStem`.
 STEM = 'patch_embed.layers.'
 
 
-def recognise(state: Mapping[str, Tensor]) -> str | None:
-    """The format of a state dict: 'timm' (DeiT's and MAE's too), 'clip', 'vitdet', or None."""
+def detect_format(state: Mapping[str, Tensor]) -> str | None:
+    """Return the format of a state dict: 'timm' (also DeiT and MAE), 'clip', 'vitdet', or None."""
     if any(re.search(r'resblocks\.0\.attn\.in_proj_weight$', name) for name in state):
         return 'clip'
     if any(re.search(r'(^|\.)blocks\.0\.attn\.rel_pos_h$', name) for name in state):
@@ -58,79 +58,79 @@ def recognise(state: Mapping[str, Tensor]) -> str | None:
 
 
 def to_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor], list[str]]:
-    """A foreign state dict in our names.
+    """Convert a foreign state dict to our parameter names.
 
     Args:
-        state: of DeiT, MAE or another ViT of timm ('timm'), of OpenAI's or open_clip's CLIP ('clip'), or of
-            detectron2's or mmdet's ViTDet ('vitdet').
-        form: its format, one of `FORMATS`.
+        state: state dict of DeiT, MAE or another ViT of timm ('timm'), of OpenAI's or open_clip's CLIP
+            ('clip'), or of detectron2's or mmdet's ViTDet ('vitdet').
+        form: format of the state dict, one of `FORMATS`.
 
     Returns:
-        what `InteractionQueryViT` takes, and the names that it does not have, such as heads.
-        CLIP's weights want `pre_norm=True` and `patch_cfg=dict(bias=False)`, OpenAI's QuickGELU too;
-        ViTDet's `with_cls_token=False`, `final_norm=False`, `use_rel_pos=True`, and its windows, for ViT-B
+        State dict for `InteractionQueryViT`, and the foreign names without a counterpart, such as heads.
+        CLIP's weights need `pre_norm=True` and `patch_cfg=dict(bias=False)`, OpenAI's also QuickGELU.
+        ViTDet's need `with_cls_token=False`, `final_norm=False`, `use_rel_pos=True` and windows, for ViT-B
         `window_size=14` and `global_attn_layers=(2, 5, 8, 11)`.
     """
-    rename = _renamer([(theirs, ours) for theirs, ours in FORMATS[form]])
+    rename = _renamer(list(FORMATS[form]))
     prefix = next(
         p for p in PREFIXES[form] if any(rename(n.removeprefix(p)) for n in state if n.startswith(p))
     )
-    found, left = {}, []
+    converted, unmatched = {}, []
     for name, value in state.items():
-        ours = rename(name.removeprefix(prefix)) if name.startswith(prefix) else None
-        if ours is None:
-            left.append(name)
+        new_name = rename(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        if new_name is None:
+            unmatched.append(name)
         else:
-            found[ours] = value
+            converted[new_name] = value
     if form == 'clip':
-        found['cls_token'] = found['cls_token'].reshape(1, 1, -1)
-        found['pos_embed'] = found['pos_embed'][None]
-    if form == 'vitdet' and _has_class_row(found['pos_embed']):
-        # It keeps the class token's embedding from its pretraining, and never reads it.
-        found['pos_embed'] = found['pos_embed'][:, 1:]
-    return found, left
+        converted['cls_token'] = converted['cls_token'].reshape(1, 1, -1)
+        converted['pos_embed'] = converted['pos_embed'][None]
+    if form == 'vitdet' and _has_class_row(converted['pos_embed']):
+        # ViTDet keeps the class token's embedding of its pretraining, and never reads it.
+        converted['pos_embed'] = converted['pos_embed'][:, 1:]
+    return converted, unmatched
 
 
 def _has_class_row(embedding: Tensor) -> bool:
-    """Whether a ViTDet's (1, N, C) has more than a square grid, or begins with what `from_lfi` puts there."""
+    """Whether ViTDet's (1, N, C) has a class token's row: N is no square, or `from_lfi` wrote row 0."""
     length = embedding.shape[1]
     first_is_empty = bool(embedding[:, 1:].any()) and not embedding[:, 0].any()
     return isqrt(length) ** 2 != length or first_is_empty
 
 
 def from_lfi(state: Mapping[str, Tensor], form: str) -> tuple[dict[str, Tensor], list[str]]:
-    """The reverse of `to_lfi`: our state dict in the names of another project.
+    """Convert our state dict to the parameter names of another project, the reverse of `to_lfi`.
 
     Returns:
-        what the other project takes, and the names that it does not have: the queries, gates and heads.
+        State dict for the other project, and our names without a counterpart: queries, gates and heads.
 
     Raises:
-        ValueError: if it has no such model: of a student with a stem, or for CLIP one without a class token.
+        ValueError: if the student has a stem, or, for CLIP, no class token.
     """
     if any(name.startswith(STEM) for name in state):
-        raise ValueError(f'a student with a stem ({STEM}*) is no ViT of another project')
+        raise ValueError(f'a student with a stem ({STEM}*) has no counterpart in other projects')
     if form == 'clip' and 'cls_token' not in state:
         raise ValueError("CLIP's ViT has a class token, and this student has none: choose another format")
-    rename = _renamer([(ours, theirs) for theirs, ours in FORMATS[form]])
+    rename = _renamer([(own_name, foreign_name) for foreign_name, own_name in FORMATS[form]])
     prefix = PREFIXES[form][0]
-    found, left = {}, []
+    converted, unmatched = {}, []
     for name, value in state.items():
-        theirs = rename(name)
-        if theirs is None:
-            left.append(name)
+        new_name = rename(name)
+        if new_name is None:
+            unmatched.append(name)
         else:
-            found[prefix + theirs] = value
+            converted[prefix + new_name] = value
     if form == 'clip':
-        found[f'{prefix}class_embedding'] = found[f'{prefix}class_embedding'].flatten()
-        found[f'{prefix}positional_embedding'] = found[f'{prefix}positional_embedding'][0]
+        converted[f'{prefix}class_embedding'] = converted[f'{prefix}class_embedding'].flatten()
+        converted[f'{prefix}positional_embedding'] = converted[f'{prefix}positional_embedding'][0]
     if form == 'vitdet':
-        patches = found[f'{prefix}pos_embed']
-        if found.pop(f'{prefix}cls_token', None) is not None:
-            left.append('cls_token')
+        patches = converted[f'{prefix}pos_embed']
+        if converted.pop(f'{prefix}cls_token', None) is not None:
+            unmatched.append('cls_token')
             patches = patches[:, 1:]
-        # It has a place for the class token, which it never reads.
-        found[f'{prefix}pos_embed'] = torch.cat((torch.zeros_like(patches[:, :1]), patches), 1)
-    return found, left
+        # ViTDet's embedding has a row for the class token, and never reads it.
+        converted[f'{prefix}pos_embed'] = torch.cat((torch.zeros_like(patches[:, :1]), patches), 1)
+    return converted, unmatched
 
 
 def _renamer(rules: list[tuple[str, str]]) -> Callable[[str], str | None]:

@@ -4,6 +4,6 @@ The package imports `structures` and the registry only.
 """
 
 from .interaction_distill_loss import InteractionDistillLoss
-from .means import as_of_one_batch, shared_mean
+from .means import scale_to_joined_batch, shared_mean
 
-__all__ = ['InteractionDistillLoss', 'as_of_one_batch', 'shared_mean']
+__all__ = ['InteractionDistillLoss', 'scale_to_joined_batch', 'shared_mean']

@@ -11,29 +11,29 @@ from torch import Tensor, nn
 
 
 def shared_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Compute the weighted mean of values over a batch; 0 if all weights are 0.
+    """Return the weighted mean of values over a batch, 0 if all weights are 0.
 
-    With several processes the divisor is the mean of their sums of weights. The averaged gradients then equal
-    those of one joined batch; with divisors of their own a process with few labels would count as much as one
-    with many. All processes must call it.
+    With several processes, the divisor is the mean of the processes' sums of weights, so that averaged
+    gradients equal those of one joined batch. With a divisor per process, a process with few labels would
+    count as much as one with many. All processes must call this function.
 
     Args:
         values: values of any shape.
-        weights: weights of 0 or more, broadcastable to the values.
+        weights: non-negative weights, broadcastable to the values.
     """
     return (values * weights).sum() / _mean_of_processes(weights.detach().sum().float())
 
 
-def as_of_one_batch(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
+def scale_to_joined_batch(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Scale the mean losses of a process so that averaged gradients equal those of one joined batch.
 
-    It is `shared_mean` for losses that are means already. In one process, or with equal counts, nothing
-    changes. All processes must call it.
+    This is `shared_mean` for losses that are means already. In one process, or with equal counts, nothing
+    changes. All processes must call this function.
 
     Args:
-        losses: means over the images of a process, or lists of such. Entries without 'loss' in their name
-            stay.
-        count: number of images that the means are over.
+        losses: means over the images of a process, or lists of means. Entries without 'loss' in their name
+            stay unchanged.
+        count: number of images in the means.
     """
     if dist.get_world_size() == 1:
         return dict(losses)
@@ -43,7 +43,7 @@ def as_of_one_batch(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 
 def _mean_of_processes(total: Tensor) -> Tensor:
-    """Mean of a total over processes, clamped to be a divisor."""
+    """Mean of a total over processes, clamped above 0 for division."""
     if dist.get_world_size() > 1:
         dist.all_reduce(total, 'mean')
     return total.clamp_min(1e-6)
@@ -54,15 +54,15 @@ def _first(value: Any) -> Tensor:
 
 
 def _times(value: Any, share: Tensor) -> Any:
-    return [each * share for each in value] if isinstance(value, list | tuple) else value * share
+    return [loss * share for loss in value] if isinstance(value, list | tuple) else value * share
 
 
 class RunningMean(nn.Module):
-    """The weighted mean of everything that it was given, entry by entry; in float32.
+    """Elementwise weighted mean of all batches added so far, in float32.
 
-    It takes the shape of what it sees first. Checkpoints keep it, so that a resumed run goes on with it. In a
-    run of several processes it is the mean over all of them. It is no buffer: averaged copies of a model
-    (EMA) pair buffers by their order, in which one that comes later moves all others.
+    The first batch sets the shape. Checkpoints store the mean, so that a resumed run continues with it. With
+    several processes, it is the mean over all of them. The mean is not a buffer: averaged copies of a model
+    (EMA) pair buffers by order, and a buffer that is added later would shift all others.
     """
 
     _device: Tensor
@@ -71,31 +71,31 @@ class RunningMean(nn.Module):
         super().__init__()
         self._mean: Tensor | None = None
         self._weight: Tensor | None = None
-        # It says where the model is.
+        # Tracks the device of the model.
         self.register_buffer('_device', torch.zeros(()), persistent=False)
 
     @property
     def mean(self) -> Tensor:
-        """The mean so far; 0 where nothing had a weight.
+        """Mean so far, 0 where all weights were 0.
 
         Raises:
-            RuntimeError: if nothing was added.
+            RuntimeError: if no batch was added.
         """
         if self._mean is None:
-            raise RuntimeError('there is no mean of nothing: add a batch first')
+            raise RuntimeError('the running mean is empty: add a batch first')
         return self._mean.to(self._device.device)
 
     def add(self, total: Tensor, weight: Tensor) -> None:
-        """Add a batch; all processes must call it alike.
+        """Add a batch. All processes must call it.
 
         Args:
-            total: sum over the batch of its values by their weights, float32, of any shape.
-            weight: sum of the weights, of a shape that broadcasts against that of `total`.
+            total: weighted sum of the batch's values, float32, of any shape.
+            weight: sum of the weights, broadcastable to `total`.
 
         Raises:
-            ValueError: if earlier batches had another shape.
+            ValueError: if `total` has another shape than earlier batches.
         """
-        # New tensors each time: an earlier step's graph may still hold the old ones.
+        # Never in place: the graph of an earlier step may still hold the old tensors.
         total, weight = total.detach().clone(), weight.detach().clone()
         dist.all_reduce(total, 'sum')
         dist.all_reduce(weight, 'sum')
@@ -103,23 +103,23 @@ class RunningMean(nn.Module):
             self._mean, self._weight = torch.zeros_like(total), torch.zeros_like(weight)
         if self._mean.shape != total.shape:
             raise ValueError(
-                f'a mean of shape {tuple(self._mean.shape)} got a batch of shape {tuple(total.shape)}: all '
-                'images must have one size'
+                f'a mean of shape {tuple(self._mean.shape)} got a batch of shape {tuple(total.shape)}: give '
+                'all images the same size'
             )
         mean = self._mean.to(total.device)
         self._weight = self._weight.to(total.device) + weight
         self._mean = mean + (total - weight * mean) / self._weight.clamp_min(1e-12)
 
     def snapshot(self) -> tuple[Tensor | None, Tensor | None]:
-        """What it knows, for `restore_snapshot`; `add` changes no tensor of it."""
+        """Mean and weight so far, for `restore_snapshot`. `add` never changes these tensors in place."""
         return self._mean, self._weight
 
     def restore_snapshot(self, snapshot: tuple[Tensor | None, Tensor | None]) -> None:
-        """Forget all that was added since."""
+        """Restore the mean and weight of a snapshot."""
         self._mean, self._weight = snapshot
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        # Before the first batch a checkpoint need not have anything of it.
+        # There is nothing to store before the first batch.
         if self._mean is not None:
             destination.update({f'{prefix}_mean': self._mean, f'{prefix}_weight': self._weight})
 
@@ -131,15 +131,15 @@ class RunningMean(nn.Module):
 
 
 class ChannelStandardisation(nn.Module):
-    """Standardises each channel by its mean and standard deviation over all that training has seen.
+    """Standardisation of each channel by its mean and standard deviation over all training features so far.
 
-    Both are cumulative and not a moving average: with the epochs they become those of the training set, which
-    Theia (Shang et al., CoRL 2024) computes in a pass of its own. Of the ways in section 2 of PHI-S
-    (Ranzinger et al., 2024) it is the simple one, without rotation or whitening. Checkpoints keep the
-    statistics. In a run of several processes they are those of all processes.
+    The statistics are cumulative, not moving averages. Over the epochs they approach those of the training
+    set, which Theia (Shang et al., CoRL 2024) computes in a separate pass. This is the simple method of
+    section 2 of PHI-S (Ranzinger et al., 2024), without rotation or whitening. Checkpoints store the
+    statistics. With several processes, the statistics cover all of them.
 
     Args:
-        channels: C.
+        channels: C, number of channels.
     """
 
     mean: Tensor
@@ -153,16 +153,16 @@ class ChannelStandardisation(nn.Module):
         self.register_buffer('count', torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Standardise features (..., C), float32; in training they count in the statistics first."""
+        """Standardise features (..., C), float32. In training, first add them to the statistics."""
         if self.training:
             self._add(features.detach().flatten(0, -2))
         return (features - self.mean) / (self.variance.sqrt() + 1e-6)
 
     def _add(self, rows: Tensor) -> None:
-        """Merge the moments of rows (N, C) into those so far (Chan et al., 1979)."""
-        count = _summed(rows.new_ones(len(rows)))
-        mean = _summed(rows) / count
-        variance = _summed((rows - mean).square()) / count
+        """Merge the moments of rows (N, C) into the statistics (Chan et al., 1979)."""
+        count = _sum_of_processes(rows.new_ones(len(rows)))
+        mean = _sum_of_processes(rows) / count
+        variance = _sum_of_processes((rows - mean).square()) / count
         total = self.count + count
         share = count / total
         shift = mean - self.mean
@@ -171,8 +171,8 @@ class ChannelStandardisation(nn.Module):
         self.count = total
 
 
-def _summed(rows: Tensor) -> Tensor:
-    """The sum over rows and over processes."""
+def _sum_of_processes(rows: Tensor) -> Tensor:
+    """Sum over rows and processes."""
     total = rows.sum(0)
     dist.all_reduce(total, 'sum')
     return total

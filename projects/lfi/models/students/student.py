@@ -603,7 +603,7 @@ def _split(states: InteractionStates, questions: Mapping[str, Tensor | None]) ->
     parts, start = {}, 0
     for name, asked in questions.items():
         number = 0 if asked is None else asked.shape[-2]
-        parts[name] = states.of_questions(start, number)
+        parts[name] = states.select_questions(start, number)
         start += number
     return parts
 

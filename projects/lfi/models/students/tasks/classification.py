@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lfi.models.losses.means import as_of_one_batch
+from lfi.models.losses.means import scale_to_joined_batch
 from lfi.structures import BatchView, is_unlabelled, set_multi_hot_
 from lfi.structures.labels import UNLABELLED
 
@@ -129,7 +129,7 @@ def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
         )
     # The order of terms stays: sums of floats depend on it.
     renamed = {HEAD_TERM if name == 'loss' else name: value for name, value in losses.items()}
-    return as_of_one_batch(renamed, count)
+    return scale_to_joined_batch(renamed, count)
 
 
 def known_labels(data_samples: Sequence, device: torch.device) -> list[Tensor]:
