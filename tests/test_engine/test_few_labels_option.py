@@ -197,7 +197,7 @@ def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
 @pytest.mark.parametrize(
     ('step', 'mend'),
     [
-        (dict(type='MinIoURandomCrop'), 'leave the step out'),
+        (dict(type='MinIoURandomCrop'), 'remove the step'),
         (dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1, 1)), 'set its keep_empty=False'),
         (dict(type='Albu', skip_img_without_anno=True), 'set its skip_img_without_anno=False'),
         (dict(type='Albu', transforms=[dict(type='BBoxSafeRandomCrop')]), 'leave the step out'),
@@ -205,7 +205,7 @@ def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
         (dict(type='lfi.RecordedCachedMixUp', img_scale=(8, 8)), 'leave the step out'),
         (dict(type=RandomCrop, crop_size=(8, 8), _scope_='lfi'), 'set its allow_negative_crop=True'),
         (dict(type='RandomCrop', crop_size=(8, 8)), 'set its allow_negative_crop=True'),
-        (dict(type='mmseg.RandomCrop', crop_size=(8, 8), cat_max_ratio=0.75), 'leave out its cat_max_ratio'),
+        (dict(type='mmseg.RandomCrop', crop_size=(8, 8), cat_max_ratio=0.75), 'remove its cat_max_ratio'),
         (dict(type='FilterAnnotations', keep_empty=False), None),
         (dict(type='Albu', transforms=[]), None),
         (dict(type='RandomCrop', crop_size=(8, 8), allow_negative_crop=True), None),
@@ -223,7 +223,7 @@ def test_hidden_annotations_choose_no_pixels(step, mend):
     if mend is None:
         check_few_labels(cfg)
     else:
-        with pytest.raises(UsageError, match=f'by annotations what an image shows, .* hides these: {mend}$'):
+        with pytest.raises(UsageError, match=f'by annotations what an image shows, .* hides them: {mend}$'):
             check_few_labels(cfg)
     # Known annotations may choose.
     cfg.train_dataloader.dataset = dataset['dataset']

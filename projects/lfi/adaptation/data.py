@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.engine.pipelines import LOADERS, SWITCHED, is_rgb, leaving_out, switched_pipelines
+from lfi.engine.pipelines import LOADERS, SWITCHED, is_rgb, step_skipping_hook, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import record_mixtures
 from lfi.models.batches.pixel_format import pixel_format
@@ -93,9 +93,9 @@ def adapt_data(
 
 def _cache_obstacle(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.Module) -> str | None:
     """Return the reason why cached maps cannot follow the images, or None if they can."""
-    switching = leaving_out(hooks)
+    switching = step_skipping_hook(hooks)
     if switching:
-        return f'{switching} leaves out steps of the pipeline by their names'
+        return f'{switching} skips steps of the pipeline by name'
     pipelines = list(pipelines_of(dataset))
     if not any(type_name(step).startswith('Pack') for pipeline in pipelines for step in pipeline):
         return 'no step of the pipeline packs, so the maps would not reach the model'

@@ -24,12 +24,7 @@ from lfi.concepts.concept_check_hook import classes_of, compare
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import label_visibility
 from lfi.engine.few_labels_option import check_few_labels
-from lfi.engine.pipelines import (
-    check_pipelines,
-    check_recorded_steps,
-    mixes_images,
-    steps_that_read_maps,
-)
+from lfi.engine.pipelines import check_pipelines, check_recorded_steps, map_loading_steps
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.models.teachers.cached_teacher import open_cache
@@ -330,7 +325,7 @@ def check_readers(cfg: Config, folder: str) -> None:
     check_pipelines(training)
     check_few_labels(training)
     try:
-        for step in steps_that_read_maps(training, folder):
+        for step in map_loading_steps(training, folder):
             step.setdefault('cache', folder)
         check_recorded_steps(training)
     except UsageError as error:

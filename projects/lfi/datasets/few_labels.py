@@ -1,4 +1,4 @@
-"""`FewLabels`: a data set of which few labels are known."""
+"""`FewLabels`: a data set with most labels hidden."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .labelled_images import labelled_images, mark_unlabelled, raw_info
 
 @DATASETS.register_module()
 class FewLabels:
-    """Keeps a few labels of each class, or of a few images whatever they show, and hides all others.
+    """Data set that keeps a few labels of each class, or of a few images, and hides all others.
 
-    An image whose label is hidden has `gt_label=-1` and `unlabelled=True` in its data info, and
-    `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models then leave
-    it out of the task's loss. Other annotations, such as boxes and captions, stay: steps of a pipeline may
-    want them, and no loss reads them. Which images keep their label depends on `seed`, the class and the
-    images' order alone; those of fewer labels are among those of more. Images and pipeline are the data
-    set's own. Give one of `labels_per_class` and `labelled_images`.
+    An image with a hidden label has `gt_label=-1` and `unlabelled=True` in its data info, and
+    `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models leave it out of
+    the task's loss. Other annotations, such as boxes and captions, stay: pipeline steps may need them, and no
+    loss reads them. The choice of images depends only on `seed`, the class and the order of the images. A
+    larger number adds images to the choice of a smaller one. Images and pipeline are those of the wrapped
+    data set. Set exactly one of `labels_per_class` and `labelled_images`.
 
     Args:
-        dataset: a data set, or its config; with `labels_per_class` one of mmpretrain with one label an image.
-        labels_per_class: how many labels of each class are known; 0 for none at all, and then the data set
-            need not have any.
-        seed: of the choice. Defaults to 0.
-        labelled_images: of how many images the annotations are known, for detectors and segmentors.
+        dataset: data set, or its config. `labels_per_class` needs one of mmpretrain with one label per image.
+        labels_per_class: number of labels of each class. 0 hides all labels, and the data set need not have
+            any. Defaults to None.
+        seed: random seed of the choice. Defaults to 0.
+        labelled_images: number of images with annotations, for detectors and segmentors. Defaults to None.
         lazy_init: whether to read the annotations later, by `full_init`. Defaults to False.
-        **unknown: must be empty.
+        **unknown: unknown arguments; must be empty.
 
     Raises:
-        TypeError: if it wraps another wrapper, or what is not a data set of images with one label each.
-        ValueError: for a number below 0, an unknown argument, both numbers or none, or fewer images with
-            annotations, of a class or of all, than are asked for; the message names it.
+        TypeError: if `dataset` is a wrapper, or, with `labels_per_class`, has no single label per image.
+        ValueError: for a number below 0, an unknown argument, both numbers or none, or fewer labelled images,
+            of a class or in total, than requested.
 
     Examples:
         >>> few = FewLabels(dict(type='lfi.Shapes', split='train', num_images=200), labels_per_class=2)
@@ -58,24 +58,24 @@ class FewLabels:
         if unknown:
             raise ValueError(
                 f'FewLabels has no argument {", ".join(sorted(unknown))}: it takes labels_per_class, seed, '
-                'labelled_images, lazy_init; what is for the data set inside belongs into dataset=dict(...)'
+                'labelled_images, lazy_init. Put arguments of the wrapped data set into dataset=dict(...)'
             )
         counts = {'labels_per_class': labels_per_class, 'labelled_images': labelled_images}
-        given = {name: count for name, count in counts.items() if count is not None}
-        if len(given) != 1:
+        numbers = {name: count for name, count in counts.items() if count is not None}
+        if len(numbers) != 1:
             raise ValueError(
-                f'FewLabels has {given or "neither"}: give it one of labels_per_class and labelled_images'
+                f'FewLabels has {numbers or "neither"}: set exactly one of labels_per_class, labelled_images'
             )
-        for name, value in {**given, 'seed': seed}.items():
+        for name, value in {**numbers, 'seed': seed}.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f'{name}={value!r} must be a whole number of 0 or more')
         built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not isinstance(built, BaseDataset):
             raise TypeError(
-                f"FewLabels cannot wrap {type(built).__name__}: wrap the data set inside it, of mmengine's "
-                'BaseDataset, in place of the wrapper'
+                f"FewLabels cannot wrap {type(built).__name__}: wrap the data set inside it, mmengine's "
+                'BaseDataset or a subclass'
             )
-        # What was handed in keeps its labels.
+        # Hide labels in a copy: the caller's data set keeps them.
         self.dataset = copy.copy(built)
         self.labels_per_class, self.labelled_images, self.seed = labels_per_class, labelled_images, seed
         self._labelled: np.ndarray | None = None
@@ -83,16 +83,16 @@ class FewLabels:
             self.full_init()
 
     def full_init(self) -> None:
-        """Read the annotations, and choose the labels that are known."""
+        """Read the annotations, and choose the labels to keep."""
         if self._labelled is not None:
             return
         self.dataset.full_init()
-        self._labelled = self._choose_images() if self.labels_per_class is None else self._choose_of_classes()
+        self._labelled = self._choose_images() if self.labels_per_class is None else self._choose_by_class()
         self.pipeline = self.dataset.pipeline
 
     @property
     def pipeline(self) -> Callable[[dict], Any]:
-        """The data set's; one that mmdet's `PipelineSwitchHook` sets gets no hidden label either."""
+        """Pipeline of the data set, without hidden labels, even if mmdet's `PipelineSwitchHook` sets it."""
         pipeline: Callable[[dict], Any] = self.dataset.pipeline
         return pipeline
 
@@ -102,19 +102,19 @@ class FewLabels:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which images keep their label, (N,) bool."""
+        """Mask of the images that keep their label, (N,) bool."""
         self.full_init()
         assert self._labelled is not None
         return self._labelled
 
     @property
     def metainfo(self) -> dict:
-        """Of the data set, its classes among it."""
+        """Metainfo of the data set, with its classes."""
         return self.dataset.metainfo
 
     @property
     def CLASSES(self) -> tuple[str, ...] | None:
-        """The names of the classes, as mmpretrain's hooks ask for them."""
+        """Class names, for mmpretrain's hooks."""
         return self.metainfo.get('classes')
 
     def __len__(self) -> int:
@@ -125,44 +125,44 @@ class FewLabels:
         return self.dataset[index]
 
     def get_data_info(self, index: int) -> dict:
-        """The data info of an image, its label hidden unless it is known."""
+        """Return the data info of an image, with its label hidden unless the image keeps it."""
         return _hide(self.dataset.get_data_info(index), self.labelled)
 
     def get_gt_labels(self) -> np.ndarray:
-        """The labels that are known, -1 for all others, (N,)."""
+        """Return the labels of all images, -1 for hidden ones, (N,)."""
         return np.array([self.get_cat_ids(index)[0] for index in range(len(self))])
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """The label of an image, or -1; of a known image with objects their categories."""
+        """Return the label of an image, -1 if hidden, or the categories of a labelled image's objects."""
         info = _hide(raw_info(self.dataset, index), self.labelled)
         return [info['gt_label']] if 'gt_label' in info else self.dataset.get_cat_ids(index)
 
     def _choose_images(self) -> np.ndarray:
-        """Which images keep their annotations, whatever they show."""
+        """Mask of the images that keep their annotations, (N,) bool, regardless of class."""
         assert self.labelled_images is not None
-        known = np.flatnonzero(labelled_images(self.dataset))
-        if len(known) < self.labelled_images:
+        annotated = np.flatnonzero(labelled_images(self.dataset))
+        if len(annotated) < self.labelled_images:
             raise ValueError(
-                f'labelled_images={self.labelled_images}, but {type(self.dataset).__name__} has {len(known)} '
-                'images with annotations'
+                f'labelled_images={self.labelled_images}, but {type(self.dataset).__name__} has '
+                f'{len(annotated)} images with annotations'
             )
         chosen = np.zeros(len(self.dataset), bool)
-        order = np.random.default_rng(self.seed).permutation(len(known))
-        chosen[known[order[: self.labelled_images]]] = True
+        order = np.random.default_rng(self.seed).permutation(len(annotated))
+        chosen[annotated[order[: self.labelled_images]]] = True
         return chosen
 
-    def _choose_of_classes(self) -> np.ndarray:
-        """Which images keep their label, of each class as many."""
+    def _choose_by_class(self) -> np.ndarray:
+        """Mask of the images that keep their label, (N,) bool, with equal numbers of each class."""
         assert self.labels_per_class is not None
         infos = [raw_info(self.dataset, index) for index in range(len(self.dataset))]
         labels = np.array([self._label(info) for info in infos], np.int64)
-        known = labelled_images(self.dataset) & (labels >= 0)
+        annotated = labelled_images(self.dataset) & (labels >= 0)
         chosen = np.zeros(len(labels), bool)
         if self.labels_per_class == 0:
             return chosen
         names = self.CLASSES
-        for label in range(len(names)) if names else np.unique(labels[known]).tolist():
-            images = np.flatnonzero(known & (labels == label))
+        for label in range(len(names)) if names else np.unique(labels[annotated]).tolist():
+            images = np.flatnonzero(annotated & (labels == label))
             if len(images) < self.labels_per_class:
                 name = f' ({names[label]})' if names else ''
                 raise ValueError(
@@ -181,8 +181,8 @@ class FewLabels:
             return -1
         raise TypeError(
             f'{type(self.dataset).__name__} is not a classification data set: the gt_label of '
-            f'{info.get("img_path", "an image")} is {label!r}, and should be the number of its class. For '
-            'boxes and masks give labelled_images in place of labels_per_class'
+            f'{info.get("img_path", "an image")} is {label!r}, but must be the index of a class. For boxes '
+            'and masks, set labelled_images in place of labels_per_class'
         )
 
     def __repr__(self) -> str:
@@ -195,7 +195,7 @@ class FewLabels:
 
 
 class _HiddenLabels:
-    """A pipeline that gets no label but the known ones, and marks its samples."""
+    """Pipeline that hides labels, and marks samples as unlabelled."""
 
     def __init__(self, labelled: np.ndarray, pipeline: Callable[[dict], Any]) -> None:
         self.labelled = labelled
@@ -212,7 +212,7 @@ class _HiddenLabels:
 
 
 def _hide(info: dict, labelled: np.ndarray) -> dict:
-    """A data info whose label is hidden in place, unless it is known."""
+    """Hide the label of a data info in place, unless the image keeps it; return the data info."""
     if not labelled[info['sample_idx']]:
         info.update(gt_label=-1, **{UNLABELLED: True})
         info.pop('gt_score', None)

@@ -1,4 +1,4 @@
-"""Data with labels, and images without beside them."""
+"""`SemiSupervisedDataset`: labelled and unlabelled data sets in one."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from .labelled_images import labelled_images, mark_unlabelled
 
 @DATASETS.register_module()
 class SemiSupervisedDataset(ConcatDataset):
-    """A data set with labels, and others without beside it, as `lfi.LabelledShareSampler` mixes them.
+    """Concatenation of a labelled data set and unlabelled ones, for `lfi.LabelledShareSampler`.
 
-    It is mmengine's `ConcatDataset`, of which the first data set is the task's: the metainfo is that one's,
-    whatever the others name, and hooks that change its pipeline find it, such as mmdet's `PipelineSwitchHook`
-    and `YOLOXModeSwitchHook`. The other pipelines stay.
+    The first data set of this `ConcatDataset` of mmengine is the task's. It provides the metainfo, and hooks
+    such as mmdet's `PipelineSwitchHook` and `YOLOXModeSwitchHook` change its pipeline alone.
 
     Args:
-        datasets: the one with labels first; the others `lfi.ImageFolder`, or in `lfi.FewLabels` with
-            `labels_per_class=0`.
-        lazy_init: whether annotations are read later. Defaults to False.
+        datasets: the labelled data set first, then unlabelled ones: `lfi.ImageFolder`, or `lfi.FewLabels`
+            with `labels_per_class=0`.
+        lazy_init: whether to read annotations later. Defaults to False.
 
     Raises:
-        ValueError: If another one than the first has labels.
+        ValueError: if a data set other than the first has labels.
     """
 
     def __init__(self, datasets: Sequence[BaseDataset | dict], lazy_init: bool = False) -> None:
-        super().__init__(datasets, lazy_init, ignore_keys=_EveryKey())
+        super().__init__(datasets, lazy_init, ignore_keys=_AllKeys())
 
     @property
     def pipeline(self) -> Callable[[dict], Any]:
-        """Of the images with labels; of several data sets the first one's, and all get one that is set."""
+        """Pipeline of the labelled images. Setting it changes all pipelines inside the first data set."""
         pipeline: Callable[[dict], Any] = next(_with_pipelines(self.datasets[0])).pipeline
         return pipeline
 
@@ -45,16 +44,16 @@ class SemiSupervisedDataset(ConcatDataset):
 
     @property
     def CLASSES(self) -> tuple[str, ...] | None:
-        """The names of the first data set's classes, as mmpretrain's hooks ask for them."""
+        """Class names of the first data set, for mmpretrain's hooks."""
         return self.metainfo.get('classes')
 
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
-        """Leave out steps of the images with labels, as mmdet's `MultiImageMixDataset` does."""
+        """Skip steps of the labelled images' pipelines, as in mmdet's `MultiImageMixDataset`."""
         for dataset in _with_pipelines(self.datasets[0]):
             dataset.update_skip_type_keys(skip_type_keys)
 
     def __getitem__(self, idx: int) -> Any:
-        """An item; samples of all data sets but the first are marked as unlabelled, whatever they say."""
+        """Return an item. Samples of all data sets except the first are marked as unlabelled."""
         item = super().__getitem__(idx)
         return item if idx % len(self) < len(self.datasets[0]) else mark_unlabelled(item)
 
@@ -67,13 +66,13 @@ class SemiSupervisedDataset(ConcatDataset):
             if labelled_images(dataset).any():
                 raise ValueError(
                     f'{type(dataset).__name__} has labels, and is not the first data set of '
-                    'lfi.SemiSupervisedDataset: no classes are compared. Join data sets with labels by '
-                    'ConcatDataset, and hide labels by lfi.FewLabels with labels_per_class=0'
+                    'lfi.SemiSupervisedDataset, which compares no classes: join labelled data sets by '
+                    'ConcatDataset, or hide labels by lfi.FewLabels with labels_per_class=0'
                 )
 
 
 def _with_pipelines(dataset: Any) -> Iterator[Any]:
-    """The data sets that have a pipeline of their own; what repeats or joins others has none."""
+    """Yield the data sets with a pipeline inside wrappers that repeat or join them."""
     if hasattr(dataset, 'pipeline'):
         yield dataset
         return
@@ -81,8 +80,8 @@ def _with_pipelines(dataset: Any) -> Iterator[Any]:
         yield from _with_pipelines(inner)
 
 
-class _EveryKey(list):
-    """The keys that mmengine does not compare: images without labels need not name classes."""
+class _AllKeys(list):
+    """Keys that mmengine does not compare: all, since unlabelled data sets need not name classes."""
 
     def __contains__(self, key: object) -> bool:
         return True

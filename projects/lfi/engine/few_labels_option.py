@@ -1,4 +1,4 @@
-"""Training with few labels: one option that changes data set and sampler of any config."""
+"""The option `train_dataloader.few_labels`, which changes the data set and the sampler of any config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .pipelines import hooks_of, switched_pipelines
 OPTION = 'train_dataloader.few_labels'
 COUNTS = ('labels_per_class', 'labelled_images')
 ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
-# Steps of mmdet, and ours that record them, which mix an image with earlier ones that they have kept.
+# Suffixes of the steps, mmdet's and our recording ones, that mix an image with earlier ones from a memory.
 FROM_MEMORY = ('CachedMosaic', 'CachedMixUp')
 # Steps of mmdet and Albumentations that crop, shift, mix or skip an image by its annotations. Some do so only
 # with a flag, which is named with its default.
@@ -38,19 +38,18 @@ BY_ANNOTATIONS = {
 
 
 def set_few_labels(cfg: Config) -> None:
-    """Let the training data be what `train_dataloader.few_labels` says.
+    """Replace the option `train_dataloader.few_labels` by a data set and a sampler.
 
-    `few_labels=dict(labels_per_class=10, labelled_share=0.5, seed=0)` wraps the data set by `lfi.FewLabels`,
-    and makes `lfi.LabelledShareSampler` its sampler; `labelled_images=120` in place of `labels_per_class` is
-    for detectors and segmentors. The option is gone afterwards: a config that other
-    tools than ours read has data set and sampler in its place.
+    `few_labels=dict(labels_per_class=10, labelled_share=0.5, seed=0)` wraps the data set in `lfi.FewLabels`
+    and sets the sampler to `lfi.LabelledShareSampler`. Detectors and segmentors need `labelled_images=120` in
+    place of `labels_per_class`. The option itself is removed, so that other tools can read the config.
 
     Args:
-        cfg: of the run, changed in place.
+        cfg: config of the run, changed in place.
 
     Raises:
-        UsageError: for an unknown argument, without one of both numbers, or for a `labelled_share` of which
-            a batch has no image of either kind.
+        UsageError: for an unknown argument, for not exactly one of both numbers, or if `labelled_share`
+            leaves a batch without labelled or without unlabelled images.
     """
     loader = cfg.get('train_dataloader') or ConfigDict()
     if 'few_labels' not in loader:
@@ -63,11 +62,11 @@ def set_few_labels(cfg: Config) -> None:
         raise UsageError(f'{OPTION} has {", ".join(unknown)}, but takes {", ".join(ARGUMENTS)}')
     if len([name for name in COUNTS if name in arguments]) != 1:
         raise UsageError(
-            f'{OPTION} needs one of labels_per_class, how many labels of each class are known, and '
-            'labelled_images, of how many images the annotations are known, for detectors and segmentors'
+            f'{OPTION} needs one of labels_per_class, the number of labels of each class, and '
+            'labelled_images, the number of images with annotations, for detectors and segmentors'
         )
     if 'dataset' not in loader:
-        # A config for testing alone.
+        # The config is for testing only.
         cfg.pop('train_dataloader')
         return
     _check_share(arguments, loader.get('batch_size'))
@@ -76,7 +75,7 @@ def set_few_labels(cfg: Config) -> None:
     loader.dataset = ConfigDict(type='lfi.FewLabels', dataset=loader.dataset, **chosen)
     loader.sampler = ConfigDict(type='lfi.LabelledShareSampler', **share)
     if loader.get('batch_sampler'):
-        # One that sorts by shape would break the share.
+        # A batch sampler that sorts by shape would break the share.
         loader.batch_sampler = None
 
 
@@ -86,25 +85,25 @@ def _check_share(arguments: dict, batch_size: int | None) -> None:
         check_share(share)
     except ValueError as error:
         raise UsageError(f'{OPTION}: {error}') from error
-    # Without any label, all of a batch has none.
-    known = any(arguments.get(name) for name in COUNTS)
-    if batch_size and known and min(share, 1 - share) * batch_size < 1 - 1e-9:
+    # With a count of 0, batches have no labelled images.
+    has_labels = any(arguments.get(name) for name in COUNTS)
+    if batch_size and has_labels and min(share, 1 - share) * batch_size < 1 - 1e-9:
         raise UsageError(
             f'{OPTION}: labelled_share={share!r} of train_dataloader.batch_size={batch_size} is less than '
-            'one image with a label, or all but less than one: set it nearer to 0.5, or a larger batch_size'
+            'one image with a label, or without: set it nearer to 0.5, or set a larger batch_size'
         )
 
 
 def check_few_labels(cfg: Config) -> None:
-    """Refuse a model that would learn from the label -1 of an image without a label.
+    """Refuse configs that would train on hidden labels or on the label -1.
 
     Args:
-        cfg: of the run.
+        cfg: config of the run.
 
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
-            `lfi.Student`; or if they are mixed with other images, as in a mosaic: nothing would say of which
-            part the annotations are hidden; or if a step chooses by annotations what a hidden image shows.
+            `lfi.Student`, images without labels are mixed with others, as in a mosaic, whose hidden parts
+            nothing records, or a step crops or drops images by hidden annotations.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
@@ -116,21 +115,21 @@ def check_few_labels(cfg: Config) -> None:
     if mixing is not None:
         raise UsageError(
             f'train_dataloader: {mixing} would mix images whose labels lfi.FewLabels hides into others, from '
-            'a memory that does not know which: their boxes would be learnt. Leave the step out, or put '
-            "images without labels beside the others, in a dict(type='lfi.SemiSupervisedDataset', ...)"
+            'a memory that does not record which, and train on their boxes. Remove the step, or separate '
+            "images without labels, in a dict(type='lfi.SemiSupervisedDataset', ...)"
         )
     if reads and _mixes_few_labels(dataset):
         raise UsageError(
             'train_dataloader.dataset has a MultiImageMixDataset around lfi.FewLabels or lfi.ImageFolder: '
-            'what it makes of images without a label would count as negatives. Put the data set without '
-            "labels beside it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
+            'mixed images without a label would count as negatives. Put the data set without labels beside '
+            "it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
     choosing = _step_by_annotations(cfg, dataset) if reads else None
     if choosing is not None:
         name, mend = choosing
         raise UsageError(
             f'train_dataloader: its pipeline has the step {name}, which chooses by annotations what an image '
-            f'shows, and lfi.FewLabels hides these: {mend}'
+            f'shows, but lfi.FewLabels hides them: {fix}'
         )
     if not is_student(cfg.model):
         kind = cfg.model.type
@@ -168,7 +167,7 @@ def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | Non
         if name in BY_ANNOTATIONS:
             flag = BY_ANNOTATIONS[name]
             if flag is None:
-                return name, 'leave the step out'
+                return name, 'remove the step'
             if step.get(*flag):
                 return name, f'set its {flag[0]}=False'
         if name == 'RandomCrop':
@@ -178,15 +177,6 @@ def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | Non
             if package == 'mmdet' and not step.get('allow_negative_crop'):
                 return name, 'set its allow_negative_crop=True'
     return None
-
-
-def _package_of(config: Mapping, scope: str | None) -> str | None:
-    """The package where the type of a config is looked up."""
-    kind = config['type']
-    if isinstance(kind, str) and '.' not in kind:
-        package: str | None = config.get('_scope_', scope)
-        return package
-    return (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
 
 
 def _mixes_few_labels(dataset: object) -> bool:

@@ -1,4 +1,4 @@
-"""What a model with a teacher asks of the pipelines of its data."""
+"""Checks of data pipelines for models with a teacher."""
 
 from __future__ import annotations
 
@@ -20,48 +20,47 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.
 PADDING = ('Pad', 'PadIfNeeded', 'LetterBox')
 TEACHER = 'VLMAttentionTeacher'
-# mmpretrain's data sets whose images are RGB, and its steps that turn BGR to RGB, or back, by an option.
-RGB = ('CIFAR10', 'CIFAR100')
-TURNS = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToPIL': 'to_rgb', 'ToNumpy': 'to_bgr'}
-# How the names begin of what shows several images, with a record: lfi.RecordedMosaic.
-MIXING = 'Recorded'
-# The steps of OpenMMLab that pack, and the option for what else they shall pack.
+# RGB data sets of mmpretrain, and its steps with the option that swaps BGR and RGB.
+RGB_DATASETS = ('CIFAR10', 'CIFAR100')
+SWAP_OPTIONS = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToPIL': 'to_rgb', 'ToNumpy': 'to_bgr'}
+# Prefix of the steps that mix images and record it, such as lfi.RecordedMosaic.
+MIXING_PREFIX = 'Recorded'
+# Packing steps of OpenMMLab, and the option that lists further keys to pack.
 PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
-# Data sets around others, in which mmdet's hooks find no pipeline.
+# Wrappers of data sets, in which mmdet's hooks find no pipeline.
 WITHOUT_PIPELINE = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
-# The arguments by which hooks name a training pipeline: their own, and that of a recipe in a `schedule`.
+# Arguments of hooks for another training pipeline: of the hook, and of a recipe in the hook's `schedule`.
 SWITCHED, RECIPE = 'switch_pipeline', 'train_pipeline'
 
 
 def check_pipelines(cfg: Config) -> None:
-    """Refuse the steps of a config's pipelines from which nobody can tell what of a batch is image.
+    """Check that the pipelines of a config give images that student and teacher read correctly.
 
-    Padding in a pipeline counts as image for the student's queries and the teacher; a data preprocessor says
-    what it pads. A teacher takes images for BGR until the data preprocessor turns them. Where images are
-    mixed (`lfi.RecordedCopyPaste` and its like) and their maps come from a cache, padding is where none of
-    them shows. Pixels that a pipeline normalises are near-black to an online teacher. What a caption speaks
-    of is an index among the teacher's concepts. A hook that switches the pipeline changes nothing in data
-    sets that mmengine's `ConcatDataset` joins. A config passes if neither its model nor a model inside it has
-    a teacher.
+    - Padding: only a data preprocessor may pad, since it records the padding. Padding of a pipeline would
+      count as image. Exception: `lfi.Recorded*` steps with a cache, where padding is what no image covers.
+    - Channels: images are BGR until the data preprocessor converts them.
+    - Pixels: an online teacher would see normalised pixels as near-black.
+    - Captions: they hold indices of the teacher's concepts.
+    - Hooks: a hook that switches the pipeline has no effect on mmengine's `ConcatDataset`.
 
     Args:
-        cfg: of the run.
+        cfg: config of the run. It passes if no model in it has a teacher.
 
     Raises:
-        UsageError: if there is such a step; the message names it, its part of the config and the fix.
+        UsageError: if a check fails. The message names the step, its part of the config and the fix.
     """
-    taught = _taught_models(cfg.get('model') or {})
-    if not taught:
+    models = _models_with_teacher(cfg.get('model') or {})
+    if not models:
         return
-    _check_switches(cfg)
-    online = any(model['teacher'].get('cache') is None for model in taught)
+    _check_switch_hooks(cfg)
+    online = any(model['teacher'].get('cache') is None for model in models)
     data: dict[str, object] = {loader: (cfg.get(loader) or {}).get('dataset') for loader in LOADERS}
     data['custom_hooks'] = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
     for part, datasets in data.items():
         _check_colours(datasets, part, online)
         steps = list(_steps(datasets))
-        _check_captions(steps, taught, part)
-        mixes = not online and any(type_name(step).startswith(MIXING) for step in steps)
+        _check_captions(steps, models, part)
+        mixes = not online and any(type_name(step).startswith(MIXING_PREFIX) for step in steps)
         if not mixes:
             refuse_padding(steps, part)
         for step in steps:
@@ -72,24 +71,24 @@ def check_pipelines(cfg: Config) -> None:
                 )
 
 
-def _check_switches(cfg: Config) -> None:
+def _check_switch_hooks(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     kind, hooks = type_name(dataset) if dataset else '', hooks_of(cfg)
     switching = next((type_name(hook) for hook in hooks if SWITCHED in hook), None)
-    changing = switching or leaving_out(hooks)
+    changing = switching or step_skipping_hook(hooks)
     if kind in WITHOUT_PIPELINE and changing:
         raise UsageError(
-            f'custom_hooks: {changing} changes no pipeline in a {kind}. For images '
-            "without labels beside those with labels use type='lfi.SemiSupervisedDataset', whose first data "
-            'set it changes; else leave the hook out'
+            f'custom_hooks: {changing} changes no pipeline in a {kind}. For labelled and unlabelled images, '
+            "use type='lfi.SemiSupervisedDataset', where the hook changes the first data set. Otherwise "
+            'remove the hook'
         )
     mixed = bool(dataset) and any(
         type_name(part) == 'MultiImageMixDataset' for part in dataset_configs(dataset)
     )
     if mixed and switching:
         raise UsageError(
-            f'custom_hooks: {switching} gives a MultiImageMixDataset a pipeline whose last steps it leaves '
-            'out: do without it, or mix inside the pipeline of the data set, by CachedMosaic and CachedMixUp'
+            f'custom_hooks: {switching} gives a MultiImageMixDataset a pipeline whose last steps the data '
+            'set skips: remove the hook, or mix inside the pipeline by CachedMosaic and CachedMixUp'
         )
 
 
@@ -97,34 +96,35 @@ def refuse_padding(steps: Sequence[Mapping], part: str) -> None:
     """Refuse steps that pad.
 
     Args:
-        steps: configs.
-        part: of the config that has them, for the error.
+        steps: configs of the steps.
+        part: part of the config that has the steps, for the error.
 
     Raises:
-        UsageError: if one does; the message names it and the fix.
+        UsageError: if a step pads. The message names it and the fix.
     """
     for step in steps:
         name = type_name(step)
         if name in PADDING or (name == 'FixShapeResize' and step.get('keep_ratio')):
             raise UsageError(
-                f'{part}: its pipeline pads by {name}, and padding would count as image. Leave it '
-                'to data_preprocessor: by pad_size_divisor, or in detection by '
+                f'{part}: its pipeline pads by {name}, and padding would count as image. Pad in '
+                'data_preprocessor: by pad_size_divisor, or in detection by '
                 "batch_augments=[dict(type='BatchFixedSizePad', size=...)]"
             )
 
 
-def _check_captions(steps: Sequence[Mapping], taught: Sequence[Mapping], part: str) -> None:
-    """Refuse captions that are read by other concepts than the teacher's: it would be asked about others."""
-    lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
-    own = [model['teacher']['concepts'] for model in taught if 'concepts' in model['teacher']]
-    for concepts, theirs in product(lists, own):
-        if concepts == theirs:
+def _check_captions(steps: Sequence[Mapping], models: Sequence[Mapping], part: str) -> None:
+    """Refuse captions whose list of concepts is not the teacher's: indices would mean other concepts."""
+    caption_lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
+    teacher_lists = [model['teacher']['concepts'] for model in models if 'concepts' in model['teacher']]
+    for of_captions, of_teacher in product(caption_lists, teacher_lists):
+        if of_captions == of_teacher:
             continue
-        for index, (name, known) in enumerate(zip_longest(concept_names(concepts), concept_names(theirs))):
-            if name is None or known is None or plain_name(name) != plain_name(known):
+        pairs = zip_longest(concept_names(of_captions), concept_names(of_teacher))
+        for index, (name, expected) in enumerate(pairs):
+            if name is None or expected is None or plain_name(name) != plain_name(expected):
                 raise UsageError(
                     f'{part}: concept {index} of lfi.LoadCaptionConcepts is {name!r}, and of the teacher '
-                    f'{known!r}, so that it would be asked about another. Give both the same: '
+                    f'{expected!r}. Give both the same list: '
                     'concepts={{_base_.model.teacher.concepts}}, or one variable'
                 )
 
@@ -135,80 +135,80 @@ def _check_colours(dataset: object, part: str, online: bool) -> None:
         if is_rgb(config):
             name = type_name(config)
             raise UsageError(
-                f'{part}: {name} has RGB images, and the teacher would see red as blue. Write '
-                f"dataset=dict(type='lfi.{name}', ...), which is the same in BGR, and let data_preprocessor "
-                'turn it: to_rgb=True'
+                f'{part}: {name} has RGB images, and the teacher would see red as blue. Use '
+                f"dataset=dict(type='lfi.{name}', ...), the same data set in BGR, and set to_rgb=True in "
+                'data_preprocessor'
             )
-        steps = list(_steps(config.get('pipeline')))
-        turns = [
-            (type_name(step), TURNS[type_name(step)])
-            for step in steps
-            if step.get(TURNS.get(type_name(step), ''))
+        swaps = [
+            (type_name(step), SWAP_OPTIONS[type_name(step)])
+            for step in _steps(config.get('pipeline'))
+            if step.get(SWAP_OPTIONS.get(type_name(step), ''))
         ]
-        if online and len(turns) % 2:
-            name, option = turns[-1]
+        if online and len(swaps) % 2:
+            name, option = swaps[-1]
             raise UsageError(
-                f'{part}: its pipeline hands on RGB images by {name}({option}=True), and the teacher would '
-                'see red as blue. Hand on BGR, NumpyToPIL(to_rgb=True) with PILToNumpy(to_bgr=True), and let '
-                'data_preprocessor turn it: to_rgb=True'
+                f'{part}: its pipeline returns RGB images by {name}({option}=True), and the teacher would '
+                'see red as blue. Return BGR images, by NumpyToPIL(to_rgb=True) with '
+                'PILToNumpy(to_bgr=True), and set to_rgb=True in data_preprocessor'
             )
 
 
 def is_rgb(dataset: Mapping) -> bool:
-    """Whether a data set's config is one of mmpretrain's whose images are RGB."""
+    """Whether the config of a data set is one of mmpretrain's with RGB images."""
     kind = dataset.get('type', '')
     module = kind.rpartition('.')[0] if isinstance(kind, str) else kind.__module__
-    return bool(kind) and type_name(dataset) in RGB and module.partition('.')[0] != 'lfi'
+    return bool(kind) and type_name(dataset) in RGB_DATASETS and module.partition('.')[0] != 'lfi'
 
 
 def set_teacher_cache(cfg: Config) -> None:
-    """Let the training pipeline read the maps from the folder that `model.teacher.cache` names.
+    """Set the folder of `model.teacher.cache` in the training pipelines' `lfi.LoadInteractionMaps`.
 
     Args:
-        cfg: of the run, changed in place. A `lfi.LoadInteractionMaps` that names a folder itself keeps it.
+        cfg: config of the run, changed in place. A step that names a folder keeps it.
 
     Raises:
-        UsageError: if the pipeline, or one to which a hook switches, has no `lfi.LoadInteractionMaps`; if a
-            hook leaves out steps by their names, as mmdet's `YOLOXModeSwitchHook` does; as
-            `check_labels_of_cache` says; and if a cache on the Hub cannot be downloaded.
+        UsageError: if `map_loading_steps` refuses a pipeline or hook, `check_labels_of_cache` refuses the
+            cache, or a cache on the Hub cannot be downloaded.
     """
     from lfi.models.students.config_facts import cache_of, reads_labels
 
     cache = cache_of(cfg.model)
     if cache is None:
         return
-    # Downloaded once, and not by each worker.
+    # Download once here, and not in each worker.
     cache = cfg.model.teacher.cache = str(cache_folder(cache))
-    steps = steps_that_read_maps(cfg, cache)
+    steps = map_loading_steps(cfg, cache)
     check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
     for step in steps:
         if step.get('cache') is None:
             step['cache'] = cache
 
 
-def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
-    """The `lfi.LoadInteractionMaps` of a config's training pipelines.
+def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
+    """Return the `lfi.LoadInteractionMaps` configs of the training pipelines.
 
     Args:
-        cfg: of the run.
-        cache: the folder of the maps, for the error.
+        cfg: config of the run.
+        cache: folder of the maps, for the error.
 
     Raises:
-        UsageError: as `set_teacher_cache` says of pipelines and hooks.
+        UsageError: if a training pipeline, or one to which a hook switches, has no `lfi.LoadInteractionMaps`,
+            records no views, or does not pack what the step loads; or if a hook skips steps by name, as
+            mmdet's `YOLOXModeSwitchHook`, or changes `batch_augments`.
     """
     hooks = hooks_of(cfg)
-    switching = leaving_out(hooks)
-    if switching:
+    skipping = step_skipping_hook(hooks)
+    if skipping:
         raise UsageError(
-            f'{switching} leaves out steps of the pipeline by their names, and finds none inside '
-            'lfi.RecordView: ask the teacher online, by teacher.cache=None'
+            f'{skipping} skips steps of the pipeline by name, and finds none inside lfi.RecordView: ask the '
+            'teacher online with teacher.cache=None'
         )
     for hook in hooks:
         if any('batch_augments' in recipe for recipe in hook.get('schedule') or ()):
             raise UsageError(
-                f'custom_hooks: {type_name(hook)} changes batch_augments, and cached maps are mixed as the '
-                'data_preprocessor was built: leave batch_augments out of the schedule, or ask the teacher '
-                'online, by teacher.cache=None'
+                f'custom_hooks: {type_name(hook)} changes batch_augments, and cached maps would be mixed by '
+                'those of data_preprocessor: remove batch_augments from the schedule, or ask the teacher '
+                'online with teacher.cache=None'
             )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
@@ -217,11 +217,11 @@ def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
             raise UsageError(
                 f'model.teacher.cache={cache!r} needs a training pipeline that reads it, also where a hook '
                 "switches to another: put dict(type='lfi.LoadInteractionMaps') before its last step, and "
-                'pack `view` and `interaction_maps`, as configs/_base_/datasets/ do'
+                'pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
             )
-        if not any(type_name(step).startswith(('RecordView', MIXING)) for step in _steps(part)):
+        if not any(type_name(step).startswith(('RecordView', MIXING_PREFIX)) for step in _steps(part)):
             raise UsageError(
-                'train_dataloader: its pipeline records no view, into which cached maps are warped: put the '
+                'train_dataloader: its pipeline records no view, to which cached maps are warped: put the '
                 "steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
             )
         for step in _steps(part):
@@ -231,25 +231,25 @@ def steps_that_read_maps(cfg: Config, cache: str) -> list[dict]:
 
 
 def _check_packing(step: Mapping) -> None:
-    """Refuse a packing step of OpenMMLab that drops what a cached teacher reads."""
+    """Refuse a packing step of OpenMMLab that drops a key for the cached teacher."""
     name = type_name(step)
     if name not in PACKING:
         return
     option = PACKING[name]
     packed = {*step.get('algorithm_keys', ()), *step.get('meta_keys', ())}
-    lacking = [key for key in CACHE_KEYS if key not in packed]
-    if lacking:
+    missing = [key for key in CACHE_KEYS if key not in packed]
+    if missing:
         raise UsageError(
-            f'train_dataloader: its pipeline packs by {name} and drops {lacking[0]!r}, which a cached '
+            f'train_dataloader: its pipeline packs by {name} and drops {missing[0]!r}, which a cached '
             f'teacher reads: add {CACHE_KEYS} to its {option}'
         )
 
 
 def hooks_of(cfg: Config) -> list[dict]:
-    """The configs of a run's custom hooks.
+    """Return the configs of a run's custom hooks.
 
     Raises:
-        UsageError: if one is not a dict, as `--cfg-options custom_hooks=...` makes it.
+        UsageError: if a hook is not a dict, as after `--cfg-options custom_hooks=...`.
     """
     hooks = list(cfg.get('custom_hooks') or ())
     for hook in hooks:
@@ -261,16 +261,16 @@ def hooks_of(cfg: Config) -> list[dict]:
     return hooks
 
 
-def leaving_out(hooks: Sequence[dict]) -> str | None:
-    """The name of the first hook that leaves out steps of a pipeline by their names, or None."""
+def step_skipping_hook(hooks: Sequence[dict]) -> str | None:
+    """Return the name of the first hook that skips steps of a pipeline by name, or None."""
     return next((type_name(hook) for hook in hooks if type_name(hook).endswith('ModeSwitchHook')), None)
 
 
 def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
-    """The pipelines to which hooks switch: mmdet's `PipelineSwitchHook`, mmpretrain's `SwitchRecipeHook`.
+    """Return the pipelines to which mmdet's `PipelineSwitchHook` and mmpretrain's `SwitchRecipeHook` switch.
 
     Args:
-        hooks: configs.
+        hooks: configs of hooks.
     """
     recipes = [recipe for hook in hooks for recipe in hook.get('schedule') or ()]
     switched = [hook[SWITCHED] for hook in hooks if SWITCHED in hook]
@@ -284,12 +284,12 @@ def mixes_images(cfg: Config) -> bool:
 
 
 def check_recorded_steps(cfg: Config) -> None:
-    """Refuse the steps of a run's training pipelines that part images from a cache's maps.
+    """Refuse steps of the training pipelines that move pixels without a record, which cached maps need.
 
     Raises:
-        UsageError: as `refuse_unrecorded_steps` says.
+        UsageError: if `refuse_unrecorded_steps` refuses a step.
     """
-    # It imports mmpretrain.
+    # Imported here because it imports mmpretrain.
     from lfi.datasets.transforms import refuse_unrecorded_steps
 
     switched = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
@@ -297,16 +297,16 @@ def check_recorded_steps(cfg: Config) -> None:
     refuse_unrecorded_steps([dataset, *switched], cfg.get('default_scope'))
 
 
-def _taught_models(model: dict) -> list[dict]:
-    """The config of a model with a teacher, and those inside it with one of ours."""
-    having = [part for part in configs_in(model) if isinstance(part.get('teacher'), dict)]
-    return [part for part in having if part is model or _is_ours(part['teacher'])]
+def _models_with_teacher(model: dict) -> list[dict]:
+    """Return the config of a model with a teacher, and the configs inside it with a teacher of LFI."""
+    configs = [part for part in configs_in(model) if isinstance(part.get('teacher'), dict)]
+    return [part for part in configs if part is model or _is_lfi_teacher(part['teacher'])]
 
 
-def _is_ours(teacher: dict) -> bool:
+def _is_lfi_teacher(teacher: dict) -> bool:
     return 'type' in teacher and type_name(teacher).endswith(TEACHER)
 
 
 def _steps(value: object) -> Iterator[dict]:
-    """All configs with a type, at any depth."""
+    """Yield all configs with a type, at any depth."""
     return (config for config in configs_in(value) if 'type' in config)

@@ -9,7 +9,7 @@ from small_students import NORMALISE
 
 
 def test_a_preprocessor_that_does_not_say_its_pixels_is_named():
-    with pytest.raises(UsageError, match="data_preprocessor.type='BaseDataPreprocessor' does not say"):
+    with pytest.raises(UsageError, match="data_preprocessor.type='BaseDataPreprocessor' does not define"):
         pixel_format(BaseDataPreprocessor())
 
 

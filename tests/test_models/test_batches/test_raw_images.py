@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from lfi.models.batches.raw_images import check_images, correct_image_sizes
-from lfi.structures import get_valid_sizes
+from lfi.models.batches.raw_images import correct_image_sizes, register_image_checks
+from lfi.structures import valid_sizes_of
 from mmdet.datasets.transforms import PhotoMetricDistortion
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import DetDataSample
@@ -23,7 +23,7 @@ def preprocessor(kind=ClsDataPreprocessor, cache=None, **arguments):
     made = kind(**NORMALISE, **arguments)
     # Of every student, and of one that has a teacher.
     correct_image_sizes(made)
-    check_images(made, cache)
+    register_image_checks(made, cache)
     return made
 
 

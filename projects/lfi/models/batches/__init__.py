@@ -1,1 +1,1 @@
-"""What data preprocessors do to a batch, and hooks that look into it. It knows no student."""
+"""Hooks of data preprocessors, records of mixed images, and pixel formats. They import no student."""

@@ -1,4 +1,4 @@
-"""mmpretrain's Mixup, CutMix and ResizeMix, with a record of what they mixed."""
+"""Records of the images that mmpretrain's Mixup, CutMix and ResizeMix mix."""
 
 from __future__ import annotations
 
@@ -13,93 +13,93 @@ from torch import Tensor, nn
 
 from lfi.structures import BatchMixture
 
-KNOWN = (Mixup, CutMix, ResizeMix)
+SUPPORTED = (Mixup, CutMix, ResizeMix)
 
 
 def record_mixtures(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor that mixes images leave a `BatchMixture` with their samples, as `mixture`.
+    """Let a data preprocessor that mixes images store a `BatchMixture` in their samples, as `mixture`.
 
-    Its images and labels stay as they are, bit for bit. One that mixes nothing is left alone.
+    Images and labels stay the same bit for bit. A data preprocessor that mixes nothing is left unchanged.
 
     Raises:
-        ValueError: if it mixes by another way than mmpretrain's `Mixup`, `CutMix` and `ResizeMix`.
+        ValueError: if a batch augment is not mmpretrain's `Mixup`, `CutMix` or `ResizeMix`.
     """
     augment = getattr(data_preprocessor, 'batch_augments', None)
-    if isinstance(augment, RandomBatchAugment) and not mixes_recorded(data_preprocessor):
+    if isinstance(augment, RandomBatchAugment) and not records_mixtures(data_preprocessor):
         data_preprocessor.batch_augments = RecordedBatchAugment(augment)
-        data_preprocessor.register_forward_hook(_note)
+        data_preprocessor.register_forward_hook(_attach_mixture)
 
 
-def mixes_recorded(data_preprocessor: nn.Module) -> bool:
-    """Whether a data preprocessor mixes images, with a record."""
+def records_mixtures(data_preprocessor: nn.Module) -> bool:
+    """Whether a data preprocessor mixes images and records the mixtures."""
     return isinstance(getattr(data_preprocessor, 'batch_augments', None), RecordedBatchAugment)
 
 
-def mixes_as_known(data_preprocessor: nn.Module) -> bool:
-    """Whether a data preprocessor mixes images, by no other ways than those that `record_mixtures` knows."""
+def can_record_mixtures(data_preprocessor: nn.Module) -> bool:
+    """Whether a data preprocessor mixes images, by augments that `record_mixtures` supports."""
     augment = getattr(data_preprocessor, 'batch_augments', None)
-    return isinstance(augment, RandomBatchAugment) and not unknown_ways(augment)
+    return isinstance(augment, RandomBatchAugment) and not unsupported_augments(augment)
 
 
 def refuse_unmixable(directions: Sequence[str]) -> None:
-    """Raise a ValueError if cached maps without a semantic reading would be mixed."""
+    """Raise a ValueError if mixed images would need cached maps without a semantic reading."""
     if 'semantic' not in directions:
         raise ValueError(
-            'the maps of this teacher have no semantic reading, and those of one image cannot be '
-            "compared with another's: remove data_preprocessor.batch_augments (or train_cfg.augments), "
-            'or ask the teacher online, by teacher.cache=None'
+            'the maps of this teacher have no semantic reading, so that maps of different images cannot be '
+            'mixed: remove data_preprocessor.batch_augments (or train_cfg.augments), or ask the teacher '
+            'online with teacher.cache=None'
         )
 
 
-def unknown_ways(augment: RandomBatchAugment) -> list:
-    """What it mixes by that cannot be recorded."""
-    return [one for one in augment.augments if one is not None and type(one) not in KNOWN]
+def unsupported_augments(augment: RandomBatchAugment) -> list:
+    """Return the batch augments that cannot be recorded."""
+    return [child for child in augment.augments if child is not None and type(child) not in SUPPORTED]
 
 
 def refuse_unrecorded_mixtures(data_preprocessor: nn.Module) -> None:
-    """Raise a ValueError if a data preprocessor mixes images, and leaves no record for their captions."""
+    """Raise a ValueError if a data preprocessor mixes images without a record, which captions need."""
     augment = getattr(data_preprocessor, 'batch_augments', None)
-    if isinstance(augment, RandomBatchAugment) and not mixes_recorded(data_preprocessor):
+    if isinstance(augment, RandomBatchAugment) and not records_mixtures(data_preprocessor):
         raise ValueError(
-            f'data_preprocessor.batch_augments has {type(unknown_ways(augment)[0]).__name__}: it is not '
-            'known what it mixes, and gt_concepts are those of single images. Use Mixup, CutMix or ResizeMix'
+            f'data_preprocessor.batch_augments has {type(unsupported_augments(augment)[0]).__name__}: it '
+            'keeps no record, and gt_concepts are those of single images. Use Mixup, CutMix or ResizeMix'
         )
 
 
 class RecordedBatchAugment(RandomBatchAugment):
-    """A `RandomBatchAugment` that keeps what it has drawn until it is asked.
+    """A `RandomBatchAugment` that records its latest mixture.
 
     Args:
-        augment: what it does.
+        augment: batch augment to record.
 
     Raises:
-        ValueError: as `record_mixtures`.
+        ValueError: if an augment is not mmpretrain's `Mixup`, `CutMix` or `ResizeMix`.
     """
 
     def __init__(self, augment: RandomBatchAugment) -> None:
-        if unknown := unknown_ways(augment):
+        if unsupported := unsupported_augments(augment):
             raise ValueError(
-                f'data_preprocessor.batch_augments has {type(unknown[0]).__name__}: it is not known what it '
-                'mixes, and a cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '
-                'or ask the teacher online, by teacher.cache=None'
+                f'data_preprocessor.batch_augments has {type(unsupported[0]).__name__}: it keeps no record, '
+                'and a cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '
+                'or ask the teacher online with teacher.cache=None'
             )
         self.__dict__.update(vars(augment))
         self._drawn: BatchMixture | None = None
 
     def __call__(self, batch_input: Tensor, batch_score: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix as ever."""
-        with _draws_kept():
+        """Mix images (B, C, H, W) and scores (B, classes) as the wrapped augment does."""
+        with _restored_rng_state():
             self._drawn = self._draw(len(batch_input), (batch_input.shape[-2], batch_input.shape[-1]))
         mixed: tuple[Tensor, Tensor] = super().__call__(batch_input, batch_score)
         return mixed
 
     def take(self) -> BatchMixture | None:
-        """What the latest call has mixed, once."""
+        """Return the mixture of the latest call, and forget it."""
         drawn, self._drawn = self._drawn, None
         return drawn
 
     def _draw(self, batch_size: int, size: tuple[int, int]) -> BatchMixture | None:
-        """What the call is about to draw, in its order and from the same source."""
+        """Draw the mixture that the call will draw, in the same order from the same generators."""
         augment = self.augments[np.random.choice(len(self.augments), p=self.probs)]  # noqa: NPY002
         if augment is None:
             return None
@@ -115,8 +115,8 @@ class RecordedBatchAugment(RandomBatchAugment):
 
 
 @contextmanager
-def _draws_kept() -> Iterator[None]:
-    """What is drawn inside is drawn again after it."""
+def _restored_rng_state() -> Iterator[None]:
+    """Restore the states of the random number generators at exit."""
     state = np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]):
@@ -126,22 +126,22 @@ def _draws_kept() -> Iterator[None]:
 
 
 def _refuse_unequal(data_samples: Sequence) -> None:
-    """Raise a ValueError for images of several sizes: of a mixed one nothing tells where padding begins."""
+    """Raise a ValueError for images of several sizes: a mixed image has no single boundary of padding."""
     shapes = (sample.metainfo.get('img_shape') for sample in data_samples)
     sizes = sorted({tuple(shape[:2]) for shape in shapes if shape is not None})
     if len(sizes) > 1:
         (height, width), (other_height, other_width) = sizes[0], sizes[-1]
         raise ValueError(
             f'data_preprocessor.batch_augments mixes images of {height} x {width} and {other_height} x '
-            f'{other_width} pixels, and what comes to lie in padding would be taken for padding: crop or '
-            'resize all images to one size in train_pipeline, or remove it (or train_cfg.augments)'
+            f'{other_width} pixels, and pixels mixed into padding would count as padding: crop or resize all '
+            'images to one size in train_pipeline, or remove batch_augments (or train_cfg.augments)'
         )
 
 
-def _note(data_preprocessor: Any, arguments: tuple, output: dict) -> None:
+def _attach_mixture(data_preprocessor: Any, arguments: tuple, output: dict) -> None:
     mixture = data_preprocessor.batch_augments.take()
     if mixture is not None:
         _refuse_unequal(output['data_samples'])
         for sample in output['data_samples']:
-            # `set_metainfo` would copy it for each.
+            # `set_metainfo` would copy the mixture for each sample.
             sample.set_field(mixture, 'mixture', field_type='metainfo')

@@ -1,4 +1,4 @@
-"""What is known of images only before a data preprocessor pads and normalises them."""
+"""Checks of images and of their sizes before a data preprocessor pads and normalises them."""
 
 from __future__ import annotations
 
@@ -8,104 +8,103 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .mixtures import mixes_as_known, record_mixtures
+from .mixtures import can_record_mixtures, record_mixtures
 
-# The largest value of a batch of images that is not normalised is far above, but for dark images.
+# Largest absolute value of a batch that may be normalised, or dark. Other raw images have larger values.
 DARK = 16.0
-# mmdet's PhotoMetricDistortion leaves values from -48 on; an image less its mean goes down to -100 and below.
+# mmdet's PhotoMetricDistortion gives values down to -48, subtraction of a mean values of -100 and below.
 DARKENED = -64.0
 
 
-def check_images(data_preprocessor: nn.Module, cache: str | None) -> None:
-    """Let a teacher see the images that it takes a batch for, and tell how they were mixed.
+def register_image_checks(data_preprocessor: nn.Module, cache: str | None) -> None:
+    """Register the checks of images that a teacher needs, and record how images are mixed.
 
     Args:
-        data_preprocessor: of the student.
-        cache: folder of the teacher's cache; None for a teacher that is asked online.
+        data_preprocessor: data preprocessor of the student.
+        cache: folder of the teacher's cache. None for a teacher that is asked online.
 
     Raises:
-        ValueError: if images are mixed while there is a cache, and not as `record_mixtures` knows it.
+        ValueError: if there is a cache, and images are mixed in a way that `record_mixtures` refuses.
     """
     if cache is None:
         refuse_normalized_images(data_preprocessor)
-    if cache is not None or mixes_as_known(data_preprocessor):
+    if cache is not None or can_record_mixtures(data_preprocessor):
         record_mixtures(data_preprocessor)
 
 
 def correct_image_sizes(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor give every image the `img_shape` that it has, before it pads it.
+    """Set each sample's `img_shape` to the size of its image before a data preprocessor pads the batch.
 
-    Some transforms leave an `img_shape` of before, torchvision's (`NumpyToPIL`, `PILToNumpy`) among them:
-    what lies beyond it would count as padding. The tensor's own height and width are right, unless the
-    pipeline pads itself, which the tools refuse (`check_pipelines`).
+    Some transforms leave an outdated `img_shape`, such as torchvision's (`NumpyToPIL`, `PILToNumpy`), and
+    pixels outside it would count as padding. The tensor's own height and width are right, unless the pipeline
+    pads images, which the tools refuse (`check_pipelines`).
     """
-    # First of all: what others make for an image must have its size.
+    # Runs before all other hooks, which may read `img_shape`.
     data_preprocessor.register_forward_pre_hook(_ImageSizes(), with_kwargs=True, prepend=True)
 
 
 def refuse_normalized_images(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor raise a ValueError if its first images are normalised already.
+    """Let a data preprocessor raise a ValueError if the first images are normalised already.
 
-    Dark images that may be the file's own, whole numbers up to 16, are let through, and the next ones tell.
-
-    A teacher would see them as near-black: it knows how the data preprocessor makes pixels, and not what the
-    pipeline has done to them.
+    An online teacher would see such images as near-black, since it undoes only the data preprocessor's own
+    normalisation. Dark images with whole numbers up to 16 may be raw. They pass, and the next batch is
+    checked.
     """
     data_preprocessor.register_forward_pre_hook(_FirstImages(), with_kwargs=True)
 
 
 class _ImageSizes:
-    """Corrects the samples' sizes, and says so once."""
+    """Hook that corrects the samples' `img_shape`, and logs the first correction."""
 
     def __init__(self) -> None:
-        self.said = False
+        self.logged = False
 
-    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
-        for image, sample in _images(arguments, named):
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, kwargs: dict[str, Any]) -> None:
+        for image, sample in _images(arguments, kwargs):
             shape = tuple(image.shape[-2:])
-            said = sample.metainfo.get('img_shape')
-            if said is not None and tuple(said[:2]) == shape:
+            img_shape = sample.metainfo.get('img_shape')
+            if img_shape is not None and tuple(img_shape[:2]) == shape:
                 continue
             sample.set_metainfo({'img_shape': shape})
-            if said is not None and not self.said:
-                self.said = True
+            if img_shape is not None and not self.logged:
+                self.logged = True
                 print_log(
                     f'{getattr(sample, "img_path", "an image")}: the pipeline says img_shape='
-                    f'{tuple(said[:2])}, but the image has {shape} pixels. The image is taken for right: a '
-                    'transform does not keep img_shape up to date',
+                    f'{tuple(img_shape[:2])}, but the image has {shape} pixels. The size of the image is '
+                    'used: a transform does not keep img_shape up to date',
                     'current',
                 )
 
 
 class _FirstImages:
-    """Checks the first batches, which are still on the CPU, until one tells."""
+    """Hook that checks the first batches, which are still on the CPU, until one is certain to be raw."""
 
     def __init__(self) -> None:
         self.checked = False
 
-    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, kwargs: dict[str, Any]) -> None:
         if self.checked:
             return
-        images = [image for image, _ in _images(arguments, named)]
+        images = [image for image, _ in _images(arguments, kwargs)]
         if not any(image.is_floating_point() for image in images):
             self.checked = bool(images)
             return
         low, high = (min(image.min().item() for image in images), max(image.max().item() for image in images))
         dark = max(-low, high) <= DARK
-        # A dark image file has whole numbers from 0 on.
+        # Raw dark images have whole numbers of 0 or more.
         normalized = dark and (low < 0 or any((image != image.round()).any() for image in images))
         if normalized or low < DARKENED:
             raise ValueError(
                 f'the data preprocessor gets pixels from {low:.3g} to {high:.3g}, but an online teacher '
                 'needs those of the image file, from 0 to 255: a step of the pipeline, such as Normalize or '
-                'ToTensor, has changed them. Remove it, and give its mean and std to data_preprocessor'
+                'ToTensor, changes them. Remove it, and give its mean and std to data_preprocessor'
             )
         self.checked = not dark
 
 
-def _images(arguments: tuple, named: dict[str, Any]) -> Iterator[tuple[Tensor, Any]]:
-    """Each image and sample of what a data preprocessor is called with; none where it has another form."""
-    data = arguments[0] if arguments else named.get('data')
+def _images(arguments: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[Tensor, Any]]:
+    """Yield the images and samples of a data preprocessor's arguments; nothing for another format."""
+    data = arguments[0] if arguments else kwargs.get('data')
     if not isinstance(data, dict):
         return
     inputs, samples = data.get('inputs'), data.get('data_samples')

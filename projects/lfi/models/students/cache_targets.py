@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lfi.errors import UsageError
-from lfi.models.batches.mixtures import mixes_recorded, refuse_unmixable
+from lfi.models.batches.mixtures import records_mixtures, refuse_unmixable
 from lfi.models.teachers import VLMAttentionTeacher, build_teacher, cache_kind, features_to_cache
 from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
@@ -61,7 +61,7 @@ class CacheTargets:
         text_dims = None if student.readout is None else student.readout.text_dims
         self.teacher = build_teacher({**config, 'cache': None}, self.needs)
         check_teacher(self.teacher, self.parts, text_dims, self.num_classes)
-        if mixes_recorded(student.data_preprocessor):
+        if records_mixtures(student.data_preprocessor):
             refuse_unmixable(self.teacher.directions)
 
     def check_mosaics(self) -> None:

@@ -15,9 +15,9 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
-from lfi.models.batches.mixtures import mixes_recorded, refuse_unmixable, refuse_unrecorded_mixtures
+from lfi.models.batches.mixtures import records_mixtures, refuse_unmixable, refuse_unrecorded_mixtures
 from lfi.models.batches.pixel_format import pixel_format
-from lfi.models.batches.raw_images import check_images, correct_image_sizes
+from lfi.models.batches.raw_images import correct_image_sizes, register_image_checks
 from lfi.models.readout import InteractionReadout
 from lfi.models.supervision import Interactions, StudentOutputs, StudentWidths, SupervisionPart
 from lfi.models.teachers import Teacher, VLMAttentionTeacher, build_teacher, text_dims_of
@@ -154,7 +154,7 @@ class Student(_TaskModel):
         self.control = build_control(control, parts)
         self.needs = needs_of(parts.values())
         if self.needs:
-            check_images(self.data_preprocessor, self.teacher_config.get('cache'))
+            register_image_checks(self.data_preprocessor, self.teacher_config.get('cache'))
         self.reads = reads_of(parts, self.predict_by)
         check_contrast_weight(self.readout, self.reads)
         freeze_unread(self.backbone, self.readout, self.reads)
@@ -208,7 +208,7 @@ class Student(_TaskModel):
             teacher = build_teacher(config, self.needs)
             text_dims = None if self.readout is None else self.readout.text_dims
             check_teacher(teacher, self.parts, text_dims, self.family.num_classes(self))
-            if config.get('cache') is not None and mixes_recorded(self.data_preprocessor):
+            if config.get('cache') is not None and records_mixtures(self.data_preprocessor):
                 refuse_unmixable(teacher.directions)
             self._teacher = teacher
         return self._teacher
