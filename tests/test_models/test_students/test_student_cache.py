@@ -78,7 +78,7 @@ def test_maps_that_one_image_lacks_are_asked_for(cached_model):
     for sample in samples:
         sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)
     del samples[1].interaction_maps
-    with pytest.raises(ValueError, match="needs each image's maps: .*that of each data set"):
+    with pytest.raises(ValueError, match="needs each image's maps: .*train_pipeline of each data set"):
         model.loss(images, samples)
 
 

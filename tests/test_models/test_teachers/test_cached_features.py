@@ -100,7 +100,7 @@ def test_filler_in_a_picture_is_refused(cache, config, angle):
     shift = 0.0 if angle else 0.5
     view = torch.tensor([[cos, -sin, shift], [sin, cos, 0]], dtype=torch.float).expand(3, 2, 3)
     beyond = [Tiles.whole(one) for one in view]
-    with pytest.raises(CacheError, match='shows filler, where the cache has no features: leave out of'):
+    with pytest.raises(CacheError, match='shows filler, for which the cache has no features: remove'):
         ask(cache, config, view, (8, 8), tiles=beyond)
     # On a coarse grid no location shows more of it than of the image.
     slight = torch.tensor([[1.0, 0, 0.1], [0, 1, 0]]).expand(3, 2, 3)
@@ -129,7 +129,7 @@ def test_features_stand_in_the_window_that_shows_the_image(cache, config):
 def test_features_of_mosaics_are_refused(cache, config):
     halves = torch.tensor([[[0.0, 0.5], [0, 1]], [[0.5, 1], [0, 1]]])
     tiles = [Tiles(halves, torch.eye(2, 3).repeat(2, 1, 1), (1.0, 1.0))] * 3
-    with pytest.raises(CacheError, match='features of mosaics are not pasted'):
+    with pytest.raises(CacheError, match='cached features do not support mosaics'):
         ask(cache, config, WHOLE, (4, 4), tiles=tiles)
 
 
@@ -174,7 +174,7 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
 
 def test_features_of_a_teacher_with_a_bias_are_not_cached(teacher, images):
     teacher.logit_bias = -10.0
-    with pytest.raises(ValueError, match='features cannot be cached of a teacher with a logit_bias'):
+    with pytest.raises(ValueError, match='features of a teacher with a logit_bias, .* cannot be cached'):
         features_to_cache(teacher, BatchView(images, PIXELS, [(128, 128)] * 3))
 
 
@@ -196,5 +196,5 @@ def test_features_whose_mean_is_not_the_embedding_are_refused(config, teacher_fo
 @pytest.mark.parametrize('count', [1, 7])
 def test_records_of_another_number_of_channels_are_refused(cache, config, set_record_maps, count):
     set_record_maps(cache, count)
-    with pytest.raises(CacheError, match=f'its records have {count} maps, and its texts make them '):
+    with pytest.raises(CacheError, match=f'its records have {count} maps, but its texts need '):
         CachedFeatures(cache, config)

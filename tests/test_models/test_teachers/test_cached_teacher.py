@@ -171,5 +171,5 @@ def test_where_the_model_is_not_at_hand_its_patches_are_taken_on_trust(cache, co
 @pytest.mark.parametrize('count', [1, 7])
 def test_records_of_another_number_of_maps_are_refused(cache, config, set_record_maps, count):
     set_record_maps(cache, count)
-    with pytest.raises(CacheError, match=f'its records have {count} maps, and its texts make them '):
+    with pytest.raises(CacheError, match=f'its records have {count} maps, but its texts need '):
         CachedTeacher(cache, config)

@@ -91,14 +91,14 @@ class CachedOutputs(Teacher):
         Raises:
             CacheError: if a record is of another cache.
         """
-        if any(one.cache != self.cache.digest for one in stored):
+        if any(maps.cache != self.cache.digest for maps in stored):
             raise CacheError(
                 f'model.teacher.cache={str(self.cache.folder)!r}, but the pipeline reads another cache: give '
                 'lfi.LoadInteractionMaps the same folder'
             )
         self._texts = self._texts.to(device)
         manifest = self.cache.manifest
-        records = np.concatenate([one.record for one in stored])
+        records = np.concatenate([maps.record for maps in stored])
         return unpack(records, manifest.layers, manifest.directions, device)
 
     def stored_maps(self, view: BatchView) -> InteractionMaps:
@@ -110,16 +110,15 @@ class CachedOutputs(Teacher):
         if view.stored is None:
             raise CacheError(
                 f"model.teacher.cache={str(self.cache.folder)!r} needs each image's maps: put "
-                "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into train_pipeline, that "
-                'of each data set, and '
-                "pack what it reads: PackInputs has algorithm_keys=('view', 'interaction_maps'), "
-                "PackDetInputs meta_keys=(..., 'view', 'interaction_maps')"
+                "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into the train_pipeline of "
+                "each data set, and pack the maps: PackInputs needs algorithm_keys=('view', "
+                "'interaction_maps'), PackDetInputs meta_keys=(..., 'view', 'interaction_maps')"
             )
         if view.views is None:
             raise CacheError(
-                "model.teacher.cache needs each image's view: put the transforms of train_pipeline that move "
-                "pixels, in each data set's, into dict(type='lfi.RecordView', transforms=[...]), and pack it:"
-                " PackInputs has algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
+                "model.teacher.cache needs each image's view: in the train_pipeline of each data set, put "
+                "transforms that move pixels into dict(type='lfi.RecordView', transforms=[...]), and pack it:"
+                " PackInputs needs algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
             )
         return self.maps_of(view.stored, view.inputs.device)
 
@@ -149,7 +148,7 @@ def _views_of(view: BatchView) -> Tensor:
     return view.views
 
 
-def open_cache(folder: str, wanted: dict) -> InteractionCache:
+def open_cache(folder: str, identity: dict) -> InteractionCache:
     """Open the cache of a teacher, given the teacher's identity.
 
     Raises:
@@ -157,17 +156,17 @@ def open_cache(folder: str, wanted: dict) -> InteractionCache:
     """
     cache = InteractionCache(folder)
     cached = dict(cache.manifest.teacher)
-    if wanted['weights'] is None and cached.get('weights') is not None:
-        print_log(f"{folder}: the teacher's weights are not at hand; taken on trust", 'current')
-        wanted = {**wanted, 'weights': cached['weights']}
-        if wanted.get('extractor') == dict(type=AUTO) and 'extractor' in cached:
-            wanted['extractor'] = cached['extractor']
+    if identity['weights'] is None and cached.get('weights') is not None:
+        print_log(f"{folder}: the teacher's weights are missing, so they are not compared", 'current')
+        identity = {**identity, 'weights': cached['weights']}
+        if identity.get('extractor') == dict(type=AUTO) and 'extractor' in cached:
+            identity['extractor'] = cached['extractor']
         if 'whole_patches' in cached:
-            # Whether patches fill the model's own size is not known either.
-            wanted['whole_patches'] = cached['whole_patches']
-    found = difference('teacher', cached, wanted)
-    if found:
-        raise CacheError(f'{folder} does not fit the config: {found}. Write another by lfi cache')
+            # Without the weights, it is unknown whether patches fill the model's own size.
+            identity['whole_patches'] = cached['whole_patches']
+    mismatch = difference('teacher', cached, identity)
+    if mismatch:
+        raise CacheError(f'{folder} does not fit the config: {mismatch}. Write another by lfi cache')
     return cache
 
 
@@ -175,18 +174,18 @@ def check_map_count(cache: InteractionCache, count: int) -> None:
     """Check the number of maps in a cache's records.
 
     Raises:
-        CacheError: if it is not `count`.
+        CacheError: if the records do not have `count` maps.
     """
-    found = cache.manifest.dtype['presence'].shape[0]
-    if found != count:
+    num_maps = cache.manifest.dtype['presence'].shape[0]
+    if num_maps != count:
         raise CacheError(
-            f'{cache.folder} is corrupted: its records have {found} maps, and its texts make them {count}. '
+            f'{cache.folder} is corrupted: its records have {num_maps} maps, but its texts need {count}. '
             'Write another by lfi cache'
         )
 
 
 def bank_of(cache: InteractionCache) -> ConceptBank:
-    """Concepts of a cache's teacher."""
+    """Return the concepts of a cache's teacher."""
     cached = cache.manifest.teacher
     background = cached['background']
     return ConceptBank(
@@ -198,7 +197,7 @@ def bank_of(cache: InteractionCache) -> ConceptBank:
 
 
 def feature_identity(config: dict) -> dict:
-    """Identity of a teacher's features, which differs from that of its interaction maps."""
+    """Return the identity of a teacher's features, which differs from that of the teacher's maps."""
     return {**teacher_identity(config), 'kept': 'features'}
 
 
@@ -215,7 +214,7 @@ def features_to_cache(teacher: VLMAttentionTeacher, view: BatchView) -> Interact
     """
     if teacher.logit_bias is not None:
         raise ValueError(
-            'features cannot be cached of a teacher with a logit_bias, as SigLIP has one: its presence is no '
+            'features of a teacher with a logit_bias, such as SigLIP, cannot be cached: presence is no '
             'softmax over the bank. Train with teacher.cache=None'
         )
     features = teacher.features_of(view)
@@ -235,7 +234,7 @@ class CachedFeatures(CachedOutputs):
 
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)
-        # One for each channel.
+        # The records have one map for each channel.
         check_map_count(self.cache, self.texts.shape[1])
 
     @property
@@ -245,14 +244,14 @@ class CachedFeatures(CachedOutputs):
 
     def ask(self, view: BatchView) -> InteractionMaps:
         """Return the products of the concepts' texts with the features. See `CachedTeacher.ask`."""
-        return self._asked(self._every_map(view), view)
+        return self._asked(self._bank_maps(view), view)
 
     def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
         """Return the maps of the views on the student's grid. Images are mixed before concepts are chosen."""
         if view.mixture is None:
             return super().maps_in(view, grid)
-        every = self._every_map(view)
-        return self._asked(mixed_maps_in_view(every, grid, view, _views_of(view), len(self.bank)), view)
+        maps = self._bank_maps(view)
+        return self._asked(mixed_maps_in_view(maps, grid, view, _views_of(view), len(self.bank)), view)
 
     def _asked(self, maps: InteractionMaps, view: BatchView) -> InteractionMaps:
         """Reduce the maps of the whole bank to the concepts that each image is asked about."""
@@ -260,7 +259,7 @@ class CachedFeatures(CachedOutputs):
             return maps
         return topk_concepts(maps, view.labels, self.bank, self.max_concepts)
 
-    def _every_map(self, view: BatchView) -> InteractionMaps:
+    def _bank_maps(self, view: BatchView) -> InteractionMaps:
         """Compute the maps of the whole bank for the unaugmented images."""
         _refuse_mosaics(view.tiles or ())
         features = self.stored_maps(view)
@@ -276,11 +275,11 @@ class CachedFeatures(CachedOutputs):
         )
 
     def features_in(self, view: BatchView, grid: StudentGrid) -> ImageFeatures:
-        """The features of the views on the student's grid.
+        """Return the features of the views on the student's grid.
 
         Raises:
-            CacheError: as `stored_maps`; for pictures that the pipeline has mixed; and for one that shows
-                filler in more than half of a location, where there are no features.
+            CacheError: if `stored_maps` refuses the batch, a picture is a mosaic, or more than half of a
+                location shows filler, which has no features.
             ValueError: if images are padded.
         """
         view.refuse_padding()
@@ -288,17 +287,15 @@ class CachedFeatures(CachedOutputs):
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         windows = None
         if view.tiles is not None:
-            # In the box of ResizeMix the margins of two images would add up.
-            share = 1.0 if view.mixture is not None and view.mixture.resized else 0.5
-            _refuse_filler(view.tiles, grid.shape, share)
-            # Each picture has one tile, which may leave a margin of filler.
+            _refuse_filler(view.tiles, grid.shape)
+            # Each picture has one tile, and possibly a margin of filler.
             views = torch.cat([tile.views for tile in view.tiles])
             windows = torch.cat([tile.windows for tile in view.tiles])
         if view.mixture is None:
             maps = maps.warp(views, grid.shape, windows)
         else:
-            tiles = view.tiles or [Tiles.whole(each) for each in views]
-            # Each image's features have a mean of the same length, the scale of the teacher's logits.
+            tiles = view.tiles or [Tiles.whole(image_view) for image_view in views]
+            # The mean features of all images have one length, the scale of the teacher's logits.
             maps = mean_maps(*view.mixture.sources(maps, tiles, grid.shape))
         return ImageFeatures.of_view(maps, scale, self.texts)
 
@@ -306,17 +303,17 @@ class CachedFeatures(CachedOutputs):
 def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int], share: float) -> None:
     """Refuse pictures of several images, and pictures that show less than a share of image in a location."""
     _refuse_mosaics(tiles)
-    # Tiles stay on the CPU: no device is waited for.
-    if (visible_shares(tiles, grid) < share - 1e-4).any():
+    # Tiles are on the CPU, so that this does not synchronise the device.
+    if not shown_enough(shown_shares(tiles, grid)).all():
         raise CacheError(
-            'a picture shows filler, where the cache has no features: leave out of train_pipeline what pads, '
-            'shifts, shears, rotates or erases (RandomCrop with padding, RandAugment), or train with '
-            'teacher.cache=None'
+            'a picture shows filler, for which the cache has no features: remove the transforms of '
+            'train_pipeline that pad, shift, shear, rotate or erase (RandomCrop with padding, RandAugment), '
+            'or train with teacher.cache=None'
         )
 
 
 def _refuse_mosaics(tiles: Sequence[Tiles]) -> None:
-    if any(len(one.shares) > 1 for one in tiles):
+    if any(len(picture.shares) > 1 for picture in tiles):
         raise CacheError(
-            'features of mosaics are not pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp'
+            'cached features do not support mosaics: remove lfi.RecordedMosaic and lfi.RecordedMixUp'
         )

@@ -30,7 +30,7 @@ from .families import chosen_extractor
 from .loading.weights import load_vlm
 from .teacher import Teacher
 
-# Images above this multiple of the input area are prepared one by one.
+# Batches with larger images than this multiple of the input area are prepared image by image.
 LARGE_AREA = 4
 
 
@@ -90,9 +90,9 @@ class VLMAttentionTeacher(Teacher):
     ) -> None:
         check_flags(allow_random=allow_random)
         names, templates = concept_names(concepts), prompt_templates(templates)
-        # A student that is shared has its data set's classes as a list.
-        if not isinstance(concepts, Mapping) and (said := duplicates_message(names, 'concepts')):
-            print_log(said, 'current', logging.WARNING)
+        # Only warn: a shared student lists the classes of its data set, which may repeat.
+        if not isinstance(concepts, Mapping) and (warning := repetition(names, 'concepts')):
+            print_log(warning, 'current', logging.WARNING)
         if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
             raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
         chosen = chosen_extractor(extractor, model)
@@ -282,7 +282,7 @@ class VLMAttentionTeacher(Teacher):
         complete = valid_sizes is None or all(size == (height, width) for size in valid_sizes)
         if complete and height * width <= LARGE_AREA * self.input_size[0] * self.input_size[1]:
             return prepare(inputs)
-        # One by one: 64 photos of 24 megapixels are 18 GB in float32.
+        # Image by image: 64 photos of 24 megapixels are 18 GB in float32.
         sizes = valid_sizes or [(height, width)] * len(inputs)
         crops = (image[None, :, :h, :w] for image, (h, w) in zip(inputs, sizes))
         return torch.cat([prepare(crop) for crop in crops])
