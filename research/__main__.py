@@ -46,9 +46,9 @@ def main() -> None:
         print(help_text())
         return
     if command not in COMMANDS:
-        near = did_you_mean(command, list(COMMANDS))
+        hint = did_you_mean(command, list(COMMANDS))
         ArgumentParser(prog='python -m research').error(
-            f'there is no command {command}{near and f"; {near}"}'
+            f'there is no command {command}{hint and f"; {hint}"}'
         )
     # Parsers show this as the name of the program.
     sys.argv = [f'python -m research {command}', *arguments]

@@ -58,10 +58,10 @@ def test_a_file_comes_first(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'says'),
     [
-        ('lfi_vit-tiny_shape', f'similar names: .*{SHAPES}'),
-        ('configs/classification/lfi_vit-tiny_shape.py', f'similar names: {SHAPES}'),
+        ('lfi_vit-tiny_shape', f'similar names are .*{SHAPES}'),
+        ('configs/classification/lfi_vit-tiny_shape.py', f'similar names are {SHAPES}'),
         # What is inherited is not a config that can be run.
-        ('tiny-imagenet-20', 'similar names:'),
+        ('tiny-imagenet-20', 'similar names are'),
         ('zzz', 'no name is similar'),
     ],
 )
@@ -87,5 +87,5 @@ def test_a_teacher_is_asked_about_what_the_config_says():
         concepts=['cat'],
         max_concepts=1,
     )
-    with pytest.raises(FileNotFoundError, match='similar names: _base_/teachers/clip-b16.py'):
+    with pytest.raises(FileNotFoundError, match='similar names are _base_/teachers/clip-b16.py'):
         lfi.teacher_config('clip-b17')

@@ -20,7 +20,7 @@ def test_other_errors_and_none_pass():
 
 
 def test_names_near_a_wrong_one_are_listed():
-    assert similar_names(['train', 'trains']) == 'similar names: train, trains'
+    assert similar_names(['train', 'trains']) == 'similar names are train, trains'
     assert similar_names([]) == 'no name is similar'
 
 

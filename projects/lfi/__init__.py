@@ -1,7 +1,7 @@
 """LFI: learning from interactions, a distillation plugin for OpenMMLab.
 
 The import makes `lfi.X` known to every OpenMMLab registry, and changes nothing that other packages define. It
-imports neither torch nor mmcv, mmdet or mmpretrain, reads no weights and uses no network.
+imports neither torch nor mmcv, mmdet or mmpretrain, reads no weights and needs no network.
 """
 
 from importlib.util import find_spec
@@ -24,16 +24,16 @@ from .config_files import config_dict, config_path, teacher_config
 from .utils.lazy_names import lazy_names
 from .version import __version__
 
-# mmengine resolves `_base_ = 'lfi::...'` for packages in this table. Upstream mmengine cannot find an
-# editable install by the package's name, but by one of its modules.
+# mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream mmengine cannot find an
+# editable install by the package's name, but by the name of a module.
 MODULE2PACKAGE['lfi'] = 'lfi.version'
 if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
-    # The package is onedl-mmsegmentation, which mmengine finds by its module.
+    # mmengine looks for mmsegmentation; onedl-mmsegmentation is found by the name of its module.
     MODULE2PACKAGE['mmseg'] = 'mmseg'
-# mmdet's models cannot be imported without ops, which an mmcv without compiled ones lacks.
+# If mmcv has no compiled ops, mmdet's models cannot be imported without these.
 ops.install()
 
-# Imported when they are used, so that `import lfi` stays fast.
+# Imported on first access: these names need torch.
 __getattr__, _ = lazy_names(
     __name__,
     {

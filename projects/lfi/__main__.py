@@ -1,4 +1,4 @@
-"""`python -P -m lfi`, the command `lfi`."""
+"""Entry point of `python -P -m lfi`, the command `lfi`."""
 
 from lfi.cli import main
 

@@ -1,4 +1,4 @@
-"""Configs that come with the package."""
+"""Paths and contents of the configs that come with the package."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .utils.repositories import is_student
 
 PACKAGE = Path(__file__).parent
 ROOTS = {'LFI_DATA_ROOT': 'data', 'LFI_TEACHER_ROOT': 'checkpoints'}
-"""Environment variables with the folders of data sets and teachers, and the configs' defaults."""
-# Installed packages have tools and configs in `.mim`, a link to the clone in editable installs. A clone on
-# PYTHONPATH has no `.mim`.
+"""Environment variables of the folders of data sets and teachers, and the configs' defaults."""
+# `.mim` holds an installed package's tools, or links to the clone of an editable one. A clone on PYTHONPATH
+# that was never installed has no `.mim`.
 TOOLS = PACKAGE / '.mim/tools'
 
 
 def tools_root() -> Path:
-    """Return the folder of `configs/` and `tools/`, in the clone or in the installed package.
+    """Return the folder that holds `configs/` and `tools/`, of a clone or of an installed wheel.
 
     Raises:
         FileNotFoundError: if the installation has no configs.
@@ -40,50 +40,51 @@ def configs_folder() -> Path:
 def config_path(name: str) -> str:
     """Return the path of a config of LFI.
 
-    A `_base_` can call it without an import:
+    A config can call it in `_base_` without an import before:
     `_base_ = [__import__('lfi').config_path('classification/lfi_vit-128x6-p8_shapes.py')]`.
 
     Args:
         name: path of the config below `configs/`.
 
     Raises:
-        FileNotFoundError: if there is no such config.
+        FileNotFoundError: if there is no such config. The message lists similar names.
     """
     folder = configs_folder()
     path = folder / name
     if not path.is_file():
-        raise FileNotFoundError(f'lfi has no config {name!r}; {_suggestions(name, _all_configs(folder))}')
+        raise FileNotFoundError(f'lfi has no config {name!r}; {_similar_configs(name, _all_configs(folder))}')
     return str(path)
 
 
 def find_config(name: str) -> str:
-    """Find a config by the name that a user gives.
+    """Return the path of a config that a user names.
 
     Args:
-        name: path of a file; folder or repository of a student; or config of LFI, by its file name or its
-            path below `configs/`, with or without `.py`, `configs/` and `lfi::`.
+        name: a file; a student's folder or repository, as written by `lfi.save_pretrained`; or a config of
+            LFI: the file name, with or without `.py`, or the path below `configs/`, with or without
+            `configs/` or `lfi::` before it.
 
     Raises:
-        FileNotFoundError: if there is no such config.
+        FileNotFoundError: if there is no such config. The message lists similar names.
     """
     if Path(name).is_file() or is_student(name):
         return name
     folder = configs_folder()
-    paths = _all_configs(folder)
-    relative = f'{name.removeprefix("lfi::").removeprefix("configs/").removesuffix(".py")}.py'
-    runnable = _runnable_configs(paths)
-    if relative in paths or relative in runnable:
-        return str(folder / runnable.get(relative, relative))
-    raise FileNotFoundError(f'there is no config {name}; {_suggestions(relative, paths)}')
+    configs = _all_configs(folder)
+    file = f'{name.removeprefix("lfi::").removeprefix("configs/").removesuffix(".py")}.py'
+    paths = _by_file_name(configs)
+    if file in configs or file in paths:
+        return str(folder / paths.get(file, file))
+    raise FileNotFoundError(f'there is no config {name}; {_similar_configs(file, configs)}')
 
 
 def config_names() -> list[str]:
-    """Return the names of all configs that can be run, for `find_config`."""
-    return sorted(name.removesuffix('.py') for name in _runnable_configs(_all_configs(configs_folder())))
+    """Return the names of all configs that can be run, in the form that `find_config` takes."""
+    return sorted(name.removesuffix('.py') for name in _by_file_name(_all_configs(configs_folder())))
 
 
 def teacher_names() -> list[str]:
-    """Return the names of the teachers of `teacher_config`."""
+    """Return the names of the teachers for `teacher_config`."""
     return sorted(path.stem for path in (configs_folder() / '_base_/teachers').glob('*.py'))
 
 
@@ -92,38 +93,38 @@ def _all_configs(folder: Path) -> list[str]:
     return sorted(config.relative_to(folder).as_posix() for config in folder.rglob('*.py'))
 
 
-def _runnable_configs(paths: list[str]) -> dict[str, str]:
-    """Return the paths of the configs that can be run, by their file names, which are unique."""
-    return {path.rpartition('/')[2]: path for path in paths if not path.startswith('_base_/')}
+def _by_file_name(configs: list[str]) -> dict[str, str]:
+    """Map the file names of the configs that can be run to their paths. File names are unique."""
+    return {path.rpartition('/')[2]: path for path in configs if not path.startswith('_base_/')}
 
 
-def _suggestions(name: str, paths: list[str]) -> str:
-    """Return the configs with similar file names, or with similar paths if the name is a path."""
+def _similar_configs(name: str, configs: list[str]) -> str:
+    """Return a phrase that lists configs of similar names, or of similar paths if the name is a path."""
     if '/' in name:
         last = '/'.join(name.split('/')[-2:])
-        return similar_names(get_close_matches(last, paths, n=3, cutoff=0.4))
-    runnable = _runnable_configs(paths)
-    matches = get_close_matches(name, sorted(runnable), n=3, cutoff=0.4)
-    return similar_names([runnable[match] for match in matches])
+        return similar_names(get_close_matches(last, configs, n=3, cutoff=0.4))
+    paths = _by_file_name(configs)
+    similar = get_close_matches(name, sorted(paths), n=3, cutoff=0.4)
+    return similar_names([paths[file] for file in similar])
 
 
 def config_dict(name: str) -> dict:
-    """Return a config of LFI as plain data, with its bases merged, by the name of `config_path`."""
+    """Return a config of LFI as plain data, with its base configs merged. See `config_path` for arguments."""
     from mmengine.config import Config
 
     return Config.fromfile(config_path(name)).to_dict()
 
 
 def teacher_config(name: str, **changes: object) -> dict:
-    """Return the config of a teacher in `configs/_base_/teachers/`.
+    """Return the config of a teacher of `configs/_base_/teachers/`, with changes.
 
     `teacher=__import__('lfi').teacher_config('clip-b16', concepts=['cat', 'dog'])`
 
     Args:
-        name: name of the file without `.py`.
-        changes: arguments of the teacher to add or to override.
+        name: file name of the teacher's config, without `.py`.
+        changes: arguments of the teacher to add or replace.
 
     Raises:
-        FileNotFoundError: if there is no such teacher.
+        FileNotFoundError: if there is no such config. The message lists similar names.
     """
     return {**config_dict(f'_base_/teachers/{name}.py')['teacher'], **changes}

@@ -557,7 +557,11 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         ),
         (SHAPES + 'train_dataloader = None\n', {}, 'has no train_dataloader.dataset'),
         (SHAPES, {'out': 'mine.py/lfi_mine.py'}, '--out mine.py/lfi_mine.py cannot be written'),
-        ('mmdet::rtmdet_tny_8xb32-300e_coco', {}, 'mmdet has no config .*similar names: rtmdet_tiny_8xb32'),
+        (
+            'mmdet::rtmdet_tny_8xb32-300e_coco',
+            {},
+            'has no config .*similar names are rtmdet_tiny_8xb32',
+        ),
         ('import_ = 1\n', {}, 'mine.py is not a config of a model: it has no model=dict'),
         ('model = dict(\n', {}, 'mine.py cannot be read as an OpenMMLab config: SyntaxError'),
         ('from mmdet.models import *\nmodel = 1\n', {}, 'lazy config.*lfi print-config'),

@@ -63,7 +63,7 @@ def test_an_unknown_option_of_a_sub_command(capsys):
 
 def test_an_unknown_config_ends_in_one_line_with_the_nearest_ones(refused):
     line = refused('lfi_vit-tny_shapes')
-    assert 'argument config: there is no config lfi_vit-tny_shapes; similar names: ' in line
+    assert 'argument config: there is no config lfi_vit-tny_shapes; similar names are ' in line
     assert CONFIG in line and line.count('\n') == 1
 
 

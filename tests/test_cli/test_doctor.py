@@ -233,7 +233,7 @@ def test_a_config_without_checkpoints_or_none_at_all():
     (found,) = checkpoints_in('mmdet::rtmdet_tiny_8xb32-300e_coco')
     assert found.name == BACKBONE
     (found,) = checkpoints_in('lfi_vit-tny_shapes')
-    assert found.state == 'wrong' and 'near it are' in found.detail
+    assert found.state == 'wrong' and 'similar names are' in found.detail
 
 
 def test_a_config_is_named_on_the_command_line(monkeypatch, capsys, tmp_path):

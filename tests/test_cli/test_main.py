@@ -94,7 +94,7 @@ def test_the_help_of_a_command_shows_what_was_typed(said, command):
         ),
         (
             'config',
-            'lfi print-config: error: argument config: there is no config lfi_vit-tny_shapes; similar',
+            'lfi print-config: error: argument config: there is no config lfi_vit-tny_shapes; similar names',
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_an_image_that_cannot_be_fetched_is_no_checkpoint():
     [
         (
             dict(type='lfi.Studnet'),
-            "type='lfi.Studnet' .*similar names: lfi.Student",
+            "type='lfi.Studnet' .*similar names are lfi.Student",
         ),
         (
             dict(type='Student'),

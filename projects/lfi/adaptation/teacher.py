@@ -89,9 +89,9 @@ def find_teacher(name: str) -> dict[str, Any]:
     if Path(name).is_dir():
         return dict(type='lfi.VLMAttentionTeacher', model=name)
     if not tag:
-        near = did_you_mean(name, names)
+        hint = did_you_mean(name, names)
         raise UsageError(
-            f'--teacher {name} is not a folder and none of {", ".join(names)}{near and f"; {near}"}. '
+            f'--teacher {name} is not a folder and none of {", ".join(names)}{hint and f"; {hint}"}. '
             'Give a model of open_clip as MODEL:TAG: `lfi teachers` lists them'
         )
     try:
@@ -100,6 +100,6 @@ def find_teacher(name: str) -> dict[str, Any]:
         raise UsageError(f'--teacher {name}: {error}') from error
     tags = open_clip.list_pretrained_tags_by_model(model)
     if tag not in tags:
-        near = did_you_mean(tag, tags)
-        raise UsageError(f'--teacher {name}: {model} has the tags {", ".join(tags)}{near and f"; {near}"}')
+        hint = did_you_mean(tag, tags)
+        raise UsageError(f'--teacher {name}: {model} has the tags {", ".join(tags)}{hint and f"; {hint}"}')
     return dict(type='lfi.VLMAttentionTeacher', model=model, pretrained=tag)

@@ -130,5 +130,5 @@ def _find_config(package: str, name: str) -> Path:
         raise UsageError(f'{package} has {len(configs[file])} configs named {file}: choose one of {paths}')
     if file in configs:
         return configs[file][0]
-    near = get_close_matches(Path(file).name, sorted(configs), n=3, cutoff=0.4)
-    raise UsageError(f'{package} has no config {name}; {similar_names(near)}')
+    similar = get_close_matches(Path(file).name, sorted(configs), n=3, cutoff=0.4)
+    raise UsageError(f'{package} has no config {name}; {similar_names(similar)}')

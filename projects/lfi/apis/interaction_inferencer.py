@@ -227,9 +227,9 @@ class InteractionInferencer(BaseInferencer):
         data = self.model.data_preprocessor(data, False)
         if not texts:
             predictions = self.model(**data, mode='predict')
-            nothing = torch.zeros(0), torch.zeros(0, 1, 1)
+            empty = torch.zeros(0), torch.zeros(0, 1, 1)
             return [
-                _result(item, prediction, (), *nothing, item.view)
+                _result(item, prediction, (), *empty, item.view)
                 for item, prediction in zip(inputs, predictions)
             ]
 

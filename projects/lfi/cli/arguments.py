@@ -12,7 +12,7 @@ from mmengine.config import DictAction
 
 from lfi.config_files import find_config
 from lfi.errors import did_you_mean
-from lfi.utils.options import is_folder_option, parse_value
+from lfi.utils.options import names_folder, value_of
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -76,10 +76,10 @@ class ArgumentParser(argparse.ArgumentParser):
             self.add_chosen_variant(args)
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            near = ' '.join(
+            hint = ' '.join(
                 did_you_mean(word, self.options) for word in unknown if word.startswith('-')
             ).strip()
-            self.error(f'unrecognized arguments: {" ".join(unknown)}{near and f"; {near}"}')
+            self.error(f'unrecognized arguments: {" ".join(unknown)}{hint and f"; {hint}"}')
         for message in filter(None, (check(parsed) for check in self.checks)):
             self.error(message)
         return parsed, []

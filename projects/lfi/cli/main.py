@@ -58,8 +58,8 @@ def main() -> None:
     elif command in commands():
         run_command(command, arguments)
     else:
-        near = did_you_mean(command, commands())
-        ArgumentParser(prog='lfi').error(f'there is no command {command}{near and f"; {near}"}')
+        hint = did_you_mean(command, commands())
+        ArgumentParser(prog='lfi').error(f'there is no command {command}{hint and f"; {hint}"}')
 
 
 def run_command(command: str, arguments: Sequence[str] | None = None) -> None:

@@ -16,13 +16,13 @@ SPLITS = ('train', 'val')
 TO_EXCLUSIVE_END = np.array([0, 0, 1, 1], np.float32)
 
 
-def _existing_path(root: Path, name: str, what: str) -> Path:
+def _existing_path(root: Path, name: str, content: str) -> Path:
     path = root / name
     if not path.exists():
         raise FileNotFoundError(
             f'{path} is missing: data_root={str(root)!r} should hold Tiny-ImageNet in its official layout, '
-            f'and {name} is {what}. Point data_root at the folder that has wnids.txt; with our configs set '
-            'LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
+            f'and {name} is {content}. Point data_root at the folder that has wnids.txt; with our configs '
+            'set LFI_DATA_ROOT to the folder that holds tiny-imagenet-200'
         )
     return path
 

@@ -88,10 +88,10 @@ def user_error_message(error: BaseException) -> str | None:
         scoped = sorted({kind for kind in types if kind.endswith(f'.{name}')})
         if scoped:
             return f'type={name!r} of the config lacks the name of its project: write {" or ".join(scoped)}'
-        near = get_close_matches(name, types, n=3)
+        similar = get_close_matches(name, types, n=3)
         return (
             f'type={name!r} of the config is registered in no installed project; '
-            + (f'{similar_names(near)}; or ' if near else '')
+            + (f'{similar_names(similar)}; or ' if similar else '')
             + "import its module by custom_imports=dict(imports=['...'])"
         )
     if isinstance(error, TypeError) and WRONG_ARGUMENTS.search(str(error)):
@@ -175,8 +175,8 @@ def _argument_hint(error: BaseException, built_type: Any) -> str:
         for kind in kinds
         for name in inspect.signature(vars(kind).get('__init__', object.__init__)).parameters
     }
-    near = did_you_mean(match[1], sorted(arguments)) if match else ''
-    return f'; {near}' if near else ''
+    hint = did_you_mean(match[1], sorted(arguments)) if match else ''
+    return f'; {hint}' if hint else ''
 
 
 def _type_name(built_type: Any) -> str:

@@ -148,9 +148,9 @@ def match_detections(
     boxes = (detections.boxes[:, None] - expected.boxes).abs().amax(-1)
     scores = (detections.scores[:, None] - expected.scores).abs()
     same_label = detections.labels[:, None] == expected.labels
-    near = same_label & (boxes <= tolerance.box * side) & (scores <= tolerance.score)
+    matches = same_label & (boxes <= tolerance.box * side) & (scores <= tolerance.score)
     for target in range(len(expected.scores)):
-        candidates = near[:, target].nonzero().flatten()
+        candidates = matches[:, target].nonzero().flatten()
         if not len(candidates):
             continue
         match = candidates[boxes[candidates, target].argmin()]
@@ -159,7 +159,7 @@ def match_detections(
             width, height = (expected.boxes[target, 2:] - expected.boxes[target, :2]).clamp(min=1).tolist()
             mask = (detections.masks[match] ^ expected.masks[target]).sum().item() / (width * height)
         if mask <= tolerance.mask:
-            near[match] = False
+            matches[match] = False
             pairs.append((boxes[match, target].item(), scores[match, target].item(), mask))
     return pairs
 

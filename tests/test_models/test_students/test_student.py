@@ -317,7 +317,7 @@ class TakesTask(ImageClassifier):
         ('lfi.Student', "task='lfi.Student' is a student already: name the model of the task alone"),
         (
             'mmpretrain.VisionTransformer',
-            "of no known family of tasks: a student is a model that inherits from .*mmpretrain's "
+            "of no known family of tasks: a student inherits from .*mmpretrain's "
             'ImageClassifier.*, or from the base of a family of your own, as docs/extend.md shows',
         ),
         (

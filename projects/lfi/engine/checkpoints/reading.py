@@ -160,14 +160,14 @@ def find_checkpoint_to_resume(work_dir: str) -> str | None:
     Returns:
         Path of the checkpoint, or None if there is none.
     """
-    named = find_latest_checkpoint(work_dir)
-    if named and _is_complete(Path(named)):
-        return named
+    latest = find_latest_checkpoint(work_dir)
+    if latest and _is_complete(Path(latest)):
+        return latest
     # `last_checkpoint` holds an absolute path, and the work dir may have moved.
-    moved = Path(work_dir, Path(named).name) if named else None
+    moved = Path(work_dir, Path(latest).name) if latest else None
     if moved and _is_complete(moved):
         return str(moved)
-    folders = {Path(work_dir), *([Path(named).parent] if named else [])}
+    folders = {Path(work_dir), *([Path(latest).parent] if latest else [])}
     saved = [
         path
         for folder in folders
@@ -176,10 +176,10 @@ def find_checkpoint_to_resume(work_dir: str) -> str | None:
     ]
     newest_first = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)
     newest = next((str(path) for path in newest_first if _is_complete(path)), None)
-    if named:
-        state = 'corrupted' if osp.exists(named) else 'missing'
+    if latest:
+        state = 'corrupted' if osp.exists(latest) else 'missing'
         alternative = f'Resuming from {newest} instead.' if newest else 'There is no other to resume from.'
-        print_log(f'The last checkpoint {named} is {state}. {alternative}', 'current', logging.WARNING)
+        print_log(f'The last checkpoint {latest} is {state}. {alternative}', 'current', logging.WARNING)
     return newest
 
 

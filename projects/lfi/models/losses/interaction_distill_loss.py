@@ -150,13 +150,13 @@ def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
 
 def _presence(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
     """Binary cross-entropy of presence, averaged over the named concepts of images with a valid location."""
-    named = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
+    counted = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
     if teacher.concepts is not None:
-        named = named & (teacher.concepts != OTHER)
-    named = named.to(teacher.presence)
-    with torch.autocast(named.device.type, enabled=False):
+        counted = counted & (teacher.concepts != OTHER)
+    counted = counted.to(teacher.presence)
+    with torch.autocast(counted.device.type, enabled=False):
         # A NaN input would abort the process on a GPU. The loss gets it instead.
         unknown = student.presence.isnan() | teacher.presence.isnan()
         presence, target = (maps.presence.masked_fill(unknown, 0.5) for maps in (student, teacher))
         errors = F.binary_cross_entropy(presence, target, reduction='none').masked_fill(unknown, math.nan)
-    return shared_mean(errors, named)
+    return shared_mean(errors, counted)

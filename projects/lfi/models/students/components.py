@@ -53,10 +53,10 @@ def build_supervision(
                 f'supervision.{twice[0]} and supervision.{name} are both lfi.{kind.__name__}, and their '
                 'losses have the same names: switch one of them off'
             )
-        lacking = sorted(({'vector', 'scores'} & part.reads) - task.provides)
-        if lacking:
+        missing = sorted(({'vector', 'scores'} & part.reads) - task.provides)
+        if missing:
             raise ValueError(
-                f"supervision.{name}.type={type(part).__name__} reads the image's {lacking[0]}, which the "
+                f"supervision.{name}.type={type(part).__name__} reads the image's {missing[0]}, which the "
                 f'task does not give: set supervision.{name}=None'
             )
     return parts
@@ -171,21 +171,21 @@ def build_named(option: str, config: Any, base: type) -> Any:
         ValueError: if the config has no type, or its type is unknown or no subclass of `base`.
         TypeError, ValueError: from the type's constructor, with the option before the message.
     """
-    known = sorted(
+    type_names = sorted(
         f'lfi.{name}'
         for name, kind in MODELS.module_dict.items()
         if isinstance(kind, type) and issubclass(kind, base) and kind.__module__.startswith('lfi.')
     )
     if not isinstance(config, Mapping) or 'type' not in config:
         raise ValueError(
-            f'{option}={config!r} must be a config with a type, such as dict(type={known[0]!r}), or None; '
-            f'types are {known}'
+            f'{option}={config!r} must be a config with a type, such as dict(type={type_names[0]!r}), or '
+            f'None; types are {type_names}'
         )
     name = config['type']
     kind = MODELS.get(name) if isinstance(name, str) else name
     if not (isinstance(kind, type) and issubclass(kind, base)):
         fault = 'unknown' if kind is None else f'no {base.__name__}'
-        raise ValueError(f'{option}.type={name!r} is {fault}; choose from {known}')
+        raise ValueError(f'{option}.type={name!r} is {fault}; choose from {type_names}')
     try:
         return kind(**{name: value for name, value in config.items() if name not in ('type', '_scope_')})
     except (TypeError, ValueError) as error:
@@ -205,15 +205,15 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
     if control is None:
         return None
     built: Control = build_named('control', control, Control)
-    taught = {name: part for name, part in parts.items() if part.needs}
-    unchanged = [name for name, part in taught.items() if not (part.learns and built.changes(part))]
-    if unchanged or not taught:
-        what = f'supervision.{unchanged[0]} reads' if unchanged else 'is read, for no part needs a teacher'
+    teacher_parts = {name: part for name, part in parts.items() if part.needs}
+    unchanged = [name for name, part in teacher_parts.items() if not (part.learns and built.changes(part))]
+    if unchanged or not teacher_parts:
+        subject = f'supervision.{unchanged[0]} reads' if unchanged else 'is read, for no part needs a teacher'
         raise ValueError(
-            f'control={type(built).__name__} changes nothing that {what}: take another control, '
+            f'control={type(built).__name__} changes nothing that {subject}: take another control, '
             'or control=None'
         )
-    built.set_up(taught)
+    built.set_up(teacher_parts)
     return built
 
 

@@ -174,8 +174,8 @@ class ByTexts(PredictBy):
 
     def teacher_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the teacher's config with these concepts and prompts, so that pictures show the same."""
-        named = {'concepts': self.concepts, 'templates': self.templates}
-        return {**config, **{name: value for name, value in named.items() if value is not None}}
+        options = {'concepts': self.concepts, 'templates': self.templates}
+        return {**config, **{name: value for name, value in options.items() if value is not None}}
 
     def class_texts(self, student: Any) -> Tensor:
         """Return the unit embeddings of the classes' texts, (K, E), on the student's device."""

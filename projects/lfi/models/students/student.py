@@ -528,7 +528,7 @@ class Student(_TaskModel):
         teacher = self.online_teacher
         maps = teacher.maps_of_all(images, self.pixels, sizes)
         all_maps, asked_maps = (
-            reading(maps_in_view(each, grid, sizes)) for each in (maps, teacher.asked(maps, labels))
+            reading(maps_in_view(raw_maps, grid, sizes)) for raw_maps in (maps, teacher.asked(maps, labels))
         )
         return all_maps, asked_maps
 
@@ -561,9 +561,9 @@ def student_class(task: str | None) -> type[Student]:
     if issubclass(kind, Student):
         raise ValueError(f'task={task!r} is a student already: name the model of the task alone')
     if task_of(kind) is None:
-        known = ', '.join(f"{each.package}'s {each.base}" for each in TASKS)
+        families = ', '.join(f"{family.package}'s {family.base}" for family in TASKS)
         raise ValueError(
-            f'task={task!r} is of no known family of tasks: a student is a model that inherits from {known}, '
+            f'task={task!r} is of no known family of tasks: a student inherits from {families}, '
             'or from the base of a family of your own, as docs/extend.md shows'
         )
     taken = [name for name in ('task', *ARGUMENTS) if name in inspect.signature(kind.__init__).parameters]
@@ -578,11 +578,11 @@ def student_class(task: str | None) -> type[Student]:
 
 def _require_one_backbone(model: nn.Module) -> None:
     """Raise a ValueError unless a task's model has exactly one backbone."""
-    named = [name for name, _ in model.named_children() if 'backbone' in name]
-    if named != ['backbone']:
+    names = [name for name, _ in model.named_children() if 'backbone' in name]
+    if names != ['backbone']:
         raise ValueError(
-            f'{type(model).__name__} has {", ".join(named) or "no backbone"}: a student needs a task whose '
-            "model has one backbone, named 'backbone'; of a model inside another name the inner one's type"
+            f'{type(model).__name__} has {", ".join(names) or "no backbone"}: a student needs a task whose '
+            "model has one backbone, named 'backbone'; for a model inside another, set the inner model's type"
         )
 
 

@@ -116,17 +116,17 @@ class AffinityPrior(SupervisionPart):
         row, column = index // grid[1], index % grid[1]
         down, across = row[:, None] - row, column[:, None] - column
         distance = torch.hypot(down.float(), across.float())
-        near = torch.exp(-distance / (REACH * side)).fill_diagonal_(0)
-        return self._normalised(near, torch.eye(n, device=device), torch.full((1, 1), n, device=device))
+        weights = torch.exp(-distance / (REACH * side)).fill_diagonal_(0)
+        return self._normalised(weights, torch.eye(n, device=device), torch.full((1, 1), n, device=device))
 
     def _restricted(self, target: Tensor, columns: Tensor) -> Tensor:
         """Restrict affinities to valid columns (B, 1, N), as (B, N, N) whose rows sum to 1."""
         identity = torch.eye(len(target), device=target.device)
         return self._normalised(target * (1 - identity) * columns, identity, columns.sum(-1, keepdim=True))
 
-    def _normalised(self, near: Tensor, identity: Tensor, count: Tensor) -> Tensor:
+    def _normalised(self, weights: Tensor, identity: Tensor, count: Tensor) -> Tensor:
         """Normalised rows of SELF_ODDS at the location itself and 1 on average at the `count - 1` others."""
-        total = near.sum(-1, keepdim=True)
-        others = near / total.clamp_min(torch.finfo(near.dtype).tiny) * (count - 1)
+        total = weights.sum(-1, keepdim=True)
+        others = weights / total.clamp_min(torch.finfo(weights.dtype).tiny) * (count - 1)
         row = SELF_ODDS * identity + others
         return row / row.sum(-1, keepdim=True)

@@ -49,10 +49,10 @@ class Interactions(SupervisionPart):
         check_options(reading=reading)
         self.reading = TeacherReading(**reading)
         self.loss: InteractionDistillLoss = build_part('loss', loss, type='lfi.InteractionDistillLoss')
-        lacking = [name for name in WEIGHTS if not hasattr(self.loss, name)]
-        if lacking:
+        missing = [name for name in WEIGHTS if not hasattr(self.loss, name)]
+        if missing:
             raise ValueError(
-                f'loss.type={type(self.loss).__name__} has no {lacking[0]}: take an InteractionDistillLoss, '
+                f'loss.type={type(self.loss).__name__} has no {missing[0]}: take an InteractionDistillLoss, '
                 'or a class that inherits from it'
             )
         spatial, semantic, presence = (

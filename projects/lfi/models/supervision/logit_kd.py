@@ -74,6 +74,6 @@ class LogitKD(SupervisionPart):
         """Compute `loss_logits`, the weighted mean over the batch."""
         assert outputs.scores is not None
         logits = (outputs.scores, target[:, : outputs.scores.shape[1]])
-        log_student, log_teacher = ((each.float() / self.temperature).log_softmax(-1) for each in logits)
+        log_student, log_teacher = ((x.float() / self.temperature).log_softmax(-1) for x in logits)
         divergence = kl(log_student, log_teacher, dim=-1).mean()
         return {'loss_logits': self.loss_weight * self.temperature**2 * divergence}

@@ -110,8 +110,8 @@ def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
     """
     presence = maps.presence.float()
     if maps.concepts is not None:
-        named = presence[:, :-1]  # [B, M], without `OTHER`
-        even = (1 - named.sum(1, keepdim=True)) / (num_texts - named.shape[1])
+        asked = presence[:, :-1]  # [B, M], without `OTHER`
+        even = (1 - asked.sum(1, keepdim=True)) / (num_texts - asked.shape[1])
         # `OTHER` falls into an extra last column.
         column = torch.where(maps.concepts == OTHER, num_texts, maps.concepts)
         presence = even.repeat(1, num_texts + 1).scatter(1, column, presence)[:, :num_texts]

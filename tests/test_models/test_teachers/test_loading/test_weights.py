@@ -444,7 +444,7 @@ def test_a_pickle_of_foreign_objects_is_not_executed(named_model, tmp_path):
     ('model', 'pretrained', 'error', 'message'),
     [
         ('ViT-B-99', None, ValueError, "model='ViT-B-99' is neither a folder nor a model of open_clip"),
-        ('ViT-B16', 'openai', ValueError, 'similar names: .*ViT-B-16.*; LFI has shapes-tiny'),
+        ('ViT-B16', 'openai', ValueError, 'similar names are .*ViT-B-16.*; LFI has shapes-tiny'),
         ('ViT-B-32', 'best', ValueError, "pretrained='best' is neither a file nor a tag of .*laion2b"),
         ('ViT-B-32', 'gone.safetensors', FileNotFoundError, 'teacher weights not found: gone.safetensors'),
         ('ViT-B-32', 'some/where', FileNotFoundError, 'teacher weights not found: some/where'),

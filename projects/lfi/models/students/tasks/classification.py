@@ -152,8 +152,8 @@ def add_score_check(data_preprocessor: nn.Module) -> None:
     data_preprocessor.register_forward_pre_hook(_check_scores, with_kwargs=True)
 
 
-def _check_scores(data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
-    samples = [sample for sample in samples_of_training(arguments, named) if hasattr(sample, 'metainfo')]
+def _check_scores(data_preprocessor: nn.Module, arguments: tuple, kwargs: dict[str, Any]) -> None:
+    samples = [sample for sample in samples_of_training(arguments, kwargs) if hasattr(sample, 'metainfo')]
     marked = [sample for sample in samples if is_unlabelled(sample)]
     if marked and _makes_scores(data_preprocessor, marked[0]):
         raise ValueError(
@@ -165,9 +165,9 @@ def _check_scores(data_preprocessor: nn.Module, arguments: tuple, named: dict[st
 class _LabelCheck:
     """Hook of `add_label_check`."""
 
-    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
-        _check_scores(data_preprocessor, arguments, named)
-        samples = [sample for sample in samples_of_training(arguments, named) if hasattr(sample, 'metainfo')]
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, kwargs: dict[str, Any]) -> None:
+        _check_scores(data_preprocessor, arguments, kwargs)
+        samples = [sample for sample in samples_of_training(arguments, kwargs) if hasattr(sample, 'metainfo')]
         labelled = [sample for sample in samples if 'gt_label' in sample and not is_unlabelled(sample)]
         labels = [sample.gt_label for sample in labelled if sample.gt_label.device.type == 'cpu']
         if labels and torch.cat(labels).lt(0).any():

@@ -69,8 +69,8 @@ class _Empty:
     with_mask = True
     with_map: bool | None = None
 
-    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
-        samples = samples_of_training(arguments, named)
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple, kwargs: dict[str, Any]) -> None:
+        samples = samples_of_training(arguments, kwargs)
         labelled = [sample for sample in samples if not is_unlabelled(sample)]
         if labelled and 'gt_instances' in labelled[0]:
             self.with_mask = 'masks' in labelled[0].gt_instances

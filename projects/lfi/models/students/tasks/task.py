@@ -141,4 +141,4 @@ def take_rows(features: Any, rows: Sequence[int]) -> Any:
 
 
 def _zeroed(value: Any) -> Any:
-    return [_zeroed(each) for each in value] if isinstance(value, list | tuple) else 0 * value
+    return [_zeroed(item) for item in value] if isinstance(value, list | tuple) else 0 * value

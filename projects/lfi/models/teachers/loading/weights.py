@@ -324,10 +324,10 @@ def check_name(model: str) -> None:
                 f"as a path, model='./{model}'"
             )
         built_in = sorted(path.parent.name for path in BUILT_IN.glob(f'*/{FILE}'))
-        near = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
+        similar = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
         raise ValueError(
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); '
-            f'{similar_names(near)}; LFI has {", ".join(built_in)}; a folder is given by its path'
+            f'{similar_names(similar)}; LFI has {", ".join(built_in)}; a folder is given by its path'
         )
 
 

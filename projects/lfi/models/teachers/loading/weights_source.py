@@ -141,12 +141,12 @@ class WeightsSource:
         if len(settings) == 1:
             return settings.pop()
         why = f'open_clip has no weights of {model}'
-        mend = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
+        fix = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
         if settings:
             why = f"open_clip's weights of {model} differ in it"
-            mend = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {mend}"
+            fix = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {fix}"
         raise ValueError(
-            f'{self.path} does not say its mean, std and activation, and {why}. Give {mend}; or put the '
+            f'{self.path} does not say its mean, std and activation, and {why}. Give {fix}; or put the '
             "weights' open_clip_config.json beside them"
         )
 
