@@ -1,4 +1,4 @@
-"""Few labels of a data set are known, and all others are nowhere to be found."""
+"""`FewLabels` keeps few labels of a data set, and hides all others."""
 
 import logging
 import pickle
@@ -78,10 +78,10 @@ def test_hidden_labels_leave_the_pipeline_marked_and_known_ones_as_they_were():
     assert len(few) == 65
     for i in range(len(few)):
         info, sample = few.get_data_info(i), few[i]['data_samples']
-        theirs = all_labels[i]
-        assert np.array_equal(few[i]['inputs'], theirs['inputs'])
+        original = all_labels[i]
+        assert np.array_equal(few[i]['inputs'], original['inputs'])
         if few.labelled[i]:
-            assert info['gt_label'] == sample.gt_label.item() == theirs['data_samples'].gt_label.item()
+            assert info['gt_label'] == sample.gt_label.item() == original['data_samples'].gt_label.item()
             assert 'unlabelled' not in sample and 'unlabelled' not in info
         else:
             assert (info['gt_label'], sample.gt_label.item()) == (-1, -1)

@@ -195,7 +195,7 @@ def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
 
 
 @pytest.mark.parametrize(
-    ('step', 'mend'),
+    ('step', 'fix'),
     [
         (dict(type='MinIoURandomCrop'), 'remove the step'),
         (dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1, 1)), 'set its keep_empty=False'),
@@ -214,16 +214,16 @@ def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
         (dict(type='mmseg.RandomCrop', crop_size=(8, 8)), None),
     ],
 )
-def test_hidden_annotations_choose_no_pixels(step, mend):
+def test_hidden_annotations_choose_no_pixels(step, fix):
     pipeline = [dict(type='lfi.RecordView', transforms=[step])]
     dataset = dict(
         type='lfi.FewLabels', labelled_images=0, dataset=dict(type='lfi.Shapes', pipeline=pipeline)
     )
     cfg = Config(dict(model=DETECTOR, default_scope='mmdet', train_dataloader=dict(dataset=dataset)))
-    if mend is None:
+    if fix is None:
         check_few_labels(cfg)
     else:
-        with pytest.raises(UsageError, match=f'by annotations what an image shows, .* hides them: {mend}$'):
+        with pytest.raises(UsageError, match=f'by annotations what an image shows, .* hides them: {fix}$'):
             check_few_labels(cfg)
     # Known annotations may choose.
     cfg.train_dataloader.dataset = dataset['dataset']

@@ -344,12 +344,12 @@ class NamedMaps(nn.Module):
         ),
     ],
 )
-def test_what_a_backbone_cannot_give_is_said_when_it_is_built(make_adapted, options, message):
+def test_what_a_backbone_cannot_give_is_refused_when_it_is_built(make_adapted, options, message):
     with pytest.raises(ValueError, match=message):
         make_adapted(backbone=dict(type='lfi.NamedMaps'), **options)
 
 
-def test_a_backbone_for_grey_images_is_told_of_its_channels(make_adapted):
+def test_a_backbone_for_grey_images_is_refused(make_adapted):
     grey = dict(type='mmpretrain.ResNet', depth=18, in_channels=1, **NARROW)
     with pytest.raises(
         ValueError, match='blank image of 3 channels and .*: build it for images of 3 channels'

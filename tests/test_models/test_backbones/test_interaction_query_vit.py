@@ -99,19 +99,19 @@ def test_a_checkpoint_whose_grid_is_not_square_fits_its_own_grid_alone(make_stud
         make_student(**options).load_state_dict(copy.copy(wide))
 
 
-def test_a_grid_that_is_taken_for_square_is_told_of(make_student, monkeypatch):
-    said = []
+def test_a_grid_that_is_read_as_square_is_logged(make_student, monkeypatch):
+    logged = []
     module = 'lfi.models.backbones.interaction_query_vit'
-    monkeypatch.setattr(f'{module}.print_log', lambda text, *_: said.append(text))
+    monkeypatch.setattr(f'{module}.print_log', lambda text, *_: logged.append(text))
     square = make_student().state_dict()
     make_student(img_size=64).load_state_dict(copy.copy(square))
-    assert not said
+    assert not logged
     make_student(img_size=(32, 48)).load_state_dict(copy.copy(square))
-    assert len(said) == 1
-    assert "16 locations is read as a grid of 4 x 4, and resized to the model's 4 x 6" in said[0]
+    assert len(logged) == 1
+    assert "16 locations is read as a grid of 4 x 4, and resized to the model's 4 x 6" in logged[0]
     make_student(img_size=(16, 64)).load_state_dict(copy.copy(square))
-    assert len(said) == 2
-    assert '16 locations is read as a grid of 2 x 8, that of the model, and not as one of 4 x 4' in said[1]
+    assert len(logged) == 2
+    assert '16 locations is read as a grid of 2 x 8, that of the model, and not as one of 4 x 4' in logged[1]
 
 
 @pytest.mark.parametrize('write_back', ['none', 'gated'])
@@ -135,7 +135,7 @@ def test_bf16_autocast_equals_the_plain_vit_and_records_in_float32(make_pair, wr
     asked = questions(3).bfloat16()
     with torch.autocast('cpu', torch.bfloat16), ours.record_interactions(asked) as record:
         assert torch.equal(plain(x)[0], ours(x)[0])
-    # Queries add up block by block: half precision would lose what the first ones said.
+    # Queries add up block by block: half precision would lose the answers of the first ones.
     assert record.states.asked.dtype == record.states.tokens[-1].dtype == torch.float32
     assert len(record.states.attention) == 2
     for attention in record.states.attention:

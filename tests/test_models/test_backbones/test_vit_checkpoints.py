@@ -154,11 +154,11 @@ def test_vitdet_takes_any_student_and_gives_it_back(with_cls_token, grid):
     }
     if with_cls_token:
         state['cls_token'] = torch.randn(1, 1, 8)
-    theirs, left = from_lfi(state, 'vitdet')
+    foreign, left = from_lfi(state, 'vitdet')
     # One row more than the grid has, and no token.
-    assert theirs['backbone.net.pos_embed'].shape == (1, tokens + 1, 8)
-    assert left == ['cls_token'] * with_cls_token and 'backbone.net.cls_token' not in theirs
-    ours, _ = to_lfi(theirs, 'vitdet')
+    assert foreign['backbone.net.pos_embed'].shape == (1, tokens + 1, 8)
+    assert left == ['cls_token'] * with_cls_token and 'backbone.net.cls_token' not in foreign
+    ours, _ = to_lfi(foreign, 'vitdet')
     assert torch.equal(ours['pos_embed'], state['pos_embed'][:, with_cls_token * 1 :])
 
 

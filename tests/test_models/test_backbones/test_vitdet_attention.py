@@ -13,7 +13,7 @@ def attend(q, k, v, grid):
     return scaled_dot_product_attention(q, k, v)
 
 
-def slow(q, k, v, grid, window, beyond):
+def slow(q, k, v, grid, window, padding):
     """Full attention over the filled grid, masked to the windows; q, k and v are (B, heads, H * W, D)."""
     sides = [min(window, side) for side in grid]
     full = [-(-side // extent) * extent for side, extent in zip(grid, sides)]
@@ -22,7 +22,7 @@ def slow(q, k, v, grid, window, beyond):
     place = torch.stack((y.flatten() // sides[0], x.flatten() // sides[1]), 1)
     same = (place[:, None] == place[None]).all(-1)
     filled = []
-    for part, cell in zip((q, k, v), beyond):
+    for part, cell in zip((q, k, v), padding):
         whole = cell[None, :, None].repeat(part.shape[0], 1, full[0] * full[1], 1)
         whole[:, :, there] = part
         filled.append(whole)
@@ -41,23 +41,23 @@ def slow(q, k, v, grid, window, beyond):
 def test_windows_equal_attention_over_the_filled_grid(grid, window, batch, seed):
     generator = torch.Generator().manual_seed(seed)
     q, k, v = torch.randn(3, batch, 2, grid[0] * grid[1], 4, generator=generator)
-    beyond = tuple(torch.randn(3, 2, 4, generator=generator))
-    found = attend_in_windows(attend, q, k, v, grid, window, lambda: beyond)
-    torch.testing.assert_close(found, slow(q, k, v, grid, window, beyond), rtol=1e-4, atol=1e-5)
+    padding = tuple(torch.randn(3, 2, 4, generator=generator))
+    actual = attend_in_windows(attend, q, k, v, grid, window, lambda: padding)
+    torch.testing.assert_close(actual, slow(q, k, v, grid, window, padding), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('window', [2, 3])
 def test_gradients_are_those_of_attention_over_the_filled_grid(window):
     generator = torch.Generator().manual_seed(0)
     qkv = torch.randn(3, 2, 2, 4 * 5, 4, generator=generator).requires_grad_()
-    beyond = torch.randn(3, 2, 4, generator=generator).requires_grad_()
+    padding = torch.randn(3, 2, 4, generator=generator).requires_grad_()
     weight = torch.randn(2, 2, 20, 4, generator=generator)
     outs = (
-        attend_in_windows(attend, *qkv, (4, 5), window, lambda: tuple(beyond)),
-        slow(*qkv, (4, 5), window, tuple(beyond)),
+        attend_in_windows(attend, *qkv, (4, 5), window, lambda: tuple(padding)),
+        slow(*qkv, (4, 5), window, tuple(padding)),
     )
-    found, expected = (torch.autograd.grad((out * weight).sum(), (qkv, beyond)) for out in outs)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    actual, expected = (torch.autograd.grad((out * weight).sum(), (qkv, padding)) for out in outs)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_windows_that_fill_the_grid_need_no_cell_beyond_it():
@@ -98,8 +98,8 @@ def test_relative_positions_equal_the_formula(grid):
     torch.nn.init.normal_(position.rel_pos_w)
     q, k, v = seeded(3, 2, 2, grid[0] * grid[1], 8)
     scores = q @ k.mT / 8**0.5 + bias_pair_by_pair(q, position.rel_pos_h, position.rel_pos_w, grid)
-    found = scaled_dot_product_attention(*position.extend(q, k, grid), v)
-    torch.testing.assert_close(found, scores.softmax(-1) @ v)
+    actual = scaled_dot_product_attention(*position.extend(q, k, grid), v)
+    torch.testing.assert_close(actual, scores.softmax(-1) @ v)
 
 
 def test_tables_are_interpolated_for_a_larger_grid():

@@ -39,10 +39,10 @@ def run(module, seed, b=6):
 
 def replayed(images, mixture):
     top, bottom, left, right = mixture.box or (0, SIZE[0], 0, SIZE[1])
-    theirs = images[mixture.other]
-    shown = theirs[..., top:bottom, left:right]
+    others = images[mixture.other]
+    shown = others[..., top:bottom, left:right]
     if mixture.resized:
-        shown = F.interpolate(theirs, (bottom - top, right - left), mode='bilinear', align_corners=False)
+        shown = F.interpolate(others, (bottom - top, right - left), mode='bilinear', align_corners=False)
     mixed = images.clone()
     own = images[..., top:bottom, left:right]
     mixed[..., top:bottom, left:right] = mixture.share * own + (1 - mixture.share) * shown
@@ -70,7 +70,7 @@ def test_the_record_tells_how_images_were_mixed(name):
             torch.testing.assert_close(labels, torch.stack([sample.gt_score for sample in samples]))
 
 
-def test_one_of_several_is_told_or_none():
+def test_one_of_several_is_recorded_or_none():
     module = preprocessor(AUGMENTS['Mixup'], AUGMENTS['CutMix'], probs=[0.3, 0.4])
     record_mixtures(module)
     kinds = set()
@@ -86,7 +86,7 @@ def test_one_of_several_is_told_or_none():
     assert kinds == {None, 'Mixup', 'CutMix'}
 
 
-def test_nothing_is_told_outside_training():
+def test_nothing_is_recorded_outside_training():
     module = preprocessor(AUGMENTS['Mixup'])
     record_mixtures(module)
     samples = [DataSample().set_gt_label(0) for _ in range(2)]

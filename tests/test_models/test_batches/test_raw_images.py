@@ -32,10 +32,10 @@ def sizes(preprocessor, data):
     return get_valid_sizes(data['inputs'], data['data_samples'])
 
 
-def batch_of(shapes, said, kind=DataSample):
+def batch_of(shapes, img_shapes, kind=DataSample):
     return dict(
         inputs=[torch.full((3, *shape), 200, dtype=torch.uint8) for shape in shapes],
-        data_samples=[kind(metainfo=dict(img_shape=shape)) for shape in said],
+        data_samples=[kind(metainfo=dict(img_shape=shape)) for shape in img_shapes],
     )
 
 

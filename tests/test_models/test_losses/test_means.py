@@ -189,11 +189,11 @@ def test_a_channel_that_never_changes_is_zero():
 
 
 def test_the_statistics_are_those_of_all_processes(monkeypatch):
-    ours, theirs = batches((4, 2))
+    ours, others = batches((4, 2))
     one, two = ChannelStandardisation(3), ChannelStandardisation(3)
-    one(torch.cat((ours, theirs)))
-    rows = theirs.flatten(0, 1)
-    mean = torch.cat((ours, theirs)).flatten(0, 1).mean(0)
+    one(torch.cat((ours, others)))
+    rows = others.flatten(0, 1)
+    mean = torch.cat((ours, others)).flatten(0, 1).mean(0)
     others = [torch.tensor(12.0), rows.sum(0), (rows - mean).square().sum(0)]
     monkeypatch.setattr(dist, 'all_reduce', lambda x, op: x.add_(others.pop(0)))
     two(ours)

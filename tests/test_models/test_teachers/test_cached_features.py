@@ -99,9 +99,9 @@ def test_filler_in_a_picture_is_refused(cache, config, angle):
     cos, sin = np.cos(angle), np.sin(angle)
     shift = 0.0 if angle else 0.5
     view = torch.tensor([[cos, -sin, shift], [sin, cos, 0]], dtype=torch.float).expand(3, 2, 3)
-    beyond = [Tiles.whole(one) for one in view]
+    tiles = [Tiles.whole(one) for one in view]
     with pytest.raises(CacheError, match='shows filler, for which the cache has no features: remove'):
-        ask(cache, config, view, (8, 8), tiles=beyond)
+        ask(cache, config, view, (8, 8), tiles=tiles)
     # On a coarse grid no location shows more of it than of the image.
     slight = torch.tensor([[1.0, 0, 0.1], [0, 1, 0]]).expand(3, 2, 3)
     features = ask(cache, config, slight, (4, 4), tiles=[Tiles.whole(one) for one in slight])

@@ -252,9 +252,9 @@ def test_max_concepts_keeps_labels_then_the_top_ones_and_sums_up_the_rest(make_t
 def test_maps_of_all_are_there_whatever_max_concepts_is(make_teacher):
     inputs, sizes = batch(2, 3, 32, 32), [(32, 32), (20, 24)]
     full = make_teacher()(inputs, RGB, valid_sizes=sizes)
-    found = make_teacher(max_concepts=1).maps_of_all(inputs, RGB, sizes)
-    assert found.concepts is None
-    assert torch.equal(found.logits, full.logits) and torch.equal(found.presence, full.presence)
+    all_maps = make_teacher(max_concepts=1).maps_of_all(inputs, RGB, sizes)
+    assert all_maps.concepts is None
+    assert torch.equal(all_maps.logits, full.logits) and torch.equal(all_maps.presence, full.presence)
 
 
 def test_the_reading_over_concepts_is_the_same_with_the_rest_summed_up(make_teacher):

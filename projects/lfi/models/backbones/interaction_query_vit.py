@@ -43,7 +43,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         stem: config of an `lfi.ConvStem` in place of the patch projection, for training from scratch. It
             inherits patch size, widths and image size. Defaults to None, the plain projection, as in
             published checkpoints.
-        write_back: 'gated', patches add tanh(a_l) * their attention to the learned queries, a_l zero at the
+        write_back: 'gated': patches add tanh(a_l) * their attention to the learned queries, a_l zero at the
             start; or 'none'. With 'none', and with 'gated' at the start, the outputs equal those of the plain
             ViT bit for bit. Defaults to 'gated'.
         persistent: whether queries carry over from block to block. Otherwise each block starts from the

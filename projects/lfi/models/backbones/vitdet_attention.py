@@ -112,7 +112,7 @@ class DecomposedRelativePosition(nn.Module):
         by_row = torch.einsum('bnhwd,hkd->bnhwk', by_patch, _offsets(self.rel_pos_h, grid[0]).to(q.dtype))
         by_column = torch.einsum('bnhwd,wkd->bnhwk', by_patch, _offsets(self.rel_pos_w, grid[1]).to(q.dtype))
         dims, extended_dims = q.shape[-1], q.shape[-1] + sum(grid)
-        # The kernel divides by sqrt(extended_dims), but q . k needs sqrt(dims), and the bias 1.
+        # The kernel divides by sqrt(extended_dims). It should divide q . k by sqrt(dims), the bias by 1.
         bias = torch.cat((by_row, by_column), -1).flatten(2, 3) * extended_dims**0.5
         rows = torch.eye(grid[0], dtype=k.dtype, device=k.device).repeat_interleave(grid[1], 0)
         columns = torch.eye(grid[1], dtype=k.dtype, device=k.device).repeat(grid[0], 1)

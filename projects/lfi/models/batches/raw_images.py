@@ -12,7 +12,7 @@ from .mixtures import can_record_mixtures, record_mixtures
 
 # Largest absolute value of a batch that may be normalised, or dark. Other raw images have larger values.
 DARK = 16.0
-# mmdet's PhotoMetricDistortion gives values down to -48, subtraction of a mean values of -100 and below.
+# mmdet's PhotoMetricDistortion gives values down to -48; subtracting a mean gives -100 and below.
 DARKENED = -64.0
 
 
