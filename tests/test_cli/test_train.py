@@ -83,7 +83,8 @@ def test_training_goes_on_after_a_kill(run_tool, tool_command, tool_env, warm_py
 def test_mistakes_end_with_one_line(run_tool, toy_config):
     output = run_tool('train.py', 'no_such_config.py', code=2)
     assert re.fullmatch(
-        'lfi train: error: argument config: there is no config no_such_config.py; near .*\n', output
+        'lfi train: error: argument config: there is no config no_such_config.py; similar names are .*\n',
+        output,
     )
     truncated = toy_config.parent / 'truncated.pth'
     truncated.touch()

@@ -24,7 +24,12 @@ from lfi.concepts.concept_check_hook import classes_of, compare
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import label_visibility
 from lfi.engine.few_labels_option import check_few_labels
-from lfi.engine.pipelines import check_pipelines, check_recorded_steps, map_loading_steps
+from lfi.engine.pipelines import (
+    check_pipelines,
+    check_recorded_steps,
+    map_loading_steps,
+    mixes_images,
+)
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.models.teachers.cached_teacher import open_cache

@@ -12,7 +12,7 @@ from mmengine.config import DictAction
 
 from lfi.config_files import find_config
 from lfi.errors import did_you_mean
-from lfi.utils.options import names_folder, value_of
+from lfi.utils.options import is_folder_option, parse_value
 
 
 class ArgumentParser(argparse.ArgumentParser):

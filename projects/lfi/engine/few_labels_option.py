@@ -126,10 +126,10 @@ def check_few_labels(cfg: Config) -> None:
         )
     choosing = _step_by_annotations(cfg, dataset) if reads else None
     if choosing is not None:
-        name, mend = choosing
+        name, fix = choosing
         raise UsageError(
-            f'train_dataloader: its pipeline has the step {name}, which chooses by annotations what an image '
-            f'shows, but lfi.FewLabels hides them: {fix}'
+            f'train_dataloader: its pipeline has the step {name}, which crops, mixes or drops images by '
+            f'annotations, and lfi.FewLabels hides these: {fix}'
         )
     if not is_student(cfg.model):
         kind = cfg.model.type
@@ -142,12 +142,12 @@ def check_few_labels(cfg: Config) -> None:
 
 
 def _mixing_from_memory(cfg: Config, dataset: Mapping) -> str | None:
-    """The first step that would mix images whose labels are known with some whose labels are not, or None."""
-    hiding = [part for part in dataset_configs(dataset) if hides_labels(part)]
-    some_known = [part for part in hiding if any(part.get(name) for name in COUNTS)]
+    """Return the first step that would mix images with and without known labels, or None."""
+    few = [part for part in dataset_configs(dataset) if hides_labels(part)]
+    partly_known = [part for part in few if any(part.get(name) for name in COUNTS)]
     first = _switched_dataset(dataset)
-    beside = not all(map(hides_labels, leaf_configs(first, hides_labels))) and _has_few_labels(first)
-    pipelines = [*some_known, *(switched_pipelines(hooks_of(cfg)) if some_known or beside else [])]
+    has_both = not all(map(hides_labels, leaf_configs(first, hides_labels))) and _has_few_labels(first)
+    pipelines = [*partly_known, *(switched_pipelines(hooks_of(cfg)) if partly_known or has_both else [])]
     names = map(type_name, configs_in(pipelines))
     return next((name for name in names if name.endswith(FROM_MEMORY)), None)
 
@@ -158,11 +158,11 @@ def _switched_dataset(dataset: Mapping) -> Any:
 
 
 def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | None:
-    """Return the first step by which hidden annotations choose pixels, and the mend, or None."""
-    hiding: list[Any] = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
+    """Return the first step by which hidden annotations select pixels, and the fix, or None."""
+    configs: list[Any] = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
     if any(type_name(part) == 'FewLabels' for part in dataset_configs(_switched_dataset(dataset))):
-        hiding += switched_pipelines(hooks_of(cfg))
-    for step in configs_in(hiding):
+        configs += switched_pipelines(hooks_of(cfg))
+    for step in configs_in(configs):
         name = type_name(step) if 'type' in step else ''
         if name in BY_ANNOTATIONS:
             flag = BY_ANNOTATIONS[name]
@@ -173,10 +173,19 @@ def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | Non
         if name == 'RandomCrop':
             package = _package_of(step, cfg.get('default_scope'))
             if step.get('cat_max_ratio', 1) < 1:
-                return name, 'leave out its cat_max_ratio'
+                return name, 'remove its cat_max_ratio'
             if package == 'mmdet' and not step.get('allow_negative_crop'):
                 return name, 'set its allow_negative_crop=True'
     return None
+
+
+def _package_of(config: Mapping, scope: str | None) -> str | None:
+    """Return the package in which the type of a config is looked up."""
+    kind = config['type']
+    if isinstance(kind, str) and '.' not in kind:
+        package: str | None = config.get('_scope_', scope)
+        return package
+    return (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
 
 
 def _mixes_few_labels(dataset: object) -> bool:

@@ -280,7 +280,7 @@ def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
 def mixes_images(cfg: Config) -> bool:
     """Whether a training pipeline has a recorded step that shows several images, such as a mosaic."""
     parts = (cfg.train_dataloader.dataset, *switched_pipelines(hooks_of(cfg)))
-    return any(type_name(step).startswith(MIXING) for part in parts for step in _steps(part))
+    return any(type_name(step).startswith(MIXING_PREFIX) for part in parts for step in _steps(part))
 
 
 def check_recorded_steps(cfg: Config) -> None:

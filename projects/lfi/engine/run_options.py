@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 
 from lfi.errors import UsageError, did_you_mean
-from lfi.utils.config_types import leaves, type_name
+from lfi.utils.config_types import leaf_configs, type_name
 
 from .checkpoints.reading import find_checkpoint_to_resume, load_from_local
 from .pipelines import hooks_of

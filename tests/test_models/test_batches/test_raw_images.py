@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.models.batches.raw_images import correct_image_sizes, register_image_checks
-from lfi.structures import valid_sizes_of
+from lfi.structures import get_valid_sizes
 from mmdet.datasets.transforms import PhotoMetricDistortion
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import DetDataSample

@@ -197,14 +197,14 @@ def _drop_distractors(scene: Scene) -> None:
     while True:
         scene.draw_ids()
         visible = np.bincount(scene.ids.ravel(), minlength=len(scene.objects) + 1)[1:]
-        rivals = []
+        competitors = []
         for k, shape in enumerate(scene.objects):
             hidden = visible[k] < max(MIN_VISIBLE_FRACTION * shape.area(scene.img_size), MIN_VISIBLE_PIXELS)
             if k != scene.main and (hidden or visible[k] * MAIN_AREA_RATIO > visible[scene.main]):
-                rivals.append(k)
-        if not rivals:
+                competitors.append(k)
+        if not competitors:
             return
-        worst = rivals[-1]
+        worst = competitors[-1]
         del scene.objects[worst]
         scene.main -= worst < scene.main
 

@@ -287,7 +287,9 @@ class CachedFeatures(CachedOutputs):
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         windows = None
         if view.tiles is not None:
-            _refuse_filler(view.tiles, grid.shape)
+            # In the box of ResizeMix the margins of two images would add up.
+            share = 1.0 if view.mixture is not None and view.mixture.resized else 0.5
+            _refuse_filler(view.tiles, grid.shape, share)
             # Each picture has one tile, and possibly a margin of filler.
             views = torch.cat([tile.views for tile in view.tiles])
             windows = torch.cat([tile.windows for tile in view.tiles])
@@ -304,7 +306,7 @@ def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int], share: float) 
     """Refuse pictures of several images, and pictures that show less than a share of image in a location."""
     _refuse_mosaics(tiles)
     # Tiles are on the CPU, so that this does not synchronise the device.
-    if not shown_enough(shown_shares(tiles, grid)).all():
+    if (visible_shares(tiles, grid) < share - 1e-4).any():
         raise CacheError(
             'a picture shows filler, for which the cache has no features: remove the transforms of '
             'train_pipeline that pad, shift, shear, rotate or erase (RandomCrop with padding, RandAugment), '

@@ -91,7 +91,7 @@ class VLMAttentionTeacher(Teacher):
         check_flags(allow_random=allow_random)
         names, templates = concept_names(concepts), prompt_templates(templates)
         # Only warn: a shared student lists the classes of its data set, which may repeat.
-        if not isinstance(concepts, Mapping) and (warning := repetition(names, 'concepts')):
+        if not isinstance(concepts, Mapping) and (warning := duplicates_message(names, 'concepts')):
             print_log(warning, 'current', logging.WARNING)
         if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
             raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
