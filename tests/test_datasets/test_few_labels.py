@@ -196,3 +196,16 @@ def test_what_cannot_be_is_refused(labels, arguments, message):
 def test_what_is_no_classification_data_set_is_refused(dataset, labels_per_class, message):
     with pytest.raises(TypeError, match=message):
         FewLabels(dataset, labels_per_class)
+
+
+def test_no_step_sees_the_objects_of_a_hidden_image():
+    seen = []
+    data = Boxes(images=3)
+    data.pipeline = lambda info: seen.append(info) or info
+    few = FewLabels(data, labelled_images=1)
+    for index in range(3):
+        few[index]
+    assert [len(info['instances']) for info in seen] == few.labelled.tolist()
+    assert [len(few.get_data_info(index)['instances']) for index in range(3)] == few.labelled.tolist()
+    # The caller's data set keeps them.
+    assert all(len(data.get_data_info(index)['instances']) == 1 for index in range(3))

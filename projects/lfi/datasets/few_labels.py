@@ -14,6 +14,9 @@ from lfi.structures.labels import UNLABELLED
 
 from .labelled_images import labelled_images, mark_unlabelled, raw_info
 
+# Keys of the objects in a data info of mmdet: boxes and masks, and panoptic segments.
+INSTANCES = ('instances', 'segments_info')
+
 
 @DATASETS.register_module()
 class FewLabels:
@@ -21,10 +24,11 @@ class FewLabels:
 
     An image with a hidden label has `gt_label=-1` and `unlabelled=True` in its data info, and
     `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models leave it out of
-    the task's loss. Other annotations, such as boxes and captions, stay: pipeline steps may need them, and no
-    loss reads them. The choice of images depends only on `seed`, the class and the order of the images. A
-    larger number adds images to the choice of a smaller one. Images and pipeline are those of the wrapped
-    data set. Set exactly one of `labels_per_class` and `labelled_images`.
+    the task's loss. Its instances are removed before the pipeline, so that no step selects pixels by them.
+    Semantic maps and captions stay: steps load them, and the task's loss does not read them. The choice of
+    images depends only on `seed`, the class and the order of the images. A larger number adds images to the
+    choice of a smaller one. Images and pipeline are those of the wrapped data set. Set exactly one of
+    `labels_per_class` and `labelled_images`.
 
     Args:
         dataset: data set, or its config. `labels_per_class` needs one of mmpretrain with one label per image.
@@ -216,4 +220,5 @@ def _hide(info: dict, labelled: np.ndarray) -> dict:
     if not labelled[info['sample_idx']]:
         info.update(gt_label=-1, **{UNLABELLED: True})
         info.pop('gt_score', None)
+        info.update({name: [] for name in INSTANCES if name in info})
     return info

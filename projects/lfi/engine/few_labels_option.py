@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -19,22 +19,10 @@ COUNTS = ('labels_per_class', 'labelled_images')
 ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
 # Suffixes of the steps, mmdet's and our recording ones, that mix an image with earlier ones from a memory.
 FROM_MEMORY = ('CachedMosaic', 'CachedMixUp')
-# Steps of mmdet and Albumentations that crop, shift, mix or skip an image by its annotations. Some do so only
-# with a flag, which is named with its default.
-BY_ANNOTATIONS = {
-    'MinIoURandomCrop': None,
-    'RandomCenterCropPad': None,
-    'RandomShift': None,
-    'CachedMixUp': None,
-    'RecordedCachedMixUp': None,
-    'FilterAnnotations': ('keep_empty', True),
-    'Albu': ('skip_img_without_anno', False),
-    'AtLeastOneBBoxRandomCrop': None,
-    'BBoxSafeRandomCrop': None,
-    'CropNonEmptyMaskIfExists': None,
-    'RandomCropNearBBox': None,
-    'RandomSizedBBoxSafeCrop': None,
-}
+# Steps that drop images without annotations unless a flag, which is named with its default, is False.
+DROPPING = {'FilterAnnotations': ('keep_empty', True), 'Albu': ('skip_img_without_anno', False)}
+# Steps of Albumentations that select pixels by a semantic map, which `lfi.FewLabels` leaves in the pipeline.
+BY_MAP = ('CropNonEmptyMaskIfExists', 'MaskDropout')
 
 
 def set_few_labels(cfg: Config) -> None:
@@ -124,11 +112,11 @@ def check_few_labels(cfg: Config) -> None:
             'mixed images without a label would count as negatives. Put the data set without labels beside '
             "it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
-    choosing = _step_by_annotations(cfg, dataset) if reads else None
-    if choosing is not None:
-        name, fix = choosing
+    unfit_step = _step_by_annotations(cfg, dataset)
+    if unfit_step is not None:
+        name, fix = unfit_step
         raise UsageError(
-            f'train_dataloader: its pipeline has the step {name}, which crops, mixes or drops images by '
+            f'train_dataloader: its pipeline has the step {name}, which drops or crops images by '
             f'annotations, and lfi.FewLabels hides these: {fix}'
         )
     if not is_student(cfg.model):
@@ -158,34 +146,38 @@ def _switched_dataset(dataset: Mapping) -> Any:
 
 
 def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | None:
-    """Return the first step by which hidden annotations select pixels, and the fix, or None."""
-    configs: list[Any] = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
+    """Return the first step that drops or crops images by hidden annotations, and the fix, or None."""
+    few = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
+    inside = {id(config) for config in configs_in(few)}
+    scope = cfg.get('default_scope')
+    steps = [(step, package) for step, package in _scoped(dataset, scope) if id(step) in inside]
     if any(type_name(part) == 'FewLabels' for part in dataset_configs(_switched_dataset(dataset))):
-        configs += switched_pipelines(hooks_of(cfg))
-    for step in configs_in(configs):
-        name = type_name(step) if 'type' in step else ''
-        if name in BY_ANNOTATIONS:
-            flag = BY_ANNOTATIONS[name]
-            if flag is None:
-                return name, 'remove the step'
-            if step.get(*flag):
-                return name, f'set its {flag[0]}=False'
-        if name == 'RandomCrop':
-            package = _package_of(step, cfg.get('default_scope'))
-            if step.get('cat_max_ratio', 1) < 1:
-                return name, 'remove its cat_max_ratio'
-            if package == 'mmdet' and not step.get('allow_negative_crop'):
-                return name, 'set its allow_negative_crop=True'
+        steps += _scoped(switched_pipelines(hooks_of(cfg)), scope)
+    for step, package in steps:
+        name = type_name(step)
+        if name in BY_MAP:
+            return name, 'remove the step'
+        if name in DROPPING and step.get(*DROPPING[name]):
+            return name, f'set its {DROPPING[name][0]}=False'
+        if name == 'RandomCrop' and step.get('cat_max_ratio', 1) < 1:
+            return name, 'remove its cat_max_ratio'
+        if name == 'RandomCrop' and package == 'mmdet' and not step.get('allow_negative_crop'):
+            return name, 'set its allow_negative_crop=True'
     return None
 
 
-def _package_of(config: Mapping, scope: str | None) -> str | None:
-    """Return the package in which the type of a config is looked up."""
-    kind = config['type']
-    if isinstance(kind, str) and '.' not in kind:
-        package: str | None = config.get('_scope_', scope)
-        return package
-    return (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
+def _scoped(value: Any, scope: str | None) -> Iterator[tuple[Mapping, str | None]]:
+    """Yield all configs with a type, each with its package: outer scopes hold for inner types."""
+    if isinstance(value, Mapping):
+        scope = value.get('_scope_', scope)
+        if 'type' in value:
+            kind = value['type']
+            name = kind if isinstance(kind, str) else f'{kind.__module__}.'
+            yield value, name.partition('.')[0] if '.' in name else scope
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _scoped(part, scope)
 
 
 def _mixes_few_labels(dataset: object) -> bool:
