@@ -66,9 +66,12 @@ class ImageFeatures:
     def of_view(cls, maps: InteractionMaps, scale: Tensor, texts: Tensor) -> ImageFeatures:
         """Restore the features of a view from maps of `as_maps` that were warped into it.
 
+        As online, the mean location of a whole image has length 1. In a crop the mean of its locations keeps
+        its length, which is not 1.
+
         Args:
             maps: maps of the view.
-            scale: (B,), scale of the scores.
+            scale: (B,), scale of the scores and length of an image's mean location.
             texts: (K, C), unit embeddings of the classes.
         """
         locations = maps.logits[:, 0]  # [B, C, H, W]
@@ -78,4 +81,4 @@ class ImageFeatures:
         # The online teacher computes its scores in float32 too.
         with torch.autocast(pooled.device.type, enabled=False):
             scores = scale[:, None] * pooled @ texts.T
-        return cls(pooled, scores, locations)
+        return cls(pooled, scores, locations / scale[:, None, None, None])

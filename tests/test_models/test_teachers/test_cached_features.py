@@ -77,6 +77,9 @@ def test_whole_images_have_the_teachers_features(cache, config, teacher, images)
     assert F.cosine_similarity(seen.pooled, features.pooled).min() > 0.9999
     # Half a step of 1/255 of a channel's range, of scores that go up to the scale.
     torch.testing.assert_close(seen.scores, features.scores, atol=0.01 * teacher.logit_scale, rtol=0)
+    # Training may go on online: lfi.DenseFeatures standardises both by the same statistics.
+    torch.testing.assert_close(seen.locations, features.locations, atol=0.02, rtol=0)
+    assert seen.locations.mean((-2, -1)).norm(dim=1).sub(1).abs().max() < 1e-3
     unit, wanted = (F.normalize(x.locations, dim=1) for x in (seen, features))
     assert (unit * wanted).sum(1).min() > 0.999
 
@@ -119,7 +122,7 @@ def test_features_stand_in_the_window_that_shows_the_image(cache, config):
         torch.testing.assert_close(
             features.locations[..., :3], beside.locations[..., :3], rtol=1e-3, atol=1e-3
         )
-        assert (features.locations - ask(cache, config, WHOLE, (4, 4)).locations).abs().max() > 1e-2
+        assert (features.locations - ask(cache, config, WHOLE, (4, 4)).locations).abs().max() > 3e-3
     # In its box ResizeMix would join the margins of two images.
     mixture = BatchMixture(torch.arange(3), (8, 8), box=(0, 8, 0, 4), resized=True)
     with pytest.raises(CacheError, match='shows filler'):
@@ -146,8 +149,9 @@ def test_mixed_images_have_mixed_features(cache, config, teacher, images):
     seen = ask(cache, config, WHOLE, (4, 4), mixture)
     expected = plain.locations.clone()
     expected[..., 2:] = 0.25 * expected[..., 2:] + 0.75 * plain.locations[[2, 0, 1]][..., 2:]
-    torch.testing.assert_close(seen.locations, expected)
-    torch.testing.assert_close(seen.pooled, F.normalize(expected.mean((-2, -1)), dim=1))
+    # Each image is scaled by its own stored length, which is rounded.
+    torch.testing.assert_close(seen.locations, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(seen.pooled, F.normalize(expected.mean((-2, -1)), dim=1), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize('max_concepts', [None, 2])
