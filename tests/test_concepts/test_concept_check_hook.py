@@ -79,7 +79,7 @@ def test_what_predicts_by_texts_names_is_compared_with_the_test_set(classes, wor
     dataset = SimpleNamespace(metainfo=dict(classes=classes))
     predict_by = ByTexts(concepts=['cat', 'dog'])
     model = SimpleNamespace(
-        predict_by=predict_by, teacher_config=predict_by.teacher_of(dict(model='ViT-B-32'))
+        predict_by=predict_by, teacher_config=predict_by.teacher_config_of(dict(model='ViT-B-32'))
     )
     augmented = SimpleNamespace(module=model)
     runner = SimpleNamespace(model=augmented, test_dataloader=SimpleNamespace(dataset=dataset))

@@ -2,7 +2,7 @@
 
 import mmpretrain.datasets
 import pytest
-from lfi.engine.pipelines import check_pipelines, check_recorded_steps, hooks_of, set_teacher_cache
+from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps, hooks_of, set_teacher_cache
 from lfi.errors import UsageError
 from mmcv.transforms import Pad
 from mmengine.config import Config
@@ -189,7 +189,7 @@ def test_a_recipe_of_a_schedule_is_a_pipeline_to_which_a_hook_switches():
     assert cfg.custom_hooks[0].schedule[0].train_pipeline[1].cache == 'maps'
     cfg.custom_hooks = [recipe(train_pipeline=[VIEW, dict(type='Rotate', angle=90), READ, PACK_CACHED])]
     with pytest.raises(UsageError, match='has the step Rotate outside lfi.RecordView'):
-        check_recorded_steps(cfg)
+        check_unrecorded_steps(cfg)
     cfg.custom_hooks = [recipe(batch_augments=dict(augments='Mixup'))]
     with pytest.raises(UsageError, match='SwitchRecipeHook changes batch_augments, and cached maps'):
         set_teacher_cache(cfg)

@@ -87,7 +87,7 @@ def step(model: nn.Module, data: dict) -> list[str]:
     """Forward and backward on the device; the names of the losses."""
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     model._targets_checked = True
-    interaction_maps.is_upright = lambda view: view.device.type == 'cpu'
+    interaction_maps.is_axis_aligned = lambda view: view.device.type == 'cpu'
     with pretended_device():
         model.to(DEVICE)
         data['inputs'] = data['inputs'].to(DEVICE)

@@ -132,7 +132,7 @@ def test_students_are_measured_by_the_teachers_own_maps(make_classifier, control
 
 
 def another(maps):
-    return OtherImage().change_targets(Targets(maps), unnamed(len(maps.logits))).maps
+    return OtherImage().change_teacher_targets(Targets(maps), unnamed(len(maps.logits))).maps
 
 
 def test_another_images_maps_are_taken_whole(make_maps):
@@ -145,7 +145,7 @@ def test_another_images_maps_are_taken_whole(make_maps):
 
 def test_features_and_class_scores_are_another_images(make_maps):
     theirs, scores = features(6), torch.randn(3, 5)
-    changed = OtherImage().change_targets(Targets(None, theirs, scores), unnamed(3))
+    changed = OtherImage().change_teacher_targets(Targets(None, theirs, scores), unnamed(3))
     for name in ('pooled', 'scores', 'locations'):
         before, after = getattr(theirs, name), getattr(changed.features, name)
         assert all(torch.equal(after[b], before[b - 1]) for b in range(3))
@@ -208,7 +208,7 @@ def test_a_batch_of_one_image_has_no_other_to_take_from(make_classifier, part):
 
 
 def shuffled(maps):
-    return ShuffledLocations().change_targets(Targets(maps), unnamed(len(maps.logits))).maps
+    return ShuffledLocations().change_teacher_targets(Targets(maps), unnamed(len(maps.logits))).maps
 
 
 def places(maps):
@@ -228,7 +228,7 @@ def test_shuffled_locations_keep_what_each_location_says(make_maps):
 
 def test_shuffled_features_keep_what_each_location_says():
     theirs = features(6)
-    changed = ShuffledLocations().change_targets(Targets(None, theirs, theirs.scores), unnamed(3))
+    changed = ShuffledLocations().change_teacher_targets(Targets(None, theirs, theirs.scores), unnamed(3))
     for before, after in zip(theirs.locations, changed.features.locations):
         assert not torch.equal(before, after)
         assert sorted(before.flatten(1).T.tolist()) == sorted(after.flatten(1).T.tolist())

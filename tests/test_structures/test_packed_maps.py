@@ -71,7 +71,7 @@ def test_100k_images_with_8_concepts_and_the_rest_on_a_14_grid_fit_into_200_mb()
     [
         ('logits', (1, 0, 2, 3, 4), float('nan'), 'logits hold a non-finite value for the images .1.'),
         ('logits', (0, 0, 0, 0, 0), float('inf'), 'logits hold a non-finite value for the images .0.'),
-        ('presence', (2, 1), float('nan'), 'presence must lie in .* for the images .2.'),
+        ('presence', (2, 1), float('nan'), 'presence is not finite or outside .* for the images .2.'),
     ],
 )
 def test_what_is_not_finite_is_refused(field, index, value, message):

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lfi.structures import image_windows
-from lfi.structures.views import interpolation_weights, is_upright, separable_interpolation_weights
+from lfi.structures.views import interpolation_weights, is_axis_aligned, separable_interpolation_weights
 
 WHOLE = torch.eye(2, 3)[None]
 
@@ -87,7 +87,7 @@ def test_rows_and_columns_apart_are_read_as_together(cells, grid, scales, origin
     view[:, 0, 0], view[:, 1, 1] = torch.tensor(scales).view(2, 2).T
     view[:, :, 2] = torch.tensor(origins).view(2, 2)
     window = torch.tensor(windows).cumsum(1).view(2, 2, 2)
-    assert is_upright(view)
+    assert is_axis_aligned(view)
     weights, share = interpolation_weights(view, cells, grid, window)
     down, across, apart = separable_interpolation_weights(view, cells, grid, window)
     torch.testing.assert_close(down[:, :, None, :, None] * across[:, None, :, None], weights)
@@ -98,4 +98,4 @@ def test_a_view_that_rotates_or_shears_is_not_upright():
     for row, column in ((0, 1), (1, 0)):
         view = torch.eye(2, 3)[None].repeat(2, 1, 1)
         view[1, row, column] = 0.1
-        assert not is_upright(view)
+        assert not is_axis_aligned(view)

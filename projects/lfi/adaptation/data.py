@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from lfi.engine.pipelines import LOADERS, SWITCHED, is_rgb, step_skipping_hook, switched_pipelines
+from lfi.engine.pipelines import HOOK_PIPELINE, LOADERS, is_rgb, step_skipping_hook, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import record_mixtures
 from lfi.models.batches.pixel_format import pixel_format
@@ -151,11 +151,16 @@ def _add_folder(
 
 def _change_hooks(data: DataChanges, hooks: Sequence[dict], change: Callable[[Pipeline], Pipeline]) -> None:
     """Change the pipelines to which hooks switch."""
-    changed = [{**hook, SWITCHED: change(hook[SWITCHED])} if SWITCHED in hook else hook for hook in hooks]
+    changed = [
+        {**hook, HOOK_PIPELINE: change(hook[HOOK_PIPELINE])} if HOOK_PIPELINE in hook else hook
+        for hook in hooks
+    ]
     if changed == hooks:
         return
     data.variables['custom_hooks'] = [
-        {**hook, SWITCHED: data.share(SWITCHED, hook[SWITCHED])} if SWITCHED in hook else hook
+        {**hook, HOOK_PIPELINE: data.share(HOOK_PIPELINE, hook[HOOK_PIPELINE])}
+        if HOOK_PIPELINE in hook
+        else hook
         for hook in changed
     ]
     data.summary.append(('custom_hooks', 'the pipeline that a hook switches to gets the same changes'))

@@ -26,7 +26,7 @@ from lfi.engine.cache_labels import label_visibility
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import (
     check_pipelines,
-    check_recorded_steps,
+    check_unrecorded_steps,
     map_loading_steps,
     mixes_images,
 )
@@ -180,7 +180,7 @@ def first_maps(job: TeacherJob) -> InteractionMaps:
 
 
 class ImageReader:
-    """Reader of images that lists those that cannot be read.
+    """Reader of images, which lists the unreadable ones.
 
     Args:
         job: job with the images.
@@ -317,7 +317,7 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num
     return passed
 
 
-def check_readers(cfg: Config, folder: str) -> None:
+def check_training_reads_cache(cfg: Config, folder: str) -> None:
     """Check that training by a config can read maps from a folder, before they are written.
 
     Raises:
@@ -332,7 +332,7 @@ def check_readers(cfg: Config, folder: str) -> None:
     try:
         for step in map_loading_steps(training, folder):
             step.setdefault('cache', folder)
-        check_recorded_steps(training)
+        check_unrecorded_steps(training)
     except UsageError as error:
         raise UsageError(
             f'training by this config cannot read the maps: {error}. Or write a config with `lfi adapt`, and '

@@ -302,7 +302,7 @@ class InteractionInferencer(BaseInferencer):
             super()._load_weights_to_model(model, checkpoint, cfg)
             return
         trained_on = checkpoint.get('meta', {}).get('dataset_meta') or {}
-        if not getattr(getattr(model, 'predict_by', None), 'names_classes', False):
+        if not getattr(getattr(model, 'predict_by', None), 'has_class_names', False):
             self._trained_classes = trained_on.get('classes')
         state = state_dict_of(checkpoint)
         try:

@@ -59,7 +59,7 @@ def run(args: Namespace) -> None:
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     max_share = max_unreadable(cfg)
     if args.verify is None:
-        caching.check_readers(cfg, args.out)
+        caching.check_training_reads_cache(cfg, args.out)
     job = caching.TeacherJob(cfg)
     folder = Path(args.out)
     if args.verify is not None:

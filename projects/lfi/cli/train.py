@@ -21,7 +21,7 @@ def run(args: Namespace) -> None:
     """Train the config's model."""
     from lfi.engine import launch, run_options
     from lfi.engine.machine import MACHINE, machine
-    from lfi.engine.pipelines import check_recorded_steps, set_teacher_cache
+    from lfi.engine.pipelines import check_unrecorded_steps, set_teacher_cache
 
     cfg = launch.load_run_config(args)
     run_options.write_checkpoints_atomically(cfg)
@@ -29,7 +29,7 @@ def run(args: Namespace) -> None:
     run_options.check_concepts(cfg)
     run_options.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
-    check_recorded_steps(cfg)
+    check_unrecorded_steps(cfg)
     if args.amp:
         run_options.enable_amp(cfg)
     if args.auto_scale_lr:

@@ -40,8 +40,8 @@ class ConceptCheckHook(Hook):
         """Compare the classes of `lfi.ByTexts` with the classes of the test set."""
         model = unwrap_model(runner.model)
         predict_by: Any = getattr(model, 'predict_by', None)
-        if getattr(predict_by, 'names_classes', False):
-            names = predict_by.named_classes(model)
+        if getattr(predict_by, 'has_class_names', False):
+            names = predict_by.class_names_of(model)
             compare(classes_of(runner.test_dataloader.dataset), names, len(names), 'predict_by')
 
 

@@ -43,14 +43,15 @@ SHOW_TRACEBACK = 'LFI_TRACEBACK'
 def run(
     main: Callable[[], None], *user_errors: type[Exception], options: Mapping[str, Any] | None = None
 ) -> None:
-    """Run a tool and report errors that the user can fix in one line instead of a traceback.
+    """Run a tool. An error that the user can fix is reported as one line, not as a traceback.
 
     Checkpoints are loaded safely in its process. `LFI_TRACEBACK=1` shows the traceback.
 
     Args:
         main: Main function of the tool.
         *user_errors: Further types of errors that the user can fix.
-        options: `--cfg-options`. The line names the option whose value it quotes. Defaults to None.
+        options: `--cfg-options`. If a message quotes one of the values, it names the option. Defaults to
+            None.
     """
     install_safe_checkpoint_loading()
     if get_device() == 'cpu':
@@ -112,7 +113,7 @@ def set_dataloader_defaults(cfg: Config) -> None:
         loader.setdefault('persistent_workers', True)
         if loader.get('num_workers', 0) == 0:
             loader.persistent_workers = False
-        # Detection needs mmengine's default: the images of a batch differ in size.
+        # Detection keeps mmengine's `pseudo_collate`: the images of a batch differ in size.
         if cfg.get('default_scope') == 'mmpretrain':
             loader.setdefault('collate_fn', {'type': 'default_collate'})
 

@@ -29,8 +29,8 @@ MIXING_PREFIX = 'Recorded'
 PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
 # Wrappers of data sets, in which mmdet's hooks find no pipeline.
 WITHOUT_PIPELINE = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
-# Arguments of hooks for another training pipeline: of the hook, and of a recipe in the hook's `schedule`.
-SWITCHED, RECIPE = 'switch_pipeline', 'train_pipeline'
+# Keys under which a hook holds another training pipeline: in the hook, and in each recipe of its `schedule`.
+HOOK_PIPELINE, RECIPE_PIPELINE = 'switch_pipeline', 'train_pipeline'
 
 
 def check_pipelines(cfg: Config) -> None:
@@ -58,7 +58,7 @@ def check_pipelines(cfg: Config) -> None:
     data['custom_hooks'] = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
     for part, datasets in data.items():
         _check_colours(datasets, part, online)
-        steps = list(_steps(datasets))
+        steps = list(_typed_configs(datasets))
         _check_captions(steps, models, part)
         mixes = not online and any(type_name(step).startswith(MIXING_PREFIX) for step in steps)
         if not mixes:
@@ -74,7 +74,7 @@ def check_pipelines(cfg: Config) -> None:
 def _check_switch_hooks(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     kind, hooks = type_name(dataset) if dataset else '', hooks_of(cfg)
-    switching = next((type_name(hook) for hook in hooks if SWITCHED in hook), None)
+    switching = next((type_name(hook) for hook in hooks if HOOK_PIPELINE in hook), None)
     changing = switching or step_skipping_hook(hooks)
     if kind in WITHOUT_PIPELINE and changing:
         raise UsageError(
@@ -141,7 +141,7 @@ def _check_colours(dataset: object, part: str, online: bool) -> None:
             )
         swaps = [
             (type_name(step), SWAP_OPTIONS[type_name(step)])
-            for step in _steps(config.get('pipeline'))
+            for step in _typed_configs(config.get('pipeline'))
             if step.get(SWAP_OPTIONS.get(type_name(step), ''))
         ]
         if online and len(swaps) % 2:
@@ -154,14 +154,14 @@ def _check_colours(dataset: object, part: str, online: bool) -> None:
 
 
 def is_rgb(dataset: Mapping) -> bool:
-    """Whether the config of a data set is one of mmpretrain's with RGB images."""
+    """Whether a config is of a data set of mmpretrain that gives RGB images."""
     kind = dataset.get('type', '')
     module = kind.rpartition('.')[0] if isinstance(kind, str) else kind.__module__
     return bool(kind) and type_name(dataset) in RGB_DATASETS and module.partition('.')[0] != 'lfi'
 
 
 def set_teacher_cache(cfg: Config) -> None:
-    """Set the folder of `model.teacher.cache` in the training pipelines' `lfi.LoadInteractionMaps`.
+    """Give each `lfi.LoadInteractionMaps` of the training pipelines the folder of `model.teacher.cache`.
 
     Args:
         cfg: config of the run, changed in place. A step that names a folder keeps it.
@@ -212,21 +212,23 @@ def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
             )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
-        reading = [step for step in _steps(part) if type_name(step) == 'LoadInteractionMaps']
-        if not reading:
+        loading_steps = [step for step in _typed_configs(part) if type_name(step) == 'LoadInteractionMaps']
+        if not loading_steps:
             raise UsageError(
                 f'model.teacher.cache={cache!r} needs a training pipeline that reads it, also where a hook '
                 "switches to another: put dict(type='lfi.LoadInteractionMaps') before its last step, and "
                 'pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
             )
-        if not any(type_name(step).startswith(('RecordView', MIXING_PREFIX)) for step in _steps(part)):
+        if not any(
+            type_name(step).startswith(('RecordView', MIXING_PREFIX)) for step in _typed_configs(part)
+        ):
             raise UsageError(
                 'train_dataloader: its pipeline records no view, to which cached maps are warped: put the '
                 "steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
             )
-        for step in _steps(part):
+        for step in _typed_configs(part):
             _check_packing(step)
-        steps += reading
+        steps += loading_steps
     return steps
 
 
@@ -273,17 +275,17 @@ def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
         hooks: configs of hooks.
     """
     recipes = [recipe for hook in hooks for recipe in hook.get('schedule') or ()]
-    switched = [hook[SWITCHED] for hook in hooks if SWITCHED in hook]
-    return switched + [recipe[RECIPE] for recipe in recipes if RECIPE in recipe]
+    switched = [hook[HOOK_PIPELINE] for hook in hooks if HOOK_PIPELINE in hook]
+    return switched + [recipe[RECIPE_PIPELINE] for recipe in recipes if RECIPE_PIPELINE in recipe]
 
 
 def mixes_images(cfg: Config) -> bool:
     """Whether a training pipeline has a recorded step that shows several images, such as a mosaic."""
     parts = (cfg.train_dataloader.dataset, *switched_pipelines(hooks_of(cfg)))
-    return any(type_name(step).startswith(MIXING_PREFIX) for part in parts for step in _steps(part))
+    return any(type_name(step).startswith(MIXING_PREFIX) for part in parts for step in _typed_configs(part))
 
 
-def check_recorded_steps(cfg: Config) -> None:
+def check_unrecorded_steps(cfg: Config) -> None:
     """Refuse steps of the training pipelines that move pixels without a record, which cached maps need.
 
     Raises:
@@ -298,7 +300,7 @@ def check_recorded_steps(cfg: Config) -> None:
 
 
 def _models_with_teacher(model: dict) -> list[dict]:
-    """Return the config of a model with a teacher, and the configs inside it with a teacher of LFI."""
+    """Return the configs with a teacher: the model, and models inside it whose teacher is LFI's."""
     configs = [part for part in configs_in(model) if isinstance(part.get('teacher'), dict)]
     return [part for part in configs if part is model or _is_lfi_teacher(part['teacher'])]
 
@@ -307,6 +309,6 @@ def _is_lfi_teacher(teacher: dict) -> bool:
     return 'type' in teacher and type_name(teacher).endswith(TEACHER)
 
 
-def _steps(value: object) -> Iterator[dict]:
+def _typed_configs(value: object) -> Iterator[dict]:
     """Yield all configs with a type, at any depth."""
     return (config for config in configs_in(value) if 'type' in config)

@@ -15,7 +15,7 @@ from lfi.errors import UsageError, as_usage_error
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.students.config_facts import is_student
-from lfi.models.students.student import ARGUMENTS
+from lfi.models.students.student import ADDED_ARGUMENTS
 from lfi.registry import MODELS
 from lfi.utils.config_types import model_config, type_name
 from lfi.utils.modules import load_strictly
@@ -116,7 +116,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     """
     _registered(cfg['type'])
     from_student = is_student(cfg)
-    unused = ARGUMENTS if from_student else ()
+    unused = ADDED_ARGUMENTS if from_student else ()
     # Some models of mmdet read attributes of the config, not keys.
     slim = ConfigDict({name: deepcopy(value) for name, value in cfg.items() if name not in unused})
     queries_stay = _queries_are_read(cfg['backbone'])

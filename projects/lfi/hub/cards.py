@@ -104,7 +104,7 @@ def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
 def pipeline_tag(model: nn.Module) -> str | None:
     """Return the Hub's pipeline tag of a model, or None if its task is unknown."""
     names = {kind.__name__ for kind in type(model).__mro__}
-    if getattr(getattr(model, 'predict_by', None), 'names_classes', False):
+    if getattr(getattr(model, 'predict_by', None), 'has_class_names', False):
         return 'zero-shot-image-classification'
     if 'ImageClassifier' in names and not model.with_head:
         return 'image-feature-extraction'

@@ -180,7 +180,7 @@ def _from_run(path: Path, config: Config | str | Path | None) -> TrainedStudent:
 
 
 def _names_classes(model: nn.Module) -> bool:
-    return bool(getattr(getattr(model, 'predict_by', None), 'names_classes', False))
+    return bool(getattr(getattr(model, 'predict_by', None), 'has_class_names', False))
 
 
 def _read_config(config: Config | str | Path) -> Config:

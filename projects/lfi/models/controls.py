@@ -30,11 +30,11 @@ class Control(nn.Module):
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
         """Create the state of the control for the parts that need the teacher, by name."""
 
-    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
         """Change the teacher's targets of a batch."""
         return targets
 
-    def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
+    def change_part_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
         """Change the target of one part.
 
         Args:
@@ -62,7 +62,7 @@ class OtherImage(Control):
         """Whether the part's target depends on the image."""
         return part.differs_by_image
 
-    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
         """Give each image the targets of the nearest image before it that shows another file.
 
         A location is valid if it is valid in both images.
@@ -126,7 +126,7 @@ class ShuffledLocations(Control):
         """Whether the part's target differs from location to location."""
         return part.compares_locations
 
-    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
         """Shuffle the locations of maps and features."""
         maps, features = targets.maps, targets.features
         if maps is not None:
@@ -179,12 +179,12 @@ class MeanTarget(Control):
             }
         )
 
-    def change_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
         """Note the grid of the targets, which stay as they are."""
         self._last_grid = targets.grid
         return targets
 
-    def change_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
+    def change_part_target(self, name: str, part: SupervisionPart, target: Any, num_texts: int) -> Any:
         """Replace the part's target by its mean.
 
         Raises:

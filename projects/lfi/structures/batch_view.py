@@ -53,7 +53,7 @@ class BatchView:
         labels: (B, C) in [0, 1], labels of the visible concepts. Defaults to None: there are no concepts.
         stored: cached maps of each image. Defaults to None: the pipeline has read none.
         views: (B, 2, 3), view of its file that each image shows, in the form of `InteractionMaps.warp`. They
-            stay on the CPU, so that `is_upright` waits for no GPU. Defaults to None: none are recorded.
+            stay on the CPU, so that `is_axis_aligned` waits for no GPU. Defaults to None: none are recorded.
         tiles: tiles of images that show several files (Mosaic). Defaults to None: each image shows one file.
         mixture: mixing of the images after tiling (Mixup, CutMix). Defaults to None: they are not mixed.
         data_samples: data samples of the batch. Defaults to ().

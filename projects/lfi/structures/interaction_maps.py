@@ -12,7 +12,7 @@ from torch import Tensor
 from .views import (
     full_window,
     interpolation_weights,
-    is_upright,
+    is_axis_aligned,
     max_coverage,
     separable_interpolation_weights,
 )
@@ -95,7 +95,7 @@ class InteractionMaps:
         bounded = (self.presence >= 0) & (self.presence <= 1)
         for fault, passed in (
             ('logits hold a non-finite value', self.logits.isfinite().flatten(1).all(1)),
-            ('presence must lie in [0, 1] and be finite, and does not', bounded.all(1)),
+            ('presence is not finite or outside [0, 1]', bounded.all(1)),
         ):
             if not passed.all():
                 images = (~passed).nonzero().flatten().tolist()
@@ -165,7 +165,7 @@ class InteractionMaps:
             that is smaller than a location, it is half of the window's largest coverage.
         """
         with torch.autocast(self.logits.device.type, enabled=False):
-            upright = is_upright(view)
+            upright = is_axis_aligned(view)
             view = view.to(self.logits, non_blocking=True)
             window = full_window(view) if window is None else window.to(view)
             valid = self.valid[:, None].float()
@@ -217,9 +217,9 @@ class InteractionMaps:
             spatial_logits=None if self.spatial_logits is None else self.spatial_logits.gather(2, expanded),
         )
 
-    def select_layers(self, layers: Sequence[int]) -> InteractionMaps:
-        """Select layers by their indices in `self.layers`."""
-        index = list(layers)
+    def select_layers(self, positions: Sequence[int]) -> InteractionMaps:
+        """Select layers by their positions in `self.layers`, not by their indices in the model."""
+        index = list(positions)
         return replace(
             self,
             logits=self.logits[:, index],

@@ -21,7 +21,7 @@ class Tiles(NamedTuple):
         windows: (n, 2, 2), rectangle of each image as fractions of the picture, in the form of
             `image_windows`.
         views: (n, 2, 3), view of each image that its window shows, in the form of `InteractionMaps.warp`.
-        shares: n shares of the image in its window, below 1 where images are blended.
+        shares: n, weight of each image in the pixels of its window; below 1 if it is blended with another.
         covers: (n, k, k) uint8, visible share of each image in 255ths, on a grid over the picture with k a
             power of 2. It multiplies the share of a location, and does not change the location's values.
             Defaults to None: all of each image is visible.

@@ -75,7 +75,7 @@ def interpolation_weights(
     return rows[..., :, None] * columns[..., None, :], coverage * x_share * y_share
 
 
-def is_upright(view: Tensor) -> bool:
+def is_axis_aligned(view: Tensor) -> bool:
     """Whether views (B, 2, 3) neither rotate nor shear; False on a GPU, where the test would wait for it."""
     return view.device.type == 'cpu' and not (view[:, 0, 1].any() or view[:, 1, 0].any())
 

@@ -47,9 +47,12 @@ def refused(supervision, message, task=Classification, teacher=TEACHER):
         ),
         (dict(kd=dict(type='lfi.LogitKD', warmth=2)), 'supervision.kd: .*warmth'),
         (dict(kd=dict(type='lfi.LogitKD', loss_weight=-1)), 'supervision.kd: .*loss_weight=-1'),
-        ({'a.b': PARTS['prior']}, "a part named 'a.b', which is taken, or no word of letters, digits and _"),
+        (
+            {'a.b': PARTS['prior']},
+            "a part named 'a.b'. The name is reserved, or is not made of letters, digits and _",
+        ),
         *(
-            ({name: PARTS['prior']}, f"supervision has a part named '{name}', which is taken")
+            ({name: PARTS['prior']}, f"supervision has a part named '{name}'. The name is reserved")
             for name in ('predict_by', 'train', 'forward', 'keys')
         ),
     ],

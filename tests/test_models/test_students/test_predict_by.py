@@ -102,7 +102,7 @@ def test_where_it_is_only_tested_the_text_tower_is_all_that_it_asks(make_model):
     assert trained.teacher is not None
     expected = scores_of(trained.predict(inputs, copy.deepcopy(samples)))
     torch.testing.assert_close(scores_of(tested.predict(inputs, samples)), expected)
-    assert not tested.has_teacher
+    assert not tested.teacher_is_built
 
 
 @torch.no_grad()
@@ -218,7 +218,7 @@ def test_its_pictures_show_the_named_classes(make_model):
     model = make_model(predict_by=ZERO_SHOT, head=None)
     teacher, student = model.predict_interactions(*batch())
     assert model.teacher.bank.names == (*NAMED, 'wall')
-    assert model.predict_by.named_classes(model) == tuple(NAMED)
+    assert model.predict_by.class_names_of(model) == tuple(NAMED)
     assert teacher.logits.shape[2] == student.logits.shape[2] == 4
 
 

@@ -50,7 +50,7 @@ def test_nothing_random_predicts_or_answers(make_classifier, changes, message):
             interactions(spatial_weight=0, semantic_weight=0, presence_weight=0),
             'supervision.interactions: .* are all 0, and nothing is learnt',
         ),
-        (dict(training=dict(type='lfi.AffinityPrior')), "named 'training', which is taken"),
+        (dict(training=dict(type='lfi.AffinityPrior')), "named 'training'. The name is reserved"),
         (dict(d=dict(type='lfi.DenseFeatures', teacher_dims=7)), 'supervision.d: teacher_dims=7, but .* 24 '),
         (
             dict(d=dict(type='lfi.FeatureMSE', student_dims='7')),
@@ -140,5 +140,5 @@ def test_one_location_is_not_shuffled():
     one = features(4, grid=(1, 1))
     view = SimpleNamespace(data_samples=(), inputs=torch.zeros(3, 1))
     with pytest.raises(ValueError, match='has a grid of one location, and nothing to shuffle'):
-        ShuffledLocations().change_targets(Targets(None, one), view)
-    assert OtherImage().change_targets(Targets(None, one), view).features is not None
+        ShuffledLocations().change_teacher_targets(Targets(None, one), view)
+    assert OtherImage().change_teacher_targets(Targets(None, one), view).features is not None

@@ -248,7 +248,7 @@ def test_the_teacher_is_built_for_training_only(make_classifier, tmp_path):
     model = make_classifier(std=0.1, teacher=missing, readout=dict(text_dims=24))
     predictions = model.eval().predict(*batch())
     assert [p.pred_score.shape for p in predictions] == [(CLASSES,)] * 3
-    assert not model.has_teacher
+    assert not model.teacher_is_built
 
 
 def test_one_step_asks_the_teacher_once_without_gradients_and_predicting_never_does(
@@ -266,7 +266,7 @@ def test_one_step_asks_the_teacher_once_without_gradients_and_predicting_never_d
 def test_a_prior_alone_asks_no_teacher(make_classifier, teacher_calls):
     model = make_classifier(supervision=parts('prior'))
     model.loss(*batch())
-    assert not teacher_calls and not model.has_teacher
+    assert not teacher_calls and not model.teacher_is_built
 
 
 # ---- What is refused -------------------------------------------------------------------------------------

@@ -67,8 +67,8 @@ def _build_part(name: str, config: Any) -> SupervisionPart:
     taken = name == 'predict_by' or hasattr(nn.ModuleDict(), str(name))
     if not isinstance(name, str) or not name.isidentifier() or taken:
         raise ValueError(
-            f'supervision has a part named {name!r}, which is taken, or no word of letters, digits and _: '
-            'take another name'
+            f'supervision has a part named {name!r}. The name is reserved, or is not made of letters, digits '
+            'and _: choose another'
         )
     part: SupervisionPart = build_named(option, config, SupervisionPart)
     return part
@@ -136,9 +136,9 @@ def check_contrast_weight(readout: InteractionReadout | None, reads: Collection[
         and not {'concept_scores', 'presence'} & {*reads}
     ):
         raise ValueError(
-            f'readout.contrast_weight={readout.contrast_weight} weighs answers by the scores over concepts, '
-            'which learn nothing where semantic_weight and presence_weight of lfi.Interactions are 0: remove '
-            'it'
+            f'readout.contrast_weight={readout.contrast_weight} weighs answers by the semantic scores, and '
+            'nothing trains these: semantic_weight and presence_weight of lfi.Interactions are 0. Set '
+            'readout.contrast_weight=0'
         )
 
 
@@ -152,7 +152,7 @@ def check_trained(readout: InteractionReadout | None, reads: Collection[str]) ->
 
 
 def reads_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
-    """Outputs of a student that parts read, and so train."""
+    """Outputs of a student that parts read. Reading them trains them."""
     outputs: frozenset[str] = frozenset().union(*(part.reads for part in parts.values()))
     if 'scores' in outputs and predict_by.reads_readout:
         outputs |= {'presence'}

@@ -20,12 +20,12 @@ class PredictBy:
     reads_readout = False
     """Whether predictions need the read-out."""
     answers_by_readout = True
-    """Whether the read-out answers texts."""
-    names_classes: bool = False
-    """Whether its own options name the classes, and not the checkpoint."""
+    """Whether `answers` uses the read-out. Class activation answers without it."""
+    has_class_names: bool = False
+    """Whether the class names come from the options of this object, and not from the checkpoint."""
 
-    def teacher_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the teacher's config, with the concepts that are predicted."""
+    def teacher_config_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the teacher's config, with its concepts replaced by those to predict."""
         return config
 
     def check(self, student: Any) -> None:
@@ -67,7 +67,14 @@ class PredictBy:
         texts: Tensor,
         layout: InteractionMaps,
     ) -> InteractionMaps:
-        """Read the answers of a forward pass that was asked about texts (M, E)."""
+        """Read the answers from a forward pass that ran with the queries of texts (M, E).
+
+        Args:
+            student: the student.
+            states: recorded states of the pass.
+            texts: (M, E), unit embeddings.
+            layout: maps whose concepts, grid and valid locations the answers take; the scores are not read.
+        """
         return student.require_readout().answers(states, texts, layout)
 
 
@@ -77,10 +84,10 @@ class ByHead(PredictBy):
 
     def check(self, student: Any) -> None:
         """Refuse a student without a task."""
-        if student.family.predicts_by != 'lfi.ByHead':
+        if student.family.default_predict_by != 'lfi.ByHead':
             raise ValueError(
                 'predict_by=ByHead needs a task, and the student has none: set predict_by=None, that is '
-                f'{student.family.predicts_by}'
+                f'{student.family.default_predict_by}'
             )
 
 
@@ -106,7 +113,7 @@ class ByFeatures(PredictBy):
 class ByTexts(PredictBy):
     """Predict the classes of images by their texts: the student is asked about each class.
 
-    The prediction is the softmax of `InteractionReadout.scores` over the classes. The head takes no part, so
+    The prediction is the softmax of `InteractionReadout.scores` over the classes. The head is not used, so
     that training without labels can be validated. In a test the teacher's text tower embeds the texts once.
 
     Args:
@@ -131,10 +138,10 @@ class ByTexts(PredictBy):
                 f'predict_by.templates={templates!r} are prompts of predict_by.concepts: give these too'
             )
         self.concepts, self.templates = concepts, templates
-        self.names_classes = concepts is not None
+        self.has_class_names = concepts is not None
         self._texts: Tensor | None = None
 
-    def named_classes(self, student: Any) -> tuple[str, ...]:
+    def class_names_of(self, student: Any) -> tuple[str, ...]:
         """Return the names of `concepts`, which must be the test set's classes in their order."""
         return TextTower(student.teacher_config).concepts
 
@@ -172,15 +179,15 @@ class ByTexts(PredictBy):
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'
             )
 
-    def teacher_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the teacher's config with these concepts and prompts, so that pictures show the same."""
+    def teacher_config_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the teacher's config with these concepts and prompts, so that drawn maps are of them."""
         options = {'concepts': self.concepts, 'templates': self.templates}
         return {**config, **{name: value for name, value in options.items() if value is not None}}
 
     def class_texts(self, student: Any) -> Tensor:
         """Return the unit embeddings of the classes' texts, (K, E), on the student's device."""
         device = student.require_readout().text_centre.device
-        if self.concepts is None and student.has_teacher:
+        if self.concepts is None and student.teacher_is_built:
             self._texts = student.teacher.texts[: student.head.num_classes]
         elif self._texts is None:
             self._texts = self._embedded(student)

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 else:
     _TaskModel = object
 
-ARGUMENTS = ('teacher', 'readout', 'supervision', 'control', 'predict_by')
+ADDED_ARGUMENTS = ('task', 'teacher', 'readout', 'supervision', 'control', 'predict_by')
 """Arguments that a student adds to those of its task's model."""
 
 
@@ -129,9 +129,10 @@ class Student(_TaskModel):
     ) -> None:
         super().__init__(*args, **kwargs)
         _require_one_backbone(self)
-        kind = Pretraining if task is None else task_of(type(self))
-        assert kind is not None
-        self.family = kind()
+        family = Pretraining if task is None else task_of(type(self))
+        # `student_class` has refused a task without a family.
+        assert family is not None
+        self.family = family()
         correct_image_sizes(self.data_preprocessor)
         self.family.set_up(self)
         for name, option in (('teacher', teacher), ('readout', readout)):
@@ -140,8 +141,8 @@ class Student(_TaskModel):
         cache = None if teacher is None else teacher.get('cache')
         if not isinstance(cache, str | PathLike | None):
             raise ValueError(f'teacher.cache={cache!r} must be a folder, or None to ask the teacher')
-        self.predict_by = build_predict_by(predict_by, self.family.predicts_by)
-        self.teacher_cfg = None if teacher is None else self.predict_by.teacher_of(teacher)
+        self.predict_by = build_predict_by(predict_by, self.family.default_predict_by)
+        self.teacher_cfg = None if teacher is None else self.predict_by.teacher_config_of(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
         if parts or readout is not None or reads_readout(parts, self.predict_by):
             self._require_asked_backbone()
@@ -209,6 +210,7 @@ class Student(_TaskModel):
             text_dims = None if self.readout is None else self.readout.text_dims
             check_teacher(teacher, self.parts, text_dims, self.family.num_classes(self))
             if config.get('cache') is not None and records_mixtures(self.data_preprocessor):
+                # Cached maps of mixed images must compare concepts.
                 refuse_unmixable(teacher.directions)
             self._teacher = teacher
         return self._teacher
@@ -225,7 +227,7 @@ class Student(_TaskModel):
         return self.teacher_cfg
 
     @property
-    def has_teacher(self) -> bool:
+    def teacher_is_built(self) -> bool:
         """Whether the teacher is built."""
         return self._teacher is not None
 
@@ -255,6 +257,7 @@ class Student(_TaskModel):
         self.predict_by.check_training(self)
         check_trained(self.readout, self.trained_outputs)
         if self.needs:
+            # It raises if the data preprocessor does not define its pixel format.
             _ = self.pixels
         cache = (self.teacher_cfg or {}).get('cache')
         if cache is not None and not self.needs:
@@ -293,7 +296,7 @@ class Student(_TaskModel):
         return BatchView.of(inputs, data_samples, pixels, labels)
 
     def concept_labels(self, data_samples: Sequence, device: torch.device) -> Tensor:
-        """Labels of the images among the concepts, (B, C); see `lfi.models.students.labels`."""
+        """Return which concepts are labels of each image, (B, number of texts) in [0, 1]."""
         if any('gt_concepts' in sample for sample in data_samples):
             refuse_unrecorded_mixtures(self.data_preprocessor)
         part, num_texts = self.interactions, len(self.teacher.bank)
@@ -321,7 +324,7 @@ class Student(_TaskModel):
         if features is not None and 'scores' in reads:
             scores = self.predict_by.scores(self, features, states['predict_by'])
         texts = self.teacher.texts if self.needs else None
-        has_task = bool(losses)
+        task_gave_losses = bool(losses)
         for name, part in self.parts.items():
             outputs = StudentOutputs(states[name], vector, scores, self.readout, texts)
             terms = part(outputs, targets[name])
@@ -331,20 +334,20 @@ class Student(_TaskModel):
                     'one of them off'
                 )
             losses.update(terms)
-        if not has_task and features is not None:
+        if not task_gave_losses and features is not None:
             first = next(iter(losses))
-            losses[first] = losses[first] + _unread(features)
+            losses[first] = losses[first] + _zero_loss_of(features)
         return losses
 
     def part_targets(self, view: BatchView) -> dict[str, Any]:
-        """Make the target of each part, after the control; None for parts that need no teacher."""
+        """Make the target of each part, as changed by the control; None for parts that need no teacher."""
         grid = StudentGrid.of(self.backbone, view.size)
         targets = self.teacher.targets(view, grid, self.needs) if self.needs else None
         if targets is not None and targets.class_scores is not None:
             # The classes are the bank's first concepts.
             targets = replace(targets, class_scores=targets.class_scores[:, : self.family.num_classes(self)])
         if targets is not None and self.control is not None and self.training:
-            targets = self.control.change_targets(targets, view)
+            targets = self.control.change_teacher_targets(targets, view)
         part_targets = {}
         for name, part in self.parts.items():
             target = None
@@ -353,7 +356,7 @@ class Student(_TaskModel):
                 if not self._targets_checked:
                     _check(part, target, view)
                 if self.control is not None and self.training:
-                    target = self.control.change_target(name, part, target, len(self.teacher.bank))
+                    target = self.control.change_part_target(name, part, target, len(self.teacher.bank))
             part_targets[name] = target
         if not self._targets_checked and self.readout is not None and self.needs:
             # A checkpoint that training starts from may have contrast texts of another bank.
@@ -412,8 +415,9 @@ class Student(_TaskModel):
     def ask(
         self, images: Tensor, texts: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
     ) -> InteractionMaps:
-        """Ask the student where texts are in images, and whether they are there; any texts will do.
+        """Ask the student where images show what texts name, and whether they show it.
 
+        Texts need not be in the concept bank; answers are best for texts similar to those of the training.
         The student answers in evaluation mode, and returns to its mode afterwards.
 
         Args:
@@ -459,7 +463,7 @@ class Student(_TaskModel):
         texts: Tensor,
         valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
-        """Read the answers of a forward pass that was asked about texts; `ask` makes the pass too.
+        """Read the answers from a forward pass that ran with the queries of texts. `ask` runs the pass too.
 
         Args:
             states: recorded states of the pass, with the questions of the texts.
@@ -492,11 +496,12 @@ class Student(_TaskModel):
         with eval_mode(self):
             view = self.view_of(inputs, data_samples)
             grid = StudentGrid.of(self.backbone, view.size)
-            teacher = part.target_of(self.teacher.targets(view, grid, part.needs), view, grid)
-            questions = readout.questions(self.teacher.texts, teacher.concepts)
+            teacher_maps = part.target_of(self.teacher.targets(view, grid, part.needs), view, grid)
+            questions = readout.questions(self.teacher.texts, teacher_maps.concepts)
             with self.backbone.record_interactions(questions, view.valid_sizes) as record:
                 self.backbone(inputs)
-            return teacher, self.predict_by.answers(self, record.states, self.teacher.texts, teacher)
+            answers = self.predict_by.answers(self, record.states, self.teacher.texts, teacher_maps)
+            return teacher_maps, answers
 
     @torch.no_grad()
     def teacher_answers(
@@ -513,8 +518,8 @@ class Student(_TaskModel):
             images: (B, 3, H, W), preprocessed images.
             valid_sizes: height and width in pixels of each image without its padding. Defaults to None: no
                 padding.
-            labels: (B, C) in [0, 1], labels of the images among the concepts, which a training step asks
-                about first. Defaults to None: no labels.
+            labels: (B, C) in [0, 1], which concepts are labels of each image. A training step asks about
+                these concepts first. Defaults to None: no labels.
 
         Returns:
             The maps of all concepts of the bank, and those of the concepts that a training step asks about.
@@ -566,7 +571,7 @@ def student_class(task: str | None) -> type[Student]:
             f'task={task!r} is of no known family of tasks: a student inherits from {families}, '
             'or from the base of a family of your own, as docs/extend.md shows'
         )
-    taken = [name for name in ('task', *ARGUMENTS) if name in inspect.signature(kind.__init__).parameters]
+    taken = [name for name in ADDED_ARGUMENTS if name in inspect.signature(kind.__init__).parameters]
     if taken:
         raise ValueError(
             f'task={task!r} takes an argument {taken[0]!r} of its own, which a student has too: rename it '
@@ -600,12 +605,12 @@ def _joined(questions: Mapping[str, Tensor | None]) -> Tensor | None:
 
 def _split(states: InteractionStates, questions: Mapping[str, Tensor | None]) -> dict[str, InteractionStates]:
     """Split the states of a pass by asker."""
-    parts, start = {}, 0
+    states_by_name, start = {}, 0
     for name, asked in questions.items():
         number = 0 if asked is None else asked.shape[-2]
-        parts[name] = states.select_questions(start, number)
+        states_by_name[name] = states.select_questions(start, number)
         start += number
-    return parts
+    return states_by_name
 
 
 def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
@@ -618,8 +623,8 @@ def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
         ) from error
 
 
-def _unread(features: Sequence[Tensor]) -> Tensor:
-    """Return 0 with gradients of 0 for layers that no loss reads, since DDP needs all gradients.
+def _zero_loss_of(features: Sequence[Tensor]) -> Tensor:
+    """Return a loss of 0 that depends on all features, so that each layer gets a gradient, as DDP needs.
 
     Args:
         features: outputs of the backbone.

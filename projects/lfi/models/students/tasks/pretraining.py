@@ -24,7 +24,7 @@ class Pretraining(Task):
 
     provides = frozenset({'vector'})
     reads_labels = False
-    predicts_by = 'lfi.ByFeatures'
+    default_predict_by = 'lfi.ByFeatures'
 
     def set_up(self, student: Any) -> None:
         """Refuse a neck and a head, which would learn nothing.

@@ -29,7 +29,7 @@ class Task:
     """Outputs that the task's model gives to parts: 'vector', 'scores', both or none."""
     reads_labels: ClassVar[bool] = True
     """Whether labels are read. The concepts then start with the data set's classes, in their order."""
-    predicts_by: ClassVar[str] = 'lfi.ByHead'
+    default_predict_by: ClassVar[str] = 'lfi.ByHead'
     """Type of the default `predict_by`."""
 
     def __init_subclass__(cls) -> None:
