@@ -216,11 +216,11 @@ def test_a_hook_that_would_change_no_pipeline_is_refused(hook):
             check_pipelines(joined(kind, hook))
     check_pipelines(joined('lfi.SemiSupervisedDataset', hook))
     if 'switch_pipeline' in hook:
-        with pytest.raises(UsageError, match='SwitchHook gives a MultiImageMixDataset a pipeline'):
+        with pytest.raises(UsageError, match='SwitchHook replaces the pipeline of a MultiImageMixDataset'):
             check_pipelines(joined('mmdet.MultiImageMixDataset', hook))
         beside = joined('lfi.SemiSupervisedDataset', hook)
         beside.train_dataloader.dataset.datasets[0].type = 'MultiImageMixDataset'
-        with pytest.raises(UsageError, match='SwitchHook gives a MultiImageMixDataset a pipeline'):
+        with pytest.raises(UsageError, match='SwitchHook replaces the pipeline of a MultiImageMixDataset'):
             check_pipelines(beside)
     check_pipelines(joined('ConcatDataset', dict(type='EMAHook')))
 

@@ -281,7 +281,7 @@ def missing_shards(writer: CacheWriter, shards: range, reader: ImageReader, batc
 
 
 def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num_images: int) -> bool:
-    """Check the shards by their checksums, and maps of some images by the teacher's; True if all agree.
+    """Check all shards against their checksums, and compare maps of some images with the teacher's.
 
     Raises:
         CacheError: if the cache is of another teacher, or is missing or corrupted.
@@ -335,6 +335,6 @@ def check_training_reads_cache(cfg: Config, folder: str) -> None:
         check_unrecorded_steps(training)
     except UsageError as error:
         raise UsageError(
-            f'training by this config cannot read the maps: {error}. Or write a config with `lfi adapt`, and '
-            'cache with that'
+            f'training with this config cannot read the maps: {error}. Or let `lfi adapt` write a config, '
+            'and cache by that one'
         ) from error

@@ -37,7 +37,8 @@ def check_pipelines(cfg: Config) -> None:
     """Check that the pipelines of a config give images that student and teacher read correctly.
 
     - Padding: only a data preprocessor may pad, since it records the padding. Padding of a pipeline would
-      count as image. Exception: `lfi.Recorded*` steps with a cache, where padding is what no image covers.
+      count as image. Exception: with a cache, a pipeline with `lfi.Recorded*` steps may pad, since they
+      record what each image covers.
     - Channels: images are BGR until the data preprocessor converts them.
     - Pixels: an online teacher would see normalised pixels as near-black.
     - Captions: they hold indices of the teacher's concepts.
@@ -74,21 +75,21 @@ def check_pipelines(cfg: Config) -> None:
 def _check_switch_hooks(cfg: Config) -> None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     kind, hooks = type_name(dataset) if dataset else '', hooks_of(cfg)
-    switching = next((type_name(hook) for hook in hooks if HOOK_PIPELINE in hook), None)
-    changing = switching or step_skipping_hook(hooks)
-    if kind in WITHOUT_PIPELINE and changing:
+    switching_hook = next((type_name(hook) for hook in hooks if HOOK_PIPELINE in hook), None)
+    changing_hook = switching_hook or step_skipping_hook(hooks)
+    if kind in WITHOUT_PIPELINE and changing_hook:
         raise UsageError(
-            f'custom_hooks: {changing} changes no pipeline in a {kind}. For labelled and unlabelled images, '
-            "use type='lfi.SemiSupervisedDataset', where the hook changes the first data set. Otherwise "
-            'remove the hook'
+            f'custom_hooks: {changing_hook} changes no pipeline in a {kind}. For labelled and unlabelled '
+            "images, use type='lfi.SemiSupervisedDataset', where the hook changes the first data set. "
+            'Otherwise remove the hook'
         )
     mixed = bool(dataset) and any(
         type_name(part) == 'MultiImageMixDataset' for part in dataset_configs(dataset)
     )
-    if mixed and switching:
+    if mixed and switching_hook:
         raise UsageError(
-            f'custom_hooks: {switching} gives a MultiImageMixDataset a pipeline whose last steps the data '
-            'set skips: remove the hook, or mix inside the pipeline by CachedMosaic and CachedMixUp'
+            f'custom_hooks: {switching_hook} replaces the pipeline of a MultiImageMixDataset, which skips '
+            'its last steps: remove the hook, or mix inside the pipeline by CachedMosaic and CachedMixUp'
         )
 
 

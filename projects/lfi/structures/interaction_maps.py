@@ -33,14 +33,14 @@ class InteractionMaps:
 
     Args:
         logits: (B, L, M, H, W), raw scores, float32.
-        presence: (B, M) in [0, 1], whether image b shows concept m. The presence of a teacher weighs the
-            concept in the spatial loss too.
+        presence: (B, M) in [0, 1], whether image b shows concept m. In a teacher's maps it is also the
+            weight of the concept in the spatial loss.
         valid: (B, H, W) bool, locations that show the image, and neither padding nor filler.
         concepts: (B, M) indices into the concept bank, `OTHER` for the map of all other concepts. Defaults
             to None: map m is concept m of the bank.
         layers: indices of the L layers in the model. Defaults to (-1,).
-        directions: available readings, of `DIRECTIONS`. Scores that are normalised over locations have
-            `('spatial',)` only. Defaults to both.
+        directions: directions in which the scores can be read, a subset of `DIRECTIONS`. Scores that are
+            normalised over locations have `('spatial',)` only. Defaults to both.
         spatial_logits: (B, L, M, H, W), float32, scores of the spatial reading: a student's attention, or a
             teacher's log-probability among all concepts (`concept_softmax`). Defaults to None: `logits`.
 
@@ -161,8 +161,8 @@ class InteractionMaps:
                 Defaults to None: all of it.
 
         Returns:
-            Maps on the grid. A location is valid if at least half of it shows the valid area. In a window
-            that is smaller than a location, it is half of the window's largest coverage.
+            Maps on the grid. A location is valid if at least half of it shows the valid area. If the window
+            is smaller than a location, the threshold is half of the share that the window can fill.
         """
         with torch.autocast(self.logits.device.type, enabled=False):
             upright = is_axis_aligned(view)
@@ -248,5 +248,5 @@ class InteractionMaps:
 
 
 def valid_locations(share: Tensor) -> Tensor:
-    """Return the locations (B, H, W) of which at least half shows images, by the share (B, H, W)."""
+    """Return a mask (B, H, W) of the locations of which a share (B, H, W) of at least half shows images."""
     return share >= 0.5 - 1e-4

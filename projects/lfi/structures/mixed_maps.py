@@ -14,7 +14,8 @@ from .interaction_maps import OTHER, InteractionMaps, valid_locations
 from .tiles import Tiles, tile_maps
 from .views import image_windows
 
-# Parts of a location's side: a box may cover an image within a location, or lie beside it.
+# Parts into which a location's side is divided: inside one location a box may cover an image or lie next to
+# it.
 PARTS = 4
 
 
@@ -25,7 +26,7 @@ class BatchMixture:
     Args:
         other: (B,) int64 on the CPU, row of the image that is mixed into each image.
         size: height and width in pixels of the batch.
-        share: weight of the image itself where the other image shows. Defaults to 0.
+        share: weight of the original image where the other image is visible. Defaults to 0.
         box: top, bottom, left and right in pixels of the other image's area. Defaults to None: everywhere.
         resized: whether the other image is resized to the box, and not cropped. Defaults to False.
     """
@@ -93,7 +94,7 @@ class BatchMixture:
     def _box_windows(
         self, canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device
     ) -> Tensor:
-        """Windows (B, 2, 2) on the canvas of images that are resized, with their batch, to the box."""
+        """Window (B, 2, 2) of each image on the canvas after the padded batch is resized to the box."""
         top, bottom, left, right = self._box
         x_scale, y_scale = (right - left) / self.size[1], (bottom - top) / self.size[0]
         windows = torch.tensor(
@@ -143,7 +144,8 @@ def mix_maps(
     if 'semantic' not in first.directions:
         raise ValueError(
             f'maps with the directions {first.directions} cannot be mixed: their scores are normalised '
-            "within each image. Use a teacher with the reading 'semantic', or leave images unmixed"
+            "within each image. Use a teacher whose maps have the direction 'semantic', or leave images "
+            'unmixed'
         )
     weight, area, valid = _source_weights(sources, share)
     with torch.autocast(first.logits.device.type, enabled=False):
@@ -175,7 +177,7 @@ def mean_maps(sources: Sequence[InteractionMaps], share: Tensor) -> InteractionM
 
 
 def _source_weights(sources: Sequence[InteractionMaps], share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of the sources, by the share of their valid locations.
+    """Normalised weights of the sources: their shares at their valid locations.
 
     Returns:
         Weights at each location, (B, n, H, W), and over the picture, (B, n); both sum to 1 over the sources.
@@ -225,14 +227,14 @@ def _align_concepts(
     """
     b, n, m = source_concepts.shape
     device, num_other = source_concepts.device, num_concepts - m
-    # Position of each concept among a source's maps; M, the position of OTHER, where it has none.
+    # Position of each concept among a source's maps. A concept without a map there gets M, that of OTHER.
     position = torch.full((b, n, num_concepts), m, device=device)
     position.scatter_(2, source_concepts, torch.arange(m, device=device).expand_as(source_concepts))
     position = position.gather(2, chosen[:, None].expand_as(source_concepts))  # [B, n, M]
     in_other = position == m
     index = position[:, :, None, :, None, None].expand(-1, -1, log_probs.shape[2], -1, *log_probs.shape[-2:])
     chosen_probs = log_probs.gather(3, index) - math.log(num_other) * in_other[:, :, None, :, None, None]
-    # The new OTHER: the source's concepts that are not chosen, and its OTHER without those that are.
+    # The new OTHER: concepts of the source that are not chosen, and its OTHER without the chosen ones.
     is_chosen = torch.zeros(b, num_concepts, dtype=torch.bool, device=device).scatter_(1, chosen, True)
     is_chosen = is_chosen[:, None].expand(-1, n, -1).gather(2, source_concepts)
     remaining = torch.log1p(-in_other.sum(2) / num_other)  # [B, n]

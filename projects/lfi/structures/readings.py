@@ -32,7 +32,7 @@ class TeacherReading:
         presence: whether a concept is in the image. A label raises it to 1 in every case:
 
             - 'label', the labels alone;
-            - 'image', the teacher's presence of the whole image: of each concept by itself (SigLIP,
+            - 'image', the teacher's answer about the whole image: for each concept by itself (SigLIP,
               generative VLMs), or a softmax over the bank. See `VLMAttentionTeacher.own_presence`;
             - 'best-location', the largest probability of the concept among the bank over the valid
               locations. It finds small objects beside the main one, and several objects at once.
@@ -69,7 +69,7 @@ class TeacherReading:
                     )
 
     def __call__(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
-        """Read maps, location by location, so that they may be warped and resized before.
+        """Apply the reading to maps, which may be warped and resized already.
 
         Args:
             maps: maps of the view, with the teacher's presence.

@@ -23,8 +23,8 @@ class Tiles(NamedTuple):
         views: (n, 2, 3), view of each image that its window shows, in the form of `InteractionMaps.warp`.
         shares: n, weight of each image in the pixels of its window; below 1 if it is blended with another.
         covers: (n, k, k) uint8, visible share of each image in 255ths, on a grid over the picture with k a
-            power of 2. It multiplies the share of a location, and does not change the location's values.
-            Defaults to None: all of each image is visible.
+            power of 2. This share multiplies the share of the image at a location. The scores of the map stay
+            as they are. Defaults to None: all of each image is visible.
     """
 
     windows: Tensor
@@ -53,8 +53,8 @@ def tile_maps(
         grid: (H, W) over the canvas.
         window: (B, 2, 2), the part of the canvas that each picture fills, from `image_windows`. Defaults to
             None: the pictures fill the canvas.
-        parts: number of parts of a location's side for which shares are returned. Defaults to 1: whole
-            locations.
+        parts: number of parts into which each side of a location is divided. Shares are returned for each
+            part. Defaults to 1: not divided.
 
     Returns:
         n maps of B images, n the largest number of images in a picture, and the share of each image in each
@@ -74,7 +74,7 @@ def tile_maps(
     visible = visible_shares(tiles, (parts * grid[0], parts * grid[1]), window, maps.logits)
     views = _concatenate([tile.views for tile in tiles], device)
     maps = maps.warp(views, grid, windows)
-    # Cached images are complete: the shares alone say where they show.
+    # Cached maps have no padding: all locations are valid, and the shares say where an image is visible.
     maps = replace(maps, valid=torch.ones_like(maps.valid))
     return [maps.take(rows[:, i]) for i in range(n)], visible[rows] * shares[..., None, None]
 
@@ -100,7 +100,7 @@ def visible_shares(
     windows, pictures = _canvas_windows(tiles, window, reference)
     covers, views = _stack_covers(tiles), [tile.views for tile in tiles]
     if covers is not None:
-        # Covers exclude what lies outside the image already.
+        # Covers are 0 outside the image, so the view need not exclude that area.
         whole = torch.eye(2, 3)
         views = [tile.views if tile.covers is None else whole.expand_as(tile.views) for tile in tiles]
     all_views = _concatenate(views, reference.device).to(reference, non_blocking=True)
@@ -113,7 +113,7 @@ def visible_shares(
 def _canvas_windows(
     tiles: Sequence[Tiles], window: Tensor | None, reference: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Windows on the canvas of S images, and of the picture that shows each image, (S, 2, 2) each."""
+    """Window on the canvas of each of S images, and of the picture that shows it, (S, 2, 2) each."""
     windows = torch.cat([tile.windows for tile in tiles]).to(reference, non_blocking=True)
     picture = full_window(reference).expand(len(tiles), 2, 2) if window is None else window
     rows = torch.tensor([b for b, tile in enumerate(tiles) for _ in tile.shares])
@@ -145,7 +145,7 @@ def _area_mean(pictures: Tensor, grid: tuple[int, int], window: Tensor) -> Tenso
 
 
 def _concatenate(matrices: list[Tensor], device: torch.device) -> Tensor:
-    """Concatenate matrices (n, 2, 3) to (S, 2, 3), on the device only if their devices differ."""
+    """Concatenate matrices (n, 2, 3) to (S, 2, 3); move them to the device if their devices differ."""
     if len({matrix.device for matrix in matrices}) > 1:
         matrices = [matrix.to(device, non_blocking=True) for matrix in matrices]
     return torch.cat(matrices)

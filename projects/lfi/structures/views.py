@@ -17,7 +17,7 @@ def tensor_like(values: Sequence, reference: Tensor) -> Tensor:
 
 
 def image_windows(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-    """Windows of a padded canvas that the pictures at its top left fill.
+    """Windows of images on a padded canvas, at the top left of which each image lies.
 
     Args:
         canvas: height and width in pixels.
@@ -49,9 +49,9 @@ def interpolation_weights(
     """Interpolation weights from the cells of pictures to the locations of a grid over their views.
 
     A location shows a rectangle of the picture. Its weights are the overlaps of this rectangle with the
-    cells. A rectangle that is shorter than a cell is widened to one cell, which makes the mean a bilinear
-    interpolation. A rectangle that the view rotates or shears is replaced by an upright one with the same
-    centre and spread. Cells that the view does not touch have the weight 0.
+    cells. A rectangle that is smaller than a cell along an axis is enlarged to one cell: the weighted mean is
+    then a bilinear interpolation. A rectangle that the view rotates or shears is replaced by an upright one
+    with the same centre and spread. Cells that the view does not touch have the weight 0.
 
     Args:
         view: (B, 2, 3), from the view's coordinates to the picture's.
@@ -128,7 +128,7 @@ def _axis_weights(
 
 
 def _locations(grid: tuple[int, int], window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres and lengths of a canvas' locations in the view that fills a window of it.
+    """Centres and lengths of the locations of a canvas, in coordinates of the view that fills the window.
 
     Returns:
         Centres and lengths in the view's coordinates, (B, h, w, 2) each, and the share of each location that
@@ -142,7 +142,7 @@ def _locations(grid: tuple[int, int], window: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def _axis_locations(n: int, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres, lengths and shares inside a window (B, 2) of n locations along one axis, (B, n) each."""
+    """Centre, length and share inside a window (B, 2) of each of n locations along an axis, (B, n) each."""
     start, size = window[:, :1], (window[:, 1:] - window[:, :1]).clamp_min(1e-6)
     edges = (2 * (torch.arange(n + 1, device=window.device) / n - start) / size - 1).clamp(-1, 1)
     length = edges.diff()  # [B, n]

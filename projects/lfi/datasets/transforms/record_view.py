@@ -22,7 +22,7 @@ from .view_matrix import erases, has_rule, no_rule_message, to_pixels, view_matr
 from .view_rules import learn_rules
 
 MIXED = 'mixed'
-"""Key in `results` of the `MixedSources` of a mixed picture."""
+"""Key under which `results` holds the `MixedSources` of a mixed picture."""
 
 
 class Geometry(NamedTuple):
@@ -60,14 +60,14 @@ def refuse_read_maps(results: dict) -> None:
 
 
 def original_size(results: dict) -> tuple[int, ...] | None:
-    """Return height and width of the image file, or of a picture when it was mixed."""
+    """Return height and width of the image file; for a mixed picture its size just after the mixing."""
     size: tuple[int, ...] | None = results[MIXED].size if MIXED in results else results.get('ori_shape')
     return size
 
 
 def is_unmoved(before: Geometry, after: Geometry) -> bool:
     """Whether no pixel has moved between two geometries, as far as they show."""
-    # A flip that is not drawn resets `flip` and moves no pixel.
+    # A random flip that does not happen resets `flip` and moves no pixel.
     return after._replace(flip=after.flip or before.flip) == before
 
 
@@ -78,7 +78,7 @@ def view_of(results: dict) -> np.ndarray:
 
 
 def frames_of(results: dict) -> tuple[Stencil, ...]:
-    """Return the recorded stencils of a picture, without the edges of the image file."""
+    """Return the recorded stencils of a picture. The stencil of the image file's edges is not among them."""
     recorded: ViewRecord | None = results.get('recorded')
     return () if recorded is None else recorded.frames
 
