@@ -17,7 +17,7 @@ import open_clip
 import torch
 from cached_batch import write_cache
 from lfi.engine.machine import machine
-from lfi.models.students.student import ARGUMENTS
+from lfi.models.students.student import ADDED_ARGUMENTS
 from lfi.registry import MODELS
 from memory import peak_memory
 from mmdet.structures import DetDataSample
@@ -56,7 +56,7 @@ def build(
     backbone.init_cfg = None
     cfg.data_preprocessor.batch_augments = None
     if mode == 'baseline':
-        for key in ARGUMENTS:
+        for key in ADDED_ARGUMENTS:
             cfg.pop(key, None)
         cfg.type = cfg.pop('task')
         cfg.backbone = backbone

@@ -45,7 +45,7 @@ def test_the_target_domain_is_left_out_of_training_and_of_the_choice_of_the_epoc
 @pytest.mark.parametrize('config', LEAVE_ONE_OUT)
 def test_an_unknown_target_is_named_at_once(config, empty_root, monkeypatch):
     monkeypatch.setenv('LFI_TARGET_DOMAIN', 'woodcut')
-    with pytest.raises(ValueError, match="target_domain='woodcut' is not there"):
+    with pytest.raises(ValueError, match="target_domain='woodcut' is unknown"):
         read(config)
 
 

@@ -22,7 +22,7 @@ from lfi.export import (
 )
 from lfi.export.run_config import TRAINING_TYPES
 from lfi.models import ByTexts, InteractionQueryViT
-from lfi.models.students.student import ARGUMENTS
+from lfi.models.students.student import ADDED_ARGUMENTS
 from lfi.registry import HOOKS, MODELS
 from lfi.utils import register_all_modules
 from mmdet.models.detectors import MaskRCNN
@@ -126,7 +126,7 @@ def test_queries_that_are_read_stay(backbone):
     student = trained(cfg)
     exported = export_student(student.state_dict(), cfg)
     assert {name.split('.')[0] for name in exported.removed} == {'readout'}
-    assert exported.model['type'] == 'lfi.Student' and not exported.model.keys() & {*ARGUMENTS}
+    assert exported.model['type'] == 'lfi.Student' and not exported.model.keys() & {*ADDED_ARGUMENTS}
     slim = exported.build()
     assert isinstance(slim, ImageClassifier) and type(slim.backbone) is InteractionQueryViT
     assert torch.equal(slim(images()), student(images()))

@@ -67,8 +67,8 @@ if TYPE_CHECKING:
 else:
     _TaskModel = object
 
-ADDED_ARGUMENTS = ('task', 'teacher', 'readout', 'supervision', 'control', 'predict_by')
-"""Arguments that a student adds to those of its task's model."""
+ADDED_ARGUMENTS = ('teacher', 'readout', 'supervision', 'control', 'predict_by')
+"""Arguments that a student adds, beside `task`, to those of its task's model."""
 
 
 @MODELS.register_module()
@@ -571,7 +571,9 @@ def student_class(task: str | None) -> type[Student]:
             f'task={task!r} is of no known family of tasks: a student inherits from {families}, '
             'or from the base of a family of your own, as docs/extend.md shows'
         )
-    taken = [name for name in ADDED_ARGUMENTS if name in inspect.signature(kind.__init__).parameters]
+    taken = [
+        name for name in ('task', *ADDED_ARGUMENTS) if name in inspect.signature(kind.__init__).parameters
+    ]
     if taken:
         raise ValueError(
             f'task={task!r} takes an argument {taken[0]!r} of its own, which a student has too: rename it '

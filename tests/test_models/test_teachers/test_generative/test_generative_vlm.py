@@ -275,7 +275,7 @@ def test_what_a_folder_leads_to_is_not_read(folder, monkeypatch, lead, message):
 def test_a_link_to_what_has_no_end_is_not_read(folder, name):
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to('/dev/zero')
-    with pytest.raises(ValueError, match=f'{name} is no file'):
+    with pytest.raises(ValueError, match=f'{name} is no regular file'):
         load(folder)
 
 
