@@ -22,7 +22,12 @@ def test_code_names_things_in_the_fields_words(path):
     text = path.read_text()
     assert not re.findall(OLD_WORDS, text)
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             assert not OPENINGS.match(ast.get_docstring(node) or ''), ast.get_docstring(node)
         names = {node.arg} if isinstance(node, ast.arg) else {getattr(node, 'id', '')}
         assert not names & PRONOUNS
+
+
+@pytest.mark.parametrize('path', PAGES, ids=lambda path: path.name)
+def test_pages_use_no_old_word(path):
+    assert not re.findall(OLD_WORDS, path.read_text())

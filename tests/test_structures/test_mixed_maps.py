@@ -197,7 +197,7 @@ def pixels_of(values, left, upper, side, mirrored, size=(SIZE, SIZE)):
 
 
 class Picture:
-    """What a picture shows: its tiles (window, view, share, cover), and (C, h, w) its pixels."""
+    """Picture with its tiles (window, view, share, cover) and its pixels (C, h, w)."""
 
     def __init__(self, tiles, pixels):
         self.tiles, self.pixels = tiles, pixels

@@ -103,8 +103,8 @@ def check_few_labels(cfg: Config) -> None:
     if mixing is not None:
         raise UsageError(
             f'train_dataloader: {mixing} would mix images whose labels lfi.FewLabels hides into others, from '
-            'a memory that does not record which, and train on their boxes. Remove the step, or separate '
-            "images without labels, in a dict(type='lfi.SemiSupervisedDataset', ...)"
+            'a memory that does not record which, and their objects would count as background. Remove the '
+            "step, or separate images without labels, in a dict(type='lfi.SemiSupervisedDataset', ...)"
         )
     if reads and _mixes_few_labels(dataset):
         raise UsageError(
