@@ -52,7 +52,7 @@ def main() -> None:
         return (query_vit(images)[-1],)
 
     def asked() -> tuple[Tensor, ...]:
-        with query_vit.record_interactions(readout.questions(texts)) as record:
+        with query_vit.record_interactions(readout.asked_queries(texts)) as record:
             features = query_vit(images)[-1]
         return (features, record.states.asked, *record.states.attention)
 

@@ -68,7 +68,7 @@ def build(
 
 def image_tower(student: torch.nn.Module) -> torch.nn.Module:
     """Return the image tower of a student's teacher, for the teacher's input size."""
-    name, teacher = student.teacher_config['model'], student.teacher
+    name, teacher = student.require_teacher_cfg()['model'], student.teacher
     if name not in open_clip.list_models():
         return teacher.visual
     # open_clip's forward pass takes only one input size.

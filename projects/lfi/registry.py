@@ -134,7 +134,7 @@ VISBACKENDS = Registry(
 )
 
 
-def build_part(option: str, cfg: Any, **defaults: Any) -> Any:
+def build_component(option: str, cfg: Any, **defaults: Any) -> Any:
     """Build the part of a model that an option configures.
 
     Args:

@@ -124,7 +124,7 @@ def load(config: str, checkpoint: str, options: dict | None) -> tuple[str, Any, 
     if cfg.model.get('teacher'):
         cfg.model.teacher.cache = None
     model = get_model(cfg, checkpoint, device=get_device()).eval()
-    check_weights(model, stored, asked=True)
+    check_weights(model, stored, needs_readout=True)
     return config, model, DATASETS.build(cfg.val_dataloader.dataset)
 
 

@@ -65,14 +65,15 @@ class ArmSpec:
         about: description for tables and pages.
         base: name of the arm that `options` change. Defaults to None: the arm has a config of its own.
         options: `--cfg-options` on top of the base. Defaults to none.
-        reads: targets from the teacher: interaction 'maps' or image 'features'. Defaults to None: no target.
+        teacher_output: what the arm learns from, interaction 'maps' or image 'features'. Defaults to None: no
+            teacher.
     """
 
     kind: Kind
     about: str
     base: str | None = None
     options: tuple[str, ...] = ()
-    reads: Literal['maps', 'features'] | None = None
+    teacher_output: Literal['maps', 'features'] | None = None
 
 
 METHOD = 'lfi'
@@ -102,28 +103,28 @@ ARMS: dict[str, ArmSpec] = {
         "copies the teacher's image embedding",
         base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.feature_mse.type=lfi.FeatureMSE'),
-        reads='features',
+        teacher_output='features',
     ),
     'logit-kd': ArmSpec(
         'baseline',
         "copies the teacher's zero-shot class probabilities",
         base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.logit_kd.type=lfi.LogitKD'),
-        reads='features',
+        teacher_output='features',
     ),
     'pairwise-affinity': ArmSpec(
         'baseline',
         "copies which locations of the teacher's features attend to which",
         base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.affinity.type=lfi.PairwiseAffinity'),
-        reads='features',
+        teacher_output='features',
     ),
     'dense-features': ArmSpec(
         'baseline',
         "copies the teacher's standardised features of each location",
         base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.dense_features.type=lfi.DenseFeatures'),
-        reads='features',
+        teacher_output='features',
     ),
     'lightly-train-v3': ArmSpec(
         'baseline',
@@ -131,78 +132,78 @@ ARMS: dict[str, ArmSpec] = {
         "LightlyTrain's `distillationv3`",
         base=METHOD,
         options=(*NO_INTERACTIONS, 'model.supervision.lightly_train.type=lfi.LightlyTrain'),
-        reads='features',
+        teacher_output='features',
     ),
     'other-image-affinity': ArmSpec(
         'negative control',
         'pairwise affinity from the features of another image',
         base='pairwise-affinity',
         options=('model.control.type=lfi.OtherImage',),
-        reads='features',
+        teacher_output='features',
     ),
     'mean-affinity': ArmSpec(
         'negative control',
         "pairwise affinity from the data set's mean attention",
         base='pairwise-affinity',
         options=('model.control.type=lfi.MeanTarget',),
-        reads='features',
+        teacher_output='features',
     ),
     'other-image': ArmSpec(
         'negative control',
         "LFI with the teacher's maps of another image",
         base=METHOD,
         options=('model.control.type=lfi.OtherImage',),
-        reads='maps',
+        teacher_output='maps',
     ),
     'shuffled-locations': ArmSpec(
         'negative control',
         "LFI with each image's own maps, whose locations are shuffled",
         base=METHOD,
         options=('model.control.type=lfi.ShuffledLocations',),
-        reads='maps',
+        teacher_output='maps',
     ),
     'mean-target': ArmSpec(
         'negative control',
         "LFI with the data set's mean map of each concept",
         base=METHOD,
         options=('model.control.type=lfi.MeanTarget',),
-        reads='maps',
+        teacher_output='maps',
     ),
-    METHOD: ArmSpec('method', 'learning from interactions', reads='maps'),
+    METHOD: ArmSpec('method', 'learning from interactions', teacher_output='maps'),
     'lfi-spatial': ArmSpec(
         'ablation',
         'LFI without image-to-text interaction',
         base=METHOD,
         options=(f'{LOSS}.semantic_weight=0',),
-        reads='maps',
+        teacher_output='maps',
     ),
     'lfi-semantic': ArmSpec(
         'ablation',
         'LFI without text-to-image interaction',
         base=METHOD,
         options=(f'{LOSS}.spatial_weight=0',),
-        reads='maps',
+        teacher_output='maps',
     ),
     'lfi-no-presence': ArmSpec(
         'ablation',
         'LFI that does not learn presence',
         base=METHOD,
         options=(f'{LOSS}.presence_weight=0',),
-        reads='maps',
+        teacher_output='maps',
     ),
     'lfi-write-back': ArmSpec(
         'ablation',
         'LFI with 8 learned queries too, which patches read',
         base=METHOD,
         options=('model.backbone.num_queries=8', 'model.backbone.write_back=gated'),
-        reads='maps',
+        teacher_output='maps',
     ),
     'lfi-not-persistent': ArmSpec(
         'ablation',
         'queries that start anew in each block',
         base=METHOD,
         options=('model.backbone.persistent=False',),
-        reads='maps',
+        teacher_output='maps',
     ),
     'lfi-logit-kd': ArmSpec(
         'ablation',
@@ -212,7 +213,7 @@ ARMS: dict[str, ArmSpec] = {
             'model.supervision.logit_kd.type=lfi.LogitKD',
             'model.supervision.logit_kd.loss_weight=1',
         ),
-        reads='maps',
+        teacher_output='maps',
     ),
     'lfi-dense-features': ArmSpec(
         'ablation',
@@ -222,26 +223,26 @@ ARMS: dict[str, ArmSpec] = {
             'model.supervision.dense_features.type=lfi.DenseFeatures',
             'model.supervision.dense_features.loss_weight=32',
         ),
-        reads='features',
+        teacher_output='features',
     ),
     'lfi-cached': ArmSpec(
         'ablation',
         'LFI from a cache of one look at each image, where LFI asks about each augmented view',
         base=METHOD,
-        reads='maps',
+        teacher_output='maps',
     ),
     'lfi-each-view': ArmSpec(
         'ablation',
         'LFI that asks about each augmented view, where LFI learns from a cache of one look at each image',
         base=METHOD,
-        reads='maps',
+        teacher_output='maps',
     ),
     'presence': ArmSpec(
         'ablation',
         'presence alone, without interactions',
         base=METHOD,
         options=(f'{LOSS}.spatial_weight=0', f'{LOSS}.semantic_weight=0'),
-        reads='maps',
+        teacher_output='maps',
     ),
 }
 

@@ -45,7 +45,7 @@ def load_student(work_dir: Path) -> tuple[Student, BaseDataset] | None:
     model = MODELS.build(model_config(cfg))
     if not isinstance(model, Student) or model.interactions is None:
         return None
-    check_weights(model, load_checkpoint(model, checkpoint, map_location='cpu'), asked=True)
+    check_weights(model, load_checkpoint(model, checkpoint, map_location='cpu'), needs_readout=True)
     return model.eval(), DATASETS.build(cfg.val_dataloader.dataset)
 
 

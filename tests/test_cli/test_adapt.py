@@ -17,7 +17,7 @@ from lfi.engine.pipelines import LOADERS, check_pipelines
 from lfi.errors import UsageError
 from lfi.models.adapters import InteractionQueries
 from lfi.models.backbones import InteractionQueryViT
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.pixel_format import pixel_format_of
 from lfi.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
@@ -494,7 +494,7 @@ def test_rgb_images_become_bgr_and_the_student_sees_what_it_saw(cifar, write, ca
     assert torch.equal(*batches)
     # What the teacher sees: red is red.
     student = model_of(mine)
-    seen = student.teacher._prepare(batches[0], pixel_format(student.data_preprocessor), None)
+    seen = student.teacher._prepare(batches[0], pixel_format_of(student.data_preprocessor), None)
     red, green, blue = seen.mean((0, 2, 3)).tolist()
     assert red > green and red > blue
     assert all(mine[name].dataset.type == 'lfi.CIFAR10' for name in LOADERS)

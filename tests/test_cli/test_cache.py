@@ -62,7 +62,7 @@ def test_it_says_how_far_it_is_and_what_it_wrote(written):
     manifest = json.loads((folder / 'manifest.json').read_text())
     assert manifest['teacher']['model'] == 'shapes-tiny' and manifest['teacher']['weights']
     assert (manifest['num_images'], manifest['shard_size']) == (520, 256)
-    assert manifest['own_presence'] == 'softmax over the bank'
+    assert manifest['presence_kind'] == 'softmax over the bank'
 
 
 def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_tool, arguments, cache):

@@ -79,7 +79,8 @@ def test_what_predicts_by_texts_names_is_compared_with_the_test_set(classes, wor
     dataset = SimpleNamespace(metainfo=dict(classes=classes))
     predict_by = ByTexts(concepts=['cat', 'dog'])
     model = SimpleNamespace(
-        predict_by=predict_by, teacher_config=predict_by.teacher_config_of(dict(model='ViT-B-32'))
+        predict_by=predict_by,
+        require_teacher_cfg=lambda: predict_by.teacher_with_concepts(dict(model='ViT-B-32')),
     )
     augmented = SimpleNamespace(module=model)
     runner = SimpleNamespace(model=augmented, test_dataloader=SimpleNamespace(dataset=dataset))

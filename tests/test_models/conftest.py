@@ -142,13 +142,13 @@ def teachers_built_once(built_teachers):
     """A student's teacher that is asked online is built once for each config: its tokenizer takes time."""
     built, build = built_teachers, student.build_teacher
 
-    def once(config, needs):
+    def once(config, teacher_outputs):
         key = repr(config)
         if config.get('cache') is not None:
-            return build(config, needs)
+            return build(config, teacher_outputs)
         if key not in built:
             with torch.random.fork_rng(devices=[]):
-                built[key] = build(config, needs)
+                built[key] = build(config, teacher_outputs)
         # What a test changes of it is its own.
         return copy.copy(built[key])
 

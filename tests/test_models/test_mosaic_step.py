@@ -69,7 +69,7 @@ def cache(make_detector, tmp_path_factory):
     data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
     inputs = data['inputs'][..., :64, :64]
     labels = model.concept_labels(samples, inputs.device)
-    maps = model.teacher.ask(BatchView(inputs, model.pixels, [(64, 64)] * 6, labels=labels))
+    maps = model.teacher.ask(BatchView(inputs, model.pixel_format, [(64, 64)] * 6, labels=labels))
     keys, texts = image_keys([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
     identity = teacher_identity({**model.teacher_cfg, 'cache': None})
     manifest = CacheManifest.of(identity, keys, 2, texts, maps)

@@ -71,28 +71,28 @@ def test_texts_count_by_what_tells_them_from_their_mean(make_readout, states, te
     readout, plain = make_readout(), make_readout()
     readout.fit_text_statistics(texts)
     centred = texts - sum(texts) / len(texts)
-    assert not torch.allclose(readout.questions(texts), plain.questions(texts))
-    torch.testing.assert_close(readout.questions(texts), plain.questions(centred))
-    torch.testing.assert_close(readout.questions(texts[2:3]), plain.questions(centred[2:3]))
+    assert not torch.allclose(readout.asked_queries(texts), plain.asked_queries(texts))
+    torch.testing.assert_close(readout.asked_queries(texts), plain.asked_queries(centred))
+    torch.testing.assert_close(readout.asked_queries(texts[2:3]), plain.asked_queries(centred[2:3]))
     torch.testing.assert_close(
         readout(states, texts, like).logits, plain(states, centred, like).logits, rtol=1e-4, atol=1e-4
     )
     assert torch.equal(readout.state_dict()['text_centre'], readout.text_centre)
     # Their length tells nothing.
-    torch.testing.assert_close(readout.questions(10 * texts), readout.questions(texts))
+    torch.testing.assert_close(readout.asked_queries(10 * texts), readout.asked_queries(texts))
 
 
 def test_a_question_is_one_linear_map_of_its_text_with_an_offset(make_readout, texts):
     readout = make_readout()
     head = readout.question_head
     expected = torch.stack([math.sqrt(E) * (head.weight @ text) + head.bias for text in texts])
-    torch.testing.assert_close(readout.questions(texts), expected)
+    torch.testing.assert_close(readout.asked_queries(texts), expected)
     concepts = torch.tensor([[4, 0, OTHER], [2, 5, 5]])
-    got = readout.questions(texts, concepts)
+    got = readout.asked_queries(texts, concepts)
     assert got.shape == (B, 3, C)
     for b, m in itertools.product(range(B), range(3)):
         if concepts[b, m] != OTHER:
-            assert torch.equal(got[b, m], readout.questions(texts)[concepts[b, m]])
+            assert torch.equal(got[b, m], readout.asked_queries(texts)[concepts[b, m]])
     assert got[0, 2].isfinite().all()
 
 
@@ -172,7 +172,7 @@ def test_no_concepts_means_the_whole_bank_in_order(make_readout, make_maps, stat
     assert torch.equal(readout(states, texts, implicit).logits, readout(states, texts, explicit).logits)
     assert readout(states, texts, implicit).concepts is None
     assert torch.equal(
-        readout.questions(texts, explicit.concepts), readout.questions(texts).expand(B, -1, -1)
+        readout.asked_queries(texts, explicit.concepts), readout.asked_queries(texts).expand(B, -1, -1)
     )
 
 

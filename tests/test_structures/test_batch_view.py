@@ -155,7 +155,7 @@ def test_an_image_of_no_file_has_no_name():
 
 def test_raw_images_are_bytes_in_the_order_in_which_they_are_loaded():
     view = BatchView.raw(images(2), [SIZE, (16, 8)], torch.ones(2, 4))
-    assert view.pixels == PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False) == PixelFormat.raw()
+    assert view.pixel_format == PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False) == PixelFormat.raw()
     assert PixelFormat.raw(rgb=True).rgb
     assert view.valid_sizes == [SIZE, (16, 8)] and view.labels.shape == (2, 4)
     assert view.labelled is None and view.names == ''

@@ -13,7 +13,7 @@ from torch import nn
 from lfi.engine.pipelines import HOOK_PIPELINE, LOADERS, is_rgb, step_skipping_hook, switched_pipelines
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import record_mixtures
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.pixel_format import pixel_format_of
 from lfi.utils.config_types import leaf_configs, type_name
 
 from .kinds import registered_class
@@ -53,7 +53,7 @@ def adapt_data(
 
     Raises:
         UsageError: if the config has no training data, if images of one size are not padded to a square, or
-            if `pixel_format` refuses the data preprocessor.
+            if `pixel_format_of` refuses the data preprocessor.
     """
     data = DataChanges()
     loader = cfg.get('train_dataloader') or {}
@@ -62,7 +62,7 @@ def adapt_data(
     dataset = loader['dataset'].to_dict()
     hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
     # Raise early where a teacher could not know the pixels.
-    pixel_format(plain.data_preprocessor)
+    pixel_format_of(plain.data_preprocessor)
     data.cache_obstacle = _cache_obstacle(dataset, hooks, scope, plain)
 
     def change(pipeline: Pipeline) -> Pipeline:
@@ -272,7 +272,7 @@ def _preprocessor_pad_value(value: tuple[float, ...], preprocessor: Any) -> floa
     All channels get one value, the mean over the pipeline's normalised values. None if the data preprocessor
     pads with that value already, within 0.05 standard deviations.
     """
-    form = pixel_format(preprocessor)
+    form = pixel_format_of(preprocessor)
     channels = value if len(value) == 3 else value * 3
     normalised = [(channel - mean) / std for channel, mean, std in zip(channels, form.mean, form.std)]
     pad_value = round(sum(normalised) / 3, 2)

@@ -233,8 +233,8 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     # The manifest needs the shape of the maps.
     maps = first_maps(job)
     texts = job.cache_targets.teacher.texts.cpu().numpy()
-    own_presence = job.cache_targets.teacher.own_presence
-    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels, own_presence)
+    presence_kind = job.cache_targets.teacher.presence_kind
+    manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels, presence_kind)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, keys, texts)
         record_sizes(writer, job.paths)

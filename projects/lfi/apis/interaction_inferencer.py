@@ -234,9 +234,9 @@ class InteractionInferencer(BaseInferencer):
             ]
 
         embeddings = self._embeddings(texts)
-        questions = self.model.readout.questions(embeddings)
+        asked_queries = self.model.readout.asked_queries(embeddings)
         sizes = get_valid_sizes(data['inputs'], data['data_samples'])
-        with self.model.backbone.record_interactions(questions) as record:
+        with self.model.backbone.record_interactions(asked_queries) as record:
             predictions = self.model(**data, mode='predict')
         if record.passes == 1:
             maps = self.model.answers(record.states, data['inputs'], embeddings, sizes)

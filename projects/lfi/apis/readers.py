@@ -171,7 +171,7 @@ class TeacherReader:
 
     @property
     def _is_relative(self) -> bool:
-        alone = self.reading.presence == 'image' and not self.teacher.own_presence.startswith('softmax')
+        alone = self.reading.presence == 'image' and not self.teacher.presence_kind.startswith('softmax')
         return not alone
 
     @property

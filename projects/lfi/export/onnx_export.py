@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.errors import UsageError, as_usage_error
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.pixel_format import pixel_format_of
 from lfi.utils.folders import make_folder
 
 from .agreement import (
@@ -237,9 +237,9 @@ class GraphExport:
     ) -> None:
         self.student, self.shape, self.batch = student, shape, batch
         self.graph, self.names = build_graph(student, part or default_part(student), box_masks)
-        self.pixels = pixel_format(student.data_preprocessor)
+        self.pixel_format = pixel_format_of(student.data_preprocessor)
         batches = BATCHES if batch is None else (batch,)
-        self.images = [sample_images(size, shape, self.pixels, folder) for size in batches]
+        self.images = [sample_images(size, shape, self.pixel_format, folder) for size in batches]
 
     def write_onnx(self, out: Path, half: bool, opset: int | None) -> None:
         """Write an ONNX file, and compare it with PyTorch.
@@ -274,8 +274,8 @@ class GraphExport:
         height, width = self.shape
         print(f'Wrote {out} ({out.stat().st_size / 1e6:,.3f} MB).')
         print(
-            f'Images: {"RGB" if self.pixels.rgb else "BGR"}, {height} x {width}, values 0 to 255, less '
-            f'{format_values(self.pixels.mean)}, divided by {format_values(self.pixels.std)}.'
+            f'Images: {"RGB" if self.pixel_format.rgb else "BGR"}, {height} x {width}, values 0 to 255, less '
+            f'{format_values(self.pixel_format.mean)}, divided by {format_values(self.pixel_format.std)}.'
         )
 
 

@@ -23,14 +23,14 @@ from lfi.utils.folders import image_names
 
 
 def sample_images(
-    count: int, shape: tuple[int, int], pixels: PixelFormat, folder: Path | None = None
+    count: int, shape: tuple[int, int], pixel_format: PixelFormat, folder: Path | None = None
 ) -> Tensor:
     """Load normalised images, (count, 3, H, W) float32.
 
     Args:
         count: number of images.
         shape: height and width in pixels, to which images are resized.
-        pixels: normalisation of the student's images.
+        pixel_format: normalisation of the student's images.
         folder: folder of images; its first images are used, repeatedly if there are too few. Defaults to
             None: the first test images of Shapes.
 
@@ -40,9 +40,9 @@ def sample_images(
     images = drawn_images(max(shape), count) if folder is None else file_images(folder)
     resized = [mmcv.imresize(image, shape[::-1]) for image in islice(images, count)]
     batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float()
-    if pixels.rgb:
+    if pixel_format.rgb:
         batch = batch.flip(1)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (pixels.mean, pixels.std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (pixel_format.mean, pixel_format.std))
     return ((batch - mean) / std).contiguous()
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lfi.errors import UsageError
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.pixel_format import pixel_format_of
 
 from .agreement import FLOAT16, FLOAT32, predict_detections
 from .inference_graph import default_part
@@ -103,7 +103,7 @@ def time_formats(
     if device == 'cuda' and not torch.cuda.is_available():
         raise UsageError('--device cuda: this torch finds no GPU')
     graph, names = build_graph(student, part or default_part(student))
-    pixels = pixel_format(student.data_preprocessor)
+    pixels = pixel_format_of(student.data_preprocessor)
     timings: list[Timing] = []
     with TemporaryDirectory() as onnx_folder:
         files = write_onnx_files(formats, graph, names, shape, Path(onnx_folder))

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.pixel_format import pixel_format_of
 
 
 def add_head_and_pixels(
@@ -29,14 +29,16 @@ def add_head_and_pixels(
     num_channels = state[first].shape[1]
     if num_channels != 3:
         raise ValueError(f"timm's config needs RGB images; the student's images have {num_channels} channels")
-    pixels = pixel_format(student.get_submodule('data_preprocessor'))
-    channels = slice(None) if pixels.rgb else slice(None, None, -1)
-    if not pixels.rgb:
+    pixel_format = pixel_format_of(student.get_submodule('data_preprocessor'))
+    channels = slice(None) if pixel_format.rgb else slice(None, None, -1)
+    if not pixel_format.rgb:
         state[first] = state[first].flip(1)
     classes = dict(num_classes=0 if head is None else head.out_features)
     if head is not None:
         state.update({f'{pretrained_cfg["classifier"]}.{k}': value for k, value in head.state_dict().items()})
-    mean, std = ([value / 255 for value in values[channels]] for values in (pixels.mean, pixels.std))
+    mean, std = (
+        [value / 255 for value in values[channels]] for values in (pixel_format.mean, pixel_format.std)
+    )
     return state, {
         **config,
         **classes,

@@ -10,7 +10,7 @@ import torch
 from mmpretrain.models.backbones import ResNet, VisionTransformer
 from torch import Tensor, nn
 
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.pixel_format import pixel_format_of
 
 from .inference_graph import inference_graph, relative_difference
 from .timm_resnet import resnet_to_timm
@@ -60,7 +60,7 @@ def timm_difference(student: nn.Module, model: nn.Module, config: dict) -> float
     """
     shape = config['pretrained_cfg']['input_size']
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    rgb = pixel_format(student.get_submodule('data_preprocessor')).rgb
+    rgb = pixel_format_of(student.get_submodule('data_preprocessor')).rgb
     graph, _ = inference_graph(student, 'classifier' if config['num_classes'] else 'backbone')
     expected, output = graph(images if rgb else images.flip(1))[-1], model(images)
     if getattr(student.backbone, 'out_type', None) == 'featmap':

@@ -167,7 +167,7 @@ def _from_run(path: Path, config: Config | str | Path | None) -> TrainedStudent:
     cfg = _config_beside(checkpoint) if config is None else _read_config(config)
     content = load_from_local(file, 'cpu')
     model = _build(cfg)
-    check_weights(model, content, asked=True)
+    check_weights(model, content, needs_readout=True)
     state = state_dict_of(content)
     if _names_classes(model):
         # The model predicts by texts, and has no trained head.

@@ -116,7 +116,7 @@ class InteractionReadout(BaseModule):
             self.contrast_texts.zero_()
             self.contrast_texts[: len(rows)] = texts[rows]
 
-    def questions(self, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
+    def asked_queries(self, texts: Tensor, concepts: Tensor | None = None) -> Tensor:
         """Make the initial states of the asked queries.
 
         Args:

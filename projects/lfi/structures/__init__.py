@@ -17,7 +17,7 @@ from .mixed_maps import BatchMixture, mean_maps, mix_maps
 from .packed_maps import missing_records, pack, packed_dtype, unpack
 from .readings import TeacherReading
 from .student_grid import StudentGrid
-from .targets import NEEDS, Targets
+from .targets import TEACHER_OUTPUTS, Targets
 from .tiles import Tiles, tile_maps, visible_shares
 from .views import image_windows, max_coverage, tensor_like
 
@@ -26,7 +26,7 @@ __all__ = [
     'DIRECTIONS',
     'MASKED',
     'OTHER',
-    'NEEDS',
+    'TEACHER_OUTPUTS',
     'BatchMixture',
     'BatchView',
     'ImageFeatures',

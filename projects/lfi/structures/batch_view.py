@@ -47,7 +47,7 @@ class BatchView:
 
     Args:
         inputs: (B, 3, H, W), the student's inputs.
-        pixels: format of the inputs' pixels.
+        pixel_format: order of channels, mean and std of the inputs.
         valid_sizes: height and width in pixels of each image without its padding at the right and below.
         labelled: rows of the batch that have a label. Defaults to None: all.
         labels: (B, C) in [0, 1], labels of the visible concepts. Defaults to None: there are no concepts.
@@ -60,7 +60,7 @@ class BatchView:
     """
 
     inputs: Tensor
-    pixels: PixelFormat
+    pixel_format: PixelFormat
     valid_sizes: Sequence[tuple[int, int]]
     labelled: Sequence[int] | None = None
     labels: Tensor | None = None
@@ -72,13 +72,13 @@ class BatchView:
 
     @classmethod
     def of(
-        cls, inputs: Tensor, data_samples: Sequence, pixels: PixelFormat, labels: Tensor | None = None
+        cls, inputs: Tensor, data_samples: Sequence, pixel_format: PixelFormat, labels: Tensor | None = None
     ) -> BatchView:
         """Build the view of a preprocessed batch from its data samples."""
         stored = _stored_maps(data_samples)
         return cls(
             inputs,
-            pixels,
+            pixel_format,
             get_valid_sizes(inputs, data_samples),
             labelled_rows(data_samples),
             labels,

@@ -33,7 +33,7 @@ class TeacherReading:
 
             - 'label', the labels alone;
             - 'image', the teacher's answer about the whole image: for each concept by itself (SigLIP,
-              generative VLMs), or a softmax over the bank. See `VLMAttentionTeacher.own_presence`;
+              generative VLMs), or a softmax over the bank. See `VLMAttentionTeacher.presence_kind`;
             - 'best-location', the largest probability of the concept among the bank over the valid
               locations. It finds small objects beside the main one, and several objects at once.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from .image_features import ImageFeatures
 from .interaction_maps import InteractionMaps
 
-NEEDS = ('maps', 'features', 'class_scores')
+TEACHER_OUTPUTS = ('maps', 'features', 'class_scores')
 """The fields of `Targets`, any of which a supervision part may need."""
 
 

@@ -22,7 +22,7 @@ class Tiles(NamedTuple):
             `image_windows`.
         views: (n, 2, 3), view of each image that its window shows, in the form of `InteractionMaps.warp`.
         shares: n, weight of each image in the pixels of its window; below 1 if it is blended with another.
-        covers: (n, k, k) uint8, visible share of each image in 255ths, on a grid over the picture with k a
+        coverage: (n, k, k) uint8, visible share of each image in 255ths, on a grid over the picture with k a
             power of 2. This share multiplies the share of the image at a location. The scores of the map stay
             as they are. Defaults to None: all of each image is visible.
     """
@@ -30,7 +30,7 @@ class Tiles(NamedTuple):
     windows: Tensor
     views: Tensor
     shares: tuple[float, ...]
-    covers: np.ndarray | None = None
+    coverage: np.ndarray | None = None
 
     @classmethod
     def whole(cls, view: Tensor) -> Tiles:
@@ -98,16 +98,16 @@ def visible_shares(
     """
     reference = torch.zeros(()) if reference is None else reference
     windows, pictures = _canvas_windows(tiles, window, reference)
-    covers, views = _stack_covers(tiles), [tile.views for tile in tiles]
-    if covers is not None:
+    coverage, views = _stack_coverage(tiles), [tile.views for tile in tiles]
+    if coverage is not None:
         # Covers are 0 outside the image, so the view need not exclude that area.
         whole = torch.eye(2, 3)
-        views = [tile.views if tile.covers is None else whole.expand_as(tile.views) for tile in tiles]
+        views = [tile.views if tile.coverage is None else whole.expand_as(tile.views) for tile in tiles]
     all_views = _concatenate(views, reference.device).to(reference, non_blocking=True)
     visible = interpolation_weights(all_views, (1, 1), grid, windows)[1]  # [S, H, W]
-    if covers is None:
+    if coverage is None:
         return visible
-    return visible * _area_mean(covers.to(reference, non_blocking=True) / 255, grid, pictures)
+    return visible * _area_mean(coverage.to(reference, non_blocking=True) / 255, grid, pictures)
 
 
 def _canvas_windows(
@@ -121,16 +121,18 @@ def _canvas_windows(
     return picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1]), picture
 
 
-def _stack_covers(tiles: Sequence[Tiles]) -> Tensor | None:
-    """Covers of all tiles on the finest of their grids, (S, k, k) uint8, or None if no tile has covers."""
-    finest = max((tile.covers.shape[-1] for tile in tiles if tile.covers is not None), default=0)
+def _stack_coverage(tiles: Sequence[Tiles]) -> Tensor | None:
+    """Covers of all tiles on the finest of their grids, (S, k, k) uint8, or None if no tile has coverage."""
+    finest = max((tile.coverage.shape[-1] for tile in tiles if tile.coverage is not None), default=0)
     if not finest:
         return None
     upsampled = []
     for tile in tiles:
-        covers = np.full((len(tile.shares), 1, 1), 255, np.uint8) if tile.covers is None else tile.covers
-        factor = finest // covers.shape[-1]
-        upsampled.append(covers.repeat(factor, 1).repeat(factor, 2))
+        coverage = (
+            np.full((len(tile.shares), 1, 1), 255, np.uint8) if tile.coverage is None else tile.coverage
+        )
+        factor = finest // coverage.shape[-1]
+        upsampled.append(coverage.repeat(factor, 1).repeat(factor, 2))
     return torch.from_numpy(np.concatenate(upsampled))
 
 

@@ -13,7 +13,7 @@ from .preset import FEWER_SEEDS
 PARTS = tuple(
     name
     for name in arms_of_kind('ablation')
-    if name.startswith(f'{METHOD}-') and ARMS[name].options and ARMS[name].reads == 'maps'
+    if name.startswith(f'{METHOD}-') and ARMS[name].options and ARMS[name].teacher_output == 'maps'
 )
 
 
@@ -36,7 +36,12 @@ def named_arms(
     """
     cached = ('maps', 'features') if features else ('maps',)
     arms = (
-        build_arm(name, student, plain=plain, cache=ARMS[name].reads if ARMS[name].reads in cached else None)
+        build_arm(
+            name,
+            student,
+            plain=plain,
+            cache=ARMS[name].teacher_output if ARMS[name].teacher_output in cached else None,
+        )
         for name in names
     )
     return tuple(with_student_settings(arm, student) for arm in arms)

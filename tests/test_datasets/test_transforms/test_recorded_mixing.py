@@ -400,8 +400,8 @@ def test_a_mask_travels_as_few_bytes(cache):
         made for made in (mixed([COPY_PASTE], before=SAME_SIZE) for _ in range(9)) if MIXED in made
     )
     stored = LoadInteractionMaps(cache)(results)['interaction_maps']
-    assert stored.tiles.covers.shape == (2, 128, 128)
-    own, pasted_ = stored.tiles.covers
+    assert stored.tiles.coverage.shape == (2, 128, 128)
+    own, pasted_ = stored.tiles.coverage
     assert (own + pasted_ == 255).all() and 0 < pasted_.mean() < 255
     assert len(pickle.dumps(stored)) < 45_000
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from lfi.errors import UsageError
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.pixel_format import pixel_format_of
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.model import BaseDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor
@@ -10,7 +10,7 @@ from small_students import NORMALISE
 
 def test_a_preprocessor_that_does_not_say_its_pixels_is_named():
     with pytest.raises(UsageError, match="data_preprocessor.type='BaseDataPreprocessor' does not define"):
-        pixel_format(BaseDataPreprocessor())
+        pixel_format_of(BaseDataPreprocessor())
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_pixel_format_undoes_what_a_preprocessor_does_to_a_bgr_image(make):
     rgb = torch.randint(0, 256, (3, 4, 5), generator=torch.Generator().manual_seed(0))
     preprocessor = make()
     data = preprocessor(dict(inputs=[rgb.flip(0).byte()], data_samples=None))
-    pixels = pixel_format(preprocessor)
+    pixels = pixel_format_of(preprocessor)
     values = data['inputs'][0] * torch.tensor(pixels.std).view(3, 1, 1) + torch.tensor(pixels.mean).view(
         3, 1, 1
     )

@@ -206,7 +206,7 @@ def test_other_texts_are_answered_in_the_pass_that_tells_the_classes(zero_shot):
     inputs, samples = named_batch()
     texts = model.predict_by.class_texts(model).flip(0)[:2]
     alone = scores_of(model.predict(inputs, copy.deepcopy(samples)))
-    with model.backbone.record_interactions(model.readout.questions(texts)) as record:
+    with model.backbone.record_interactions(model.readout.asked_queries(texts)) as record:
         predicted = scores_of(model.predict(inputs, samples))
     expected = model.ask(inputs, texts)
     torch.testing.assert_close(model.readout.scores(record.states, texts).sigmoid(), expected.presence)

@@ -149,7 +149,7 @@ def test_a_task_of_ones_own_is_named_by_its_type(make_classifier, monkeypatch):
 
 def test_without_parts_and_readout_it_is_the_tasks_model(make_classifier):
     model = make_classifier(teacher=None, supervision=None)
-    assert model.readout is None and not model.parts and not model.needs and model.control is None
+    assert model.readout is None and not model.parts and not model.teacher_outputs and model.control is None
     assert isinstance(model.predict_by, ByHead)
     with pytest.raises(TypeError, match='StudentImageClassifier has no teacher: set model.teacher'):
         _ = model.teacher

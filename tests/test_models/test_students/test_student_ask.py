@@ -21,7 +21,7 @@ def test_ask_gives_maps_and_presence_of_any_texts(make_classifier):
     some = model.ask(inputs, texts[order])
     torch.testing.assert_close(some.logits, got.logits[:, :, order], rtol=0, atol=1e-5)
     torch.testing.assert_close(some.presence, got.presence[:, order], rtol=0, atol=1e-5)
-    with model.backbone.record_interactions(model.readout.questions(texts)) as record:
+    with model.backbone.record_interactions(model.readout.asked_queries(texts)) as record:
         model.backbone(inputs)
     torch.testing.assert_close(got.presence, model.readout.scores(record.states, texts).sigmoid())
 

@@ -25,7 +25,7 @@ def test_a_class_that_a_crop_has_left_out_keeps_the_presence_that_the_teacher_gi
     model = make_classifier(teacher=dict(max_concepts=2))
     images, samples = batch(shapes=(None, None), labels=(2, 0))
     kept = model.teacher.ask(model.view_of(images, samples))
-    probabilities = make_classifier().teacher(images, model.pixels).presence
+    probabilities = make_classifier().teacher(images, model.pixel_format).presence
     assert kept.concepts[:, 0].tolist() == [2, 0]
     torch.testing.assert_close(kept.presence[:, 0], probabilities[[0, 1], [2, 0]])
     # The first view shows its class still, the second does not.
@@ -98,7 +98,7 @@ def both(make_classifier, tmp_path):
         online = make_classifier('cnn_test_resnet', supervision=parts(*names), teacher=teacher)
         inputs, samples = batch()
         view = online.view_of(inputs, samples)
-        maps = set(online.needs) <= {'maps', 'class_scores'} and 'maps' in online.needs
+        maps = set(online.teacher_outputs) <= {'maps', 'class_scores'} and 'maps' in online.teacher_outputs
         kept = online.teacher.ask(view) if maps else features_to_cache(online.teacher, view)
         identity = teacher_identity if maps else feature_identity
         keys, texts = image_keys([sample.img_path for sample in samples], 2), online.teacher.texts.numpy()

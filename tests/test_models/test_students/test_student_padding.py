@@ -21,7 +21,7 @@ def test_only_the_valid_area_is_compared(make_classifier):
 
     # The first image's six patches tile its area: the teacher's 4 x 4 maps, read on 3 x 2.
     alone = model.teacher(
-        inputs[:1, :, :24, :16], model.pixels, model.concept_labels(samples[:1], inputs.device)
+        inputs[:1, :, :24, :16], model.pixel_format, model.concept_labels(samples[:1], inputs.device)
     )
     expected = alone.resize((3, 2)).logits[:, 0]
     torch.testing.assert_close(maps.logits[:1, 0, :, :3, :2], expected, rtol=1e-4, atol=1e-4)

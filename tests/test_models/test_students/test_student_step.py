@@ -34,7 +34,7 @@ def test_a_step_asks_the_teacher_first_and_then_runs_the_backbone_once(make_clas
 
     def note(backbone, args):
         (record, *_) = backbone._records
-        seen.append((len(teacher_calls), len(args[0]), tuple(record.questions.shape)))
+        seen.append((len(teacher_calls), len(args[0]), tuple(record.asked_queries.shape)))
 
     model.backbone.register_forward_pre_hook(note)
     for step in (1, 2):
@@ -278,7 +278,10 @@ def test_the_order_of_parts_is_that_of_their_names(make_classifier):
 def test_the_features_are_those_behind_the_maps(make_classifier):
     model = make_classifier()
     inputs, _ = batch()
-    features, maps = model.teacher.features(inputs, model.pixels), model.teacher(inputs, model.pixels)
+    features, maps = (
+        model.teacher.features(inputs, model.pixel_format),
+        model.teacher(inputs, model.pixel_format),
+    )
     assert torch.allclose(features.scores.softmax(-1), maps.presence, atol=1e-6)
     cosines = torch.einsum('ce,behw->bchw', model.teacher.texts, features.locations)
     assert torch.allclose(model.teacher.map_scale * cosines, maps.logits[:, 0], atol=1e-4)
@@ -293,7 +296,7 @@ def test_dense_features_are_those_of_the_patches_that_the_readout_compares(make_
     losses = model.loss(inputs, samples)
     with model.backbone.record_interactions() as record:
         model.backbone(inputs)
-    theirs = model.teacher.features(inputs, model.pixels).locations_on((4, 4)).flatten(2).mT
+    theirs = model.teacher.features(inputs, model.pixel_format).locations_on((4, 4)).flatten(2).mT
     mean, deviation = theirs.mean((0, 1)), theirs.std((0, 1), correction=0)
     ours = model.supervision.dense_features.head(record.states.locations().flatten(2).mT)
     target = (theirs - mean) / deviation
@@ -305,7 +308,7 @@ def test_a_part_of_ones_own_learns_beside_ours(make_classifier, monkeypatch):
     class Norms(SupervisionPart):
         """It needs no teacher, and reads the vector."""
 
-        reads = frozenset({'vector'})
+        student_outputs = frozenset({'vector'})
 
         def forward(self, outputs, target):
             assert target is None

@@ -25,7 +25,7 @@ def test_it_reads_the_patch_tokens_and_no_teacher():
     valid = torch.ones(3, 3, 4, dtype=torch.bool)
     valid[1, :, 2:] = False
     part = prior()
-    assert (part.needs, part.reads) == (set(), {'locations'})
+    assert (part.teacher_outputs, part.student_outputs) == (set(), {'locations'})
     for shown in (None, valid):
         assert part(outputs_of(student, shown), None) == part.compare(student.locations, shown)
 

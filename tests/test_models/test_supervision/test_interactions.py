@@ -79,10 +79,10 @@ def test_each_concept_has_the_mean_of_all_its_maps(make_maps, means_of, asked, r
 def test_it_reads_and_averages_what_its_loss_compares(off):
     part = part_of({f'{term}_weight': 0 for term in off})
     on = [term for term in TERMS if term not in off]
-    assert part.reads == {NAMES[term] for term in on}
+    assert part.student_outputs == {NAMES[term] for term in on}
     assert part.averages == tuple(term for term in on if term != 'presence')
     assert part.compares_locations is bool({'spatial', 'semantic'} & {*on})
-    assert part.needs == {'maps'} and part.differs_by_image
+    assert part.teacher_outputs == {'maps'} and part.differs_by_image
 
 
 def test_what_compares_nothing_is_refused():
@@ -111,7 +111,7 @@ def test_presence_of_labels_alone_is_no_teachers():
 )
 def test_one_text_needs_another_where_concepts_are_compared(reading, own, message):
     part = part_of(spatial_reading='logits', **reading)
-    teacher = SimpleNamespace(bank=[None], directions=('spatial', 'semantic'), own_presence=own)
+    teacher = SimpleNamespace(bank=[None], directions=('spatial', 'semantic'), presence_kind=own)
     if message is None:
         part.check_teacher(teacher)
     else:
@@ -121,7 +121,7 @@ def test_one_text_needs_another_where_concepts_are_compared(reading, own, messag
 
 
 def test_maps_without_a_reading_over_concepts_need_a_loss_without_one():
-    teacher = SimpleNamespace(bank=[None] * 3, directions=('spatial',), own_presence=None)
+    teacher = SimpleNamespace(bank=[None] * 3, directions=('spatial',), presence_kind=None)
     with pytest.raises(ValueError, match=r'no semantic reading: set loss.semantic_weight=0'):
         part_of(spatial_reading='logits').check_teacher(teacher)
     part_of(dict(semantic_weight=0), spatial_reading='logits').check_teacher(teacher)

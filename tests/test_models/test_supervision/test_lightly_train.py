@@ -7,7 +7,7 @@ import pytest
 import torch
 from lfi.structures import ImageFeatures
 from mmengine import dist
-from part_inputs import build as build_part
+from part_inputs import build as build_component
 from part_inputs import compare, outputs_of, read
 from part_inputs import features as features_of
 
@@ -15,7 +15,7 @@ features = partial(features_of, grid=(2, 2), classes=2)
 
 
 def build(**kwargs):
-    return build_part('lfi.LightlyTrain', tokens=6, vector=6, texts=5, **kwargs)
+    return build_component('lfi.LightlyTrain', tokens=6, vector=6, texts=5, **kwargs)
 
 
 def cosine(x, y):

@@ -59,7 +59,7 @@ def test_the_mean_is_of_probabilities_at_the_temperature(means_of):
 @pytest.mark.parametrize('own', ['sigmoid, concept by concept', 'softmax over the bank', None])
 @pytest.mark.parametrize('asked', [None, 3, CONCEPTS])
 def test_a_teacher_that_judges_each_concept_by_itself_must_be_asked_about_all(own, asked):
-    teacher = SimpleNamespace(bank=BANK, own_presence=own, max_concepts=asked)
+    teacher = SimpleNamespace(bank=BANK, presence_kind=own, max_concepts=asked)
     part = build('lfi.LogitKD')
     if own == 'sigmoid, concept by concept' and asked == 3:
         with pytest.raises(ValueError, match=r'asked about \(sigmoid, .*set teacher.max_concepts=None'):

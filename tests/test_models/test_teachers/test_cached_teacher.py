@@ -68,7 +68,7 @@ def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
     assert (cached.layers, cached.directions) == (maps.layers, maps.directions)
     torch.testing.assert_close(teacher.texts, build(config).texts)
     assert teacher.bank.names == tuple(config['concepts'])
-    assert (teacher.max_concepts, teacher.own_presence) == (2, None)
+    assert (teacher.max_concepts, teacher.presence_kind) == (2, None)
 
 
 def test_presence_is_the_teachers_own_whatever_the_labels_of_the_view_are(cache, config, maps):

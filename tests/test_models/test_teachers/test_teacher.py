@@ -6,7 +6,7 @@ from lfi.concepts import ConceptBank
 from lfi.models.teachers import Teacher
 from lfi.models.teachers.asked_concepts import topk_concepts
 from lfi.models.teachers.teacher import MIN_PRESENCE, class_log_probabilities
-from lfi.structures import NEEDS, OTHER, BatchView, ImageFeatures, InteractionMaps, StudentGrid
+from lfi.structures import OTHER, TEACHER_OUTPUTS, BatchView, ImageFeatures, InteractionMaps, StudentGrid
 
 CONCEPTS, TEXTS = 7, 8
 BANK = ConceptBank(tuple('abcdefgh'), ('{}',), torch.eye(TEXTS), num_background=1)
@@ -68,7 +68,7 @@ def test_presence_that_adds_up_to_more_than_one_leaves_the_least(every):
 
 
 @pytest.mark.parametrize(
-    ('needs', 'asked'),
+    ('teacher_outputs', 'asked'),
     [
         ((), []),
         (('maps',), ['maps']),
@@ -76,22 +76,22 @@ def test_presence_that_adds_up_to_more_than_one_leaves_the_least(every):
         (('class_scores',), ['features']),
         (('maps', 'class_scores'), ['maps']),
         (('features', 'class_scores'), ['features']),
-        (NEEDS, ['maps', 'features']),
+        (TEACHER_OUTPUTS, ['maps', 'features']),
     ],
 )
-def test_targets_are_what_is_needed_and_nothing_is_asked_twice(every, needs, asked):
+def test_targets_are_what_is_needed_and_nothing_is_asked_twice(every, teacher_outputs, asked):
     teacher = Known(every)
-    targets = teacher.targets(VIEW, GRID, needs)
+    targets = teacher.targets(VIEW, GRID, teacher_outputs)
     assert teacher.asked == asked
-    assert {name for name in NEEDS if getattr(targets, name) is not None} == {*needs}
-    if 'class_scores' in needs:
+    assert {name for name in TEACHER_OUTPUTS if getattr(targets, name) is not None} == {*teacher_outputs}
+    if 'class_scores' in teacher_outputs:
         by_maps = class_log_probabilities(every, TEXTS)
-        expected = by_maps if 'maps' in needs else teacher.features_of(VIEW).scores
+        expected = by_maps if 'maps' in teacher_outputs else teacher.features_of(VIEW).scores
         assert torch.equal(targets.class_scores, expected)
 
 
 def test_maps_and_features_are_on_the_students_grid(every):
-    targets = Known(every).targets(VIEW, GRID, NEEDS)
+    targets = Known(every).targets(VIEW, GRID, TEACHER_OUTPUTS)
     assert targets.maps.grid == GRID.shape
     # Features and maps are read by one filter: those of a cache are kept as maps.
     torch.testing.assert_close(targets.features.locations, every.resize(GRID.shape).logits[:, 0])

@@ -172,11 +172,11 @@ def test_a_model_with_a_bias_judges_each_concept_by_itself(make_teacher, teacher
         texts = vlm.encode_text(tokenizer([f'a photo of a {name}.' for name in NAMES]), normalize=True)
         logits = vlm.logit_scale.exp() * image @ texts.T + vlm.logit_bias
     torch.testing.assert_close(presence, 1 / (1 + (-logits).exp()), rtol=1e-4, atol=1e-5)
-    assert teacher.own_presence == 'sigmoid, concept by concept'
+    assert teacher.presence_kind == 'sigmoid, concept by concept'
     # What else is in the bank does not matter.
     fewer = make_teacher('vit_bias', concepts=NAMES[:2])
     torch.testing.assert_close(fewer(inputs, RGB).presence, presence[:, :2], rtol=1e-4, atol=1e-5)
-    assert make_teacher().own_presence == 'softmax over the bank'
+    assert make_teacher().presence_kind == 'softmax over the bank'
 
 
 @pytest.mark.parametrize('model', ['vit', 'cnn_test_resnet'])

@@ -29,8 +29,8 @@ def test_its_arms_are_configs_that_exist(name):
         assert (tools_root() / arm.config).is_file(), arm.config
         variety = ARMS.get(arm.name.split()[0])
         # What is not pretrained goes through the motions.
-        if variety and variety.reads and arm.cache:
-            assert arm.cache.startswith(variety.reads)
+        if variety and variety.teacher_output and arm.cache:
+            assert arm.cache.startswith(variety.teacher_output)
 
 
 @pytest.mark.parametrize('name', PRESETS)
@@ -109,7 +109,7 @@ def test_with_few_labels_lfi_predicts_by_text_and_the_baselines_by_their_heads(s
 @pytest.mark.parametrize('study', ['shapes', *GROUPS['shapes-few'], 'tiny-small', *GROUPS['tiny-few']])
 def test_all_arms_look_at_the_teacher_in_the_same_way(study):
     arms = PRESETS[study].arms
-    asks = {arm.name for arm in arms if ARMS[arm.name.split()[0]].reads}
+    asks = {arm.name for arm in arms if ARMS[arm.name.split()[0]].teacher_output}
     # Of Shapes about each view, of photos once.
     cached = asks & {'lfi-cached'} if study.startswith('shapes') else asks
     assert {arm.name for arm in arms if arm.cache} == cached
@@ -231,7 +231,7 @@ def test_a_detectors_arms_differ_by_the_model_alone(tmp_path):
     jobs = plan(preset, [7], [], tmp_path)
     cfgs = {job.arm.name: job.config().to_dict() for job in jobs}
     for job in jobs:
-        assert (job.cache and job.cache.name) == ARMS[job.arm.name].reads
+        assert (job.cache and job.cache.name) == ARMS[job.arm.name].teacher_output
     models = {name: cfg.pop('model') for name, cfg in cfgs.items()}
     for name, model in models.items():
         assert (model['type'], model['task']) == ('lfi.Student', 'mmdet.MaskRCNN')

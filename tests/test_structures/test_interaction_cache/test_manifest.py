@@ -26,9 +26,9 @@ def test_labels_are_noted_and_others_are_another_cache(folder, manifest):
 
 
 def test_what_presence_is_is_noted_and_decided_by_the_teacher(folder, manifest):
-    noted = replace(manifest, own_presence='softmax over the bank')
+    noted = replace(manifest, presence_kind='softmax over the bank')
     open_writer(folder, noted)
-    assert CacheManifest.read(folder).own_presence is None
+    assert CacheManifest.read(folder).presence_kind is None
     (folder / 'manifest.json').write_text(json.dumps(noted.content()))
     assert CacheManifest.read(folder).content() == noted.content()
     open_writer(folder, manifest)
@@ -76,8 +76,8 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('texts', None, 'texts=None must be a string'),
         ('labels', 3, 'labels=3 must be null or a text'),
         ('labels', 'known\x1b[2J', 'labels=.* must be null or a text, of 1,000 characters and no controls'),
-        ('own_presence', True, 'own_presence=True must be null or a text'),
-        ('own_presence', 'x' * 1001, 'own_presence=.* must be null or a text'),
+        ('presence_kind', True, 'presence_kind=True must be null or a text'),
+        ('presence_kind', 'x' * 1001, 'presence_kind=.* must be null or a text'),
         ('layers', 3, 'layers=3 must be a list of integers'),
         ('layers', ['3'], r"layers=\['3'\] must be a list of integers"),
         ('directions', 'concepts', "directions='concepts' must be a list of strings"),
@@ -144,7 +144,7 @@ def test_concepts_are_plain_texts_where_a_cache_is_read_and_written(folder, maps
         CacheManifest.of(content['teacher'], image_keys(PATHS, 2), 2, TEXTS, maps)
 
 
-@pytest.mark.parametrize('field', ['teacher', 'num_images', 'record', 'labels', 'own_presence'])
+@pytest.mark.parametrize('field', ['teacher', 'num_images', 'record', 'labels', 'presence_kind'])
 def test_a_missing_field_of_a_manifest_is_named(folder, field):
     content = json.loads((folder / 'manifest.json').read_text())
     del content[field]

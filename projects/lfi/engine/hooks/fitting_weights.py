@@ -35,24 +35,24 @@ class FittingWeightsHook(Hook):
         """Compare names and shapes of the checkpoint with those of the model."""
         if hasattr(runner, 'strategy'):
             return
-        asked = any(getattr(hook, 'asks_student', False) for hook in runner.hooks)
-        check_weights(unwrap_model(runner.model), checkpoint, asked)
+        needs_readout = any(getattr(hook, 'asks_student', False) for hook in runner.hooks)
+        check_weights(unwrap_model(runner.model), checkpoint, needs_readout)
 
 
-def check_weights(model: nn.Module, checkpoint: dict, asked: bool) -> None:
+def check_weights(model: nn.Module, checkpoint: dict, needs_readout: bool) -> None:
     """Check that a checkpoint has the parameters that a model needs, in the right shapes.
 
     Args:
         model: Model that loads the checkpoint.
         checkpoint: Checkpoint or bare state dict.
-        asked: Whether the model will be asked about concepts, which needs the read-out if it answers.
+        needs_readout: whether the model will be asked about concepts, which needs the read-out.
 
     Raises:
         UsageError: If parameters are missing or have another shape.
     """
     shapes = {name: tuple(value.shape) for name, value in state_dict_of(checkpoint).items()}
     predict_by = getattr(model, 'predict_by', None)
-    answers = asked and getattr(predict_by, 'answers_by_readout', False)
+    answers = needs_readout and getattr(predict_by, 'answers_by_readout', False)
     reads_out = answers or getattr(predict_by, 'reads_readout', False)
     missing, mismatched = [], []
     for name, value in model.state_dict().items():

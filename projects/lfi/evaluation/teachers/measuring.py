@@ -67,7 +67,7 @@ def evaluate(
         measures = {
             'maps': map_tally.summary(),
             'presence': presence_tally.summary(),
-            'own_presence': getattr(teacher, 'own_presence', "the teacher's own"),
+            'presence_kind': getattr(teacher, 'presence_kind', "the teacher's own"),
             'recommended': recommend(map_tally, presence_tally),
         }
     return {

@@ -57,7 +57,7 @@ def presence_table(results: dict) -> str:
         for reading, quality in entry['presence'].items():
             *rates, brier = quality.values()
             cells = ['none found' if rate is None else f'{100 * rate:.1f}' for rate in rates]
-            name = f'image: {entry["own_presence"]}' if reading == 'image' else reading
+            name = f'image: {entry["presence_kind"]}' if reading == 'image' else reading
             rows.append([f'{extractor}, {name}', *cells, f'{brier:.4f}'])
     return markdown.table(PRESENCE_COLUMNS, rows)
 

@@ -16,7 +16,7 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lfi.registry import MODELS, build_part
+from lfi.registry import MODELS, build_component
 from lfi.utils.options import check_flags, check_whole
 
 from .conv_stem import ConvStem
@@ -156,7 +156,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         queries = initial_queries
         initial_asked = self._asked(b)
         if initial_asked is not None:
-            # Match the patches' precision: autocast makes questions in half precision.
+            # Match the patches' precision: autocast makes asked queries in half precision.
             initial_asked = initial_asked.to(x.dtype)
         asked = initial_asked
         outs: list[Tensor] = []
@@ -209,7 +209,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
 
     def _build_stem(self, cfg: Mapping) -> ConvStem:
         plain = self.patch_embed
-        stem: ConvStem = build_part(
+        stem: ConvStem = build_component(
             'stem',
             cfg,
             type='lfi.ConvStem',

@@ -38,8 +38,8 @@ class InteractionStates:
         n = self.grid[0] * self.grid[1]
         return self.tokens[-1][:, -n:].mT.unflatten(-1, self.grid)
 
-    def select_questions(self, start: int, number: int) -> InteractionStates:
-        """Return the states of `number` questions from index `start` on. 0 means that nothing was asked."""
+    def select_queries(self, start: int, number: int) -> InteractionStates:
+        """Return the states of `number` asked queries from index `start` on; none if `number` is 0."""
         if not number or self.asked is None:
             return replace(self, asked=None, attention=())
         if number == self.asked.shape[1]:
@@ -54,14 +54,14 @@ class InteractionRecord:
     """Record of the latest forward pass inside `record_interactions()`.
 
     Args:
-        questions: (B, M, C) or (M, C), initial asked queries. Defaults to None, nothing is asked.
+        asked_queries: (B, M, C) or (M, C), initial asked queries. Defaults to None, nothing is asked.
 
     Attributes:
         passes: number of forward passes so far.
     """
 
-    def __init__(self, questions: Tensor | None = None) -> None:
-        self.questions = questions
+    def __init__(self, asked_queries: Tensor | None = None) -> None:
+        self.asked_queries = asked_queries
         self.passes = 0
         self._states: InteractionStates | None = None
 
@@ -100,14 +100,14 @@ class InteractionRecorder:
 
     @contextmanager
     def record_interactions(
-        self, questions: Tensor | None = None, valid_sizes: Sequence[tuple[int, int]] | None = None
+        self, asked_queries: Tensor | None = None, valid_sizes: Sequence[tuple[int, int]] | None = None
     ) -> Iterator[InteractionRecord]:
         """Record the interactions of forward passes inside the context.
 
-        Contexts can be nested. Each record holds the answers to its own questions.
+        Contexts can be nested. Each record holds the states of its own asked queries.
 
         Args:
-            questions: initial asked queries, (B, M, C), or (M, C) for all images. Each query reads the
+            asked_queries: initial asked queries, (B, M, C), or (M, C) for all images. Each query reads the
                 patches in every block. Defaults to None, nothing is asked.
             valid_sizes: sizes for `padded`, in the same context: `torch.compile` fails at two contexts in
                 one function. Defaults to None, the sizes of the outer context.
@@ -116,11 +116,11 @@ class InteractionRecorder:
             ValueError: if `padded` refuses the sizes.
 
         Example:
-            >>> with backbone.record_interactions(readout.questions(texts)) as record:
+            >>> with backbone.record_interactions(readout.asked_queries(texts)) as record:
             ...     features = backbone(images)
             >>> states = record.states
         """
-        outer, record = (self._records, self._valid_sizes), InteractionRecord(questions)
+        outer, record = (self._records, self._valid_sizes), InteractionRecord(asked_queries)
         if valid_sizes is not None:
             self._valid_sizes = _checked_sizes(valid_sizes)
         self._records = (*self._records, record)
@@ -151,22 +151,22 @@ class InteractionRecorder:
         """Initial asked queries of all records for a batch, (B, M, C), or None."""
         initial_queries = []
         for record in self._records:
-            questions = record.questions
-            if questions is None:
+            asked_queries = record.asked_queries
+            if asked_queries is None:
                 continue
-            if questions.ndim == 2:
-                questions = questions.expand(images, -1, -1)
-            initial_queries.append(questions)
+            if asked_queries.ndim == 2:
+                asked_queries = asked_queries.expand(images, -1, -1)
+            initial_queries.append(asked_queries)
         if len(initial_queries) < 2:
             return initial_queries[0] if initial_queries else None
         return torch.cat(initial_queries, 1)
 
     def _write(self, states: InteractionStates) -> None:
-        """Write to each record the states of its own questions. `states` are those of all questions."""
+        """Write to each record the states of its own queries from the `states` of all queries."""
         start = 0
         for record in self._records:
-            number = 0 if record.questions is None else record.questions.shape[-2]
-            record.write(states.select_questions(start, number))
+            number = 0 if record.asked_queries is None else record.asked_queries.shape[-2]
+            record.write(states.select_queries(start, number))
             start += number
 
     def _valid_patches(self, images: int, grid: tuple[int, int], device: torch.device) -> Tensor | None:

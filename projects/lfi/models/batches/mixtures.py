@@ -41,7 +41,7 @@ def can_record_mixtures(data_preprocessor: nn.Module) -> bool:
     return isinstance(augment, RandomBatchAugment) and not unsupported_augments(augment)
 
 
-def refuse_unmixable(directions: Sequence[str]) -> None:
+def check_mixable(directions: Sequence[str]) -> None:
     """Raise a ValueError if mixed images would need cached maps without a semantic reading."""
     if 'semantic' not in directions:
         raise ValueError(
@@ -56,7 +56,7 @@ def unsupported_augments(augment: RandomBatchAugment) -> list:
     return [child for child in augment.augments if child is not None and type(child) not in SUPPORTED]
 
 
-def refuse_unrecorded_mixtures(data_preprocessor: nn.Module) -> None:
+def check_mixtures_recorded(data_preprocessor: nn.Module) -> None:
     """Raise a ValueError if a data preprocessor mixes images without a record, which captions need."""
     augment = getattr(data_preprocessor, 'batch_augments', None)
     if isinstance(augment, RandomBatchAugment) and not records_mixtures(data_preprocessor):

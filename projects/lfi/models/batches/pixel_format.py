@@ -8,7 +8,7 @@ from lfi.errors import UsageError
 from lfi.structures import PixelFormat
 
 
-def pixel_format(data_preprocessor: torch.nn.Module) -> PixelFormat:
+def pixel_format_of(data_preprocessor: torch.nn.Module) -> PixelFormat:
     """Return the pixel format of a data preprocessor's output. Images are loaded as BGR.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lfi.errors import UsageError
-from lfi.models.batches.mixtures import records_mixtures, refuse_unmixable
+from lfi.models.batches.mixtures import check_mixable, records_mixtures
 from lfi.models.teachers import VLMAttentionTeacher, build_teacher, cache_kind, features_to_cache
 from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
@@ -50,19 +50,19 @@ class CacheTargets:
                 part['pretrained'] = False
         with torch.random.fork_rng(devices=[]):
             student = MODELS.build(model)
-        self.family, self.parts, self.needs = student.family, student.parts, student.needs
-        if not self.needs:
+        self.family, self.parts, self.teacher_outputs = student.family, student.parts, student.teacher_outputs
+        if not self.teacher_outputs:
             raise UsageError('model.supervision has no part that needs a teacher: there is nothing to cache')
         student.check_training()
         self.num_classes = self.family.num_classes(student)
-        config = student.teacher_config
-        kind = cache_kind(self.needs)
+        config = student.require_teacher_cfg()
+        kind = cache_kind(self.teacher_outputs)
         self.identity = kind.identity({key: value for key, value in config.items() if key != 'cache'})
         text_dims = None if student.readout is None else student.readout.text_dims
-        self.teacher = build_teacher({**config, 'cache': None}, self.needs)
+        self.teacher = build_teacher({**config, 'cache': None}, self.teacher_outputs)
         check_teacher(self.teacher, self.parts, text_dims, self.num_classes)
         if records_mixtures(student.data_preprocessor):
-            refuse_unmixable(self.teacher.directions)
+            check_mixable(self.teacher.directions)
 
     def check_mosaics(self) -> None:
         """Check that training from the cache can read pictures of several images.
@@ -71,12 +71,12 @@ class CacheTargets:
             UsageError: if a part needs features, which are not pasted.
             ValueError: if the teacher has no semantic reading.
         """
-        if 'features' in self.needs:
+        if 'features' in self.teacher_outputs:
             raise UsageError(
                 'model.supervision has a part that needs features, and cached features of mosaics are not '
                 'pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp, or set teacher.cache=None'
             )
-        refuse_unmixable(self.teacher.directions)
+        check_mixable(self.teacher.directions)
 
     @property
     def reads_labels(self) -> bool:
@@ -85,7 +85,7 @@ class CacheTargets:
 
     def labels(self, data_samples: Sequence, device: torch.device) -> Tensor | None:
         """Return the labels of unaugmented images, (B, C); None if no part needs maps."""
-        if 'maps' not in self.needs:
+        if 'maps' not in self.teacher_outputs:
             return None
         # A cache keeps the teacher's presence. Labels act in training.
         num_texts = len(self.teacher.bank)
@@ -98,6 +98,6 @@ class CacheTargets:
 
         Presence is the teacher's; labels do not raise it.
         """
-        if 'maps' in self.needs and 'features' not in self.needs:
+        if 'maps' in self.teacher_outputs and 'features' not in self.teacher_outputs:
             return self.teacher.ask(view)
         return features_to_cache(cast('VLMAttentionTeacher', self.teacher), view)

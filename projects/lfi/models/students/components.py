@@ -11,7 +11,7 @@ from lfi.models.controls import Control
 from lfi.models.readout import InteractionReadout, check_text_dims
 from lfi.models.supervision import Interactions, SupervisionPart
 from lfi.models.teachers import Teacher
-from lfi.registry import MODELS, build_part
+from lfi.registry import MODELS, build_component
 
 from .predict_by import PredictBy
 from .tasks import Task
@@ -42,7 +42,7 @@ def build_supervision(
         if config is None:
             continue
         parts[name] = part = _build_part(name, config)
-        if part.needs and teacher is None:
+        if part.teacher_outputs and teacher is None:
             raise ValueError(
                 f'supervision.{name} needs a teacher: set model.teacher, or supervision.{name}=None'
             )
@@ -53,7 +53,7 @@ def build_supervision(
                 f'supervision.{twice[0]} and supervision.{name} are both lfi.{kind.__name__}, and their '
                 'losses have the same names: switch one of them off'
             )
-        missing = sorted(({'vector', 'scores'} & part.reads) - task.provides)
+        missing = sorted(({'vector', 'scores'} & part.student_outputs) - task.provides)
         if missing:
             raise ValueError(
                 f"supervision.{name}.type={type(part).__name__} reads the image's {missing[0]}, which the "
@@ -70,7 +70,7 @@ def _build_part(name: str, config: Any) -> SupervisionPart:
             f'supervision has a part named {name!r}. The name is reserved, or is not made of letters, digits '
             'and _: choose another'
         )
-    part: SupervisionPart = build_named(option, config, SupervisionPart)
+    part: SupervisionPart = build_subclass(option, config, SupervisionPart)
     return part
 
 
@@ -85,7 +85,7 @@ def build_predict_by(predict_by: Any, default: str) -> PredictBy:
         ValueError: if the config has no type, or the type is unknown.
     """
     config = {'type': default} if predict_by is None else predict_by
-    built: PredictBy = build_named('predict_by', config, PredictBy)
+    built: PredictBy = build_subclass('predict_by', config, PredictBy)
     return built
 
 
@@ -123,17 +123,19 @@ def build_readout(
         defaults.update(part.readout_defaults)
     if arguments.get('text_dims') is None:
         arguments['text_dims'] = text_dims()
-    built: InteractionReadout = build_part('readout', arguments, type='lfi.InteractionReadout', **defaults)
+    built: InteractionReadout = build_component(
+        'readout', arguments, type='lfi.InteractionReadout', **defaults
+    )
     return built
 
 
-def check_contrast_weight(readout: InteractionReadout | None, reads: Collection[str]) -> None:
+def check_contrast_weight(readout: InteractionReadout | None, outputs: Collection[str]) -> None:
     """Raise a ValueError if answers are weighed by semantic scores that no part trains."""
     if (
         readout is not None
         and readout.contrast_weight
-        and reads
-        and not {'concept_scores', 'presence'} & {*reads}
+        and outputs
+        and not {'concept_scores', 'presence'} & {*outputs}
     ):
         raise ValueError(
             f'readout.contrast_weight={readout.contrast_weight} weighs answers by the semantic scores, and '
@@ -142,24 +144,24 @@ def check_contrast_weight(readout: InteractionReadout | None, reads: Collection[
         )
 
 
-def check_trained(readout: InteractionReadout | None, reads: Collection[str]) -> None:
+def check_trained(readout: InteractionReadout | None, outputs: Collection[str]) -> None:
     """Raise a ValueError if there is a read-out that no part trains."""
-    if readout is not None and not {'attention', 'concept_scores', 'presence'} & {*reads}:
+    if readout is not None and not {'attention', 'concept_scores', 'presence'} & {*outputs}:
         raise ValueError(
             'readout is given, no supervision part trains it, and its answers would be random: set '
             'readout=None'
         )
 
 
-def reads_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
+def student_outputs_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
     """Outputs of a student that parts read. Reading them trains them."""
-    outputs: frozenset[str] = frozenset().union(*(part.reads for part in parts.values()))
+    outputs: frozenset[str] = frozenset().union(*(part.student_outputs for part in parts.values()))
     if 'scores' in outputs and predict_by.reads_readout:
         outputs |= {'presence'}
     return outputs
 
 
-def build_named(option: str, config: Any, base: type) -> Any:
+def build_subclass(option: str, config: Any, base: type) -> Any:
     """Build the component that an option of a student configures.
 
     Args:
@@ -204,8 +206,8 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
     """
     if control is None:
         return None
-    built: Control = build_named('control', control, Control)
-    teacher_parts = {name: part for name, part in parts.items() if part.needs}
+    built: Control = build_subclass('control', control, Control)
+    teacher_parts = {name: part for name, part in parts.items() if part.teacher_outputs}
     unchanged = [name for name, part in teacher_parts.items() if not (part.learns and built.changes(part))]
     if unchanged or not teacher_parts:
         subject = f'supervision.{unchanged[0]} reads' if unchanged else 'is read, for no part needs a teacher'
@@ -217,9 +219,9 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
     return built
 
 
-def needs_of(parts: Iterable[SupervisionPart]) -> frozenset[str]:
+def teacher_outputs_of(parts: Iterable[SupervisionPart]) -> frozenset[str]:
     """Fields of `Targets` that any of the parts needs."""
-    return frozenset().union(*(part.needs for part in parts))
+    return frozenset().union(*(part.teacher_outputs for part in parts))
 
 
 def check_teacher(

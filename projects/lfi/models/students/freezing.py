@@ -9,21 +9,21 @@ from torch import nn
 from lfi.models.readout import InteractionReadout
 
 
-def freeze_unread(backbone: nn.Module, readout: InteractionReadout | None, reads: Collection[str]) -> None:
+def freeze_unread(backbone: nn.Module, readout: InteractionReadout | None, outputs: Collection[str]) -> None:
     """Freeze the parameters of backbone and read-out that no supervision part reads.
 
     Args:
         backbone: backbone of the student, with or without queries.
         readout: read-out of the student, or None.
-        reads: outputs that the parts read, of `lfi.models.supervision.part.READS`.
+        outputs: outputs that the parts read, of `lfi.models.supervision.part.STUDENT_OUTPUTS`.
     """
-    asked = 'attention' in reads or 'presence' in reads
+    trains_queries = 'attention' in outputs or 'presence' in outputs
     if readout is not None:
-        compared = 'concept_scores' in reads or 'presence' in reads
+        compared = 'concept_scores' in outputs or 'presence' in outputs
         for modules, is_read in (
             ((readout.patch_norm, readout.patch_head), compared),
-            ((readout.presence_norm, readout.presence_head), 'presence' in reads),
-            ((readout.question_head,), asked),
+            ((readout.presence_norm, readout.presence_head), 'presence' in outputs),
+            ((readout.question_head,), trains_queries),
         ):
             for module in modules:
                 module.requires_grad_(is_read)
@@ -36,9 +36,9 @@ def freeze_unread(backbone: nn.Module, readout: InteractionReadout | None, reads
         # Queries of a ViT share the weights of the patches. Learned queries train the layers of an adapter.
         return
     for layer in adapter.layers:
-        layer.ln1.requires_grad_(asked)
-        layer.attn.requires_grad_(asked)
-        layer.project_map.requires_grad_(bool(asked or {'concept_scores', 'locations'} & {*reads}))
-    if asked and 'presence' not in reads:
+        layer.ln1.requires_grad_(trains_queries)
+        layer.attn.requires_grad_(trains_queries)
+        layer.project_map.requires_grad_(bool(trains_queries or {'concept_scores', 'locations'} & {*outputs}))
+    if trains_queries and 'presence' not in outputs:
         # Of the last layer only the attention is read.
         adapter.layers[-1].attn.proj.requires_grad_(False)

@@ -24,7 +24,7 @@ class PredictBy:
     has_class_names: bool = False
     """Whether the class names come from the options of this object, and not from the checkpoint."""
 
-    def teacher_config_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def teacher_with_concepts(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the teacher's config, with its concepts replaced by those to predict."""
         return config
 
@@ -51,7 +51,7 @@ class PredictBy:
         """Return the outputs of mode 'tensor'; `task_tensor(inputs)` is the task model's."""
         return task_tensor(inputs)
 
-    def questions(self, student: Any) -> Tensor | None:
+    def asked_queries(self, student: Any) -> Tensor | None:
         """Make the queries (K, C) that `scores` needs, or None."""
         return None
 
@@ -143,7 +143,7 @@ class ByTexts(PredictBy):
 
     def class_names_of(self, student: Any) -> tuple[str, ...]:
         """Return the names of `concepts`, which must be the test set's classes in their order."""
-        return TextTower(student.teacher_config).concepts
+        return TextTower(student.require_teacher_cfg()).concepts
 
     def check(self, student: Any) -> None:
         """Check that the task predicts classes of images, and that a teacher embeds their texts."""
@@ -179,7 +179,7 @@ class ByTexts(PredictBy):
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'
             )
 
-    def teacher_config_of(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def teacher_with_concepts(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the teacher's config with these concepts and prompts, so that drawn maps are of them."""
         options = {'concepts': self.concepts, 'templates': self.templates}
         return {**config, **{name: value for name, value in options.items() if value is not None}}
@@ -195,7 +195,7 @@ class ByTexts(PredictBy):
         return self._texts
 
     def _embedded(self, student: Any) -> Tensor:
-        tower = TextTower(student.teacher_config)
+        tower = TextTower(student.require_teacher_cfg())
         if self.concepts is None:
             return tower.embed(tower.concepts[: student.head.num_classes])
         bank = tower.bank()
@@ -216,13 +216,13 @@ class ByTexts(PredictBy):
         return self._scores_of(student, inputs)
 
     def _scores_of(self, student: Any, inputs: Tensor) -> Tensor:
-        with student.backbone.record_interactions(self.questions(student)) as record:
+        with student.backbone.record_interactions(self.asked_queries(student)) as record:
             features = student.extract_feat(inputs)
         return self.scores(student, features, record.states)
 
-    def questions(self, student: Any) -> Tensor:
+    def asked_queries(self, student: Any) -> Tensor:
         """Make the queries of the classes, (K, C)."""
-        return student.require_readout().questions(self.class_texts(student))
+        return student.require_readout().asked_queries(self.class_texts(student))
 
     def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
         """Compute presence logits of the classes, (B, K)."""

@@ -15,8 +15,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
-from lfi.models.batches.mixtures import records_mixtures, refuse_unmixable, refuse_unrecorded_mixtures
-from lfi.models.batches.pixel_format import pixel_format
+from lfi.models.batches.mixtures import check_mixable, check_mixtures_recorded, records_mixtures
+from lfi.models.batches.pixel_format import pixel_format_of
 from lfi.models.batches.raw_images import correct_image_sizes, register_image_checks
 from lfi.models.readout import InteractionReadout
 from lfi.models.supervision import Interactions, StudentOutputs, StudentWidths, SupervisionPart
@@ -41,9 +41,9 @@ from .components import (
     check_contrast_weight,
     check_teacher,
     check_trained,
-    needs_of,
-    reads_of,
     reads_readout,
+    student_outputs_of,
+    teacher_outputs_of,
 )
 from .freezing import freeze_unread
 from .labels import concept_labels
@@ -106,7 +106,7 @@ class Student(_TaskModel):
 
     readout: InteractionReadout | None
     _teacher: Teacher | None = None
-    _pixels: tuple[nn.Module, PixelFormat] | None = None
+    _pixel_format: tuple[nn.Module, PixelFormat] | None = None
     _features: Any = None
     # Only the first targets are checked: a check waits for the device.
     _targets_checked = False
@@ -142,7 +142,7 @@ class Student(_TaskModel):
         if not isinstance(cache, str | PathLike | None):
             raise ValueError(f'teacher.cache={cache!r} must be a folder, or None to ask the teacher')
         self.predict_by = build_predict_by(predict_by, self.family.default_predict_by)
-        self.teacher_cfg = None if teacher is None else self.predict_by.teacher_config_of(teacher)
+        self.teacher_cfg = None if teacher is None else self.predict_by.teacher_with_concepts(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
         if parts or readout is not None or reads_readout(parts, self.predict_by):
             self._require_asked_backbone()
@@ -153,12 +153,12 @@ class Student(_TaskModel):
             part.build_heads(widths)
         self.supervision = nn.ModuleDict(parts)
         self.control = build_control(control, parts)
-        self.needs = needs_of(parts.values())
-        if self.needs:
-            register_image_checks(self.data_preprocessor, self.teacher_config.get('cache'))
-        self.reads = reads_of(parts, self.predict_by)
-        check_contrast_weight(self.readout, self.reads)
-        freeze_unread(self.backbone, self.readout, self.reads)
+        self.teacher_outputs = teacher_outputs_of(parts.values())
+        if self.teacher_outputs:
+            register_image_checks(self.data_preprocessor, self.require_teacher_cfg().get('cache'))
+        self.student_outputs = student_outputs_of(parts, self.predict_by)
+        check_contrast_weight(self.readout, self.student_outputs)
+        freeze_unread(self.backbone, self.readout, self.student_outputs)
         self.predict_by.check(self)
 
     def _text_dims(self) -> int:
@@ -195,7 +195,7 @@ class Student(_TaskModel):
     def trained_outputs(self) -> frozenset[str]:
         """Outputs of the student that losses with a weight above 0 read."""
         parts = {name: part for name, part in self.parts.items() if part.learns}
-        return reads_of(parts, self.predict_by)
+        return student_outputs_of(parts, self.predict_by)
 
     @property
     def teacher(self) -> Teacher:
@@ -205,19 +205,18 @@ class Student(_TaskModel):
             TypeError: if the student has no teacher.
         """
         if self._teacher is None:
-            config = self.teacher_config
-            teacher = build_teacher(config, self.needs)
+            config = self.require_teacher_cfg()
+            teacher = build_teacher(config, self.teacher_outputs)
             text_dims = None if self.readout is None else self.readout.text_dims
             check_teacher(teacher, self.parts, text_dims, self.family.num_classes(self))
             if config.get('cache') is not None and records_mixtures(self.data_preprocessor):
                 # Cached maps of mixed images must compare concepts.
-                refuse_unmixable(teacher.directions)
+                check_mixable(teacher.directions)
             self._teacher = teacher
         return self._teacher
 
-    @property
-    def teacher_config(self) -> Mapping[str, Any]:
-        """Config of the teacher.
+    def require_teacher_cfg(self) -> Mapping[str, Any]:
+        """Return the config of the teacher.
 
         Raises:
             TypeError: if the student has no teacher.
@@ -238,7 +237,7 @@ class Student(_TaskModel):
         Raises:
             TypeError: if the student reads a cache, or the teacher is no `VLMAttentionTeacher`.
         """
-        cache = self.teacher_config.get('cache')
+        cache = self.require_teacher_cfg().get('cache')
         if cache is not None:
             raise TypeError(f'model.teacher.cache={cache!r} stands in for the teacher: set it to None')
         if not isinstance(self.teacher, VLMAttentionTeacher):
@@ -256,11 +255,11 @@ class Student(_TaskModel):
         self.family.check_training(self)
         self.predict_by.check_training(self)
         check_trained(self.readout, self.trained_outputs)
-        if self.needs:
+        if self.teacher_outputs:
             # It raises if the data preprocessor does not define its pixel format.
-            _ = self.pixels
+            _ = self.pixel_format
         cache = (self.teacher_cfg or {}).get('cache')
-        if cache is not None and not self.needs:
+        if cache is not None and not self.teacher_outputs:
             raise ValueError(
                 f'model.teacher.cache={cache!r} is read by no supervision part: set it to None, or give a '
                 'part that needs the teacher'
@@ -271,18 +270,18 @@ class Student(_TaskModel):
         super().init_weights()
         # The Runner calls this method before training only.
         self.check_training()
-        if self.needs:
+        if self.teacher_outputs:
             _ = self.teacher
             if self.readout is not None:
                 self.readout.fit_text_statistics(self.teacher.texts, self.teacher.bank.num_background)
 
     @property
-    def pixels(self) -> PixelFormat:
+    def pixel_format(self) -> PixelFormat:
         """Pixel format of the data preprocessor, cached: reading it waits for the device."""
-        if self._pixels is None or self._pixels[0] is not self.data_preprocessor:
+        if self._pixel_format is None or self._pixel_format[0] is not self.data_preprocessor:
             # The tuple hides the preprocessor from `nn.Module`, which would register it twice.
-            self._pixels = self.data_preprocessor, pixel_format(self.data_preprocessor)
-        return self._pixels[1]
+            self._pixel_format = self.data_preprocessor, pixel_format_of(self.data_preprocessor)
+        return self._pixel_format[1]
 
     def view_of(self, inputs: Tensor, data_samples: Sequence) -> BatchView:
         """Make the `BatchView` of a preprocessed batch, with labels if a part needs maps."""
@@ -291,14 +290,14 @@ class Student(_TaskModel):
                 f'{type(self).__name__} gets images as {type(inputs).__name__}, and takes one tensor: use a '
                 'data_preprocessor and a pipeline with one view of each image'
             )
-        pixels = self.pixels if self.needs else PixelFormat.raw()
-        labels = self.concept_labels(data_samples, inputs.device) if 'maps' in self.needs else None
-        return BatchView.of(inputs, data_samples, pixels, labels)
+        pixel_format = self.pixel_format if self.teacher_outputs else PixelFormat.raw()
+        labels = self.concept_labels(data_samples, inputs.device) if 'maps' in self.teacher_outputs else None
+        return BatchView.of(inputs, data_samples, pixel_format, labels)
 
     def concept_labels(self, data_samples: Sequence, device: torch.device) -> Tensor:
         """Return which concepts are labels of each image, (B, number of texts) in [0, 1]."""
         if any('gt_concepts' in sample for sample in data_samples):
-            refuse_unrecorded_mixtures(self.data_preprocessor)
+            check_mixtures_recorded(self.data_preprocessor)
         part, num_texts = self.interactions, len(self.teacher.bank)
         only_labels = part is not None and part.reading.presence == 'label'
         num_classes = self.family.num_classes(self)
@@ -308,22 +307,21 @@ class Student(_TaskModel):
         """Compute the task's losses and those of the supervision parts."""
         task_loss = partial(super().loss, **kwargs) if kwargs else super().loss
         view = self.view_of(inputs, data_samples)
-        reads = self.reads
-        wants_features = bool({'vector', 'scores'} & reads)
+        wants_features = bool({'vector', 'scores'} & self.student_outputs)
         if not self.supervision:
             with self._padded(view.valid_sizes):
                 return self.family.loss(self, task_loss, view, data_samples, wants_features)[0]
         targets = self.part_targets(view)
-        questions = self._questions(targets, 'scores' in reads)
-        with self.backbone.record_interactions(_joined(questions), view.valid_sizes) as record:
+        asked_queries = self._asked_queries(targets, 'scores' in self.student_outputs)
+        with self.backbone.record_interactions(_joined(asked_queries), view.valid_sizes) as record:
             losses, features = self.family.loss(self, task_loss, view, data_samples, wants_features)
-        states = _split(record.states, questions)
+        states = _split(record.states, asked_queries)
         vector = scores = None
-        if features is not None and 'vector' in reads:
+        if features is not None and 'vector' in self.student_outputs:
             vector = self.family.vector(features)
-        if features is not None and 'scores' in reads:
+        if features is not None and 'scores' in self.student_outputs:
             scores = self.predict_by.scores(self, features, states['predict_by'])
-        texts = self.teacher.texts if self.needs else None
+        texts = self.teacher.texts if self.teacher_outputs else None
         task_gave_losses = bool(losses)
         for name, part in self.parts.items():
             outputs = StudentOutputs(states[name], vector, scores, self.readout, texts)
@@ -342,7 +340,7 @@ class Student(_TaskModel):
     def part_targets(self, view: BatchView) -> dict[str, Any]:
         """Make the target of each part, as changed by the control; None for parts that need no teacher."""
         grid = StudentGrid.of(self.backbone, view.size)
-        targets = self.teacher.targets(view, grid, self.needs) if self.needs else None
+        targets = self.teacher.targets(view, grid, self.teacher_outputs) if self.teacher_outputs else None
         if targets is not None and targets.class_scores is not None:
             # The classes are the bank's first concepts.
             targets = replace(targets, class_scores=targets.class_scores[:, : self.family.num_classes(self)])
@@ -351,29 +349,29 @@ class Student(_TaskModel):
         part_targets = {}
         for name, part in self.parts.items():
             target = None
-            if part.needs and targets is not None:
+            if part.teacher_outputs and targets is not None:
                 target = part.target_of(targets, view, grid)
                 if not self._targets_checked:
                     _check(part, target, view)
                 if self.control is not None and self.training:
                     target = self.control.change_part_target(name, part, target, len(self.teacher.bank))
             part_targets[name] = target
-        if not self._targets_checked and self.readout is not None and self.needs:
+        if not self._targets_checked and self.readout is not None and self.teacher_outputs:
             # A checkpoint that training starts from may have contrast texts of another bank.
             self.readout.set_contrast_texts(self.teacher.texts, self.teacher.bank.num_background)
         self._targets_checked = True
         return part_targets
 
-    def _questions(self, targets: Mapping[str, Any], with_scores: bool) -> dict[str, Tensor | None]:
+    def _asked_queries(self, targets: Mapping[str, Any], with_scores: bool) -> dict[str, Tensor | None]:
         """Make the queries of each part, and of `predict_by`, by name."""
-        questions: dict[str, Tensor | None] = {}
+        asked_queries: dict[str, Tensor | None] = {}
         for name, part in self.parts.items():
-            questions[name] = None
-            if self.readout is not None and part.needs:
-                questions[name] = part.questions(self.readout, self.teacher.texts, targets[name])
+            asked_queries[name] = None
+            if self.readout is not None and part.teacher_outputs:
+                asked_queries[name] = part.asked_queries(self.readout, self.teacher.texts, targets[name])
         if with_scores:
-            questions['predict_by'] = self.predict_by.questions(self)
-        return questions
+            asked_queries['predict_by'] = self.predict_by.asked_queries(self)
+        return asked_queries
 
     @contextmanager
     def use_features(self, features: Any) -> Iterator[None]:
@@ -439,8 +437,8 @@ class Student(_TaskModel):
                 f'got shape {tuple(texts.shape)}'
             )
         sizes = get_valid_sizes(images, None) if valid_sizes is None else valid_sizes
-        questions = readout.questions(texts)
-        with eval_mode(self), self.backbone.record_interactions(questions, sizes) as record:
+        asked_queries = readout.asked_queries(texts)
+        with eval_mode(self), self.backbone.record_interactions(asked_queries, sizes) as record:
             self.backbone(images)
             return self.answers(record.states, images, texts, sizes)
 
@@ -496,9 +494,9 @@ class Student(_TaskModel):
         with eval_mode(self):
             view = self.view_of(inputs, data_samples)
             grid = StudentGrid.of(self.backbone, view.size)
-            teacher_maps = part.target_of(self.teacher.targets(view, grid, part.needs), view, grid)
-            questions = readout.questions(self.teacher.texts, teacher_maps.concepts)
-            with self.backbone.record_interactions(questions, view.valid_sizes) as record:
+            teacher_maps = part.target_of(self.teacher.targets(view, grid, part.teacher_outputs), view, grid)
+            asked_queries = readout.asked_queries(self.teacher.texts, teacher_maps.concepts)
+            with self.backbone.record_interactions(asked_queries, view.valid_sizes) as record:
                 self.backbone(inputs)
             answers = self.predict_by.answers(self, record.states, self.teacher.texts, teacher_maps)
             return teacher_maps, answers
@@ -531,9 +529,10 @@ class Student(_TaskModel):
         sizes = get_valid_sizes(images, None) if valid_sizes is None else valid_sizes
         grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
         teacher = self.online_teacher
-        maps = teacher.maps_of_all(images, self.pixels, sizes)
+        maps = teacher.maps_of_all(images, self.pixel_format, sizes)
         all_maps, asked_maps = (
-            reading(maps_in_view(raw_maps, grid, sizes)) for raw_maps in (maps, teacher.asked(maps, labels))
+            reading(maps_in_view(raw_maps, grid, sizes))
+            for raw_maps in (maps, teacher.select_concepts(maps, labels))
         )
         return all_maps, asked_maps
 
@@ -593,9 +592,9 @@ def _require_one_backbone(model: nn.Module) -> None:
         )
 
 
-def _joined(questions: Mapping[str, Tensor | None]) -> Tensor | None:
+def _joined(queries_by_name: Mapping[str, Tensor | None]) -> Tensor | None:
     """Join the queries of all askers, (B, M, C) or (M, C)."""
-    queries = [asked for asked in questions.values() if asked is not None]
+    queries = [asked for asked in queries_by_name.values() if asked is not None]
     if len(queries) < 2:
         return queries[0] if queries else None
     batch_size = next((len(asked) for asked in queries if asked.ndim == 3), None)
@@ -605,12 +604,14 @@ def _joined(questions: Mapping[str, Tensor | None]) -> Tensor | None:
     return torch.cat(batched, 1)
 
 
-def _split(states: InteractionStates, questions: Mapping[str, Tensor | None]) -> dict[str, InteractionStates]:
+def _split(
+    states: InteractionStates, queries_by_name: Mapping[str, Tensor | None]
+) -> dict[str, InteractionStates]:
     """Split the states of a pass by asker."""
     states_by_name, start = {}, 0
-    for name, asked in questions.items():
+    for name, asked in queries_by_name.items():
         number = 0 if asked is None else asked.shape[-2]
-        states_by_name[name] = states.select_questions(start, number)
+        states_by_name[name] = states.select_queries(start, number)
         start += number
     return states_by_name
 

@@ -57,7 +57,7 @@ class AffinityPrior(SupervisionPart):
         ValueError: if `loss_weight` is negative.
     """
 
-    reads = frozenset({'locations'})
+    student_outputs = frozenset({'locations'})
 
     _latest: tuple[tuple[tuple[int, int], torch.device], Tensor] | None = None
 

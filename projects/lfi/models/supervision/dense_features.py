@@ -29,8 +29,8 @@ class DenseFeatures(SupervisionPart):
         teacher_dims: width of the teacher's features. Defaults to None: the width of its text space.
     """
 
-    needs = frozenset({'features'})
-    reads = frozenset({'locations'})
+    teacher_outputs = frozenset({'features'})
+    student_outputs = frozenset({'locations'})
     compares_locations = True
     averages = ('features',)
 

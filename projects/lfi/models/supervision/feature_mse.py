@@ -30,8 +30,8 @@ class FeatureMSE(SupervisionPart):
         teacher_dims: width of the teacher's embedding. Defaults to None: the width of its text space.
     """
 
-    needs = frozenset({'features'})
-    reads = frozenset({'vector'})
+    teacher_outputs = frozenset({'features'})
+    student_outputs = frozenset({'vector'})
     averages = ('embedding',)
 
     projection: nn.Linear

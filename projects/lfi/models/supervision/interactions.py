@@ -13,7 +13,7 @@ from lfi.models.losses import InteractionDistillLoss
 from lfi.models.losses.means import RunningMean
 from lfi.models.readout import InteractionReadout
 from lfi.models.teachers import Teacher
-from lfi.registry import MODELS, build_part
+from lfi.registry import MODELS, build_component
 from lfi.structures import BatchView, InteractionMaps, StudentGrid, Targets, TeacherReading
 from lfi.utils.options import check_options
 
@@ -42,13 +42,13 @@ class Interactions(SupervisionPart):
         ValueError: if an option is out of range.
     """
 
-    needs = frozenset({'maps'})
+    teacher_outputs = frozenset({'maps'})
 
     def __init__(self, reading: Mapping = MappingProxyType({}), loss: Mapping = MappingProxyType({})) -> None:
         super().__init__()
         check_options(reading=reading)
         self.reading = TeacherReading(**reading)
-        self.loss: InteractionDistillLoss = build_part('loss', loss, type='lfi.InteractionDistillLoss')
+        self.loss: InteractionDistillLoss = build_component('loss', loss, type='lfi.InteractionDistillLoss')
         missing = [name for name in WEIGHTS if not hasattr(self.loss, name)]
         if missing:
             raise ValueError(
@@ -64,7 +64,7 @@ class Interactions(SupervisionPart):
                 'raise one of them, or switch the part off by None'
             )
         read = {'attention': spatial, 'concept_scores': semantic, 'presence': presence}
-        self.reads = frozenset(name for name, is_read in read.items() if is_read)
+        self.student_outputs = frozenset(name for name, is_read in read.items() if is_read)
         self.compares_locations = spatial or semantic
         self.averages = (('spatial',) if spatial else ()) + (('semantic',) if semantic else ())
         compares = semantic or presence
@@ -75,7 +75,9 @@ class Interactions(SupervisionPart):
     @property
     def differs_by_image(self) -> bool:
         """Whether the loss compares more than presence from labels, which does not depend on the teacher."""
-        return self.compares_locations or ('presence' in self.reads and self.reading.presence != 'label')
+        return self.compares_locations or (
+            'presence' in self.student_outputs and self.reading.presence != 'label'
+        )
 
     def check_teacher(self, teacher: Teacher) -> None:
         """Check that the teacher's maps have the readings that the loss compares.
@@ -84,7 +86,7 @@ class Interactions(SupervisionPart):
             ValueError: if they lack one.
         """
         self.reading.check(teacher.directions)
-        presence = (teacher.own_presence or '') if self.reading.presence == 'image' else ''
+        presence = (teacher.presence_kind or '') if self.reading.presence == 'image' else ''
         if len(teacher.bank) == 1 and (presence.startswith('softmax') or self.reading.compares_concepts):
             raise ValueError(
                 'teacher.concepts has one text and no background beside it, and a softmax finds it in every '
@@ -127,9 +129,9 @@ class Interactions(SupervisionPart):
                 changed = replace(changed, logits=loss.semantic_temperature * mean)
         return changed
 
-    def questions(self, readout: InteractionReadout, texts: Tensor, target: InteractionMaps) -> Tensor:
+    def asked_queries(self, readout: InteractionReadout, texts: Tensor, target: InteractionMaps) -> Tensor:
         """Initial queries of the concepts that the teacher was asked about, (B, M, C) or (M, C)."""
-        return readout.questions(texts, target.concepts)
+        return readout.asked_queries(texts, target.concepts)
 
     def forward(self, outputs: StudentOutputs, target: InteractionMaps) -> dict[str, Tensor]:
         """Compute the terms of the loss."""

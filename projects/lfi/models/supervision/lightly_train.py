@@ -70,8 +70,8 @@ class LightlyTrain(SupervisionPart):
             `queue_size`.
     """
 
-    needs = frozenset({'features'})
-    reads = frozenset({'locations', 'vector'})
+    teacher_outputs = frozenset({'features'})
+    student_outputs = frozenset({'locations', 'vector'})
     compares_locations = True
     averages = ('affinity', 'embedding')
 

@@ -31,8 +31,8 @@ class LogitKD(SupervisionPart):
         loss_weight: weight of the loss, 0 or more. Defaults to 1.
     """
 
-    needs = frozenset({'class_scores'})
-    reads = frozenset({'scores'})
+    teacher_outputs = frozenset({'class_scores'})
+    student_outputs = frozenset({'scores'})
     averages = ('probabilities',)
 
     def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
@@ -48,7 +48,7 @@ class LogitKD(SupervisionPart):
         Raises:
             ValueError: if it judges each concept by itself and is not asked about all of them.
         """
-        presence, asked = teacher.own_presence or '', teacher.max_concepts
+        presence, asked = teacher.presence_kind or '', teacher.max_concepts
         if (
             presence.endswith('concept by concept')
             and asked is not None

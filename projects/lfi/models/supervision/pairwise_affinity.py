@@ -29,8 +29,8 @@ class PairwiseAffinity(SupervisionPart):
         loss_weight: weight of the loss, 0 or more. Defaults to 1.
     """
 
-    needs = frozenset({'features'})
-    reads = frozenset({'locations'})
+    teacher_outputs = frozenset({'features'})
+    student_outputs = frozenset({'locations'})
     compares_locations = True
     averages = ('affinity',)
 

@@ -15,7 +15,7 @@ from lfi.models.readout import InteractionReadout
 from lfi.models.teachers import Teacher
 from lfi.structures import BatchView, StudentGrid, Targets
 
-READS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
+STUDENT_OUTPUTS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
 """Outputs of a student that a part may read. A part trains what it reads; the rest is frozen:
 
 - 'locations', the patch tokens as a feature map;
@@ -69,14 +69,14 @@ class SupervisionPart(nn.Module):
     student's outputs with it.
 
     Attributes:
-        needs: fields of `Targets` that the part reads; empty if it needs no teacher.
-        reads: outputs of the student that the part reads, of `READS`.
+        teacher_outputs: fields of `Targets` that the part reads; empty if it needs no teacher.
+        student_outputs: outputs of the student that the part reads, of `STUDENT_OUTPUTS`.
         compares_locations: whether the target differs from location to location.
         averages: names of the means that `with_means` takes; empty if the part has no mean target.
     """
 
-    needs: frozenset[str] = frozenset()
-    reads: frozenset[str] = frozenset()
+    teacher_outputs: frozenset[str] = frozenset()
+    student_outputs: frozenset[str] = frozenset()
     compares_locations: bool = False
     averages: tuple[str, ...] = ()
 
@@ -90,7 +90,7 @@ class SupervisionPart(nn.Module):
     @property
     def differs_by_image(self) -> bool:
         """Whether the target depends on what the teacher says of each image."""
-        return bool(self.needs)
+        return bool(self.teacher_outputs)
 
     readout_defaults: Mapping[str, Any] = MappingProxyType({})
     """Default arguments of the student's read-out, in place of the read-out's own."""
@@ -126,7 +126,7 @@ class SupervisionPart(nn.Module):
         """
         raise NotImplementedError
 
-    def questions(self, readout: InteractionReadout, texts: Tensor, target: Any) -> Tensor | None:
+    def asked_queries(self, readout: InteractionReadout, texts: Tensor, target: Any) -> Tensor | None:
         """Initial queries of the texts that the part asks about, (B, M, C) or (M, C); None for no query.
 
         The student calls it for parts that need a teacher, if it has a read-out.

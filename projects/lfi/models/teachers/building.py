@@ -11,12 +11,12 @@ from .cached_teacher import CachedFeatures, CachedOutputs, CachedTeacher
 from .teacher import Teacher
 
 
-def build_teacher(config: Mapping[str, Any], needs: Collection[str]) -> Teacher:
+def build_teacher(config: Mapping[str, Any], teacher_outputs: Collection[str]) -> Teacher:
     """Build the teacher of a student, or open its cache.
 
     Args:
         config: config of the teacher. `cache` is a folder, or None to ask the teacher online.
-        needs: fields of `Targets` to compute.
+        teacher_outputs: fields of `Targets` to compute.
 
     Raises:
         CacheError: if the cache is incomplete, or of another teacher.
@@ -27,12 +27,14 @@ def build_teacher(config: Mapping[str, Any], needs: Collection[str]) -> Teacher:
     if cache is None:
         teacher: Teacher = TEACHERS.build(arguments)
         return teacher
-    return cache_kind(needs)(cache, arguments)
+    return cache_kind(teacher_outputs)(cache, arguments)
 
 
-def cache_kind(needs: Collection[str]) -> type[CachedOutputs]:
+def cache_kind(teacher_outputs: Collection[str]) -> type[CachedOutputs]:
     """Class of the cached teacher: a cache of maps if maps are needed without features, else one of features.
 
     A cache of features serves class scores alone, too.
     """
-    return CachedTeacher if 'maps' in needs and 'features' not in needs else CachedFeatures
+    return (
+        CachedTeacher if 'maps' in teacher_outputs and 'features' not in teacher_outputs else CachedFeatures
+    )

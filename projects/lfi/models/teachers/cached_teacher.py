@@ -61,9 +61,9 @@ class CachedOutputs(Teacher):
         return self.cache.manifest.directions
 
     @property
-    def own_presence(self) -> str | None:
-        """Description of the presence; see `VLMAttentionTeacher.own_presence`. None if unknown."""
-        return self.cache.manifest.own_presence
+    def presence_kind(self) -> str | None:
+        """Description of the presence; see `VLMAttentionTeacher.presence_kind`. None if unknown."""
+        return self.cache.manifest.presence_kind
 
     @property
     def texts(self) -> Tensor:

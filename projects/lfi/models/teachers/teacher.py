@@ -52,7 +52,7 @@ class Teacher:
         return DIRECTIONS
 
     @property
-    def own_presence(self) -> str | None:
+    def presence_kind(self) -> str | None:
         """Description of the presence of the maps, for tables; None if unknown."""
         return None
 
@@ -73,7 +73,7 @@ class Teacher:
         features = self.features_of(view)
         return replace(features, locations=features.locations_on(grid.shape))
 
-    def targets(self, view: BatchView, grid: StudentGrid, needs: Collection[str]) -> Targets:
+    def targets(self, view: BatchView, grid: StudentGrid, teacher_outputs: Collection[str]) -> Targets:
         """Compute the teacher's targets for the views of a batch.
 
         If maps are needed too, class scores are the logarithm of the maps' presence. Otherwise they are the
@@ -83,17 +83,17 @@ class Teacher:
         Args:
             view: views of the batch.
             grid: grid of the student.
-            needs: fields of `Targets` to compute, a subset of `lfi.structures.NEEDS`.
+            teacher_outputs: fields of `Targets` to compute, a subset of `lfi.structures.TEACHER_OUTPUTS`.
         """
-        maps = self.maps_in(view, grid) if 'maps' in needs else None
+        maps = self.maps_in(view, grid) if 'maps' in teacher_outputs else None
         if maps is not None:
             # A reading sets these logits; controls change `logits` alone.
             maps = replace(maps, spatial_logits=None)
-        features = self.features_in(view, grid) if 'features' in needs else None
+        features = self.features_in(view, grid) if 'features' in teacher_outputs else None
         scores = None
-        if 'class_scores' in needs and maps is not None:
+        if 'class_scores' in teacher_outputs and maps is not None:
             scores = class_log_probabilities(maps, len(self.bank))
-        elif 'class_scores' in needs:
+        elif 'class_scores' in teacher_outputs:
             scores = (features or self.features_in(view, grid)).scores
         return Targets(maps, features, scores)
 

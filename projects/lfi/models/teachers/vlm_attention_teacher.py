@@ -139,7 +139,7 @@ class VLMAttentionTeacher(Teacher):
         return self.extractor.directions
 
     @property
-    def own_presence(self) -> str:
+    def presence_kind(self) -> str:
         """Description of the presence of the maps, for tables.
 
         A model with a bias (SigLIP: Zhai et al., ICCV 2023, section 3.2) scores each concept independently,
@@ -159,7 +159,7 @@ class VLMAttentionTeacher(Teacher):
     def __call__(
         self,
         inputs: Tensor,
-        pixels: PixelFormat,
+        pixel_format: PixelFormat,
         labels: Tensor | None = None,
         valid_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> InteractionMaps:
@@ -167,7 +167,7 @@ class VLMAttentionTeacher(Teacher):
 
         Args:
             inputs: (B, 3, H, W), input of the student.
-            pixels: pixel format of the input.
+            pixel_format: pixel format of the input.
             labels: (B, C), labels of the images among the concepts, in [0, 1]. An image is asked about its
                 labels first. Defaults to None.
             valid_sizes: height and width in pixels of each image's valid area at the top left, without
@@ -175,21 +175,21 @@ class VLMAttentionTeacher(Teacher):
 
         Returns:
             Maps of M concepts. If these are not the whole bank, the last map is `OTHER`, the log-sum-exp of
-            all others. Cosines are scaled as in the model's own image-text logits. `own_presence` describes
+            all others. Cosines are scaled as in the model's own image-text logits. `presence_kind` describes
             the presence.
         """
-        return self.asked(self.maps_of_all(inputs, pixels, valid_sizes), labels)
+        return self.select_concepts(self.maps_of_all(inputs, pixel_format, valid_sizes), labels)
 
     @torch.no_grad()
     def maps_of_all(
         self,
         inputs: Tensor,
-        pixels: PixelFormat,
+        pixel_format: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> InteractionMaps:
         """Read the maps of the whole bank, regardless of `max_concepts`. See `__call__` for the arguments."""
         self.to(inputs.device)
-        images = self._prepare(inputs, pixels, valid_sizes)
+        images = self._prepare(inputs, pixel_format, valid_sizes)
         if isinstance(self.extractor, PresenceExtractor):
             maps, presence = self.extractor.maps_and_presence(images)
         else:
@@ -206,7 +206,7 @@ class VLMAttentionTeacher(Teacher):
             directions=self.extractor.directions,
         )
 
-    def asked(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
+    def select_concepts(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
         """Reduce the maps of the whole bank to those that a call returns. `labels` are those of a call."""
         return (
             maps if self.max_concepts is None else topk_concepts(maps, labels, self.bank, self.max_concepts)
@@ -220,24 +220,24 @@ class VLMAttentionTeacher(Teacher):
 
     def ask(self, view: BatchView) -> InteractionMaps:
         """Read the maps of a batch's views by a call."""
-        return self(view.inputs, view.pixels, view.labels, view.valid_sizes)
+        return self(view.inputs, view.pixel_format, view.labels, view.valid_sizes)
 
     def features_of(self, view: BatchView) -> ImageFeatures:
         """Read the features of a batch's views by `features`."""
-        return self.features(view.inputs, view.pixels, view.valid_sizes)
+        return self.features(view.inputs, view.pixel_format, view.valid_sizes)
 
     @torch.no_grad()
     def features(
         self,
         inputs: Tensor,
-        pixels: PixelFormat,
+        pixel_format: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> ImageFeatures:
         """Read the image tower's features of a batch, in one pass at the input size.
 
         Args:
             inputs: (B, 3, H, W), input of the student.
-            pixels: pixel format of the input.
+            pixel_format: pixel format of the input.
             valid_sizes: height and width in pixels of each image's valid area. Defaults to None, the complete
                 images.
 
@@ -254,7 +254,7 @@ class VLMAttentionTeacher(Teacher):
                 "teacher.extractor 'dense' for CNN trunks, 'maskclip' or 'clearclip' for ViTs"
             )
         self.to(inputs.device)
-        locations, pooled = self.extractor.features(self._prepare(inputs, pixels, valid_sizes))
+        locations, pooled = self.extractor.features(self._prepare(inputs, pixel_format, valid_sizes))
         with torch.autocast(inputs.device.type, enabled=False):
             pooled = F.normalize(pooled.float(), dim=-1)
             scores = self.logit_scale * pooled @ self._texts.T
@@ -263,19 +263,19 @@ class VLMAttentionTeacher(Teacher):
     def _prepare(
         self,
         inputs: Tensor,
-        pixels: PixelFormat,
+        pixel_format: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None,
     ) -> Tensor:
         """Normalise images and resize them to the tower's input, (B, 3) + `input_size`."""
         # Undoing the student's normalisation and applying the teacher's is one affine step a channel.
-        order = slice(None) if pixels.rgb else slice(None, None, -1)
-        scales = [s / 255 / t for s, t in zip(pixels.std[order], self.std)]
-        shifts = [(m / 255 - t) / s for m, t, s in zip(pixels.mean[order], self.mean, self.std)]
+        order = slice(None) if pixel_format.rgb else slice(None, None, -1)
+        scales = [s / 255 / t for s, t in zip(pixel_format.std[order], self.std)]
+        shifts = [(m / 255 - t) / s for m, t, s in zip(pixel_format.mean[order], self.mean, self.std)]
         number = inputs.new_empty(0, dtype=torch.float32)
         scale, shift = (tensor_like(values, number).view(3, 1, 1) for values in (scales, shifts))
 
         def prepare(images: Tensor) -> Tensor:
-            images = (images if pixels.rgb else images.flip(1)).float()
+            images = (images if pixel_format.rgb else images.flip(1)).float()
             return _resize(images * scale + shift, self.input_size, self.interpolation)
 
         height, width = inputs.shape[-2:]

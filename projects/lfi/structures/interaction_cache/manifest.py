@@ -45,8 +45,7 @@ class CacheManifest:
         labels: labels that chose the concepts of the stored maps: 'known', those of all images; 'hidden',
             none; or one of these for each of several data sets. Defaults to None: the cache has all maps, or
             it is unknown.
-        own_presence: kind of the teacher's presence, of `VLMAttentionTeacher.own_presence`. Defaults to None:
-            unknown.
+        presence_kind: `VLMAttentionTeacher.presence_kind` of the teacher. Defaults to None: unknown.
         version: version of the format.
     """
 
@@ -60,7 +59,7 @@ class CacheManifest:
     directions: tuple[str, ...]
     record: tuple
     labels: str | None = None
-    own_presence: str | None = None
+    presence_kind: str | None = None
     version: int = VERSION
 
     @classmethod
@@ -72,7 +71,7 @@ class CacheManifest:
         texts: np.ndarray,
         maps: InteractionMaps,
         labels: str | None = None,
-        own_presence: str | None = None,
+        presence_kind: str | None = None,
     ) -> CacheManifest:
         """Build the manifest of a new cache.
 
@@ -83,7 +82,7 @@ class CacheManifest:
             texts: (C, E) float32, embeddings of the concepts.
             maps: maps of any image, for their format.
             labels: labels that chose the concepts; ignored if the maps are of all concepts. Defaults to None.
-            own_presence: kind of the teacher's presence. Defaults to None.
+            presence_kind: kind of the teacher's presence. Defaults to None.
 
         Raises:
             CacheError: if the name of a concept is no plain text.
@@ -102,7 +101,7 @@ class CacheManifest:
             directions=maps.directions,
             record=tuple(packed_dtype(maps).descr),
             labels=None if maps.concepts is None else labels,
-            own_presence=own_presence,
+            presence_kind=presence_kind,
         )
 
     @property
@@ -137,11 +136,11 @@ class CacheManifest:
     def difference(self, other: CacheManifest) -> str | None:
         """Describe the first field that differs, with both values; None if all are equal.
 
-        `texts` is skipped, since CPUs round embeddings differently (see `texts_difference`). `own_presence`
+        `texts` is skipped, since CPUs round embeddings differently (see `texts_difference`). `presence_kind`
         is skipped, since it follows from the teacher's identity.
         """
         content, other_content = self.content(), other.content()
-        names = (field.name for field in fields(self) if field.name not in ('texts', 'own_presence'))
+        names = (field.name for field in fields(self) if field.name not in ('texts', 'presence_kind'))
         differences = (difference(name, content[name], other_content[name]) for name in names)
         return next(filter(None, differences), None)
 
@@ -206,7 +205,7 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     for name in ('data', 'texts'):
         if not isinstance(content[name], str):
             return f'{name}={content[name]!r} must be a string'
-    for name in ('labels', 'own_presence'):
+    for name in ('labels', 'presence_kind'):
         value = content[name]
         if value is not None and not (isinstance(value, str) and is_plain_text(value)):
             return f'{name}={reprlib.repr(value)} must be null or a text, of 1,000 characters and no controls'

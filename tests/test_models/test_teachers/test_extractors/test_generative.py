@@ -225,7 +225,7 @@ def test_a_teacher_reads_it(generative_folder, kind):
     every = teacher.maps_of_all(images, pixels).check()
     torch.testing.assert_close(every.logits, maps, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(every.presence, presence, atol=1e-5, rtol=1e-5)
-    assert every.directions == ('spatial',) and teacher.own_presence == 'the answer, concept by concept'
+    assert every.directions == ('spatial',) and teacher.presence_kind == 'the answer, concept by concept'
     kept = teacher(images, pixels, labels=torch.eye(2, 3)).check()
     assert kept.concepts[:, 0].tolist() == [0, 1]
 

@@ -36,7 +36,7 @@ def tower_of(visual: nn.Module) -> ImageTower:
         ValueError: if no class reads the tower.
     """
     for kind in KINDS:
-        if kind.reads(visual):
+        if kind.supports(visual):
             return kind(visual)
     trunk = getattr(visual, 'trunk', None)
     name = type(visual).__name__ if trunk is None else f'{type(visual).__name__} of a {type(trunk).__name__}'

@@ -35,7 +35,7 @@ class AttentionPooledResNet(ImageTower):
         self._positions = ResampledPositions()
 
     @staticmethod
-    def reads(visual: object) -> bool:
+    def supports(visual: object) -> bool:
         """Whether this class reads an image tower."""
         return isinstance(visual, ModifiedResNet)
 
@@ -94,7 +94,7 @@ class TimmCNN(ImageTower):
         self.averages = bool(difference.norm() <= rounding * projected.norm(dim=-1).mean())
 
     @staticmethod
-    def reads(visual: object) -> bool:
+    def supports(visual: object) -> bool:
         """Whether this class reads an image tower."""
         return isinstance(visual, TimmModel) and _unreadable_part(visual) is None
 

@@ -85,7 +85,7 @@ class OpenClipViT(TransformerTower):
         self.averages = self.pool == 'mean' and not visual.final_ln_after_pool
 
     @staticmethod
-    def reads(visual: object) -> bool:
+    def supports(visual: object) -> bool:
         """Whether this class reads an image tower."""
         return (
             isinstance(visual, VisionTransformer)

@@ -23,7 +23,7 @@ Positions = Callable[[tuple[int, int]], Tensor]
 """Maps a grid to its rotary embedding."""
 
 
-def reads_block(block: nn.Module) -> bool:
+def supports_block(block: nn.Module) -> bool:
     """Whether one of the classes below can split a block."""
     attn: Any = getattr(block, 'attn', None)
     return (
@@ -38,7 +38,7 @@ class TimmBlock(Block):
     """A block of timm's `VisionTransformer`.
 
     Args:
-        block: module of the block that `reads_block` accepts.
+        block: module of the block that `supports_block` accepts.
     """
 
     def __init__(self, block: nn.Module) -> None:
@@ -75,7 +75,7 @@ class EvaBlockParts(TimmBlock):
     """A block of timm's `Eva`, with rotary positions in queries and keys.
 
     Args:
-        block: module of the block that `reads_block` accepts.
+        block: module of the block that `supports_block` accepts.
         positions: function from a grid to its rotary embedding. None if the tower has none.
     """
 
@@ -131,7 +131,7 @@ class PostNormEvaBlock(EvaBlockParts):
 
 
 def split_block(block: nn.Module, positions: Positions | None) -> Block:
-    """Wrap a block that `reads_block` accepts. See `EvaBlockParts` for the arguments."""
+    """Wrap a block that `supports_block` accepts. See `EvaBlockParts` for the arguments."""
     if type(block) is ViTBlock:
         return TimmBlock(block)
     kind = PostNormEvaBlock if type(block) is EvaBlockPostNorm else EvaBlockParts
@@ -181,7 +181,7 @@ class TimmViT(TransformerTower):
         self._rotary_cache: dict[tuple, Tensor] = {}
 
     @staticmethod
-    def reads(visual: object) -> bool:
+    def supports(visual: object) -> bool:
         """Whether this class reads an image tower."""
         trunk: Any = getattr(visual, 'trunk', None)
         if not isinstance(visual, TimmModel) or type(trunk) not in (VisionTransformer, Eva):
@@ -195,7 +195,7 @@ class TimmViT(TransformerTower):
             and trunk.global_pool in POOLS
             and 'pool' not in dict(visual.head.named_children())
             and not getattr(trunk, 'rope_mixed', False)
-            and all(map(reads_block, trunk.blocks))
+            and all(map(supports_block, trunk.blocks))
         )
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
