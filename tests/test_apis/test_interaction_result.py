@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.apis import InteractionResult, draw_result, result_record
-from lfi.apis.drawing import _name_colours, strongest
+from lfi.apis.drawing import _add_legend, strongest_texts
 from matplotlib.figure import Figure
 from mmengine.structures import InstanceData, PixelData
 from mmpretrain.structures import DataSample
@@ -53,10 +53,10 @@ def test_maps_lie_where_the_model_looked():
     assert abs(row - 14.5) <= 1 and abs(column - (80 - 6.5 * 5)) <= 1
 
 
-def test_the_strongest_texts_come_first():
-    assert strongest(result()) == [1, 0]
-    assert strongest(result(), 1) == [1]
-    assert strongest(result(texts=(), presence=torch.zeros(0))) == []
+def test_the_strongest_texts_texts_come_first():
+    assert strongest_texts(result()) == [1, 0]
+    assert strongest_texts(result(), 1) == [1]
+    assert strongest_texts(result(texts=(), presence=torch.zeros(0))) == []
 
 
 def test_a_picture_shows_the_image_and_each_map():
@@ -150,7 +150,7 @@ def test_a_segmentors_record_and_picture():
         draw_result(segmented(each), ('sky', 'grass'), ()).astype(int) for each in (labels, labels.flip(1))
     )
     figure = Figure()
-    _name_colours(figure.subplots(), labels[0].numpy(), ('sky', 'a $ }$ b'))
+    _add_legend(figure.subplots(), labels[0].numpy(), ('sky', 'a $ }$ b'))
     (cell,) = figure.axes
     assert [text.get_text() for text in cell.get_legend().get_texts()] == ['a $ }$ b', 'sky', '23']
     drawn = [tuple(patch.get_facecolor()) for patch in cell.get_legend().get_patches()]

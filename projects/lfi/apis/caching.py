@@ -53,7 +53,7 @@ from lfi.unreadable import (
 )
 from lfi.utils.config_types import model_config
 
-# Covers half precision, and other kernels than those that wrote the cache.
+# Allows for half precision, and for kernels that differ from those that wrote the cache.
 PRESENCE_TOLERANCE = 0.01
 
 
@@ -114,7 +114,7 @@ class TeacherJob:
         for i in range(len(dataset)):
             info = dataset.get_data_info(i)
             if 'img_path' not in info:
-                raise UsageError('the data set gives no img_path, by which a cache identifies images')
+                raise UsageError('the data set has no img_path, and a cache identifies images by their paths')
             index_of.setdefault(info['img_path'], i)
         self.paths, self.indices = list(index_of), list(index_of.values())
         self.device = torch.device(get_device())
@@ -129,14 +129,14 @@ class TeacherJob:
         with as_usage_error(ValueError):
             compare(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
 
-    def batches(self, rows: list[list[int]], num_workers: int) -> Iterator[Batch]:
-        """Yield the batches of some rows, loaded by `num_workers` processes."""
-        batches = [[self.indices[row] for row in batch] for batch in rows]
+    def batches(self, rows_of_batches: list[list[int]], num_workers: int) -> Iterator[Batch]:
+        """Yield the images of each list of rows as a batch, loaded by `num_workers` processes."""
+        batches = [[self.indices[row] for row in rows] for rows in rows_of_batches]
         yield from DataLoader(
             self.dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=collate
         )
 
-    def ask(self, batch: dict) -> InteractionMaps:
+    def compute_maps(self, batch: dict) -> InteractionMaps:
         """Return the teacher's maps of a batch of unaugmented images."""
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch['inputs']]
         # Stack as uint8: the teacher resizes each image by itself.
@@ -156,10 +156,10 @@ def packed_maps(job: TeacherJob, batch: dict) -> np.ndarray:
     """Return the cache records of a batch of readable images.
 
     Raises:
-        UsageError: if the teacher's maps cannot be stored, such as values that are not finite.
+        UsageError: if the teacher's maps cannot be stored, for example because a value is not finite.
     """
     try:
-        return pack(job.ask(batch))
+        return pack(job.compute_maps(batch))
     except ValueError as error:
         files = ', '.join(sample.img_path for sample in batch['data_samples'])
         raise UsageError(f'the maps of the teacher cannot be stored: {error}. The batch: {files}') from error
@@ -174,7 +174,7 @@ def first_maps(job: TeacherJob) -> InteractionMaps:
     batches = job.batches([[row] for row in range(len(job.paths))], 0)
     for batch in batches:
         if batch.positions:
-            return job.ask(batch.data)
+            return job.compute_maps(batch.data)
     total = len(job.paths)
     raise none_readable_error(total, batch.unreadable[0], job.name)
 
@@ -183,10 +183,10 @@ class ImageReader:
     """Reader of images, which lists the unreadable ones.
 
     Args:
-        job: job with the images.
+        job: teacher and images.
         num_workers: number of processes that load images.
         total: number of images.
-        max_share: share of images that may be unreadable, `max_unreadable` of the config.
+        max_share: largest share of unreadable images, in [0, 1]; `max_unreadable` of the config.
         unreadable_list: file that lists unreadable images.
     """
 
@@ -269,7 +269,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
 
 
 def missing_shards(writer: CacheWriter, shards: range, reader: ImageReader, batch_size: int) -> list[int]:
-    """Return the shards to write: missing ones, and those with an unread image that can be read now."""
+    """Return the missing shards, and the shards with an unread image that can now be read."""
     done = {shard for shard in shards if writer.is_done(shard)}
     unread_rows = [row for shard in sorted(done) for row in writer.unread(shard)]
     outdated = {
@@ -296,15 +296,15 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num
         if not batch.positions:
             continue
         num_compared += len(batch.positions)
-        maps = job.ask(batch.data)
+        maps = job.compute_maps(batch.data)
         records = cache.read([job.paths[batch_rows[i]] for i in batch.positions])
         cached = unpack(records, maps.layers, maps.directions, job.device)
         step = torch.from_numpy(records['step'].copy()).to(job.device)[..., None, None]
-        # In quantisation steps: rounding alone gives up to half a step.
+        # Unit: quantisation steps. Rounding alone causes up to half a step.
         error = (cached.logits - maps.logits).abs() / step.clamp_min(1e-6)
         if cached.concepts is not None and maps.concepts is not None:
-            is_other = cached.concepts.ne(maps.concepts)[:, None, :, None, None]
-            error = error.masked_fill(is_other, math.inf)
+            is_different = cached.concepts.ne(maps.concepts)[:, None, :, None, None]
+            error = error.masked_fill(is_different, math.inf)
         max_error = max(max_error, error.nan_to_num(math.inf, posinf=math.inf).max().item())
         presence_error = (cached.presence - maps.presence).abs().nan_to_num(math.inf)
         max_presence_error = max(max_presence_error, presence_error.max().item())
@@ -318,7 +318,7 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num
 
 
 def check_training_reads_cache(cfg: Config, folder: str) -> None:
-    """Check that training by a config can read maps from a folder, before they are written.
+    """Check that training by a config can read the cache of a folder, before the cache is written.
 
     Raises:
         UsageError: if training cannot read the maps.
@@ -335,6 +335,6 @@ def check_training_reads_cache(cfg: Config, folder: str) -> None:
         check_unrecorded_steps(training)
     except UsageError as error:
         raise UsageError(
-            f'training with this config cannot read the maps: {error}. Or let `lfi adapt` write a config, '
-            'and cache by that one'
+            f'training with this config cannot read the maps: {error}. Or write a config with `lfi adapt`, '
+            'and cache the maps of that config'
         ) from error

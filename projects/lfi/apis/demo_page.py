@@ -16,7 +16,7 @@ from PIL import Image
 
 from lfi.errors import UsageError
 
-from .drawing import draw_result, strongest
+from .drawing import draw_result, strongest_texts
 from .interaction_inferencer import InteractionInferencer
 from .interaction_result import result_record
 from .readers import TeacherReader
@@ -96,7 +96,7 @@ def draw_teacher_maps(cfg: Config, device: str | None, texts: Sequence[str], ima
     Args:
         cfg: Config of the training.
         device: Device of the teacher; None for a GPU if there is one.
-        texts: The texts.
+        texts: Texts whose maps are drawn.
         image: (H, W, 3) uint8 BGR.
 
     Raises:
@@ -106,7 +106,7 @@ def draw_teacher_maps(cfg: Config, device: str | None, texts: Sequence[str], ima
 
 
 def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | None) -> gr.Blocks:
-    """Build the page, whose button asks the model and, if ticked, its teacher.
+    """Build the page, with a button that asks the model and, if the checkbox is ticked, the teacher too.
 
     Args:
         inferencer: Inferencer of the model.
@@ -125,8 +125,8 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
             if outputs['skipped']:
                 raise gr.Error('The test pipeline cannot take this image: it is too thin.')
             (result,) = outputs['predictions']
-            shown = texts or [result.texts[index] for index in strongest(result)]
-            teacher_maps = draw_teacher_maps(cfg, device, shown, result.image) if compare else None
+            drawn_texts = texts or [result.texts[index] for index in strongest_texts(result)]
+            teacher_maps = draw_teacher_maps(cfg, device, drawn_texts, result.image) if compare else None
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise gr.Error(str(error)) from error
         record = result_record(result, inferencer.classes)

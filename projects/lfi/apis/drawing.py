@@ -26,13 +26,13 @@ SIDE, COLUMNS, CELL = 480, 5, 2.4
 COLOURS, MAX_NAMES = 20, 6
 
 
-def strongest(result: InteractionResult, count: int = 5) -> list[int]:
+def strongest_texts(result: InteractionResult, count: int = 5) -> list[int]:
     """Return the indices of the texts with the highest presence, the highest first."""
     return result.presence.topk(min(count, len(result.texts))).indices.tolist()
 
 
 @default_style()
-def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequence[int]) -> np.ndarray:
+def draw_result(result: InteractionResult, classes: Sequence[str], text_indices: Sequence[int]) -> np.ndarray:
     """Draw an image with its prediction, and the maps of some texts with their presence beside it.
 
     Each map is scaled to its own range.
@@ -40,7 +40,7 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     Args:
         result: Result of the image.
         classes: Class names, by label.
-        shown: Indices of the texts to draw.
+        text_indices: Indices of the texts to draw.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
@@ -52,8 +52,8 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     shape = small.shape[0], small.shape[1]
     # Grey images have no channel axis.
     small = np.broadcast_to(small[..., None], (*small.shape, 3)) if small.ndim == 2 else small[..., ::-1]
-    columns = min(1 + len(shown), COLUMNS)
-    rows = -(-(1 + len(shown)) // columns)
+    columns = min(1 + len(text_indices), COLUMNS)
+    rows = -(-(1 + len(text_indices)) // columns)
     cell_height = CELL * min(max(height / width, 0.5), 2) + 0.4
     figure = Figure(figsize=(CELL * columns, cell_height * rows), layout='constrained')
     painter = FigureCanvasAgg(figure)
@@ -62,11 +62,11 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
     frame = dict(extent=(0, width, height, 0))
     for cell in cells:
         cell.axis('off')
-    for cell in cells[: 1 + len(shown)]:
+    for cell in cells[: 1 + len(text_indices)]:
         cell.imshow(small, **frame)
     _draw_prediction(cells[0], result, classes)
     heats = result.maps_on_image(shape).numpy()
-    for cell, index in zip(cells[1:], shown):
+    for cell, index in zip(cells[1:], text_indices):
         cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **frame)
         _title(cell, f'{result.texts[index]}  {result.presence[index]:.0%}')
     set_fonts(figure)
@@ -77,8 +77,8 @@ def draw_result(result: InteractionResult, classes: Sequence[str], shown: Sequen
 def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[str]) -> None:
     prediction = result.prediction
     if 'pred_instances' in prediction:
-        drawn = draw_detections(cell, prediction.pred_instances, classes)
-        _title(cell, f'{drawn} objects from {MIN_SCORE:g} up')
+        num_objects = draw_detections(cell, prediction.pred_instances, classes)
+        _title(cell, f'{num_objects} objects from {MIN_SCORE:g} up')
     elif 'pred_score' in prediction:
         label = int(prediction.pred_score.argmax())
         _title(cell, f'{class_name(classes, label)}  {prediction.pred_score[label]:.0%}')
@@ -94,19 +94,19 @@ def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[st
             interpolation='nearest',
             extent=(0, width, height, 0),
         )
-        _name_colours(cell, labels, classes)
+        _add_legend(cell, labels, classes)
 
 
-def _name_colours(cell: Axes, labels: np.ndarray, classes: Sequence[str]) -> None:
+def _add_legend(cell: Axes, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Add a legend of the largest classes of a segmentation (H, W)."""
-    shown, pixels = np.unique(labels, return_counts=True)
-    largest = shown[np.argsort(-pixels, kind='stable')][:MAX_NAMES].tolist()
+    indices, pixels = np.unique(labels, return_counts=True)
+    largest = indices[np.argsort(-pixels, kind='stable')][:MAX_NAMES].tolist()
     colours = matplotlib.colormaps['tab20']
     handles = [Patch(color=colours(c % COLOURS), label=class_name(classes, c)) for c in largest]
     for text in cell.legend(handles=handles, fontsize=5, loc='lower left', framealpha=0.7).get_texts():
         text.set_parse_math(False)
-    num_unnamed = len(shown) - len(largest)
-    _title(cell, f'{len(shown)} classes' + (f', {num_unnamed} of them unnamed' if num_unnamed else ''))
+    num_unnamed = len(indices) - len(largest)
+    _title(cell, f'{len(indices)} classes' + (f', {num_unnamed} of them unnamed' if num_unnamed else ''))
 
 
 def _title(cell: Axes, text: str) -> None:

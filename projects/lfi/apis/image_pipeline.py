@@ -21,35 +21,35 @@ class ImagePipeline:
     """Test pipeline of a config, for images without annotations.
 
     A pipeline that sets no size, such as that of built-in data, gets a step that resizes images to the input
-    size of the backbone. Only classifiers' images change their aspect ratio.
+    size of the backbone. This step changes the aspect ratio only for classifiers.
 
     Args:
         cfg: The config.
         img_size: Input size of the backbone, height and width in pixels, or None.
 
     Raises:
-        ValueError: If not exactly one step packs, or `RecordView` cannot follow a step.
+        ValueError: If the number of steps that pack is not one, or `RecordView` cannot follow a step.
     """
 
     def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
         dataset = next(leaf_configs(cfg.test_dataloader.dataset))
-        steps = [dict(part) for step in dataset['pipeline'] for part in _moving(step)]
-        images = [step for step in steps if type_name(step).startswith('LoadImage')]
-        packs = [step for step in steps if type_name(step).startswith('Pack')]
-        if len(packs) != 1:
+        steps = [dict(part) for step in dataset['pipeline'] for part in _steps_inside(step)]
+        loaders = [step for step in steps if type_name(step).startswith('LoadImage')]
+        packers = [step for step in steps if type_name(step).startswith('Pack')]
+        if len(packers) != 1:
             raise ValueError(
-                f'test_dataloader.dataset.pipeline must have one step that packs, got {len(packs)}: '
+                f'test_dataloader.dataset.pipeline must have one step that packs, got {len(packers)}: '
                 f'{[type_name(step) for step in steps]}'
             )
-        moves = [step for step in steps if not type_name(step).startswith(('Load', 'Pack'))]
-        if img_size is not None and not any(map(_sets_size, moves)):
-            keep_ratio = type_name(packs[0]) != 'PackInputs'
-            moves = [step for step in moves if 'Resize' not in type_name(step)]
-            moves.insert(0, dict(type='Resize', scale=tuple(img_size[::-1]), keep_ratio=keep_ratio))
-        self.steps = moves
-        self.load = TRANSFORMS.build(images[0] if images else dict(type='LoadImageFromFile'))
-        self.moves = RecordView(moves)
-        self.pack = TRANSFORMS.build(packs[0])
+        transforms = [step for step in steps if not type_name(step).startswith(('Load', 'Pack'))]
+        if img_size is not None and not any(map(_sets_size, transforms)):
+            keep_ratio = type_name(packers[0]) != 'PackInputs'
+            transforms = [step for step in transforms if 'Resize' not in type_name(step)]
+            transforms.insert(0, dict(type='Resize', scale=tuple(img_size[::-1]), keep_ratio=keep_ratio))
+        self.steps = transforms
+        self.load = TRANSFORMS.build(loaders[0] if loaders else dict(type='LoadImageFromFile'))
+        self.record_view = RecordView(transforms)
+        self.pack = TRANSFORMS.build(packers[0])
 
     def __call__(self, results: dict) -> tuple[dict, Tensor]:
         """Prepare a loaded image.
@@ -61,11 +61,11 @@ class ImagePipeline:
             The packed input; and its view of the image, (2, 3), see `RecordView`.
 
         Raises:
-            UnfitImageError: If a step cannot process the image, such as `Resize` a very thin one.
+            UnfitImageError: If a step cannot process the image: `Resize` fails on very thin images.
         """
         height, width = results['img'].shape[:2]
         try:
-            results = self.moves(results)
+            results = self.record_view(results)
         except cv2.error as error:
             raise UnfitImageError(
                 f'{results.get("img_path", "an image")}: the test pipeline cannot take an image of {width} x '
@@ -74,7 +74,7 @@ class ImagePipeline:
         return self.pack(results), results['view']
 
 
-def _moving(step: dict) -> Sequence[dict]:
+def _steps_inside(step: dict) -> Sequence[dict]:
     """Return the steps inside `lfi.LoadRegions`, or any other step itself."""
     return step.get('transforms', ()) if type_name(step) == 'LoadRegions' else (step,)
 

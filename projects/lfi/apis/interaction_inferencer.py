@@ -34,7 +34,7 @@ from lfi.utils.options import check_whole
 from lfi.utils.process import offline
 from lfi.utils.repositories import first_line, is_student, local_folder
 
-from .drawing import draw_result, strongest
+from .drawing import draw_result, strongest_texts
 from .image_pipeline import ImagePipeline
 from .interaction_result import InteractionResult, crop_maps
 from .sources import Source, list_sources
@@ -97,19 +97,19 @@ class InteractionInferencer(BaseInferencer):
         if templates is not None:
             prompt_templates(templates)
         self.skipped: list[str] = []
-        # Backbone and pipeline hold the state of one pass.
+        # Backbone and pipeline hold the state of one pass: calls must not overlap.
         self._lock = threading.Lock()
         self._weights = None if weights is None else str(weights)
         self._trained_classes: Sequence[str] | None = None
-        self._no_texts: str | None = None
+        self._no_texts_reason: str | None = None
         scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine'))
         with scope, safe_checkpoint_loading():
             super().__init__(cfg, self._weights, str(usable_device(device)), show_progress=False)
         # A zero-shot model's teacher has the classes and prompts of its test.
         teacher = getattr(self.model, 'teacher_cfg', cfg.model.get('teacher'))
-        self._texts = None if teacher is None else TextTower(teacher, templates, self.device)
-        if self._texts is None and self._no_texts is None:
-            self._no_texts = 'the config has no model.teacher, whose text tower embeds texts'
+        self._text_tower = None if teacher is None else TextTower(teacher, templates, self.device)
+        if self._text_tower is None and self._no_texts_reason is None:
+            self._no_texts_reason = 'the config has no model.teacher, whose text tower embeds texts'
 
     def __call__(
         self,
@@ -132,8 +132,8 @@ class InteractionInferencer(BaseInferencer):
             return_vis: Whether to draw pictures, see `visualize`. Defaults to False.
 
         Returns:
-            `predictions`, an `InteractionResult` for each image; `visualization`, a picture for each, or
-            empty; `skipped`, names of the images that could not be read.
+            `predictions`, an `InteractionResult` for each image; `visualization`, a picture for each image if
+            `return_vis` is set; `skipped`, names of the images that could not be read.
 
         Raises:
             FileNotFoundError, RuntimeError, ImportError: If texts are given and the teacher is not available.
@@ -157,9 +157,9 @@ class InteractionInferencer(BaseInferencer):
         sources = list_sources(inputs)
         texts = self.default_texts if texts is None else self._check_texts(texts)
         self.skipped = []
-        return self._answers(self.preprocess(sources, batch_size, frame_stride), texts)
+        return self._run_all(self.preprocess(sources, batch_size, frame_stride), texts)
 
-    def _answers(self, batches: Iterator[list[Item]], texts: Sequence[str]) -> Iterator[InteractionResult]:
+    def _run_all(self, batches: Iterator[list[Item]], texts: Sequence[str]) -> Iterator[InteractionResult]:
         while True:
             with self._lock:
                 batch = next(batches, None)
@@ -179,17 +179,17 @@ class InteractionInferencer(BaseInferencer):
         if self._trained_classes is not None:
             return tuple(self._trained_classes)
         try:
-            return () if self._texts is None else self._texts.classes
+            return () if self._text_tower is None else self._text_tower.classes
         except (OSError, TypeError, ValueError):
             return ()
 
     @cached_property
     def default_texts(self) -> tuple[str, ...]:
         """Classes among the teacher's concepts; empty if the model cannot answer texts."""
-        if self._texts is None or self._no_texts is not None:
+        if self._text_tower is None or self._no_texts_reason is not None:
             return ()
         try:
-            texts = self._texts.classes
+            texts = self._text_tower.classes
             # Without a request for texts, download nothing that an untrusted student's config names.
             with offline():
                 self._embeddings(texts)
@@ -258,9 +258,9 @@ class InteractionInferencer(BaseInferencer):
         preds: Sequence[InteractionResult],
         texts: Sequence[str] | None = None,
     ) -> list[np.ndarray]:
-        """Draw each image with maps of all texts, or of the 5 strongest classes; (H, W, 3) uint8 RGB."""
+        """Draw images with maps of `texts`, by default the 5 strongest classes; (H, W, 3) uint8 RGB."""
         return [
-            draw_result(result, self.classes, range(len(result.texts)) if texts else strongest(result))
+            draw_result(result, self.classes, range(len(result.texts)) if texts else strongest_texts(result))
             for result in preds
         ]
 
@@ -287,9 +287,9 @@ class InteractionInferencer(BaseInferencer):
         return tuple(texts)
 
     def _embeddings(self, texts: Sequence[str]) -> Tensor:
-        if self._texts is None or self._no_texts is not None:
-            raise ValueError(f'texts={list(texts)} cannot be answered: {self._no_texts}')
-        embeddings = self._texts.embed(texts)
+        if self._text_tower is None or self._no_texts_reason is not None:
+            raise ValueError(f'texts={list(texts)} cannot be answered: {self._no_texts_reason}')
+        embeddings = self._text_tower.embed(texts)
         self.model.readout.check_texts(embeddings.shape[1])
         return embeddings
 
@@ -297,13 +297,13 @@ class InteractionInferencer(BaseInferencer):
         self, model: nn.Module, checkpoint: dict | None, cfg: ConfigDict | None
     ) -> None:
         if getattr(model, 'readout', None) is None:
-            self._no_texts = f'{type(model).__name__} has no read-out: it learns from no interactions'
+            self._no_texts_reason = f'{type(model).__name__} has no read-out: it learns from no interactions'
         if checkpoint is None:
             super()._load_weights_to_model(model, checkpoint, cfg)
             return
-        trained_on = checkpoint.get('meta', {}).get('dataset_meta') or {}
+        training_meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
         if not getattr(getattr(model, 'predict_by', None), 'has_class_names', False):
-            self._trained_classes = trained_on.get('classes')
+            self._trained_classes = training_meta.get('classes')
         state = state_dict_of(checkpoint)
         try:
             check_values(model, state)
@@ -311,7 +311,7 @@ class InteractionInferencer(BaseInferencer):
         # Modules that reshape weights while loading raise errors of any type.
         except Exception as error:
             raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
-        # Ignore whole modules that the config leaves out, such as a head, and parts that only train.
+        # Ignore whole modules that the config leaves out, such as a head, and parts that only training uses.
         parameters = model.state_dict()
         modules = {'module', *(name.partition('.')[0] for name in parameters)}
         names = checkpoint.get('state_dict', checkpoint)
@@ -330,11 +330,11 @@ class InteractionInferencer(BaseInferencer):
                 f'{needed[:3]}: give the config that they were trained with'
             )
         missing_readout = [name for name in missing if name.startswith('readout.')]
-        if missing_readout == [CONTRAST_TEXTS] and self._no_texts is None:
-            self._no_texts = f'{self._weights} does not fit the config: {NO_CONTRAST_TEXTS}'
-        if missing_readout and self._no_texts is None:
-            self._no_texts = (
-                f'{self._weights} has no read-out, it lacks {missing_readout[0]}: it holds a baseline or an '
+        if missing_readout == [CONTRAST_TEXTS] and self._no_texts_reason is None:
+            self._no_texts_reason = f'{self._weights} does not fit the config: {NO_CONTRAST_TEXTS}'
+        if missing_readout and self._no_texts_reason is None:
+            self._no_texts_reason = (
+                f'{self._weights} has no read-out (it lacks {missing_readout[0]}): it holds a baseline or an '
                 'exported student. Give the checkpoint of a model that learnt from interactions'
             )
 

@@ -75,7 +75,7 @@ def maps_on_image(maps: Tensor, view: Tensor, size: tuple[int, int]) -> Tensor:
 def crop_maps(
     maps: InteractionMaps, index: int, canvas: tuple[int, int], size: tuple[int, int], view: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Crop an image's last maps to the locations that show the image.
+    """Crop an image's maps of the last layer to the locations that show the image.
 
     Args:
         maps: Maps of the batch.
@@ -98,7 +98,7 @@ def crop_maps(
     return heat, view @ crop
 
 
-# Classes in a classifier's record.
+# Number of classes in a classifier's record.
 TOP = 5
 
 

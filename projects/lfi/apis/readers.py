@@ -59,7 +59,7 @@ class StudentReader:
         FileNotFoundError, RuntimeError, ImportError: If a file is missing or the teacher is not available.
     """
 
-    # Best mask threshold on validation images of Shapes (docs/auto_labels.md). Presence is a probability.
+    # Presence is a probability. Best mask threshold on validation images of Shapes (docs/auto_labels.md).
     presence_threshold = 0.5
     mask_threshold = 0.2
 
@@ -71,7 +71,7 @@ class StudentReader:
         device: str | None = None,
     ) -> None:
         self.inferencer = InteractionInferencer(cfg, checkpoint, device)
-        # Without default texts, asking for the classes raises the reason. Repeated names become one text.
+        # If the model has no default texts, `stream` raises the reason. Repeated names become one text.
         classes = dict.fromkeys(self.inferencer.default_texts or self.inferencer.classes)
         self.concepts: tuple[str, ...] = tuple(texts or classes)
         self.inferencer.stream([], self.concepts)
@@ -95,7 +95,7 @@ class StudentReader:
 
 
 def _digest(checkpoint: str | Path) -> str:
-    """Return the digest of a checkpoint file or of the weights in a student's folder; a URL is returned."""
+    """Return the digest of a checkpoint file or of a student folder's weights; return a URL unchanged."""
     path = local_folder(checkpoint) / WEIGHTS if is_student(checkpoint) else Path(checkpoint)
     return hash_files(blake2b(digest_size=16), path).hexdigest() if path.is_file() else str(checkpoint)
 
@@ -119,8 +119,8 @@ def reading_config(model: Mapping[str, Any]) -> dict[str, Any]:
     return dict(interactions[0].get('reading') or {}) if interactions else {}
 
 
-# Least presence of a labelled concept, by kind of presence. Best F1 on training images, 'softmax' on COCO and
-# 'best-location' on Shapes (docs/auto_labels.md). 'alone' is a probability.
+# Least presence of a labelled concept, by kind of presence. 'softmax' has the best F1 on training images of
+# COCO, 'best-location' on those of Shapes (docs/auto_labels.md). 'alone' is a probability.
 PRESENCE_THRESHOLDS = {'softmax': 0.05, 'best-location': 0.6, 'alone': 0.5}
 
 
@@ -132,7 +132,7 @@ class TeacherReader:
 
     Args:
         cfg: The config.
-        texts: Concepts in place of the teacher's; the config's background stays. Defaults to None.
+        texts: Concepts in place of the teacher's, with the same background. Defaults to None: the teacher's.
         device: Device of the teacher. Defaults to None: a GPU if there is one.
 
     Raises:
@@ -171,8 +171,8 @@ class TeacherReader:
 
     @property
     def _is_relative(self) -> bool:
-        alone = self.reading.presence == 'image' and not self.teacher.presence_kind.startswith('softmax')
-        return not alone
+        absolute = self.reading.presence == 'image' and not self.teacher.presence_kind.startswith('softmax')
+        return not absolute
 
     @property
     def presence_threshold(self) -> float:

@@ -41,12 +41,12 @@ def write_results(
         draw: Function that draws a result, (H, W, 3) uint8 RGB.
         inputs: Images, folders and videos.
         classes: Class names, by label.
-        skipped: Names of inputs that could not be read; filled while results come.
+        skipped: Names of inputs that could not be read; filled while `results` is iterated.
         frame_stride: Stride of the frames of a video.
         out_dir: Folder to write to.
 
     Raises:
-        UsageError: If no input could be read, or the folder cannot be made or lies in an input.
+        UsageError: If no input could be read, or the folder cannot be made or lies in an input folder.
     """
     check_output(inputs, out_dir, '--out-dir')
     sources, out = list_sources(inputs), make_folder(out_dir, '--out-dir')
@@ -69,16 +69,17 @@ def write_results(
     finally:
         # Keep the finished records if a result fails.
         _write_records(records, out)
-    missing = ', '.join(skipped).encode(errors='backslashreplace').decode()
+    skipped_names = ', '.join(skipped).encode(errors='backslashreplace').decode()
     if not records:
-        raise UsageError(f'no input could be read: {missing}')
+        raise UsageError(f'no input could be read: {skipped_names}')
     for source in sources:
         if isinstance(source, VideoSource) and source.name in frames:
             files = frames.pop(source.name)
             join_pictures(files, files[0].with_suffix('.mp4'), (source.fps or FPS) / frame_stride)
     older = {path.name for path in out.glob('[0-9][0-9][0-9][0-9][0-9]*_*.png')}
     older -= {record['picture'] for record in records}
-    print(f'{len(records)} pictures and predictions.json in {out}{missing and f"; skipped: {missing}"}')
+    note = f'; skipped: {skipped_names}' if skipped_names else ''
+    print(f'{len(records)} pictures and predictions.json in {out}{note}')
     if older:
         print(f'{out} also has {len(older)} older pictures, which are not in predictions.json')
 

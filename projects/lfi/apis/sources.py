@@ -107,10 +107,10 @@ class VideoSource:
             capture.release()
         if frame == 0:
             raise OSError(f'{self.name}: this video cannot be read')
-        stated = self.count(1)
+        total = self.count(1)
         # Some formats only estimate their length.
-        if frame < (1 - LENGTH_TOLERANCE) * stated:
-            raise OSError(f'{self.name}: this video ends after {frame} of the {stated} frames that it states')
+        if frame < (1 - LENGTH_TOLERANCE) * total:
+            raise OSError(f'{self.name}: this video ends after {frame} of the {total} frames that it states')
 
     def _property(self, key: int) -> float:
         capture = cv2.VideoCapture(self.name)
@@ -127,14 +127,14 @@ def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
     """List the sources of images, in the order of the inputs, without reading them.
 
     Args:
-        inputs: Path or address (`https://…`) of an image or a video; path of a folder, whose images and those
-            of its subfolders are taken in the order of their paths, without its videos; an image, (H, W, 3)
-            uint8 BGR as OpenCV loads it; or a list of these. Links to subfolders are followed.
+        inputs: Path or address (`https://…`) of an image or a video; path of a folder, for its images and
+            those of its subfolders, in the order of their paths, without videos; an image, (H, W, 3) uint8
+            BGR as OpenCV loads it; or a list of these. Links to subfolders are followed.
 
     Raises:
         ValueError: If an array has another shape or type.
         UsageError: If a folder holds no images.
-        TypeError: If an input is something else.
+        TypeError: If an input has another type.
     """
     return list(_sources(inputs, 'inputs'))
 

@@ -29,7 +29,7 @@ def build_reader(
     input_size: int | None = None,
     device: str | None = None,
 ) -> TeacherReader:
-    """Build the reader of a named teacher, with its best reading of locations.
+    """Build the reader of a named teacher, with the best `reading` for this teacher.
 
     Args:
         name: name of the teacher, see `find_teacher`.
@@ -61,7 +61,7 @@ def build_reader(
 def teacher_result(
     reader: TeacherReader, image: np.ndarray, name: str = '', frame: int | None = None
 ) -> InteractionResult:
-    """Return a teacher's result of an image, (H, W, 3) uint8 BGR, without a prediction."""
+    """Return a teacher's result for an image, (H, W, 3) uint8 BGR, without a prediction."""
     (answer,) = reader([image])
     maps = answer.maps
     if reader.reading.spatial_reading == 'logits':
