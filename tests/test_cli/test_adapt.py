@@ -580,7 +580,7 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         (
             'mmpretrain::deit-tiny-distilled_4xb256_in1k',
             {'teacher': 'clip-b16'},
-            "'DistilledVisionTransformer' gives no feature maps",
+            "'DistilledVisionTransformer' returns no feature maps",
         ),
         (
             SHAPES,

@@ -218,12 +218,12 @@ def test_hosts_are_asked_on_request(checkpoints_of, monkeypatch, answer, state, 
         return io.BytesIO()
 
     monkeypatch.setattr(doctor, 'urlopen', urlopen)
-    found = checkpoints_of(doctor.ask_host, 'https://weights.org/a.pth')
+    found = checkpoints_of(doctor.check_host, 'https://weights.org/a.pth')
     assert asked[0] == ('HEAD', 'https://weights.org/a.pth', doctor.SECONDS)
     assert found[BACKBONE].state == state and found[BACKBONE].detail.endswith(said)
     # One that is gone is not asked.
     asked.clear()
-    checkpoints_of(doctor.ask_host)
+    checkpoints_of(doctor.check_host)
     assert asked and not [url for _, url, _ in asked if 'openmmlab' in url]
 
 

@@ -1,4 +1,4 @@
-"""Changes of a config's backbone that let interaction queries read it."""
+"""Changes of a config that let interaction queries read the backbone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AdaptedBackbone:
     Args:
         changes: `model.backbone` of a config that inherits from the task's.
         description: the change, for the user.
-        divisor: height and width of an image must be multiples of it, in pixels. Defaults to 1.
+        divisor: height and width of an image must be multiples of this number of pixels. Defaults to 1.
         largest_stride: largest stride of the outputs, in pixels. Defaults to 1.
     """
 
@@ -43,7 +43,7 @@ class AdaptedBackbone:
 
     @property
     def adds_layers(self) -> bool:
-        """Whether it adds layers with random initial weights."""
+        """Whether the changes add layers with random initial weights."""
         return str(self.changes.get('type', '')).endswith('InteractionQueryAdapter')
 
 
@@ -54,10 +54,10 @@ def adapt_backbone(model: Mapping, scope: str) -> AdaptedBackbone:
 
     Args:
         model: config of the task's model.
-        scope: registry scope of types that name none.
+        scope: registry scope of unscoped types.
 
     Raises:
-        UsageError: if the backbone cannot be built or run, or gives no feature maps that queries can read.
+        UsageError: if the backbone cannot be built or run, or has no feature maps that queries can read.
     """
     config = model['backbone']
     scope = model.get('_scope_', scope)
@@ -107,11 +107,11 @@ def _find_reads(plain: nn.Module, config: Mapping) -> tuple[int, tuple[str, ...]
     """Find the feature maps of a backbone that queries should read.
 
     Returns:
-        Side in pixels of a blank image that the backbone takes; names of its last two stages, empty where its
-        outputs are read; and the maps.
+        Side in pixels of a blank image that the backbone takes; names of its last two stages, empty if its
+        outputs are used; and the maps.
 
     Raises:
-        UsageError: if the backbone takes no image, or gives no maps.
+        UsageError: if the backbone takes no image, or returns no maps.
     """
     setting = f'model.backbone.type={config["type"]!r}'
     img_size = config.get('img_size')
@@ -134,8 +134,8 @@ def _find_reads(plain: nn.Module, config: Mapping) -> tuple[int, tuple[str, ...]
     if len(failures) == len(sizes):
         raise UsageError(f'{setting} takes no image of {", ".join(map(str, sizes))} pixels: {failures[0]}')
     raise UsageError(
-        f'{setting} gives no feature maps (B, C, H, W), and no two of its stages do, but queries read maps. '
-        "Set the backbone to give maps (out_indices, out_type='featmap', features_only=True), or use "
+        f'{setting} returns no feature maps (B, C, H, W), and fewer than two of its stages do. Queries need '
+        "maps: set the backbone to return maps (out_indices, out_type='featmap', features_only=True), or use "
         "mmpretrain's VisionTransformer, whose tokens are read"
     )
 
@@ -180,7 +180,7 @@ def _run_backbone(backbone: nn.Module, height: int, width: int | None = None) ->
 def _with_two_outputs(
     config: Mapping, plain: nn.Module, scope: str, size: int
 ) -> tuple[dict, nn.Module] | None:
-    """Return the backbone with its last two outputs, or None if it has no option `out_indices`."""
+    """Return the backbone with its last two outputs, or None if `out_indices` cannot select these."""
     if 'out_indices' not in inspect.signature(type(plain).__init__).parameters:
         return None
     last = getattr(plain, 'out_indices', None)
@@ -197,7 +197,7 @@ def _with_two_outputs(
 
 
 def _check_adapter(plain: nn.Module, adapted: nn.Module, size: int) -> None:
-    """Check that an adapted backbone gives the plain one's outputs, and that queries can backpropagate.
+    """Check that an adapter keeps its backbone's outputs, and gradients reach the maps that queries read.
 
     Raises:
         UsageError: if the outputs differ, or gradients cannot reach the maps that queries read.
@@ -212,7 +212,7 @@ def _check_adapter(plain: nn.Module, adapted: nn.Module, size: int) -> None:
     with recorder.record_interactions(torch.rand(1, 2, recorder.query_dims)) as record:
         outputs = _tensors(adapted(image))
     if len(outputs) != len(expected) or not all(torch.equal(*pair) for pair in zip(outputs, expected)):
-        raise UsageError(f'model.backbone: {name} gives other outputs in an adapter than alone')
+        raise UsageError(f'model.backbone: {name} returns other outputs in an adapter than alone')
     try:
         record.states.tokens[-1].sum().backward()
     except RuntimeError as error:

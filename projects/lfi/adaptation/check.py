@@ -25,7 +25,7 @@ from .kinds import without_downloads
 from .overlay import build_model
 
 AMP_ARGUMENTS = ('type', 'loss_scale', 'dtype', 'use_fsdp')
-"""Arguments of an optimizer wrapper that only mixed precision has."""
+"""Arguments that only `AmpOptimWrapper` has."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class CheckReport:
     data: str
 
 
-def check_config(file: Path, plain: nn.Module) -> CheckReport:
+def check_config(file: Path, task_model: nn.Module) -> CheckReport:
     """Read a written config, and build its model, optimizer and data on the CPU.
 
     Data are built and an image is read only if the files exist.
 
     Args:
         file: the config's file.
-        plain: the task's model.
+        task_model: the task's model.
 
     Raises:
         UsageError: if the config cannot be read or built, if its model lacks a weight of the task's model, or
@@ -63,15 +63,15 @@ def check_config(file: Path, plain: nn.Module) -> CheckReport:
     check_few_labels(cfg)
     _check_cached_training(cfg)
     model = build_model(cfg, str(file))
-    _check_weights(plain, model)
+    _check_weights(task_model, model)
     if cfg.get('optim_wrapper'):
         _check_optimizer(model, cfg)
-    num_parameters = _count(plain)
+    num_parameters = _count(task_model)
     return CheckReport(cfg, num_parameters, _count(model) - num_parameters, _check_data(cfg))
 
 
 def _check_cached_training(cfg: Config) -> None:
-    """Check the pipelines as `tools/train.py` does when it is given a cache."""
+    """Check the pipelines as `tools/train.py` does with a cache."""
     hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
     pipelines = [{'pipeline': pipeline} for pipeline in switched_pipelines(hooks)]
     configs = _enable_caches([cfg.train_dataloader.dataset.to_dict(), *pipelines])
@@ -85,12 +85,12 @@ def _enable_caches(value: Any) -> Any:
     return [_enable_caches(item) for item in value] if isinstance(value, list) else value
 
 
-def _check_weights(plain: nn.Module, model: nn.Module) -> None:
-    weights, expected = model.state_dict(), plain.state_dict()
-    lost = [key for key, value in expected.items() if key not in weights or weights[key].shape != value.shape]
-    if lost:
+def _check_weights(task_model: nn.Module, model: nn.Module) -> None:
+    weights, expected = model.state_dict(), task_model.state_dict()
+    missing = [k for k, value in expected.items() if k not in weights or weights[k].shape != value.shape]
+    if missing:
         raise UsageError(
-            f"the written model lacks {len(lost)} weights of the task's model, the first is {lost[0]!r}: "
+            f"the written model lacks {len(missing)} weights of the task's model, such as {missing[0]!r}: "
             "the task's checkpoints would not load"
         )
 
@@ -114,7 +114,7 @@ def _count(model: nn.Module) -> int:
 
 
 def _check_unlabelled(cfg: Config, dataset: Any) -> None:
-    """Refuse a step that needs annotations, in the pipeline of the folder of images, the last data set."""
+    """Refuse a step that needs annotations in the pipeline of the unlabelled images, the last data set."""
     if type_name(list(leaf_configs(cfg.train_dataloader.dataset.to_dict()))[-1]) != 'ImageFolder':
         return
     try:
@@ -124,7 +124,7 @@ def _check_unlabelled(cfg: Config, dataset: Any) -> None:
     except Exception as error:
         raise UsageError(
             '--unlabelled: train_pipeline has a step that fails on an image without annotations '
-            f'({type(error).__name__}: {error}): give a config without it'
+            f'({type(error).__name__}: {error}): give a config without that step'
         ) from error
 
 
@@ -149,8 +149,8 @@ def _check_data(cfg: Config) -> str:
         reason = f'({type(error).__name__}: {error})'
         if not isinstance(error, OSError) and not re.search('not found|cannot find', str(error), re.I):
             return f'the training data could not be built {reason}'
-        message = f'the training data were not found {reason}'
-        return f'{message}; add --cfg-options data_root=FOLDER/ below' if cfg.get('data_root') else message
+        fix = '; add --cfg-options data_root=FOLDER/ to the commands below' if cfg.get('data_root') else ''
+        return f'the training data were not found {reason}{fix}'
     refuse_unreadable(dataset)
     try:
         sample = dataset[0]

@@ -28,7 +28,7 @@ def dataset_concepts(dataset: Mapping, scope: str) -> tuple[Any, list[str]]:
 
     Args:
         dataset: config of the training data.
-        scope: registry scope of types that name none.
+        scope: registry scope of unscoped types.
 
     Returns:
         The `concepts`, a config or a list of texts; and the class names in the order of the labels.
@@ -39,9 +39,9 @@ def dataset_concepts(dataset: Mapping, scope: str) -> tuple[Any, list[str]]:
     config = next(leaf_configs(dataset), None)
     if not config:
         raise UsageError(f'the config has no train_dataloader.dataset, which would name the classes. {FIX}')
-    stated = (config.get('metainfo') or {}).get('classes', config.get('classes'))
-    if stated is not None:
-        names = _read_lines(stated) if isinstance(stated, str) else [str(name) for name in stated]
+    option = (config.get('metainfo') or {}).get('classes', config.get('classes'))
+    if option is not None:
+        names = _read_lines(option) if isinstance(option, str) else [str(name) for name in option]
         return _as_texts(names), names
     dataset_class = registered_class(config, DATASETS, scope)
     if dataset_class is None:

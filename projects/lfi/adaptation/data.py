@@ -18,8 +18,8 @@ from lfi.utils.config_types import leaf_configs, type_name
 
 from .kinds import registered_class
 from .pipelines import (
+    IMAGE_LOADERS,
     PADS,
-    READERS,
     DataChanges,
     Pipeline,
     UnknownViewError,
@@ -39,21 +39,21 @@ DATASET = '{{_base_.train_dataloader.dataset}}'
 
 
 def adapt_data(
-    cfg: Config, scope: str, plain: Any, folder: str | None, one_size: bool = False
+    cfg: Config, scope: str, task_model: Any, folder: str | None, one_size: bool = False
 ) -> DataChanges:
     """Return the changes of a config's data.
 
     Args:
         cfg: config of the task.
-        scope: registry scope of types that name none.
-        plain: the task's model, which is modified.
+        scope: registry scope of unscoped types.
+        task_model: the task's model, which is modified.
         folder: folder of images without labels, or None.
         one_size: whether the data preprocessor must pad all images to the size of the pipelines. Defaults to
             False.
 
     Raises:
-        UsageError: if the config has no training data, if images of one size are not padded to a square, or
-            if `pixel_format_of` refuses the data preprocessor.
+        UsageError: if the config has no training data, if `one_size` is set and the pipelines do not pad to
+            one square size, or if `pixel_format_of` refuses the data preprocessor.
     """
     data = DataChanges()
     loader = cfg.get('train_dataloader') or {}
@@ -61,9 +61,9 @@ def adapt_data(
         raise UsageError('the config has no train_dataloader.dataset: there is nothing to learn from')
     dataset = loader['dataset'].to_dict()
     hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
-    # Raise early where a teacher could not know the pixels.
-    pixel_format_of(plain.data_preprocessor)
-    data.cache_obstacle = _cache_obstacle(dataset, hooks, scope, plain)
+    # Raise an error early if a teacher could not read the images' pixels.
+    pixel_format_of(task_model.data_preprocessor)
+    data.cache_obstacle = _cache_obstacle(dataset, hooks, scope, task_model)
 
     def change(pipeline: Pipeline) -> Pipeline:
         pipeline = without_padding(pipeline)
@@ -81,7 +81,7 @@ def adapt_data(
         data.summary.append(('colours', 'images are loaded as BGR, and the data preprocessor makes them RGB'))
     _change_hooks(data, hooks, change)
     _change_validation(data, cfg)
-    set_padding(data, cfg, plain.data_preprocessor, one_size)
+    set_padding(data, cfg, task_model.data_preprocessor, one_size)
     if data.cache_obstacle:
         data.summary.append(
             ('training pipeline', f'the teacher is asked in each step: {data.cache_obstacle}')
@@ -91,22 +91,22 @@ def adapt_data(
     return data
 
 
-def _cache_obstacle(dataset: dict, hooks: Sequence[dict], scope: str, plain: nn.Module) -> str | None:
+def _cache_obstacle(dataset: dict, hooks: Sequence[dict], scope: str, task_model: nn.Module) -> str | None:
     """Return the reason why cached maps cannot follow the images, or None if they can."""
-    switching = step_skipping_hook(hooks)
-    if switching:
-        return f'{switching} skips steps of the pipeline by name'
+    skipping_hook = step_skipping_hook(hooks)
+    if skipping_hook:
+        return f'{skipping_hook} skips steps of the pipeline by name'
     pipelines = list(pipelines_of(dataset))
     if not any(type_name(step).startswith('Pack') for pipeline in pipelines for step in pipeline):
         return 'no step of the pipeline packs, so the maps would not reach the model'
-    reads = any(type_name(step).startswith(READERS) for pipeline in pipelines for step in pipeline)
+    loads = any(type_name(step).startswith(IMAGE_LOADERS) for pipeline in pipelines for step in pipeline)
     classes = [registered_class(leaf, DATASETS, scope) for leaf in leaf_configs(dataset)]
-    if not reads and not all(getattr(cls, '__module__', '').startswith('lfi.') for cls in classes):
+    if not loads and not all(getattr(cls, '__module__', '').startswith('lfi.') for cls in classes):
         return 'no step of the pipeline loads images from files, and a cache finds maps by file'
     try:
         for pipeline in [*pipelines, *switched_pipelines(hooks)]:
             record_views(without_padding(pipeline), scope)
-        record_mixtures(plain.get_submodule('data_preprocessor'))
+        record_mixtures(task_model.get_submodule('data_preprocessor'))
     except (UnknownViewError, ValueError) as error:
         return str(error)
     return None
@@ -134,7 +134,7 @@ def _add_folder(
         (
             'training data',
             f'half of each batch is labelled, and half comes from {folder}; an epoch is one pass over the '
-            'larger of both',
+            'larger data set',
         )
     )
     batches = {'batch_sampler': None} if loader.get('batch_sampler') else {}
@@ -219,28 +219,28 @@ def set_padding(data: DataChanges, cfg: Config, preprocessor: nn.Module, one_siz
         one_size: whether the data preprocessor must pad all images to the size of the pipelines.
 
     Raises:
-        UsageError: if images of one size are not padded to a square.
+        UsageError: if `one_size` is set and the pipelines do not pad to one square size.
     """
     hooks = [hook.to_dict() for hook in cfg.get('custom_hooks') or ()]
     datasets = [cfg[name].dataset.to_dict() for name in LOADERS if (cfg.get(name) or {}).get('dataset')]
     steps = [step for pipeline in (*switched_pipelines(hooks), *pipelines_of(datasets)) for step in pipeline]
-    padded = paddings(steps)
-    if not padded:
+    step_paddings = paddings(steps)
+    if not step_paddings:
         return
-    divisors = [padding.divisor for padding in padded if padding.divisor]
+    divisors = [padding.divisor for padding in step_paddings if padding.divisor]
     if one_size:
-        divisors += _square_sides(padded)
+        divisors += _square_sides(step_paddings)
         for name in LOADERS:
             if cfg.get(name):
                 # The default collate function refuses images of several sizes.
                 data.variables.setdefault(name, {})['collate_fn'] = {'type': 'pseudo_collate'}
     data.divisor = math.lcm(2, *divisors)
-    data.pad_value = _preprocessor_pad_value(padded[-1].value, preprocessor)
+    data.pad_value = _preprocessor_pad_value(step_paddings[-1].value, preprocessor)
     data.summary.append(
         (
             'padding',
-            'the data preprocessor pads in place of the pipelines, so that padding is told from image. '
-            'Predictions near the edge differ a little where a pipeline padded further',
+            'the data preprocessor pads in place of the pipelines, so that LFI can tell padding from image. '
+            'Predictions near the edge differ a little if a pipeline padded to a larger size',
         )
     )
 
@@ -251,13 +251,13 @@ def _step_pad_value(step: Mapping) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _square_sides(padded: Sequence[Padding]) -> list[int]:
+def _square_sides(step_paddings: Sequence[Padding]) -> list[int]:
     """Return the side of the square to which pipelines pad, in a list; empty if none sets a size.
 
     Raises:
-        UsageError: if they pad to several sizes or to no square, which a data preprocessor cannot.
+        UsageError: if the pipelines pad to several sizes or to no square: a data preprocessor cannot.
     """
-    sizes = {(width, height) for width, height in (padding.size for padding in padded if padding.size)}
+    sizes = {(width, height) for width, height in (padding.size for padding in step_paddings if padding.size)}
     if any(width != height for width, height in sizes) or len(sizes) > 1:
         raise UsageError(
             f'the pipelines pad to size={" and ".join(map(str, sorted(sizes)))}, but the data preprocessor, '

@@ -15,7 +15,7 @@ def registered_class(config: Mapping, registry: Registry, scope: str | None) -> 
     Args:
         config: `dict(type=...)`.
         registry: root registry of MMEngine.
-        scope: registry scope of types that name none.
+        scope: registry scope of unscoped types.
     """
     name = config.get('type')
     if not isinstance(name, str):
@@ -35,7 +35,7 @@ def without_downloads(dataset: Any, scope: str | None) -> Any:
 
     Args:
         dataset: config of a data set, or a list of these.
-        scope: registry scope of types that name none.
+        scope: registry scope of unscoped types.
     """
     if isinstance(dataset, list | tuple):
         return [without_downloads(part, scope) for part in dataset]

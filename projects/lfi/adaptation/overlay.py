@@ -42,14 +42,14 @@ class Overlay:
     Args:
         text: content of the file.
         summary: (topic, description) of each change, for the user.
-        cached: whether training can read a cache of the teacher's maps.
-        plain: the task's model.
+        can_cache: whether training can read a cache of the teacher's maps.
+        task_model: the task's model.
     """
 
     text: str
     summary: list[tuple[str, str]]
-    cached: bool
-    plain: nn.Module
+    can_cache: bool
+    task_model: nn.Module
 
 
 def build_overlay(
@@ -75,8 +75,8 @@ def build_overlay(
     teacher_concepts, names = _concepts(cfg, scope, concepts)
     call, config = configure_teacher(teacher, teacher_concepts, len(names), task.is_dense)
     backbone = adapt_backbone(cfg.model, scope)
-    plain = build_model(cfg, 'the config')
-    data = adapt_data(cfg, scope, plain, unlabelled, one_size=not task.is_dense)
+    task_model = build_model(cfg, 'the config')
+    data = adapt_data(cfg, scope, task_model, unlabelled, one_size=not task.is_dense)
 
     summary = [
         ('model', f'{type_name(cfg.model)} -> {" of ".join(model.values())}'),
@@ -94,7 +94,7 @@ def build_overlay(
         preprocessor['to_rgb'] = not _preprocessor_config(cfg).get('to_rgb', False)
     mixing = _mixing_options(cfg) if unlabelled is not None and task.package == 'mmpretrain' else []
     if mixing:
-        # mmpretrain's classifier passes `train_cfg` on; `False` turns both other options off.
+        # mmpretrain's classifier passes `train_cfg` to the data preprocessor. `False` turns its options off.
         model.update({'train_cfg': None} if 'train_cfg' in mixing else {})
         preprocessor.update({name: False for name in mixing if name != 'train_cfg'})
         summary.append(('mixing', f'no {", ".join(mixing)}: images without labels cannot be mixed'))
@@ -130,7 +130,7 @@ def build_overlay(
         summary.append(('resume', 'False: training starts from the first epoch'))
     title = f'# {user.path.name}, learning from the interactions of {teacher}; written by `lfi adapt`.\n'
     text = title + assignments(variables)
-    return Overlay(text, [*summary, *data.summary], data.cache_obstacle is None, plain)
+    return Overlay(text, [*summary, *data.summary], data.cache_obstacle is None, task_model)
 
 
 def build_model(cfg: Config, config_name: str) -> nn.Module:
@@ -197,9 +197,9 @@ def _preprocessor_config(cfg: Config) -> Mapping[str, Any]:
 
 
 def _new_layer_rates(cfg: Config, backbone: AdaptedBackbone) -> dict[str, Any]:
-    """Return `custom_keys` that keep a lower rate of pretrained layers from an adapter's new layers."""
+    """Return the `custom_keys` that exempt an adapter's new layers from the pretrained layers' rate."""
     keys = ((cfg.get('optim_wrapper') or {}).get('paramwise_cfg') or {}).get('custom_keys') or {}
-    # mmengine takes the longest key that is a part of a parameter's name.
+    # mmengine applies the longest key that is a part of a parameter's name.
     longest_first = sorted(sorted(keys), key=len, reverse=True)
     key = next((key for key in longest_first if key in f'{ADAPTER_LAYERS}.'), None)
     if not backbone.adds_layers or key is None or keys[key].get('lr_mult', 1) == 1:
@@ -211,11 +211,11 @@ def _padding_changes(cfg: Config, data: DataChanges, backbone: AdaptedBackbone, 
     """Return the changes of the data preprocessor's padding.
 
     Raises:
-        UsageError: if it pads to a size that is no multiple of the divisor.
+        UsageError: if the data preprocessor's `size` is no multiple of the divisor.
     """
     preprocessor = _preprocessor_config(cfg)
-    own_divisor = preprocessor.get(task.pad_divisor) or 1
-    divisors = [own_divisor]
+    previous_divisor = preprocessor.get(task.pad_divisor) or 1
+    divisors = [previous_divisor]
     if data.divisor > 1:
         divisors.append(data.divisor)
     if data.divisor > 1 and task.is_dense:
@@ -229,7 +229,7 @@ def _padding_changes(cfg: Config, data: DataChanges, backbone: AdaptedBackbone, 
         raise UsageError(
             f'data_preprocessor.size={size} must be multiples of {divisor} pixels, for {backbone.description}'
         )
-    if divisor != own_divisor and not size:
+    if divisor != previous_divisor and not size:
         changes[task.pad_divisor] = divisor
     if backbone.divisor > 1 and not task.pads_for_test:
         test_cfg = preprocessor.get('test_cfg') or {}

@@ -21,46 +21,46 @@ from .kinds import registered_class
 from .source import Expression
 
 Pipeline = list[dict[str, Any]]
-READS_MAPS = 'LoadInteractionMaps'
+MAPS_LOADER = 'LoadInteractionMaps'
 PADS = ('Pad',)
-READERS = 'LoadImage'
+IMAGE_LOADERS = 'LoadImage'
 
 
 class UnknownViewError(ValueError):
-    """Pipeline whose view of an image cannot be recorded; the message gives the reason."""
+    """Raised for a pipeline whose view of an image cannot be recorded; the message gives the reason."""
 
 
 def record_views(pipeline: Pipeline, scope: str) -> Pipeline:
     """Return a training pipeline that records its views and reads cached maps.
 
-    `lfi.RecordView` wraps the steps from the first to the last that move pixels. Steps before and after one
-    that mixes images are wrapped separately. Mixing steps of mmdet become those of LFI. Maps are read before
-    the step that packs.
+    `lfi.RecordView` wraps the steps from the first to the last that move pixels. If a step mixes images, the
+    steps before and after it are wrapped separately. Steps of mmdet that mix images become LFI's. Cached maps
+    are loaded before the step that packs.
 
     Args:
         pipeline: steps of the pipeline.
-        scope: registry scope of types that name none.
+        scope: registry scope of unscoped types.
 
     Raises:
         UnknownViewError: if a step cannot be recorded.
     """
     steps: Pipeline = []
-    between: Pipeline = []
+    pending: Pipeline = []
     for step in pipeline:
-        mixing = f'Recorded{type_name(step)}'
+        recorded_type = f'Recorded{type_name(step)}'
         packs = type_name(step).startswith('Pack')
-        if mixing not in TASK_TYPES and not packs:
-            between.append(step)
+        if recorded_type not in TASK_TYPES and not packs:
+            pending.append(step)
             continue
-        steps += _wrap_moving_steps(between, scope)
-        between = []
+        steps += _wrap_moving_steps(pending, scope)
+        pending = []
         if packs:
-            if not any(type_name(previous) == READS_MAPS for previous in steps):
-                steps.append({'type': f'lfi.{READS_MAPS}'})
+            if not any(type_name(previous) == MAPS_LOADER for previous in steps):
+                steps.append({'type': f'lfi.{MAPS_LOADER}'})
             steps.append(_pack_maps(step, scope))
         else:
-            steps.append({**step, 'type': f'lfi.{mixing}'})
-    return steps + _wrap_moving_steps(between, scope)
+            steps.append({**step, 'type': f'lfi.{recorded_type}'})
+    return steps + _wrap_moving_steps(pending, scope)
 
 
 def mixes_images(pipeline: Pipeline) -> bool:
@@ -73,7 +73,7 @@ def without_padding(pipeline: Pipeline) -> Pipeline:
     return [step for step in pipeline if type_name(step) not in PADS]
 
 
-# mmseg's limit of the share of a crop that one class fills.
+# mmseg's option that limits the pixels of one class in a crop.
 _ANNOTATION_OPTIONS = ('cat_max_ratio',)
 # mmdet's RandomAffine reads boxes, and crops the border of a mosaic.
 _ANNOTATION_STEPS = ('LoadAnnotations', 'LoadPanoptic', 'Filter', 'Recorded', 'RandomAffine')
@@ -86,12 +86,12 @@ def unlabelled_pipeline(pipeline: Pipeline) -> Pipeline:
         for step in pipeline
         if not type_name(step).startswith(_ANNOTATION_STEPS) and not mixes_images([step])
     ]
-    reads = any(type_name(step).startswith(READERS) for step in steps)
-    return steps if reads else [{'type': 'LoadImageFromFile'}, *steps]
+    loads_files = any(type_name(step).startswith(IMAGE_LOADERS) for step in steps)
+    return steps if loads_files else [{'type': 'LoadImageFromFile'}, *steps]
 
 
 def pipeline_changes(config: Mapping, change: Callable[[Pipeline], Pipeline]) -> dict[str, Any]:
-    """Return the changes of a data set's config whose pipelines change; empty if none does.
+    """Return the changes of a data set's config that change its pipelines; empty if `change` has no effect.
 
     A data set of RGB images is replaced by LFI's data set of the same images in BGR.
 
@@ -123,8 +123,8 @@ def apply_changes(config: Mapping, changes: Mapping) -> dict[str, Any]:
     merged = dict(config)
     for key, value in changes.items():
         inner = config.get(key)
-        both = isinstance(value, Mapping) and isinstance(inner, Mapping)
-        merged[key] = apply_changes(config[key], value) if both else value
+        are_mappings = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        merged[key] = apply_changes(config[key], value) if are_mappings else value
     return merged
 
 
@@ -134,10 +134,10 @@ def pipelines_of(config: object) -> Iterator[Pipeline]:
 
 
 def full_pipeline(config: Mapping) -> Pipeline:
-    """Return all steps of an image of a data set; of a list of data sets, the steps of the first."""
-    inside = config.get('dataset', config.get('datasets'))
-    inside = inside[0] if isinstance(inside, list | tuple) else inside
-    return [*(full_pipeline(inside) if inside else ()), *(config.get('pipeline') or ())]
+    """Return all steps of a data set, those of inner data sets first; of a list, use the first data set."""
+    inner = config.get('dataset', config.get('datasets'))
+    inner = inner[0] if isinstance(inner, list | tuple) else inner
+    return [*(full_pipeline(inner) if inner else ()), *(config.get('pipeline') or ())]
 
 
 def _wrap_moving_steps(steps: Pipeline, scope: str) -> Pipeline:
@@ -183,7 +183,7 @@ class DataChanges:
     Args:
         variables: values by variable name, in the order of the file.
         summary: (topic, description) of each change, for the user.
-        cache_obstacle: reason why no cache can be read; None if one can.
+        cache_obstacle: reason why training cannot read a cache; None if it can.
         divisor: the data preprocessor must pad to multiples of it, in pixels. Defaults to 1: no padding.
         pad_value: fill value of the data preprocessor, after normalisation; None to keep its own.
         converted_to_bgr: whether RGB images now load as BGR, so that the data preprocessor must convert them.
@@ -197,7 +197,7 @@ class DataChanges:
     converted_to_bgr: bool = False
 
     def share(self, name: str, pipeline: Pipeline) -> Expression:
-        """Return the variable that holds a pipeline, a new one if no variable holds an equal pipeline."""
+        """Return the variable that holds a pipeline; add a variable if none holds an equal pipeline."""
         for variable, value in self.variables.items():
             if value == pipeline:
                 return Expression(variable)

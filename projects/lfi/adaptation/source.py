@@ -15,10 +15,10 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Expression:
-    """Python that is written verbatim: `{{_base_.model.backbone}}`, or a variable's name.
+    """Python source that is written verbatim: `{{_base_.model.backbone}}`, or a variable's name.
 
     Args:
-        text: the Python.
+        text: Python source.
     """
 
     text: str
@@ -40,7 +40,7 @@ class Call:
 
 
 def source(value: Any, column: int = 0, indent: int = 0) -> str:
-    """Return the Python of a value, in one line if it fits.
+    """Return the Python source of a value, in one line if it fits.
 
     Args:
         value: plain data, `Expression`s and `Call`s.

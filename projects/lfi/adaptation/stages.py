@@ -41,15 +41,15 @@ def last_stages(backbone: nn.Module, size: int) -> tuple[str, ...]:
         size: side of the blank image in pixels.
 
     Returns:
-        The names, the earlier stage first. Empty if fewer modules give maps, if the backbone's output is
-        coarser than all maps, or if most weights come after them, as in a ViT, whose blocks give tokens.
+        The names, the earlier stage first. Empty if too few modules return maps, if the backbone's output is
+        coarser than all maps, or if most weights come after the maps, as in a ViT: its blocks return tokens.
     """
     runs, grid = _run(backbone, size)
-    once = {run.name: run for run in runs if sum(run.name == other.name for other in runs) == 1}
+    single_runs = {run.name: run for run in runs if sum(run.name == other.name for other in runs) == 1}
     # Pooled features have one location.
     maps = {
         name: run.grid
-        for name, run in once.items()
+        for name, run in single_runs.items()
         if run.grid and min(run.grid) > 1 and not (size % run.grid[0] or size % run.grid[1])
     }
     # A backbone may wrap another one: a module that holds all others is no stage.
@@ -69,13 +69,13 @@ def last_stages(backbone: nn.Module, size: int) -> tuple[str, ...]:
 
 
 def _holds_all(name: str, maps: Iterable[str]) -> bool:
-    """Whether a module holds all other modules that give maps, at least one."""
+    """Whether a module holds all other modules that return maps, at least one."""
     others = [other for other in maps if other != name]
     return bool(others) and all(other.startswith(f'{name}.') for other in others)
 
 
 class _Run(NamedTuple):
-    """Name of a module that ran, with the height and width of its map, None if it gives no map."""
+    """Name of a module that ran, with the height and width of its map, or None if it returns no map."""
 
     name: str
     grid: tuple[int, int] | None

@@ -59,11 +59,11 @@ TASKS = (
 
 
 def find_task(model: Mapping, scope: str) -> tuple[Task, dict[str, Any]]:
-    """Return the task of a model, and the changes of its type.
+    """Return the task of a model, and the `type` and `task` of its student.
 
     Args:
         model: config of the model.
-        scope: registry scope of types that name none.
+        scope: registry scope of unscoped types.
 
     Raises:
         UsageError: if the model is not registered, is a student already, is of an unknown task, or has no

@@ -62,7 +62,7 @@ def configure_teacher(
 
 
 def _can_be_larger(model: str) -> bool:
-    """Whether a model is a ViT for images below `DENSE_SIZE` whose positions can be interpolated to it."""
+    """Whether a model is a ViT for images below `DENSE_SIZE` with positions that can be interpolated."""
     vision: Mapping[str, Any] = open_clip_config(model)['vision_cfg']
     size, patch = vision.get('image_size', 224), vision.get('patch_size')
     if 'timm_model_name' in vision:

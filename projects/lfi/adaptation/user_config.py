@@ -36,7 +36,7 @@ class UserConfig:
 
     @property
     def scope(self) -> str:
-        """Registry scope of types that name none."""
+        """Registry scope of unscoped types."""
         scope: str = self.cfg.model.get('_scope_') or self.cfg.get('default_scope') or 'mmengine'
         return scope
 
@@ -65,7 +65,7 @@ def read_user_config(name: str) -> UserConfig:
 
 
 def locate_config(name: str) -> tuple[str | None, Path]:
-    """Return the package of the project that ships a config, None for LFI's and for files, and its path.
+    """Return the package that ships a config, or None for LFI's configs and for files; and the config's path.
 
     Args:
         name: name of the config, see `read_user_config`.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument('config', help="your config: a file, or a project's own as mmdet::NAME")
+    parser.add_argument('config', help='your config: a file, or the config of a project as mmdet::NAME')
     parser.add_argument(
         '--teacher',
         default='clip-b16',
@@ -63,7 +63,7 @@ def run(args: Namespace) -> None:
     except OSError as error:
         raise UsageError(f'--out {out} cannot be written: {error}') from error
     try:
-        report = check_config(out, overlay.plain)
+        report = check_config(out, overlay.task_model)
     except BaseException:
         out.unlink()
         raise
@@ -72,7 +72,7 @@ def run(args: Namespace) -> None:
     for topic, description in overlay.summary:
         print(f'  {topic.ljust(width)}  {description}')
     print(
-        f"The model was built on the CPU, and has all weights of yours: your model's checkpoints load. "
+        'The model was built on the CPU. It has all weights of your model, so your checkpoints load. '
         f'{report.task_parameters / 1e6:.2f} M parameters, and {report.added_parameters / 1e6:.2f} M '
         f'({100 * report.added_parameters / report.task_parameters:.1f} %) for interactions, which an export '
         'leaves out.'
@@ -81,12 +81,12 @@ def run(args: Namespace) -> None:
     for line in missing_checkpoints(report.cfg):
         print(line)
     print('Next:')
-    for line in next_commands(out, report.cfg, overlay.cached):
+    for line in next_commands(out, report.cfg, overlay.can_cache):
         print(f'  {line}')
 
 
 def missing_checkpoints(cfg: Config) -> list[str]:
-    """Return a message for each checkpoint of a config whose host is gone and which is not in the cache."""
+    """Return a message for each checkpoint of a config that is not cached and cannot be downloaded."""
     from lfi.engine.checkpoints.addresses import (
         download_path,
         gone_host_message,
@@ -102,19 +102,19 @@ def missing_checkpoints(cfg: Config) -> list[str]:
         except UsageError as error:
             lines.append(f'{key}={checkpoint!r}: {error}.')
             continue
-        gone = gone_host_message(url)
-        if gone and not Path(download_path(url)).is_file():
-            lines.append(f'{key}={checkpoint!r} cannot be fetched: {gone} in its place.')
+        gone_message = gone_host_message(url)
+        if gone_message and not Path(download_path(url)).is_file():
+            lines.append(f'{key}={checkpoint!r} cannot be fetched: {gone_message} in its place.')
     return lines
 
 
-def next_commands(out: Path, cfg: dict, cached: bool) -> list[str]:
+def next_commands(out: Path, cfg: dict, can_cache: bool) -> list[str]:
     """Return the commands to type next: cache if possible, train, and test if the config has test data."""
     work_dir, train_cfg = cfg.get('work_dir') or f'work_dirs/{out.stem}', cfg.get('train_cfg') or {}
     iterations = train_cfg.get('max_iters')
     last = f'iter_{iterations}' if iterations else f'epoch_{train_cfg.get("max_epochs", "N")}'
     commands = [['lfi', 'train', str(out)]]
-    if cached:
+    if can_cache:
         commands[0] += ['--cfg-options', f'model.teacher.cache={work_dir}/maps']
         commands.insert(0, ['lfi', 'cache', str(out), '--out', f'{work_dir}/maps'])
     if cfg.get('test_dataloader'):

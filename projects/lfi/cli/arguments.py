@@ -50,7 +50,7 @@ class ArgumentParser(argparse.ArgumentParser):
             variants: functions that add the arguments, by the option's value.
             **settings: arguments of `add_argument` for the option.
         """
-        # A parser finds abbreviations of the option, too.
+        # argparse also accepts abbreviations of the option.
         self.chooser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
         for parser in (self, self.chooser):
             parser.add_argument(option, **settings)
@@ -59,11 +59,11 @@ class ArgumentParser(argparse.ArgumentParser):
     def add_chosen_variant(self, args: Sequence[str] | None) -> None:
         """Add the arguments for the value that the option of `add_variants` has on a command line."""
         try:
-            chosen, _ = self.chooser.parse_known_args(args)
+            namespace, _ = self.chooser.parse_known_args(args)
         except argparse.ArgumentError:
             # This parser reports the same error later.
-            chosen = self.chooser.parse_args([])
-        (value,) = vars(chosen).values()
+            namespace = self.chooser.parse_args([])
+        (value,) = vars(namespace).values()
         variants, self.variants = self.variants, {}
         variants[value](self)
 
@@ -226,7 +226,7 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--part',
         choices=['classifier', 'detector', 'segmentor', 'backbone'],
-        help='the task model, or the backbone, which gives tokens or maps (default: the task model)',
+        help='the task model, or the backbone, which returns tokens or maps (default: the task model)',
     )
     parser.add_argument(
         '--shape',

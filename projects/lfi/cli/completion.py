@@ -23,7 +23,7 @@ PREAMBLE = {
     'bash': "_lfi_configs() {{ compgen -W '{names}' -- $1; compgen -f -- $1; }}",
     'zsh': '_lfi_configs() {{ compadd -- {names}; _files; }}',
 }
-"""Shell function that completes a config: names of LFI's, or files. Other shells do not complete configs."""
+"""Shell function that completes the name of a config, or a file. Other shells do not complete configs."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -42,8 +42,8 @@ def whole_parser() -> ArgumentParser:
     # `main` imports all commands.
     from .main import commands, module_of, summary
 
-    whole = ArgumentParser(prog='lfi')
-    subparsers = whole.add_subparsers()
+    root = ArgumentParser(prog='lfi')
+    subparsers = root.add_subparsers()
     for command in commands():
         parser = subparsers.add_parser(command, help=summary(command), conflict_handler='resolve')
         module_of(command).add_arguments(parser)
@@ -51,7 +51,7 @@ def whole_parser() -> ArgumentParser:
             add(parser)
         for action in parser._actions:
             set_completion(action)
-    return whole
+    return root
 
 
 def set_completion(action: Any) -> None:

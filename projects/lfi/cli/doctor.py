@@ -39,14 +39,14 @@ from .arguments import ArgumentParser
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# The command must run without the stack, to report what is missing.
+# The command must run without OpenMMLab, to report missing packages.
 NEEDS_STACK = False
 # Timeout of a host in seconds.
 SECONDS = 5
 State = Literal['ok', 'missing', 'wrong']
 # Placeholders in configs for a user's folders of images.
 OWN_FOLDERS = {'images', 'labelled'}
-# Section that is limited to a config, if one is given.
+# Title of the section that, with a config, lists only the folders of this config.
 FOLDERS = 'Data and teachers'
 FIRST_CONFIG = 'lfi_vit-128x6-p8_shapes'
 """Config whose data and teacher come with the package."""
@@ -55,7 +55,7 @@ STACKS = {
     'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmdetection'),
     'openmmlab': ('mmengine', 'mmcv', 'mmcv-lite', 'mmpretrain', 'mmdet'),
 }
-"""Distributions of a stack, by the extra that installs it."""
+"""Distributions of OpenMMLab's packages, by the extra that installs them."""
 REQUIRED = {
     'torch': ('torch',),
     'torchvision': ('torchvision',),
@@ -82,10 +82,10 @@ class Finding:
     """Line of the report.
 
     Args:
-        state: `wrong` if training cannot work, `missing` if a part of LFI cannot.
+        state: `wrong` if training cannot work; `missing` if only an optional part of LFI cannot work.
         name: name of the checked item.
         detail: result of the check.
-        fix: command or action that mends it. Defaults to none.
+        fix: command or action that helps. Defaults to ''.
     """
 
     state: State
@@ -116,7 +116,7 @@ def run(args: Namespace) -> None:
     ignore_matplotlibrc()
     sections = {title: list(check()) for title, check in SECTIONS.items()}
     if args.config is not None:
-        sections |= config_findings(args.config, ask_host if args.online else skip_host)
+        sections |= config_findings(args.config, check_host if args.online else skip_host)
     report(sections, Console(), f'lfi train {args.config or FIRST_CONFIG}')
     sys.exit(any(finding.state == 'wrong' for findings in sections.values() for finding in findings))
 
@@ -170,7 +170,7 @@ def models() -> Finding:
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
         fix = 'reinstall the package that the error names'
         if version_of('mmpretrain') and find_spec('transformers') is not None:
-            fix = 'pip uninstall transformers (mmpretrain 1.2 needs one before 4.50), or use the stack onedl'
+            fix = 'pip uninstall transformers (mmpretrain 1.2 needs a version below 4.50), or use lfi[onedl]'
         return Finding('wrong', 'models', f'cannot be imported: {reason}', fix)
     return Finding('ok', 'models', 'can be imported')
 
@@ -203,10 +203,10 @@ def roots() -> Iterator[Finding]:
 
 def config_roots(cfg: Config) -> Iterator[Finding]:
     """Check the folders below the roots of data and teachers that a config names."""
-    # Teachers' files are no bases: `lfi.teacher_config` reads them.
+    # Configs do not inherit from the teachers' files: `lfi.teacher_config` reads these.
     teachers = (path.read_text(encoding='utf-8') for path in (configs_folder() / '_base_/teachers').iterdir())
     text = '\n'.join((cfg.text, *teachers))
-    # A config may override its base's values, but keep the base's variable `data_root`.
+    # The base's variable `data_root` remains in a config that overrides all values with it.
     used = repr([value for value in cfg.to_dict().values() if not isinstance(value, str)])
     empty = True
     for variable, default in ROOTS.items():
@@ -267,16 +267,16 @@ def _hub_finding(hub: str, folder: Path, names: str, variable: str) -> Finding:
     existing = next(part for part in (folder, *folder.parents) if part.exists())
     if existing.is_dir() and os.access(existing, os.W_OK):
         return Finding('ok', hub, f'{folder}: {names}')
-    fix = f'export {variable}=FOLDER, a writable one; downloads fail without'
+    fix = f'export {variable}=FOLDER, with a writable folder: downloads need it'
     return Finding('missing', hub, f'{folder} is not writable: {names}', fix)
 
 
-def config_findings(config: str, ask: Callable[[str, str], Finding]) -> dict[str, list[Finding]]:
+def config_findings(config: str, check: Callable[[str, str], Finding]) -> dict[str, list[Finding]]:
     """Check the folders and initial checkpoints that a config names, by title of the section.
 
     Args:
         config: name of the config, see `locate_config`.
-        ask: check of an address, see `checkpoints`.
+        check: see `checkpoints`.
     """
     title = f'Checkpoints of {config}'
     try:
@@ -284,29 +284,29 @@ def config_findings(config: str, ask: Callable[[str, str], Finding]) -> dict[str
         from lfi.engine.config_loading import load_config
 
         cfg = load_config(str(locate_config(config)[1]))
-        return {FOLDERS: list(config_roots(cfg)), title: list(checkpoints(cfg, ask))}
+        return {FOLDERS: list(config_roots(cfg)), title: list(checkpoints(cfg, check))}
     except Exception as error:  # Broken installations and configs raise errors of any type.
         return {title: [Finding('wrong', config, ' '.join(str(error).split()))]}
 
 
-def checkpoints(cfg: Config, ask: Callable[[str, str], Finding]) -> Iterator[Finding]:
+def checkpoints(cfg: Config, check: Callable[[str, str], Finding]) -> Iterator[Finding]:
     """Check the initial checkpoints of a config.
 
     Args:
         cfg: the config.
-        ask: check of an address that is not cached, from the config's key and the address.
+        check: function that checks an address that is not cached, from the config's key and the address.
     """
     from lfi.engine.checkpoints.addresses import named_checkpoints
 
     checkpoints_by_key = list(named_checkpoints(cfg))
     for key, checkpoint in checkpoints_by_key:
-        yield checkpoint_finding(key, checkpoint, ask)
+        yield checkpoint_finding(key, checkpoint, check)
     if not checkpoints_by_key:
         yield Finding('ok', 'none', 'the config has no initial checkpoint')
 
 
-def checkpoint_finding(key: str, checkpoint: str, ask: Callable[[str, str], Finding]) -> Finding:
-    """Check one checkpoint, the value of a config's key; `ask` checks addresses, see `checkpoints`."""
+def checkpoint_finding(key: str, checkpoint: str, check: Callable[[str, str], Finding]) -> Finding:
+    """Check the checkpoint at a key of a config; for `check`, see `checkpoints`."""
     from lfi.engine.checkpoints.addresses import download_path, gone_host_message, resolve_checkpoint
 
     try:
@@ -325,15 +325,15 @@ def checkpoint_finding(key: str, checkpoint: str, ask: Callable[[str, str], Find
         return Finding('ok', key, f'{address}, cached as {download_path(address)}')
     if gone := gone_host_message(address):
         return Finding('wrong', key, address, gone)
-    return ask(key, address)
+    return check(key, address)
 
 
 def skip_host(key: str, url: str) -> Finding:
-    """Report an address without asking its host."""
+    """Report an address without a check of its host."""
     return Finding('ok', key, f'{url}, not checked: use --online')
 
 
-def ask_host(key: str, url: str) -> Finding:
+def check_host(key: str, url: str) -> Finding:
     """Check an address by a HEAD request."""
     try:
         with urlopen(Request(url, method='HEAD'), timeout=SECONDS):
@@ -341,7 +341,7 @@ def ask_host(key: str, url: str) -> Finding:
     except HTTPError as error:
         return Finding('wrong', key, f'{url}: {error.code} {error.reason}', f'{key}=FILE')
     except OSError as error:
-        # The training may run with a network.
+        # The network may be available when training runs.
         reason = getattr(error, 'reason', error)
         return Finding('missing', key, f'{url}: no connection ({reason})', 'check the network')
 

@@ -23,8 +23,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='NAME',
-        help='extractors, such as maskclip, or "all" that fit the model; an unknown name lists them '
-        "(default: the config's)",
+        help='extractors, such as maskclip; "all": all that fit the model; an unknown name prints the '
+        "known names (default: the config's)",
     )
     parser.add_argument(
         '--images', type=positive, metavar='N', help='use N images, evenly spaced (default: all)'
@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=float,
         default=(0.0, 1.0),
         metavar=('MIN', 'MAX'),
-        help='use only regions that cover this share of their image (0 1)',
+        help='use only regions that cover a share of their image in this range (0 1)',
     )
     parser.add_argument('--pictures', type=whole, default=6, help='images in maps.png (%(default)s)')
     parser.add_argument('--out', metavar='DIR', help='folder for results.json, table.md and maps.png')

@@ -219,7 +219,7 @@ TARGETS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace],
     'hub': (add_hub_arguments, export_to_hub),
     'published': (add_published_arguments, export_published),
 }
-"""Functions that add a target's arguments and that write it, by `--to`."""
+"""Function that adds the arguments of a target, and function that writes the target, by `--to`."""
 
 
 def run(args: Namespace) -> None:

@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--texts',
         nargs='+',
         metavar='TEXT',
-        help='texts to ask for (default: classes of the training, of which pictures show the 5 strongest)',
+        help='texts to ask for (default: classes of the training; pictures show the 5 strongest)',
     )
     add_templates(parser)
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')

@@ -16,10 +16,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_config_arguments(parser)
     parser.add_argument('--save-path', metavar='FILE', help='.py, .json or .yml file to write as well')
-    parser.add_check(unwritable)
+    parser.add_check(suffix_error)
 
 
-def unwritable(args: Namespace) -> str | None:
+def suffix_error(args: Namespace) -> str | None:
     """Return an error message if `--save-path` has an unknown suffix, else None."""
     if args.save_path and not args.save_path.endswith(SUFFIXES):
         return f'--save-path takes a .py, .json or .yml file, got {args.save_path}'

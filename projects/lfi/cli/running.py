@@ -13,11 +13,11 @@ def run_tool(run: Callable[[Namespace], None], args: Namespace, *mistakes: type[
     Args:
         run: the command.
         args: parsed arguments. An error that concerns `cfg_options` names the options.
-        *mistakes: more types of errors that the user of this command can fix.
+        *mistakes: further types of errors that the user of this command can fix.
     """
     ignore_matplotlibrc()
     from lfi.engine import launch
 
     options = getattr(args, 'cfg_options', None)
-    # A study keeps pairs as typed for the command lines of its runs, which report their own errors.
+    # A study stores the options as typed, for its runs. The runs report errors in them.
     launch.run(partial(run, args), *mistakes, options=options if isinstance(options, dict) else None)

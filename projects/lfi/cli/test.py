@@ -30,10 +30,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--tta', action='store_true', help="test-time augmentation by the config's tta_model and tta_pipeline"
     )
-    parser.add_check(unwritable)
+    parser.add_check(suffix_error)
 
 
-def unwritable(args: Namespace) -> str | None:
+def suffix_error(args: Namespace) -> str | None:
     """Return an error message if `--out` has the wrong suffix, else None."""
     if not args.out:
         return None

@@ -46,7 +46,7 @@ class StudentConfig:
     """Content of `config.json`.
 
     Args:
-        default_scope: scope of types without one.
+        default_scope: scope of unscoped types.
         model: config of the model, as plain data.
         pipeline: test pipeline, as plain data, or None.
         dataset_meta: classes and palette of the training set, as plain data.
@@ -169,7 +169,7 @@ def write_student(
 
     Args:
         folder: output folder; made if it does not exist.
-        default_scope: scope of types without one.
+        default_scope: scope of unscoped types.
         model: config of the model, as plain data.
         pipeline: test pipeline, as plain data, or None.
         dataset_meta: metainfo of the data set; its classes and palette are stored.
