@@ -175,7 +175,7 @@ def test_the_last_checkpoint_of_a_run_is_taken_with_its_config(run_folder, tmp_p
     (run_folder / 'other.py').write_text('')
     with pytest.raises(
         UsageError,
-        match=r'must have one config, .* and has \S+\.py, other\.py: set config=',
+        match=r'must have one config, and has \S+\.py, other\.py: set config=',
     ):
         lfi.save_pretrained(run_folder, tmp_path / 'c')
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
     with pytest.raises(UsageError, match='does not fit the config'):
         lfi.save_pretrained(run_folder, tmp_path / 'a', config=other)
     with pytest.raises(
-        UsageError, match=r"config's model and StudentImageClassifier differ in [0-9]+ weights, 'head"
+        UsageError, match=r"config's model and StudentImageClassifier differ in [0-9]+ weights, such as 'head"
     ):
         lfi.save_pretrained(model, tmp_path / 'a', config=other)
     cfg.model.head.rule = max

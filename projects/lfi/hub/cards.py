@@ -72,9 +72,9 @@ def student_card(
     tag = pipeline_tag(model)
     header = {'library_name': 'lfi', **({'pipeline_tag': tag} if tag else {}), **metadata}
     teacher = ' whose teacher is a vision-language model' if facts.teacher else ''
-    answered = ' It answers texts: whether an image shows each, and where.' if answers else ''
+    answer_text = ' It answers texts: whether an image shows each, and where.' if answers else ''
     sections = [
-        f'A student of LFI (Learning from Interactions){teacher}.{answered}',
+        f'A student of LFI (Learning from Interactions){teacher}.{answer_text}',
         f'## How to load it\n\n{LOAD}\n\n{ASK if answers else PREDICT}',
         f'## What made it\n\n{_table(_training(facts))}',
         _results(facts),
@@ -136,7 +136,7 @@ def _teacher(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results(facts: RunFacts) -> str:
-    """Build the section of this checkpoint's validation metrics, named as in the log; empty without any."""
+    """Build the section of this checkpoint's validation metrics, named as in the log; empty if none."""
     rows = {f'{name}, validation': f'{value:.4g}' for name, value in facts.metrics.items()}
     return f'## Results\n\nOf this checkpoint:\n\n{_table(rows)}' if rows else ''
 
@@ -155,7 +155,7 @@ def _page(header: Mapping[str, Any], sections: Sequence[str]) -> str:
     return f'---\n{text}---\n\n{body}\n'
 
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 # Keys of a row of the log that are not validation metrics.
 _NOT_METRICS = ('step', 'epoch', 'iter', 'time', 'data_time', 'memory', 'lr')
 # Keys of a data set that select images, as opposed to paths.
@@ -192,7 +192,7 @@ class RunFacts:
 
 
 def collect_facts(
-    model: nn.Module, cfg: Config, checkpoint: Path | None = None, meta: Mapping = _NOTHING
+    model: nn.Module, cfg: Config, checkpoint: Path | None = None, meta: Mapping = _EMPTY
 ) -> RunFacts:
     """Collect the facts for a student's card.
 
@@ -238,7 +238,7 @@ def dataset_text(dataset: Mapping[str, Any]) -> str:
 
 
 def validation_metrics(folder: Path, step: int | None) -> dict[str, float]:
-    """Read the validation metrics of a step from a run's log; empty without a validation."""
+    """Read the validation metrics of a step from a run's log; empty if the step has none."""
     rows = [row for row in read_scalars(folder) if row.get('step') == step and 'loss' not in row]
     # A resumed run may repeat a step: the later values count.
     return {

@@ -34,8 +34,8 @@ def from_pretrained(
         read-out it also answers texts (`ask`). Or an `InteractionCache`.
 
     Raises:
-        HubError: if the folder or repository does not exist, is not a student's, is corrupted or of a later
-            version, or is refused.
+        HubError: if the folder or repository does not exist, holds no student, is corrupted or of a later
+            version, or has a config that is refused.
         CacheError: if a cache is unfinished or corrupted.
     """
     folder = local_folder(source, revision, token, cache_dir, local_files_only)

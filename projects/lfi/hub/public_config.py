@@ -54,7 +54,7 @@ def public_student(model: Any, cfg: Config, readout: bool) -> tuple[dict[str, An
         # Explicit values replace those of the teacher's folder, which may be missing at loading.
         explicit = dict(text_dims=model.readout.text_dims, contrast_weight=model.readout.contrast_weight)
         model_cfg = {**model_cfg, 'readout': {**(model_cfg.get('readout') or {}), **explicit}}
-        # `reading` says how the teacher's scores are read. The rest of supervision is for training.
+        # `reading` defines how maps are made from the teacher's scores. Other options are for training.
         parts = model_cfg.pop('supervision', None) or {}
         readings = {
             name: {key: part[key] for key in ('type', 'reading') if key in part}
@@ -93,10 +93,10 @@ def public_pipeline(cfg: Config) -> list[dict[str, Any]] | None:
 
 
 def public_teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a teacher's config with concepts by name, and without local paths.
+    """Return a teacher's config with the names of its concepts, and without local paths.
 
-    Only the name of a folder is kept, in plain characters, and a file of weights is removed. Users who ask
-    texts set their own paths.
+    The path of a folder becomes the folder's name in plain characters. The file of weights is removed. Users
+    who ask for texts set their own paths.
     """
     public = {key: value for key, value in teacher.items() if key not in USER_ARGUMENTS}
     if 'concepts' in public:
@@ -131,8 +131,8 @@ def _without_files(value: Any) -> Any:
 
 
 def _reads_file(init: Any) -> bool:
-    starts = init if isinstance(init, list | tuple) else [init]
-    return any(isinstance(start, Mapping) and 'checkpoint' in start for start in starts)
+    configs = init if isinstance(init, list | tuple) else [init]
+    return any(isinstance(config, Mapping) and 'checkpoint' in config for config in configs)
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -141,14 +141,14 @@ def _plain(value: Any, where: str) -> Any:
     return plain
 
 
-def _refuse_private(value: Any, where: str, free: Sequence[str] = ()) -> None:
-    """Refuse paths, except in the arguments `free`: concepts and prompts may look like paths."""
+def _refuse_private(value: Any, where: str, free_keys: Sequence[str] = ()) -> None:
+    """Refuse paths, except in the arguments `free_keys`: concepts and prompts may look like paths."""
     if isinstance(value, dict):
         for key, part in value.items():
-            if key not in free:
-                _refuse_private(part, f'{where}.{key}', FREE_TEXTS if key in TEACHER_PARTS else free)
+            if key not in free_keys:
+                _refuse_private(part, f'{where}.{key}', FREE_TEXTS if key in TEACHER_PARTS else free_keys)
     elif isinstance(value, list):
         for i, part in enumerate(value):
-            _refuse_private(part, f'{where}[{i}]', free)
+            _refuse_private(part, f'{where}[{i}]', free_keys)
     elif isinstance(value, str) and _PRIVATE.match(value):
         raise UsageError(f'{where}={value!r} is a path of this machine: set it to None, or remove it')

@@ -127,7 +127,7 @@ def _refuse_links(path: Path) -> None:
 
 
 def _rename_repository(card: str, repo_id: str) -> str:
-    """Replace the placeholder, or the name of the repository that a card is from, by this repository's."""
+    """Replace the placeholder, or the repository name, in a card by `repo_id`."""
     match = _REPOSITORY_NAME.search(card)
     name = next(filter(None, match.groups())) if match else NAME
     # The lookarounds spare longer names that contain this one.
@@ -136,7 +136,7 @@ def _rename_repository(card: str, repo_id: str) -> str:
 
 def _commit(
     files: Mapping[str, Path | bytes],
-    kind: str,
+    repo_type: str,
     *,
     repo_id: str,
     private: bool | None,
@@ -149,16 +149,16 @@ def _commit(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi(token=token, library_name='lfi')
-    content_name = 'a cache of interaction maps' if kind == 'dataset' else 'a student'
+    content_name = 'a cache of interaction maps' if repo_type == 'dataset' else 'a student'
     try:
-        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
         if revision is not None and not revision.startswith('refs/'):
-            api.create_branch(repo_id, repo_type=kind, branch=revision, exist_ok=True)
+            api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
         return api.create_commit(
             repo_id,
             [CommitOperationAdd(name, content) for name, content in files.items()],
             commit_message=commit_message or f'Upload {content_name} by lfi',
-            repo_type=kind,
+            repo_type=repo_type,
             revision=revision,
             create_pr=create_pr,
         )

@@ -66,7 +66,7 @@ def save_pretrained(
         model: student, checkpoint, or folder of a run, whose last checkpoint is used.
         folder: folder to write; created if missing.
         config: config of the training: `Config`, file, or name of a config of LFI. Defaults to None: the
-            config in the run's folder, or that of a model from `from_pretrained`.
+            config in the run's folder, or the `cfg` of a model from `from_pretrained`.
         readout: whether a student that learnt from interactions keeps its read-out, with which it answers
             texts. Defaults to True. Without it, the student is exported by `export_student`.
         model_card: further YAML fields of the card, such as `license`, `datasets`, `language` or `tags`.
@@ -76,7 +76,7 @@ def save_pretrained(
         The folder.
 
     Raises:
-        UsageError: if there is no config, config and weights do not fit, the head's classes and the class
+        UsageError: if there is no config, the weights do not fit the config, the head's classes and the class
             names differ in number, the config is not plain data, the folder is a file, or it has a
             `README.md`, `config.json` or `model.safetensors` that LFI did not write.
     """
@@ -92,7 +92,7 @@ def save_pretrained(
     if isinstance(model, nn.Module) and config is not None:
         _check_config(student, cfg)
     dataset_meta = trained.meta.get('dataset_meta') or getattr(student, 'dataset_meta', None) or {}
-    if _names_classes(student):
+    if _has_class_names(student):
         # The classes are those of the config, and not of the training.
         dataset_meta = {}
     check_class_count(student, dataset_meta)
@@ -131,7 +131,7 @@ def _from_model(model: Any, config: Config | str | Path | None) -> TrainedStuden
     model = unwrap_model(model)
     cfg = getattr(model, 'cfg', None) if config is None else _read_config(config)
     if not isinstance(cfg, Config):
-        raise UsageError(f'{type(model).__name__} has no config: set config= to that of its training')
+        raise UsageError(f'{type(model).__name__} has no config: set config= to the config of its training')
     return TrainedStudent(model, cfg)
 
 
@@ -146,13 +146,13 @@ def _check_config(model: nn.Module, cfg: Config) -> None:
     )
     if differ:
         raise UsageError(
-            f"the config's model and {type(model).__name__} differ in {len(differ)} weights, {differ[0]!r} "
-            'first: set config= to that of its training'
+            f"the config's model and {type(model).__name__} differ in {len(differ)} weights, such as "
+            f'{differ[0]!r}: set config= to the config of its training'
         )
 
 
 def _build(cfg: Config) -> nn.Module:
-    # An online teacher: the cache may be missing on the machine that saves the student.
+    # Without `cache`, since the cache may be missing on the machine that saves the student.
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         model: nn.Module = MODELS.build(online(deepcopy(model_config(cfg))))
     return model
@@ -169,7 +169,7 @@ def _from_run(path: Path, config: Config | str | Path | None) -> TrainedStudent:
     model = _build(cfg)
     check_weights(model, content, needs_readout=True)
     state = state_dict_of(content)
-    if _names_classes(model):
+    if _has_class_names(model):
         # The model predicts by texts, and has no trained head.
         state = {name: value for name, value in state.items() if not name.startswith('head.')}
     try:
@@ -179,7 +179,7 @@ def _from_run(path: Path, config: Config | str | Path | None) -> TrainedStudent:
     return TrainedStudent(model.eval(), cfg, checkpoint, content.get('meta') or {})
 
 
-def _names_classes(model: nn.Module) -> bool:
+def _has_class_names(model: nn.Module) -> bool:
     return bool(getattr(getattr(model, 'predict_by', None), 'has_class_names', False))
 
 
@@ -193,6 +193,6 @@ def _config_beside(checkpoint: Path) -> Config:
     if len(files) != 1:
         names = ', '.join(file.name for file in files) or 'none'
         raise UsageError(
-            f'{checkpoint.parent} must have one config, that of the training, and has {names}: set config='
+            f'{checkpoint.parent} must have one config, and has {names}: set config= to that of the training'
         )
     return load_config(str(files[0]))

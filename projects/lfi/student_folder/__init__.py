@@ -1,6 +1,6 @@
 """Folder of a student: config and weights as data, read without running code of the folder.
 
-It imports no model: types are built by name, if they are allowed.
+This package imports no model: types are built by name, if they are allowed.
 """
 
 from .files import from_plain, to_plain

@@ -84,7 +84,7 @@ FAMILIES = (
     'mmseg.structures.sampler',
     'torch.nn.modules',
 )
-"""Modules with a student's types, without those for texts, videos and pretraining."""
+"""Modules of the types that a student may have. Types for texts, videos and pretraining are left out."""
 REFUSED = (
     # These load weights or a model by a name.
     'ATSSVLFusionHead',
@@ -105,7 +105,7 @@ REFUSED = (
     'VPDDepthHead',
     'VQAGenerationHead',
 )
-"""Types of these modules that are not allowed."""
+"""Types in modules of `FAMILIES` that are not allowed."""
 TRANSFORM_MODULES = (
     'lfi.datasets.transforms',
     'mmcv.transforms',
@@ -177,7 +177,7 @@ _WORD = re.compile(r'[\w.+-]*|\d+/\d+')
 
 
 class AllowedTypes:
-    """The types in the registries of packages that a student may be built of.
+    """Types that a student may be built of, from the registries of some packages.
 
     Args:
         scopes: packages; the installed ones are imported. A name without a scope is allowed if its types in
@@ -316,7 +316,7 @@ def _is_of_library(kind: Any) -> bool:
 
 
 def _module_and_name(kind: Any) -> tuple[str, str]:
-    # A `partial` has neither.
+    # A `partial` lacks both attributes.
     return getattr(kind, '__module__', 'functools'), getattr(kind, '__name__', '')
 
 

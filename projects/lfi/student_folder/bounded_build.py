@@ -97,7 +97,7 @@ class Bounds:
     def of_weights(cls, tensors: int, elements: int) -> Bounds:
         """Return the bounds for a model with a number of tensors and of elements in total.
 
-        They are several times the weights: layers compute while they are built, and an adapter runs its
+        The bounds are several times the weights: layers compute while they are built, and an adapter runs its
         backbone on an image.
         """
         return cls(size=2**29 + 64 * elements, parts=2000 + 40 * tensors, seconds=30 + elements / 5_000_000)
@@ -105,13 +105,13 @@ class Bounds:
 
 @contextmanager
 def bounded_build(bounds: Bounds) -> Iterator[None]:
-    """Build a model in a block within bounds and without files, and so without checkpoints.
+    """Limit a block that builds a model: keep it within bounds, and let it open no files or checkpoints.
 
     Raises:
-        ForbiddenActionError: inside the block, if it opens a file, starts a program, or unpickles.
-        OutOfBoundsError: inside the block, if it exceeds a bound.
+        ForbiddenActionError: inside the block, if the block opens a file, starts a program, or unpickles.
+        OutOfBoundsError: inside the block, if the block exceeds a bound.
     """
-    # Torch would import it at the first tensor in the block, and it makes a folder for compiled code.
+    # Import this module here: torch imports it at the first tensor, and the import makes a folder.
     importlib.import_module('torch._dynamo')
     with ExitStack() as stack:
         stack.enter_context(_limit_time(bounds))

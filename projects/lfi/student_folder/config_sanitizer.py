@@ -6,8 +6,8 @@ list of allowed ones:
 
 - types, and a student's task: those of `AllowedTypes`;
 - arguments that name files or downloads: no text, no dict, and not True;
-- texts: names of allowed types, and words in the code of the config's types, which are the options that they
-  compare with. Model names are those of timm;
+- texts: names of allowed types, and words in the code of the config's types, since code compares options with
+  these words. Model names are those of timm;
 - numbers: up to the largest that models use, so that no argument fills the memory.
 
 Concepts and prompts of a teacher are free, since nothing evaluates them. The user's own types take any names.
@@ -43,7 +43,7 @@ INFINITY = 1e8
 MAX_HOLES = 10
 """Largest number of `{}` in a prompt."""
 MAX_TEMPLATES = 200
-"""Largest number of prompts: CLIP's authors have 80."""
+"""Largest number of prompts: CLIP's authors use 80."""
 IDENTIFIERS = ('meta_keys', 'keys', 'algorithm_keys', 'reads')
 """Arguments that name keys of an image's results, or layers of the model."""
 MAX_NUMBER = 2**17
@@ -79,7 +79,7 @@ _FILE_ARGUMENT = re.compile(
     r'(.*_)?(pretrained|checkpoint|weights_file|backend_args|file_client_args|ann_file|hf|http)(_.*)?|'
     r'(data_)?prefix|data_root|pretraining|trust_remote_code|target|_target_|meta_file|args_file'
 )
-# Types may loop over all pixels of an image, or all pairs of them.
+# Arguments for sizes: types may loop over all pixels of an image, or all pairs of pixels.
 _SIZE = re.compile(r'(.*_)?(sizes?|resolution|shape)')
 # Largest numbers of arguments that enlarge images.
 _MAX_OF_ARGUMENT = {re.compile(r'(.*_)?divisor'): 2**10, re.compile(r'(.*_)?scale_factor'): 2**5}
@@ -244,7 +244,7 @@ def _check_text(part: Part, allowed: AllowedTypes, words: set[str]) -> None:
     if not _NAME.fullmatch(text) or _FILE.fullmatch(text):
         raise _refusal(part.path, text, 'is not a name: files, URLs and expressions are not read')
     if not (allowed.is_user_type(part.owner) or _is_in_teacher(part)):
-        raise _refusal(part.path, text, 'is not a word that the types of this config know')
+        raise _refusal(part.path, text, "is not a word in the code of this config's types")
 
 
 def _is_timm_model(name: str) -> bool:

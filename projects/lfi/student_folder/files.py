@@ -74,7 +74,7 @@ def weight_bounds(path: Path) -> Bounds:
     Raises:
         HubError: if the file is missing, or no safetensors file.
     """
-    _require(path)
+    _require_weights(path)
     try:
         with safe_open(path, 'pt') as file:
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
@@ -93,7 +93,7 @@ def read_weights(path: Path, digest: str) -> dict[str, Tensor]:
     Raises:
         HubError: if the file is missing or corrupted, or has another sha256.
     """
-    _require(path)
+    _require_weights(path)
     actual = hash_files(sha256(), path).hexdigest()
     if actual != digest:
         raise HubError(
@@ -106,7 +106,7 @@ def read_weights(path: Path, digest: str) -> dict[str, Tensor]:
         raise HubError(f'{path} is not a file of safetensors: {error}') from error
 
 
-def _require(path: Path) -> None:
+def _require_weights(path: Path) -> None:
     if not path.is_file():
         raise HubError(f'{path.parent} has no {WEIGHTS}: fetch it again')
     if not is_nonempty_file(path):

@@ -70,8 +70,8 @@ class StudentConfig:
         """Read and check the config in a folder, without building it.
 
         Raises:
-            HubError: if it is missing or corrupted, of another program or format, or if `check_config`
-                refuses it.
+            HubError: if the config is missing or corrupted, or of another program or format, or if
+                `check_config` refuses it.
         """
         content = _read_json(folder)
         if content.get('library_name') != LIBRARY:
@@ -80,10 +80,10 @@ class StudentConfig:
             raise HubError(
                 f'{folder}/{CONFIG} has the format {reprlib.repr(content.get("format"))}, of lfi '
                 f'{reprlib.repr(content.get("lfi_version"))}; this version, {__version__}, reads '
-                f'{FORMAT}: install that lfi'
+                f'{FORMAT}: install that version'
             )
         names = {field.name for field in fields(cls)}
-        kinds = dict(
+        types = dict(
             default_scope=str,
             model=dict,
             dataset_meta=dict,
@@ -91,7 +91,7 @@ class StudentConfig:
             pipeline=list | None,
             lfi_version=str,
         )
-        invalid = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+        invalid = [name for name, kind in types.items() if not isinstance(content.get(name), kind)]
         if content.keys() != names or invalid:
             raise HubError(
                 f'{folder}/{CONFIG} is corrupted: its fields must be {sorted(names)}'
@@ -287,9 +287,9 @@ def check_class_count(model: nn.Module, meta: Mapping[str, Any]) -> None:
     """Check that a data set has as many class names as a model's head has classes.
 
     Args:
-        model: classifier, detector or segmentor. Other models pass, and so do panoptic ones, whose box head
-            has a part of the classes.
-        meta: metainfo of the data set; without `classes` it passes.
+        model: classifier, detector or segmentor. Other models pass. Panoptic models pass too: their box
+            head has only a part of the classes.
+        meta: metainfo of the data set; metainfo without `classes` passes.
 
     Raises:
         HubError: if the numbers differ.
