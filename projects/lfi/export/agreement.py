@@ -126,25 +126,25 @@ def detector_agreement(
         side: longer side of the images, in pixels.
         tolerance: limits of the differences.
     """
-    pairs = [
-        pair
+    differences = [
+        difference
         for image, reference in zip(detections, expected, strict=True)
-        for pair in match_detections(image, reference, side, tolerance)
+        for difference in match_detections(image, reference, side, tolerance)
     ]
     compared = max(sum(len(image.scores) for image in images) for images in (detections, expected))
-    line = f'detections in {len(expected)} images: {len(pairs)} of {compared} are the same'
-    if pairs:
-        box, score, mask = (max(values) for values in zip(*pairs))
+    line = f'detections in {len(expected)} images: {len(differences)} of {compared} are the same'
+    if differences:
+        box, score, mask = (max(values) for values in zip(*differences))
         line += f', boxes within {box:.1e} pixels, scores within {score:.1e}'
         line += '' if expected[0].masks is None else f', masks within {mask:.2%} of the box'
-    return Agreement(len(pairs), compared, tolerance.detections, [line])
+    return Agreement(len(differences), compared, tolerance.detections, [line])
 
 
 def match_detections(
     detections: Detections, expected: Detections, side: int, tolerance: Tolerance
 ) -> list[tuple[float, float, float]]:
-    """Match the detections of one image; return the differences of box, score and mask of each match."""
-    pairs = []
+    """Match the detections of one image; return the differences of box, score and mask for each match."""
+    differences = []
     boxes = (detections.boxes[:, None] - expected.boxes).abs().amax(-1)
     scores = (detections.scores[:, None] - expected.scores).abs()
     same_label = detections.labels[:, None] == expected.labels
@@ -160,8 +160,8 @@ def match_detections(
             mask = (detections.masks[match] ^ expected.masks[target]).sum().item() / (width * height)
         if mask <= tolerance.mask:
             matches[match] = False
-            pairs.append((boxes[match, target].item(), scores[match, target].item(), mask))
-    return pairs
+            differences.append((boxes[match, target].item(), scores[match, target].item(), mask))
+    return differences
 
 
 def split_detections(outputs: Sequence[Tensor], size: Sequence[int], mask_thr: float) -> list[Detections]:

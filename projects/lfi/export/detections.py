@@ -56,7 +56,7 @@ class DetectorGraph(nn.Module):
 
     Args:
         detector: detector of mmdet for which `unsupported_reason` returns None.
-        box_masks: whether masks are those of the boxes instead of the image. Defaults to False.
+        box_masks: whether to return masks of boxes instead of masks of the image. Defaults to False.
     """
 
     def __init__(self, detector: nn.Module, box_masks: bool = False) -> None:
@@ -95,10 +95,10 @@ class DetectorGraph(nn.Module):
 
 
 def unsupported_reason(detector: nn.Module) -> str | None:
-    """Name the part of a detector that has no counterpart here; None if all of it is supported."""
+    """Name the part of a detector that this module does not support; None if there is none."""
     heads: list[tuple[type, type]]
     extractors = []
-    # Classes that a student adds before mmdet's own do not change the predictions.
+    # A student's classes come before mmdet's, and do not change the predictions.
     task = next((kind for kind in type(detector).__mro__ if kind.__module__.startswith('mmdet.')), nn.Module)
     if isinstance(detector, SingleStageDetector) and hasattr(detector, 'bbox_head'):
         heads = [(task, SingleStageDetector), (type(detector.bbox_head), BaseDenseHead)]
@@ -143,7 +143,7 @@ def is_average_roi_align(layer: Any) -> bool:
 
 
 def graph_outputs(boxes: Boxes) -> tuple[Tensor, Tensor, Tensor]:
-    """Return boxes, scores and labels as a graph outputs them, with padded unused rows."""
+    """Return boxes, scores and labels, with score 0 and label -1 in unused rows."""
     valid = boxes.scores > IGNORED
     return (
         boxes.boxes * valid[..., None],
@@ -181,7 +181,7 @@ def predict_dense(
         if factor is not None:
             top = top * flatten_maps(factor, 1).squeeze(-1).sigmoid().gather(1, cell)
         if is_rpn:
-            # RPN has no threshold. Levels as labels give each its own NMS.
+            # RPN has no threshold. Its labels are the levels, so that NMS runs within each level.
             label = torch.full_like(label, index)
         else:
             top = torch.where(above, top, IGNORED)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 IGNORED = -1.0
 """Score of a row that is not a candidate."""
-# Between `IGNORED` and 0, the least score of a candidate.
+# Lies between `IGNORED` and 0, the least score of a candidate.
 THRESHOLD = -0.5
 
 
@@ -46,7 +46,7 @@ def onnx_translations() -> dict[Callable, Callable]:
     """Translation table for `torch.onnx.export`, from `nms_mask` to ONNX's NonMaxSuppression."""
     from onnxscript import opset18
 
-    # onnxscript types its values by contents that are only known in a graph.
+    # Type checkers cannot know onnxscript's values, which depend on the graph.
     op: Any = opset18
 
     def translate(boxes: Any, scores: Any, iou_threshold: float, count: int) -> Any:
@@ -69,7 +69,7 @@ def onnx_translations() -> dict[Callable, Callable]:
 def paste_masks(masks: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
     """Resize masks bilinearly to their boxes, and paste them into images of zeros.
 
-    It computes mmdet's `_do_paste_mask` as two matrix products, which any runtime supports.
+    Computes mmdet's `_do_paste_mask` as two matrix products, which any runtime supports.
 
     Args:
         masks: (..., h, w), masks of boxes.

@@ -30,7 +30,7 @@ MULTI_OUTPUT_HEADS = ('MultiTaskHead', 'ConformerHead')
 
 
 class BackboneFeatures(nn.Module):
-    """Backbone of a model.
+    """Backbone that returns its outputs in float32.
 
     Args:
         backbone: module that returns a tuple of tensors.
@@ -84,7 +84,7 @@ class SegmentorLabels(nn.Module):
 
 
 def default_part(student: nn.Module) -> str:
-    """Part of `inference_graph` that a student predicts; 'backbone' if it predicts nothing."""
+    """Part of a student that predicts its task; 'backbone' if the student predicts nothing."""
     if isinstance(student, ImageClassifier):
         return 'classifier' if student.with_head else 'backbone'
     if hasattr(student, 'encode_decode'):
@@ -102,10 +102,10 @@ def inference_graph(student: nn.Module, part: str, box_masks: bool = False) -> t
         part: 'classifier' for logits; 'detector' for boxes, scores, labels and, if the detector has them,
             masks, after NMS; 'segmentor' for logits and labels; 'backbone' for feature maps or tokens, one
             for each of `out_indices`.
-        box_masks: whether a detector's masks are those of the boxes instead of the image. Defaults to False.
+        box_masks: whether a detector returns masks of boxes instead of masks of the image. Defaults to False.
 
     Raises:
-        ValueError: if the student has no such part, or it cannot be exported.
+        ValueError: if the student has no such part, or the part cannot be exported.
     """
     backbone: Any
     if part not in PARTS:
@@ -177,7 +177,7 @@ def half_error(half: nn.Module, images: Tensor) -> str | None:
     try:
         half(images)
     except RuntimeError as error:
-        # The CPU may lack a float16 operator that a GPU has. The export needs neither.
+        # The CPU may lack a float16 operator that a GPU has. The export does not run it.
         if 'Half' not in str(error) or 'not implemented' in str(error):
             return None
         # The last entry is the innermost module that did not return.

@@ -57,7 +57,7 @@ def student_for_graphs(
     Args:
         cfg: config of the training.
         checkpoint: file or URL of the checkpoint.
-        shape: height and width in pixels; None takes the backbone's `img_size`.
+        shape: height and width in pixels; None for the backbone's `img_size`.
 
     Raises:
         UsageError: if the student cannot be exported, config and checkpoint do not fit, or `shape` is None
@@ -111,7 +111,7 @@ def write_onnx(
     Raises:
         UsageError: if torch cannot write the opset.
     """
-    # They log each constant that they do not fold.
+    # These packages log each constant that they do not fold.
     for name in ('onnxscript', 'onnx_ir'):
         logging.getLogger(name).setLevel(logging.WARNING)
     onnx = to_onnx(program, names, opset)
@@ -159,7 +159,7 @@ def compare_outputs(
     """Compare the outputs of an export with those of PyTorch.
 
     Args:
-        student: student of the graph; a detector's `predict` gives the expected detections.
+        student: student of the graph; a detector's `predict` returns the expected detections.
         graph: graph from `inference_graph`.
         names: names of the graph's outputs.
         images: (B, 3, H, W), normalised images.
@@ -184,7 +184,7 @@ def check_export(
     tolerance: Tolerance,
     path: Path,
 ) -> None:
-    """Print how far the outputs of an export agree with PyTorch's, and check that they do.
+    """Print the differences between the outputs of an export and of PyTorch, and check that they are small.
 
     Args:
         student: student of the graph.
@@ -217,10 +217,10 @@ class GraphExport:
     Args:
         student: student from `student_for_graphs`.
         shape: height and width of the images, in pixels.
-        part: part of `inference_graph`; None takes `default_part`.
+        part: part of `inference_graph`; None for `default_part`.
         batch: fixed number of images; None for any number.
-        box_masks: whether a detector's masks are those of the boxes instead of the image.
-        folder: folder of images to compare on; None takes test images of Shapes.
+        box_masks: whether a detector returns masks of boxes instead of masks of the image.
+        folder: folder of images to compare on; None for test images of Shapes.
 
     Raises:
         UsageError: if the student has no such part, or the folder has no image.
@@ -247,7 +247,7 @@ class GraphExport:
         Args:
             out: file to write.
             half: whether the graph computes in float16.
-            opset: opset of ONNX; None takes torch's default.
+            opset: opset of ONNX; None for torch's default.
 
         Raises:
             UsageError: if the graph cannot be exported, or its outputs differ from PyTorch's.

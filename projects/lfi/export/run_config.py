@@ -40,8 +40,8 @@ TRAINING_TYPES = (
 def slim_config(cfg: Config) -> Config:
     """Build the config that tests a student from `export_student`.
 
-    The model becomes that of `slim_model`. The training's settings and custom hooks are removed, and so are
-    LFI's hooks and metrics. The import of `lfi` is removed if the config no longer needs it.
+    The model becomes that of `slim_model`. Settings of the training, custom hooks, and LFI's hooks and
+    metrics are removed. The import of `lfi` is removed if the config no longer needs it.
 
     Args:
         cfg: config of the student's training; not modified.

@@ -67,7 +67,7 @@ def write_timm(cfg: Config, checkpoint: str, out: Path, config_name: str) -> Non
 
 
 def check_overwrite(out: Path, config_file: Path, *sources: str) -> None:
-    """Check that the export overwrites neither its sources nor a config that is not an export's.
+    """Check that an export overwrites neither its sources nor a config that no export wrote.
 
     Raises:
         UsageError: if a file would be overwritten.

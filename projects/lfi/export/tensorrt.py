@@ -90,7 +90,7 @@ def build_engine(path: Path, batches: tuple[int, int, int] = (1, 1, 1), workspac
 
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
-    # STRONGLY_TYPED takes the file's types. TensorRT is removing FP16 at the builder's choice.
+    # STRONGLY_TYPED uses the file's types. TensorRT is removing the builder's own choice of FP16.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     # Parsing by path also finds weights in a second file.
@@ -117,7 +117,7 @@ def write_engine(
 
     Args:
         onnx: ONNX file.
-        out: file of the engine; None writes no engine.
+        out: file of the engine; None to write no engine.
         batches: smallest, optimal and largest batch size. Defaults to one image.
         workspace: memory limit of TensorRT's workspace, in GiB. Defaults to 4.
 

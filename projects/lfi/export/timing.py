@@ -41,7 +41,7 @@ class Timing:
         format: name of the format.
         batch: number of images.
         seconds: duration of each run.
-        ratio: median over the rounds of the duration, divided by that of PyTorch.
+        ratio: duration divided by PyTorch's duration in the same round; median over the rounds.
         agrees: whether the outputs agree with PyTorch's.
         agreement: messages about the compared outputs.
     """
@@ -87,9 +87,9 @@ def time_formats(
         student: student from `student_for_graphs`.
         shape: height and width of the images, in pixels.
         formats: names of the formats, including 'pytorch'.
-        part: part of `inference_graph`; None takes `default_part`.
+        part: part of `inference_graph`; None for `default_part`.
         batch_sizes: numbers of images in a batch.
-        folder: folder of images to run on; None takes test images of Shapes.
+        folder: folder of images to run on; None for test images of Shapes.
         device: 'cpu' or 'cuda'.
         num_warmup: number of untimed runs.
         num_repeats: number of timed runs.
@@ -103,7 +103,7 @@ def time_formats(
     if device == 'cuda' and not torch.cuda.is_available():
         raise UsageError('--device cuda: this torch finds no GPU')
     graph, names = build_graph(student, part or default_part(student))
-    pixels = pixel_format_of(student.data_preprocessor)
+    pixel_format = pixel_format_of(student.data_preprocessor)
     timings: list[Timing] = []
     with TemporaryDirectory() as onnx_folder:
         files = write_onnx_files(formats, graph, names, shape, Path(onnx_folder))
@@ -111,7 +111,7 @@ def time_formats(
             module.to(device)
         runners = {name: build_runner(name, student, graph, names, files, device) for name in formats}
         for batch in batch_sizes:
-            images = sample_images(batch, shape, pixels, folder).to(device)
+            images = sample_images(batch, shape, pixel_format, folder).to(device)
             agreements = {
                 name: compare_outputs(
                     student, graph, names, images, run(images), FLOAT16 if name == 'onnx-fp16' else FLOAT32

@@ -20,7 +20,7 @@ from .timm_vit import vit_to_timm
 def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     """Convert a plain student to timm.
 
-    A classifier keeps its head. Of other models, only the backbone is converted: timm returns a ViT's tokens
+    A classifier keeps its head. For other models, only the backbone is converted: timm returns a ViT's tokens
     after the last norm, or a ResNet's last map. timm's model takes RGB images: if the student takes BGR, the
     channels of the first layer are reversed.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .timm_config import add_head_and_pixels
 
-# Arguments of mmpretrain's ResNet with which timm's is equivalent.
+# Arguments of mmpretrain's ResNet that make it equal to timm's ResNet.
 PLAIN = dict(
     style='pytorch',
     num_stages=4,

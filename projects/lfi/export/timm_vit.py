@@ -51,8 +51,8 @@ def vit_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
             classifier='head',
         ),
     )
-    state, left = from_lfi({k.removeprefix('backbone.'): v for k, v in vit.state_dict().items()}, 'timm')
-    for name in left:
+    state, unmatched = from_lfi({k.removeprefix('backbone.'): v for k, v in vit.state_dict().items()}, 'timm')
+    for name in unmatched:
         _require(name.startswith('ln2.'), f'a parameter backbone.{name}')
         state[name.replace('ln2.', 'fc_norm.')] = vit.state_dict()[name]
     return add_head_and_pixels(student, state, _linear_head(student), config)

@@ -37,24 +37,24 @@ def convert_vit_checkpoint(
         raise UsageError(f'target={str(target)!r} would overwrite {source}')
     state = _read_tensors(source)
     if to == 'lfi':
-        form = detect_format(state)
-        if form is None:
+        source_format = detect_format(state)
+        if source_format is None:
             raise UsageError(
                 f'{source} is not a ViT of {", ".join(FORMATS)}; its first names are {sorted(state)[:3]}'
             )
-        converted, left = to_lfi(state, form)
+        converted, unmatched = to_lfi(state, source_format)
     elif to in FORMATS:
         state = {name.removeprefix('backbone.'): value for name, value in state.items()}
         if 'patch_embed.projection.weight' not in state:
             raise UsageError(f'{source} has no weights of InteractionQueryViT or an mmpretrain ViT')
         try:
-            converted, left = from_lfi(state, to)
+            converted, unmatched = from_lfi(state, to)
         except ValueError as error:
             raise UsageError(f'{source}: {error}') from error
     else:
         raise UsageError(f'to={to!r} must be one of lfi, {", ".join(FORMATS)}')
     write_weights(converted, target)
-    return tuple(left)
+    return tuple(unmatched)
 
 
 def _read_tensors(path: str) -> dict[str, torch.Tensor]:
