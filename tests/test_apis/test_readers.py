@@ -62,7 +62,7 @@ def test_a_teacher_is_read_as_the_config_says(cfg, images, spatial, presence):
     teacher = TEACHERS.build(cfg.model.teacher)
     for image, found in zip(images, reader(images), strict=True):
         inputs = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float()
-        logits = teacher.maps_of_all(inputs, PixelFormat((0,) * 3, (1,) * 3, rgb=False)).logits[0, 0]
+        logits = teacher.maps_of_bank(inputs, PixelFormat((0,) * 3, (1,) * 3, rgb=False)).logits[0, 0]
         share = logits.double().exp() / logits.double().exp().sum(0)
         # The bank ends with the background, which is no concept.
         expected = (share if spatial == 'concept_softmax' else logits.double())[:20].float()

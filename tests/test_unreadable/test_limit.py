@@ -4,8 +4,8 @@ from lfi.unreadable import Counts, Unreadable, UnreadableImageError, UnreadableL
 LATEST = Unreadable('b/3.jpg', 'the file is empty')
 
 
-def refused(bad, seen, total, max_share=0.1, share_of=None):
-    counts = Counts(bad, seen, total, share_of or seen)
+def refused(bad, seen, total, max_share=0.1, denominator=None):
+    counts = Counts(bad, seen, total, denominator or seen)
     others = [f'a/{i}.jpg' for i in range(bad - 1)]
     with pytest.raises(UnreadableImageError) as error:
         refuse_too_many(counts, max_share, LATEST, others, 'photos')
@@ -28,7 +28,7 @@ def test_too_many_are_counted_and_a_few_are_named():
 
 
 def test_a_share_may_be_of_all_images():
-    assert '20 of the 40 checked images' in refused(20, 40, 190, share_of=190)
+    assert '20 of the 40 checked images' in refused(20, 40, 190, denominator=190)
     refuse_too_many(Counts(20, 20, 200, 200), 0.1, LATEST, [], 'photos')
 
 

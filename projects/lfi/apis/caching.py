@@ -20,7 +20,7 @@ from mmengine.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lfi.concepts.concept_check_hook import classes_of, compare
+from lfi.concepts.concept_check_hook import check_class_order, classes_of
 from lfi.datasets import unaugmented
 from lfi.engine.cache_labels import label_visibility
 from lfi.engine.few_labels_option import check_few_labels
@@ -127,7 +127,7 @@ class TeacherJob:
             return
         bank = self.cache_targets.teacher.bank
         with as_usage_error(ValueError):
-            compare(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
+            check_class_order(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
 
     def batches(self, rows_of_batches: list[list[int]], num_workers: int) -> Iterator[Batch]:
         """Yield the images of each list of rows as a batch, loaded by `num_workers` processes."""
@@ -217,7 +217,7 @@ class ImageReader:
     def _refuse_too_many(self) -> None:
         *others, latest = self.unreadable.values()
         # Images come folder by folder, so a share of the images read so far would mislead.
-        counts = Counts(len(others) + 1, len(self.read_rows), self.total, share_of=self.total)
+        counts = Counts(len(others) + 1, len(self.read_rows), self.total, denominator=self.total)
         names = [image.path for image in others]
         refuse_too_many(counts, self.max_share, latest, names, self.job.name)
 

@@ -187,7 +187,7 @@ class TeacherReader:
         sizes = [tuple(image.shape[:2]) for image in images]
         # Stack as uint8: the teacher resizes each image by itself.
         padded = stack_batch(inputs).to(self.device)
-        maps = self.teacher.maps_of_all(padded, PixelFormat.raw(), sizes)
+        maps = self.teacher.maps_of_bank(padded, PixelFormat.raw(), sizes)
         maps = self.reading(maps).to('cpu')
         heats = (maps.logits if maps.spatial_logits is None else maps.spatial_logits.exp())[:, -1]
         comparable = 'semantic' in maps.directions

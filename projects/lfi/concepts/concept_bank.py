@@ -47,7 +47,7 @@ class ConceptBank:
             names: names of the concepts.
             templates: prompts with `{}` for the name.
             encode_texts: text encoder, from n texts to embeddings (n, E).
-            background: texts for anything but the concepts. Defaults to ().
+            background: texts for everything that is no concept. Defaults to ().
 
         Raises:
             ValueError: if there is no concept; if a name is empty, or is in the background too; if the
@@ -139,10 +139,10 @@ def prompt_templates(templates: Sequence[str] | str) -> tuple[str, ...]:
     return tuple(template('{}') for template in getattr(open_clip, ENSEMBLES[templates]))
 
 
-# At this cosine unit embeddings have a distance of 0.01: at CLIP's scale of 100, no logit differs by 1. At
-# 0.9995 a logit may differ by 3; "circle" and "a circle" have 0.998.
+# Embeddings with this cosine are 0.01 apart: at CLIP's scale of 100, their logits differ by 1 at most. With a
+# cosine of 0.9995 they may differ by 3. "circle" and "a circle" have a cosine of 0.998.
 SAME_COSINE = 0.99995
-# Rows of a matrix of cosines: 40 MB for 10,000 texts.
+# Rows of the matrix of cosines that are computed at once: 40 MB for 10,000 texts.
 ROWS = 1024
 
 
@@ -157,27 +157,27 @@ def warn_about_equal_embeddings(names: Sequence[str], embeddings: Tensor, num_ch
         embeddings: (C, E) float32, of unit length.
         num_checked: number of texts at the start that were compared before. Defaults to 0.
     """
-    numbers = {name: number for number, name in enumerate(names)}
-    texts = as_tensor([numbers[name] for name in names], device=embeddings.device)
-    first, pairs = None, 0
+    id_by_name = {name: index for index, name in enumerate(names)}
+    text_ids = as_tensor([id_by_name[name] for name in names], device=embeddings.device)
+    first_pair, num_pairs = None, 0
     for start in range(num_checked, len(names), ROWS):
         end = min(start + ROWS, len(names))
         # Half precision cannot tell similar texts apart.
         with autocast(embeddings.device.type, enabled=False):
             equal = embeddings[start:end] @ embeddings[:end].T >= SAME_COSINE
-        equal &= texts[start:end, None] != texts[:end]
+        equal &= text_ids[start:end, None] != text_ids[:end]
         # Count each pair once.
         equal = equal.tril(start - 1)
-        pairs += int(equal.sum())
-        if first is None and pairs:
+        num_pairs += int(equal.sum())
+        if first_pair is None and num_pairs:
             row, column = divmod(int(equal.flatten().int().argmax()), end)
-            first = names[column], names[start + row]
-    if first is None:
+            first_pair = names[column], names[start + row]
+    if first_pair is None:
         return
-    others = '' if pairs == 1 else f', and {pairs - 1} more pair{"s" * (pairs > 2)} of texts too'
+    others = '' if num_pairs == 1 else f', and {num_pairs - 1} more pair{"s" * (num_pairs > 2)} of texts too'
     print_log(
-        f'{first[0]!r} and {first[1]!r} have the same text embedding{others}: their maps are equal. The '
-        'teacher may not know their words, or their language: reword them, or leave one out',
+        f'{first_pair[0]!r} and {first_pair[1]!r} have the same text embedding{others}: their maps are equal.'
+        ' The teacher may not know their words, or their language: reword them, or leave one out',
         'current',
         logging.WARNING,
     )

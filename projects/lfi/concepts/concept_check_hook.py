@@ -18,11 +18,11 @@ from .names import first_misplaced_name
 class ConceptCheckHook(Hook):
     """Hook that checks that the teacher's concepts begin with the data set's classes, in the same order.
 
-    A label is an index into the bank, so that in another order the student would learn silently from wrong
-    maps. Names may be worded differently. A class whose name is elsewhere in the bank is an error, and so is
-    a bank of fewer concepts than classes. Not checked are models without a teacher or without labels
-    (pretraining), and data sets without class names. Before a test, the classes of `lfi.ByTexts` are compared
-    with those of the test set.
+    A label is an index into the bank: in another order the student would silently learn from wrong maps.
+    Names may be worded differently. It is an error if a class name is elsewhere in the bank, or if there are
+    fewer concepts than classes. Models without a teacher or without labels (pretraining), and data sets
+    without class names, are not checked. Before a test, the classes of `lfi.ByTexts` are compared with those
+    of the test set.
 
     Raises:
         ValueError: before training or a test, if concepts and classes do not match.
@@ -31,10 +31,11 @@ class ConceptCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Compare the teacher's concepts with the classes of the training set."""
         model = unwrap_model(runner.model)
-        # Students alone have `needs`: the targets that they need of a teacher.
+        # Only students have `needs`: the outputs that they need from a teacher.
         if getattr(model, 'needs', None) and model.family.reads_labels:
             bank = model.teacher.bank
-            compare(classes_of(runner.train_dataloader.dataset), bank.names, bank.num_concepts, 'teacher')
+            classes = classes_of(runner.train_dataloader.dataset)
+            check_class_order(classes, bank.names, bank.num_concepts, 'teacher')
 
     def before_test(self, runner: Runner) -> None:
         """Compare the classes of `lfi.ByTexts` with the classes of the test set."""
@@ -42,15 +43,15 @@ class ConceptCheckHook(Hook):
         predict_by: Any = getattr(model, 'predict_by', None)
         if getattr(predict_by, 'has_class_names', False):
             names = predict_by.class_names_of(model)
-            compare(classes_of(runner.test_dataloader.dataset), names, len(names), 'predict_by')
+            check_class_order(classes_of(runner.test_dataloader.dataset), names, len(names), 'predict_by')
 
 
-def compare(classes: Sequence[str], names: Sequence[str], num_concepts: int, field: str) -> None:
+def check_class_order(classes: Sequence[str], names: Sequence[str], num_concepts: int, field: str) -> None:
     """Check that concepts begin with the classes of a data set.
 
     Args:
-        classes: class names of the data set; none pass.
-        names: names of the concepts, and of the background after them.
+        classes: class names of the data set. Without any, the check passes.
+        names: names of the concepts, followed by those of the background.
         num_concepts: number of the concepts among the names.
         field: field of the model's config, for the message.
 
@@ -65,8 +66,8 @@ def compare(classes: Sequence[str], names: Sequence[str], num_concepts: int, fie
         raise ValueError(
             f'the data set has {len(classes)} classes, the {field} {num_concepts} concepts: {advice}'
         )
-    if moved := first_misplaced_name(classes, names):
-        label, index = moved
+    if misplaced := first_misplaced_name(classes, names):
+        label, index = misplaced
         raise ValueError(
             f'class {label} of the data set is {classes[label]!r}, and concept {label} of the {field} is '
             f'{names[label]!r}; {classes[label]!r} is its concept {index}: {advice}'

@@ -23,10 +23,10 @@ def concept_names(concepts: Sequence[str] | dict) -> list[str]:
         concepts: names, or a config of a vocabulary or data set. Its `class_names` is called with the other
             keys, as in `dict(type='lfi.TinyImageNet', data_root=...)`. A type without `class_names` needs
             `METAINFO['classes']`, whose underscores become spaces, as in `dict(type='mmdet.CocoDataset')`.
-            The key `extra` appends further concepts, in either form, without duplicates in any case.
+            The key `extra` appends further concepts, in either form. Duplicates are left out, in any case.
 
     Raises:
-        ValueError: if it is a single string, or the type is unknown or has no class names.
+        ValueError: if `concepts` is a single string, or the type is unknown or has no class names.
     """
     if not isinstance(concepts, dict):
         if (
@@ -69,7 +69,7 @@ def plain_name(name: str) -> str:
 
 
 def first_misplaced_name(names: Sequence[str], others: Sequence[str]) -> tuple[int, int] | None:
-    """Return the first index whose name has another index in `others`, and that index; None if there is none.
+    """Find the first name that has another index in `others`. Return both indices, or None.
 
     Args:
         names: names, no more than `others`. A name that is not in `others` counts as another wording.
@@ -108,9 +108,9 @@ def duplicates_message(names: Sequence[str], field: str) -> str:
 class ImageNetNames:
     """Vocabulary of ImageNet's 1,000 classes with the names of open_clip's zero-shot evaluation.
 
-    `concepts=dict(type=..., extra=dict(type='lfi.ImageNetNames'))` adds a wide vocabulary to a task's few
-    classes, against which a teacher compares them. `mmpretrain.ImageNet` names a class by all its synonyms
-    ('tench, Tinca tinca'), which differ from the task's name for it.
+    `concepts=dict(type=..., extra=dict(type='lfi.ImageNetNames'))` adds a wide vocabulary, with which a
+    teacher compares a task's few classes. `mmpretrain.ImageNet` names a class by all its synonyms ('tench,
+    Tinca tinca'), which differ from the task's name for the class.
     """
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Unreadable images: replaced in training, refused in validation and test, counted and listed.
 
-It wraps any data set, and imports none.
+This package wraps data sets of any class, and imports none.
 """
 
 from .datasets import refuse_all_unreadable, refuse_unreadable, replace_unreadable

@@ -22,7 +22,7 @@ INNER_ATTRIBUTES = ('dataset', 'datasets', '_dataset', '_datasets')
 def replace_unreadable(dataset: Any, max_share: float, unreadable: UnreadableList) -> None:
     """Make a training set draw another image at random in place of an unreadable one.
 
-    Items raise an `UnreadableImageError` once more than `max_share` of the images are unreadable.
+    Reading raises an `UnreadableImageError` once more than `max_share` of the images are unreadable.
 
     Args:
         dataset: data set of mmengine, or a wrapper or concatenation; changed in place, before workers start.
@@ -44,7 +44,7 @@ def refuse_unreadable(dataset: Any) -> None:
 
 
 def refuse_all_unreadable(dataset: Any, unreadable: UnreadableList) -> None:
-    """Make a data set check all its images once one is unreadable, and raise one error about all of them.
+    """Make a data set check all images after its first unreadable one, and raise one error about all.
 
     Args:
         dataset: data set of mmengine, or a wrapper or concatenation; changed in place. Each inner data set
@@ -58,9 +58,9 @@ def refuse_all_unreadable(dataset: Any, unreadable: UnreadableList) -> None:
 class _Reader:
     """Replacement of a data set's `prepare_data`, which mmengine calls for an item.
 
-    It is an attribute of the data set, so that spawned workers have it too, and pipelines that hooks set
-    later are used. Each file is decoded once before the pipeline reads it. The result of this check is shared
-    with forked workers.
+    A reader is stored in the data set, so that spawned workers have it too. It uses the data set's current
+    pipeline, which hooks may replace. Each file is decoded once before the pipeline reads it. The result of
+    this check is shared with forked workers.
 
     Args:
         dataset: data set that reads images.
@@ -75,18 +75,18 @@ class _Reader:
 
     def __call__(self, index: Any) -> Any:
         if isinstance(index, tuple):
-            # A frame of a video: its info names many files.
+            # The index of a frame in a video, whose info names many files.
             return type(self.dataset).prepare_data(self.dataset, index)
         if self.states.length != len(self.dataset):
             # The data set was reduced to a subset.
             self.states = SharedArray(len(self.dataset), np.uint8)
-        return self.take(int(index))
+        return self.get_item(int(index))
 
-    def take(self, index: int) -> Any:
+    def get_item(self, index: int) -> Any:
         """Return an item, and handle an unreadable image."""
         raise NotImplementedError
 
-    def read(self, index: int) -> Any:
+    def try_read(self, index: int) -> Any:
         """Return an item of the data set, or an `Unreadable` if one of its files is unreadable."""
         pipeline, states = self.dataset.pipeline, self.states.array
         unreadable = None if states[index] == GOOD else find_damaged(data_info(self.dataset, index), pipeline)
@@ -105,9 +105,9 @@ class _Reader:
 class _RefusingReader(_Reader):
     """Reader that raises an error for an unreadable image."""
 
-    def take(self, index: int) -> Any:
+    def get_item(self, index: int) -> Any:
         """Return an item, or raise an `UnreadableImageError`."""
-        item = self.read(index)
+        item = self.try_read(index)
         if isinstance(item, Unreadable):
             raise UnreadableImageError(
                 f'{item}{self.describe_others(index, item)}. Replace the file, or delete it and its '
@@ -129,10 +129,10 @@ class _ListingReader(_RefusingReader):
         self.unreadable = unreadable
 
     def describe_others(self, index: int, item: Unreadable) -> str:
-        """Return their number, some of their paths, and the path of the list."""
-        unchecked = [other for other in np.flatnonzero(self.states.array != GOOD).tolist() if other != index]
+        """Return the number of further unreadable images, some paths, and the path of the list."""
+        unchecked = [i for i in np.flatnonzero(self.states.array != GOOD).tolist() if i != index]
         print_log(f'{item}; checking {len(unchecked)} others', logger='current', level=logging.WARNING)
-        others = [result for other in unchecked if isinstance(result := self.read(other), Unreadable)]
+        others = [result for i in unchecked if isinstance(result := self.try_read(i), Unreadable)]
         for image in (item, *others):
             self.unreadable.add(image)
         if not others:
@@ -142,16 +142,16 @@ class _ListingReader(_RefusingReader):
 
 
 class _ReplacingReader(_Reader):
-    """Reader that draws another image for an unreadable one, unless there are too many."""
+    """Reader that draws another image for an unreadable one, unless too many are unreadable."""
 
     def __init__(self, dataset: Any, max_share: float, unreadable: UnreadableList) -> None:
         super().__init__(dataset)
         self.max_share, self.unreadable = max_share, unreadable
 
-    def take(self, index: int) -> Any:
-        """Return the item, or another one."""
+    def get_item(self, index: int) -> Any:
+        """Return an item, or another item if its image is unreadable."""
         was_bad = self.states.array[index] == BAD
-        while isinstance(item := self.read(index), Unreadable):
+        while isinstance(item := self.try_read(index), Unreadable):
             is_new = not was_bad and self.unreadable.add(item)
             self._refuse_too_many(item)
             if is_new and (count := len(self.unreadable)) <= MAX_LOGGED:
@@ -166,7 +166,7 @@ class _ReplacingReader(_Reader):
         bad, checked = np.flatnonzero(states == BAD), int((states != UNKNOWN).sum())
         examples = [str(data_info(self.dataset, i).get('img_path')) for i in bad[:MAX_EXAMPLES].tolist()]
         name = getattr(self.dataset, 'data_root', None) or type(self.dataset).__name__
-        counts = Counts(len(bad), checked, len(states), share_of=checked)
+        counts = Counts(len(bad), checked, len(states), denominator=checked)
         refuse_too_many(counts, self.max_share, latest, examples, name)
 
 

@@ -17,7 +17,7 @@ from lfi.errors import UsageError
 
 # Formats that all decoders read if Pillow does.
 COMMON_FORMATS = ('BMP', 'JPEG', 'PNG')
-# Errors of a loader's code or arguments, and not of the image.
+# Errors that a loader's code or arguments cause, not the image.
 LOADER_ERRORS = (AttributeError, ImportError, KeyError, NameError, TypeError)
 # Too many open files, or no memory: the next image would fail too.
 SYSTEM_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -110,7 +110,7 @@ def _check_label_map(info: Mapping) -> Unreadable | None:
 
 
 def _from_error(path: str | os.PathLike, error: Exception) -> Unreadable:
-    """Return an unreadable file with an error as its reason; raise errors of the system."""
+    """Return an unreadable file with an error as its reason. Raise the error if the system caused it."""
     if isinstance(error, OSError) and error.errno in SYSTEM_ERRNOS:
         raise error
     if isinstance(error, OSError) and error.strerror:
@@ -151,8 +151,8 @@ class UnreadableImageError(UsageError):
     """An unreadable image where none may be left out, or too many of them in a data set.
 
     Args:
-        message: message.
-        image: unreadable image. Defaults to None: there are several.
+        message: text of the error.
+        image: unreadable image. Defaults to None, for several images.
     """
 
     def __init__(self, message: str, image: Unreadable | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Limit on the number of unreadable images, and the list of those that a run has met."""
+"""Limit on the share of unreadable images, and the list of a run's unreadable images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .images import Unreadable, UnreadableImageError
 
 DEFAULT_SHARE = 0.1
 """Default of `max_unreadable`, a share of the images."""
-# Fewer unreadable images are no reliable estimate of a share.
+# With fewer unreadable images, the estimate of their share is not reliable.
 MIN_COUNT = 20
 # Number of paths in an error, beside the last one.
 MAX_EXAMPLES = 3
@@ -18,20 +18,19 @@ FIX = 'Replace the files, or correct data_root and data_prefix'
 
 
 class Counts(NamedTuple):
-    """Numbers of a data set's images.
+    """Numbers of unreadable, checked and all images of a data set.
 
     Args:
         bad: number of unreadable images, 1 or more.
         checked: number of images that were read.
         total: number of all images.
-        share_of: denominator of the share of unreadable images: `checked` if they are drawn at random, or
-            `total`.
+        denominator: number of images to divide by: `checked` if these were drawn at random, or `total`.
     """
 
     bad: int
     checked: int
     total: int
-    share_of: int
+    denominator: int
 
 
 def refuse_too_many(
@@ -41,7 +40,7 @@ def refuse_too_many(
 
     Args:
         counts: numbers of the images.
-        max_share: largest share of unreadable images; it holds from 20 unreadable images on. 0 allows none.
+        max_share: largest share of unreadable images, ignored below `MIN_COUNT` of them. 0 allows none.
         latest: last unreadable image.
         examples: paths of earlier unreadable images.
         name: name of the data set.
@@ -57,7 +56,7 @@ def refuse_too_many(
             f'{latest}, and max_unreadable=0 allows none. Replace the file, or allow a share of the images: '
             f'--cfg-options max_unreadable={DEFAULT_SHARE:g}'
         )
-    if bad >= MIN_COUNT and bad > max_share * counts.share_of:
+    if bad >= MIN_COUNT and bad > max_share * counts.denominator:
         finding = (
             f'none of the {checked} checked images can be read'
             if bad == checked
@@ -76,23 +75,23 @@ def none_readable_error(total: int, latest: Unreadable, name: str) -> Unreadable
     )
 
 
-NAME = 'unreadable.txt'
+FILE_NAME = 'unreadable.txt'
 MAX_LOGGED = 20
 """Number of unreadable images that are logged; the list has all of them."""
 
 
 class UnreadableList:
-    """A file of unreadable images, to which all processes and workers of a run append.
+    """File that lists unreadable images; all processes and workers of a run append to it.
 
     A line has the path, a tab and the reason. `len` is the number of images.
 
     Args:
-        folder: folder of the file, which is made with the first image.
+        folder: folder of the file. Both are created with the first image.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.path = Path(folder) / NAME
-        self._num_read, self._paths = 0, set[str]()
+        self.path = Path(folder) / FILE_NAME
+        self._offset, self._paths = 0, set[str]()
 
     def add(self, image: Unreadable) -> bool:
         """Append an image; return whether it is new."""
@@ -113,9 +112,9 @@ class UnreadableList:
         if not self.path.is_file():
             return
         with self.path.open('rb') as file:
-            file.seek(self._num_read)
+            file.seek(self._offset)
             complete, newline, _ = file.read().rpartition(b'\n')
-        self._num_read += len(complete + newline)
+        self._offset += len(complete + newline)
         lines = complete.decode(errors='surrogateescape').split('\n')
         self._paths.update(line.partition('\t')[0] for line in lines if line)
 

@@ -31,14 +31,14 @@ def test_the_divergence_from_the_teacher_is_the_loss(make_classifier, max_concep
         supervision=interactions(dict(presence='label'), semantic_weight=0, presence_weight=0),
     ).eval()
     # Each concept's scores spread otherwise.
-    maps_of_all = model.teacher.maps_of_all
+    maps_of_bank = model.teacher.maps_of_bank
     spreads = torch.linspace(0.3, 9, len(NAMES) + len(background)).flip(0)[:, None, None]
 
     def spread(*args):
-        maps = maps_of_all(*args)
+        maps = maps_of_bank(*args)
         return type(maps)(**{**vars(maps), 'logits': maps.logits * spreads})
 
-    model.teacher.maps_of_all = spread
+    model.teacher.maps_of_bank = spread
     data = batch()
     add_interactions(model, data)
     metric = SemanticConsistencyMetric()

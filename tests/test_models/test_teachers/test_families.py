@@ -9,7 +9,7 @@ import pytest
 import torch
 from block_extractors import READ_BLOCKS
 from lfi.models.teachers import VLMAttentionTeacher, teacher_identity
-from lfi.models.teachers.families import chosen_extractor, family_of
+from lfi.models.teachers.families import family_of, resolve_extractor
 from lfi.registry import EXTRACTORS
 from lfi.structures import PixelFormat
 
@@ -145,13 +145,13 @@ PIXELS = PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=True)
     ],
 )
 def test_auto_is_the_extractor_of_the_models_family(model, name):
-    assert chosen_extractor('auto', model) == chosen_extractor(dict(type='auto'), model) == dict(type=name)
+    assert resolve_extractor('auto', model) == resolve_extractor(dict(type='auto'), model) == dict(type=name)
 
 
 def test_a_name_alone_is_a_config_without_options():
-    assert chosen_extractor('gem', 'nothing') == dict(type='gem')
+    assert resolve_extractor('gem', 'nothing') == dict(type='gem')
     own = dict(type='gem', depth=3)
-    assert chosen_extractor(own, 'nothing') is own
+    assert resolve_extractor(own, 'nothing') is own
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_name_alone_is_a_config_without_options():
 )
 def test_what_auto_cannot_resolve_is_refused(extractor, model, message):
     with pytest.raises(ValueError, match=message):
-        chosen_extractor(extractor, model)
+        resolve_extractor(extractor, model)
 
 
 def test_a_model_that_no_extractor_fits_is_refused_by_name(teacher_folder, tmp_path):

@@ -110,7 +110,7 @@ def test_images_are_resized_as_the_model_says(make_teacher, teacher_folder, tmp_
 
 @pytest.mark.parametrize('size', [0, -32, 48.0, '48', (32,), (32, 32, 32)])
 def test_an_input_size_that_is_none_is_refused(make_teacher, size):
-    with pytest.raises(ValueError, match='input_size=.* must be a whole number of pixels above 0, or two'):
+    with pytest.raises(ValueError, match='input_size=.* must be one or two whole numbers of pixels above 0'):
         make_teacher(input_size=size)
 
 
@@ -249,10 +249,10 @@ def test_max_concepts_keeps_labels_then_the_top_ones_and_sums_up_the_rest(make_t
         torch.testing.assert_close(kept.logits[b, :, -1], rest, rtol=1e-4, atol=1e-4)
 
 
-def test_maps_of_all_are_there_whatever_max_concepts_is(make_teacher):
+def test_maps_of_bank_are_there_whatever_max_concepts_is(make_teacher):
     inputs, sizes = batch(2, 3, 32, 32), [(32, 32), (20, 24)]
     full = make_teacher()(inputs, RGB, valid_sizes=sizes)
-    all_maps = make_teacher(max_concepts=1).maps_of_all(inputs, RGB, sizes)
+    all_maps = make_teacher(max_concepts=1).maps_of_bank(inputs, RGB, sizes)
     assert all_maps.concepts is None
     assert torch.equal(all_maps.logits, full.logits) and torch.equal(all_maps.presence, full.presence)
 

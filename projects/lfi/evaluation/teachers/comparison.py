@@ -19,7 +19,7 @@ from lfi.models.teachers import (
     VLMAttentionTeacher,
     extractors,  # noqa: F401
 )
-from lfi.models.teachers.families import AUTO, chosen_extractor
+from lfi.models.teachers.families import AUTO, resolve_extractor
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import EXTRACTORS, TEACHERS
 from lfi.utils.fileio import AtomicLocalBackend
@@ -39,7 +39,7 @@ def extractor_config(cfg: Config) -> dict:
     """Return the config of the extractor that `model.teacher` selects."""
     teacher = cfg.model.teacher
     try:
-        return chosen_extractor(teacher.get('extractor', AUTO), teacher.get('model'))
+        return resolve_extractor(teacher.get('extractor', AUTO), teacher.get('model'))
     except BUILD_ERRORS as error:
         raise UsageError(f'model.teacher: {error}') from error
 

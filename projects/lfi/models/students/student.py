@@ -529,7 +529,7 @@ class Student(_TaskModel):
         sizes = get_valid_sizes(images, None) if valid_sizes is None else valid_sizes
         grid = StudentGrid.of(self.backbone, (images.shape[-2], images.shape[-1]))
         teacher = self.online_teacher
-        maps = teacher.maps_of_all(images, self.pixel_format, sizes)
+        maps = teacher.maps_of_bank(images, self.pixel_format, sizes)
         all_maps, asked_maps = (
             reading(maps_in_view(raw_maps, grid, sizes))
             for raw_maps in (maps, teacher.select_concepts(maps, labels))

@@ -10,8 +10,8 @@ from lfi.concepts import ConceptBank
 from lfi.structures import OTHER, InteractionMaps
 
 
-def asked_at_once(bank: ConceptBank, max_concepts: int | None) -> int | None:
-    """Number of concepts that an image is asked about; None if it is asked about the whole bank.
+def num_asked_concepts(bank: ConceptBank, max_concepts: int | None) -> int | None:
+    """Number of concepts that the teacher is asked about per image; None for the whole bank.
 
     Args:
         bank: concepts of the teacher. The background is never asked about.

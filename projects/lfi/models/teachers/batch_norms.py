@@ -57,14 +57,14 @@ class _Tracer(fx.Tracer):
 
 
 def _conv_and_norm(graph: fx.Graph, tower: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of each convolution whose output only a norm reads, and of that norm."""
+    """Iterate over the names of convolutions and of the batch norms that alone read their outputs."""
     calls = Counter(node.target for node in graph.nodes if node.op == 'call_module')
     for node in graph.nodes:
         if node.op != 'call_module' or len(node.users) != 1:
             continue
-        (reader,) = node.users
-        if reader.op != 'call_module' or calls[node.target] > 1 or calls[reader.target] > 1:
+        (user,) = node.users
+        if user.op != 'call_module' or calls[node.target] > 1 or calls[user.target] > 1:
             continue
-        conv, norm = tower.get_submodule(node.target), tower.get_submodule(reader.target)
+        conv, norm = tower.get_submodule(node.target), tower.get_submodule(user.target)
         if type(conv) in CONVS and type(norm) in NORMS:
-            yield node.target, reader.target
+            yield node.target, user.target

@@ -1,4 +1,4 @@
-"""Building of a student's teacher, or of the cache in its place."""
+"""Construction of a student's teacher, online or cached."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def build_teacher(config: Mapping[str, Any], teacher_outputs: Collection[str]) -
 
 
 def cache_kind(teacher_outputs: Collection[str]) -> type[CachedOutputs]:
-    """Class of the cached teacher: a cache of maps if maps are needed without features, else one of features.
+    """Return the class of the cached teacher: `CachedTeacher` for maps without features.
 
-    A cache of features serves class scores alone, too.
+    For other outputs, also class scores alone, it is `CachedFeatures`.
     """
     return (
         CachedTeacher if 'maps' in teacher_outputs and 'features' not in teacher_outputs else CachedFeatures

@@ -25,7 +25,7 @@ from lfi.structures import (
 )
 from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
 
-from .asked_concepts import asked_at_once, topk_concepts
+from .asked_concepts import num_asked_concepts, topk_concepts
 from .families import AUTO
 from .teacher import Teacher
 from .teacher_identity import teacher_identity
@@ -53,11 +53,11 @@ class CachedOutputs(Teacher):
         self.cache = open_cache(cache, self.identity(teacher))
         self.bank = bank_of(self.cache)
         self._texts = self.bank.embeddings
-        self.max_concepts = asked_at_once(self.bank, self.cache.manifest.teacher.get('max_concepts'))
+        self.max_concepts = num_asked_concepts(self.bank, self.cache.manifest.teacher.get('max_concepts'))
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Readings of the maps."""
+        """Meaningful readings of the maps."""
         return self.cache.manifest.directions
 
     @property
@@ -143,7 +143,7 @@ class CachedTeacher(CachedOutputs):
 
 
 def _views_of(view: BatchView) -> Tensor:
-    """Recorded views of a batch; `stored_maps` has checked that there are any."""
+    """Return the recorded views of a batch. `stored_maps` has checked that they exist."""
     assert view.views is not None
     return view.views
 
@@ -202,7 +202,7 @@ def feature_identity(config: dict) -> dict:
 
 
 def features_to_cache(teacher: VLMAttentionTeacher, view: BatchView) -> InteractionMaps:
-    """Compute the features of unaugmented images, as the maps that a cache stores.
+    """Compute the features of unaugmented images, in the form of maps that a cache stores.
 
     Args:
         teacher: teacher with a CNN.
@@ -234,32 +234,32 @@ class CachedFeatures(CachedOutputs):
 
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)
-        # The records have one map for each channel.
+        # A record stores each channel of the features as a map.
         check_map_count(self.cache, self.texts.shape[1])
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Readings of the maps of `ask`."""
+        """Meaningful readings of the maps of `ask`."""
         return DIRECTIONS
 
     def ask(self, view: BatchView) -> InteractionMaps:
-        """Return the products of the concepts' texts with the features. See `CachedTeacher.ask`."""
-        return self._asked(self._bank_maps(view), view)
+        """Compute maps: products of text embeddings with features. See `CachedTeacher.ask`."""
+        return self._select_concepts(self._maps_of_bank(view), view)
 
     def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
         """Return the maps of the views on the student's grid. Images are mixed before concepts are chosen."""
         if view.mixture is None:
             return super().maps_in(view, grid)
-        maps = self._bank_maps(view)
-        return self._asked(mixed_maps_in_view(maps, grid, view, _views_of(view), len(self.bank)), view)
+        maps = mixed_maps_in_view(self._maps_of_bank(view), grid, view, _views_of(view), len(self.bank))
+        return self._select_concepts(maps, view)
 
-    def _asked(self, maps: InteractionMaps, view: BatchView) -> InteractionMaps:
-        """Reduce the maps of the whole bank to the concepts that each image is asked about."""
+    def _select_concepts(self, maps: InteractionMaps, view: BatchView) -> InteractionMaps:
+        """Reduce the maps of the whole bank to `max_concepts` concepts per image."""
         if self.max_concepts is None:
             return maps
         return topk_concepts(maps, view.labels, self.bank, self.max_concepts)
 
-    def _bank_maps(self, view: BatchView) -> InteractionMaps:
+    def _maps_of_bank(self, view: BatchView) -> InteractionMaps:
         """Compute the maps of the whole bank for the unaugmented images."""
         _refuse_mosaics(view.tiles or ())
         features = self.stored_maps(view)
@@ -287,9 +287,9 @@ class CachedFeatures(CachedOutputs):
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         windows = None
         if view.tiles is not None:
-            # In the box of ResizeMix the margins of two images would add up.
-            share = 1.0 if view.mixture is not None and view.mixture.resized else 0.5
-            _refuse_filler(view.tiles, grid.shape, share)
+            # In the box of ResizeMix a location may show filler of two images, so none is allowed.
+            min_share = 1.0 if view.mixture is not None and view.mixture.resized else 0.5
+            _refuse_filler(view.tiles, grid.shape, min_share)
             # Each picture has one tile, and possibly a margin of filler.
             views = torch.cat([tile.views for tile in view.tiles])
             windows = torch.cat([tile.windows for tile in view.tiles])
@@ -297,16 +297,16 @@ class CachedFeatures(CachedOutputs):
             maps = maps.warp(views, grid.shape, windows)
         else:
             tiles = view.tiles or [Tiles.whole(image_view) for image_view in views]
-            # The mean features of all images have one length, the scale of the teacher's logits.
+            # The mean features of all images have the same length: the scale of the teacher's logits.
             maps = mean_maps(*view.mixture.sources(maps, tiles, grid.shape))
         return ImageFeatures.of_view(maps, scale, self.texts)
 
 
-def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int], share: float) -> None:
-    """Refuse pictures of several images, and pictures that show less than a share of image in a location."""
+def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int], min_share: float) -> None:
+    """Refuse mosaics, and pictures in which an image covers less than `min_share` of a location."""
     _refuse_mosaics(tiles)
     # Tiles are on the CPU, so that this does not synchronise the device.
-    if (visible_shares(tiles, grid) < share - 1e-4).any():
+    if (visible_shares(tiles, grid) < min_share - 1e-4).any():
         raise CacheError(
             'a picture shows filler, for which the cache has no features: remove the transforms of '
             'train_pipeline that pad, shift, shear, rotate or erase (RandomCrop with padding, RandAugment), '

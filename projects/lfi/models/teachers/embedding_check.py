@@ -42,7 +42,7 @@ class EmbeddingCheck:
     image.
 
     Args:
-        vlm: model with `visual.preprocess_cfg` and `encode_image`, in eval mode, before any optimization.
+        vlm: model with `visual.preprocess_cfg` and `encode_image`, in eval mode, before `fold_batch_norms`.
 
     Attributes:
         image: (1, 3, H, W), standard normal numbers, of the model's own input size.
@@ -83,11 +83,11 @@ class EmbeddingCheck:
         """Distance of an extractor's locations from the model's joint space.
 
         Args:
-            extractor: extractor of the model. Each call reads the tower's own weights.
+            extractor: extractor of the model. It reads the tower's weights at each call and copies none.
             texts: (C, E), unit embeddings of concepts.
 
         Returns:
-            Largest of the distances that the class lists, without the embedding's; infinite if widths differ.
+            Largest distance that the class lists, except the embedding's; infinite if the widths differ.
         """
         with torch.autocast(self.image.device.type, enabled=False):
             tower: ImageTower = extractor.tower

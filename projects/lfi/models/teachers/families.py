@@ -1,4 +1,4 @@
-"""Families of open_clip's models: the extractors that fit, and the default one, from the config alone."""
+"""Families of open_clip's models, and the extractors that fit them, from the config alone."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DEFAULT_EXTRACTORS: dict[Pool, str] = {'class token': 'clearclip', 'attention': 
 VIT_MODULES = ('vision_transformer', 'vision_transformer_hybrid', 'deit', 'eva', 'vitamin')
 """Modules of timm whose transformers `TimmViT` reads."""
 CUSTOM_BLOCK = ('qk_norm', 'scaled_cosine_attn', 'scale_heads', 'scale_attn_inner', 'scale_attn', 'scale_fc')
-"""Options of open_clip's own ViT whose blocks `OpenClipViT` does not read."""
+"""Options of open_clip's own ViT that create blocks which `OpenClipViT` cannot read."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models that the same extractors fit.
+    """A group of models for which the same extractors fit.
 
     Args:
         name: name of the family, such as 'SigLIP' or 'ConvNeXt'.
@@ -69,7 +69,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
         config: config from `open_clip.get_model_config`, or the `model_cfg` of an `open_clip_config.json`.
 
     Raises:
-        KeyError, TypeError: if the config is not one of an open_clip model.
+        KeyError, TypeError: if it is no config of an open_clip model.
         ValueError: if timm does not know the image tower.
     """
     vision, text = CLIPVisionCfg(**config['vision_cfg']), config['text_cfg']
@@ -111,7 +111,7 @@ def _timm_family(vision: CLIPVisionCfg, text: Mapping[str, Any]) -> Family:
 
 
 def _own_pool(trunk: str, module: str) -> Pool | None:
-    """The default pool of a timm transformer, where open_clip keeps timm's own."""
+    """Pool of a timm transformer if open_clip's config does not set one."""
     if module == 'vitamin':
         return 'mean'
     with torch.device('meta'):
@@ -121,7 +121,7 @@ def _own_pool(trunk: str, module: str) -> Pool | None:
 
 def _name_of_vit(trunk: str, module: str, text: Mapping[str, Any]) -> str:
     if 'siglip' in trunk:
-        # Both have the same towers; their text vocabularies differ.
+        # SigLIP and SigLIP 2 have the same towers and different text vocabularies.
         return 'SigLIP 2' if 'siglip2' in str(text.get('hf_tokenizer_name')).lower() else 'SigLIP'
     if 'pe_core' in trunk:
         return 'PE-Core'
@@ -137,7 +137,7 @@ DUAL_ENCODER_EXTRACTOR = 'own-locations'
 """The extractor that 'auto' selects for a custom dual encoder."""
 
 
-def chosen_extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> Any:
+def resolve_extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> Any:
     """Resolve a teacher's `extractor` argument to the config of an extractor.
 
     Args:

@@ -1,4 +1,4 @@
-"""Properties of a teacher that its config gives before anything is built."""
+"""Properties of a teacher that are known from its config, before it is built."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ def text_dims_of(teacher: Mapping[str, Any]) -> int:
     """Width of a teacher's text space, from its config alone.
 
     Args:
-        teacher: config of a teacher that is registered in `TEACHERS`. A class without a `model` of `load_vlm`
-            and the class of a custom dual encoder state the width as a class attribute, `text_dims`.
+        teacher: config of a teacher that is registered in `TEACHERS`. The class of a custom dual encoder, or
+            of a teacher whose model `load_vlm` does not load, has the width as an attribute, `text_dims`.
 
     Raises:
         ValueError: if the config does not give the width, or the teacher is unknown.
-        FileNotFoundError: if the folder of its model, or that folder's config, is missing.
+        FileNotFoundError: if the model's folder, or the config in it, is missing.
     """
     arguments = dict(teacher)
     kind = resolve_type({'type': arguments.pop('type', 'VLMAttentionTeacher')}, TEACHERS, 'teacher')
     model = bind_arguments(kind, arguments).get('model')
     if isinstance(model, Mapping):
         kind = resolve_type(dict(model), VLMS, 'model')
-    stated = getattr(kind, 'text_dims', None)
-    if isinstance(stated, int):
-        return stated
+    text_dims = getattr(kind, 'text_dims', None)
+    if isinstance(text_dims, int):
+        return text_dims
     try:
         if not isinstance(model, str):
             raise ValueError(f'{kind.__name__} has no text_dims, a class attribute that is an int')
         readers = (reader for prefix, reader in TEXT_DIMS_BY_PREFIX.items() if model.startswith(prefix))
         return next(readers, _open_clip_text_dims)(model)
     except (FileNotFoundError, ValueError) as error:
-        fix = f"set readout.text_dims to the width of the teacher's text space, which is not known: {error}"
-        raise type(error)(fix) from error
+        text = f"set readout.text_dims to the width of the teacher's text space, which is not known: {error}"
+        raise type(error)(text) from error
 
 
 def _open_clip_text_dims(model: str) -> int:

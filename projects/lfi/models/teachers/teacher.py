@@ -1,4 +1,4 @@
-"""Base class of teachers, which give a student targets on its grid."""
+"""Base class of teachers, which compute targets on a student's grid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Teacher:
 
     Attributes:
         bank: concepts of the teacher.
-        max_concepts: number of concepts that an image is asked about. None for the whole bank.
+        max_concepts: number of concepts that the teacher is asked about per image. None for the whole bank.
     """
 
     bank: ConceptBank
@@ -48,7 +48,7 @@ class Teacher:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Readings of the maps, a subset of `lfi.structures.DIRECTIONS`."""
+        """Meaningful readings of the maps, a subset of `lfi.structures.DIRECTIONS`."""
         return DIRECTIONS
 
     @property
@@ -76,9 +76,9 @@ class Teacher:
     def targets(self, view: BatchView, grid: StudentGrid, teacher_outputs: Collection[str]) -> Targets:
         """Compute the teacher's targets for the views of a batch.
 
-        If maps are needed too, class scores are the logarithm of the maps' presence. Otherwise they are the
-        zero-shot logits of the features. A cache of whole images gives presence and class scores of the
-        image, not of the view.
+        With 'maps' in `teacher_outputs`, class scores are the logarithm of the maps' presence. Otherwise they
+        are the zero-shot logits of the features. The presence of cached maps describes the unaugmented image,
+        not the view.
 
         Args:
             view: views of the batch.
@@ -87,7 +87,7 @@ class Teacher:
         """
         maps = self.maps_in(view, grid) if 'maps' in teacher_outputs else None
         if maps is not None:
-            # A reading sets these logits; controls change `logits` alone.
+            # A part's reading sets `spatial_logits` later; controls change `logits` alone.
             maps = replace(maps, spatial_logits=None)
         features = self.features_in(view, grid) if 'features' in teacher_outputs else None
         scores = None
@@ -101,7 +101,7 @@ class Teacher:
 def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
     """Logarithm of the teacher's own presence of each concept, (B, num_texts).
 
-    The texts that an image was not asked about share the remaining mass of the softmax over the bank evenly.
+    Texts without a map in an image share the remaining mass of the softmax over the bank evenly.
     Presence is clamped to `MIN_PRESENCE`, the smallest value that a cache can store.
 
     Args:
@@ -110,9 +110,9 @@ def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
     """
     presence = maps.presence.float()
     if maps.concepts is not None:
-        asked = presence[:, :-1]  # [B, M], without `OTHER`
-        even = (1 - asked.sum(1, keepdim=True)) / (num_texts - asked.shape[1])
+        asked_presence = presence[:, :-1]  # [B, M], without `OTHER`
+        even_share = (1 - asked_presence.sum(1, keepdim=True)) / (num_texts - asked_presence.shape[1])
         # `OTHER` falls into an extra last column.
-        column = torch.where(maps.concepts == OTHER, num_texts, maps.concepts)
-        presence = even.repeat(1, num_texts + 1).scatter(1, column, presence)[:, :num_texts]
+        columns = torch.where(maps.concepts == OTHER, num_texts, maps.concepts)
+        presence = even_share.repeat(1, num_texts + 1).scatter(1, columns, presence)[:, :num_texts]
     return presence.clamp_min(MIN_PRESENCE).log()

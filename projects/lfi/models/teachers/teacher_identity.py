@@ -13,7 +13,7 @@ from lfi.concepts import concept_names, prompt_templates
 from lfi.registry import EXTRACTORS, TEACHERS, resolve_type
 from lfi.utils.fileio import hash_files
 
-from .families import AUTO, chosen_extractor
+from .families import AUTO, resolve_extractor
 from .generative.folder import GENERATIVE, generative_folder
 from .loading.dual_encoder import portable_config
 from .loading.weights import BLIP, find_folder
@@ -23,7 +23,7 @@ from .vlm_attention_teacher import VLMAttentionTeacher
 
 
 def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the identity of the teacher of a config. Teachers of equal identity give equal maps.
+    """Return the identity of a config's teacher. Teachers with equal identities have equal maps.
 
     Args:
         config: config of a registered teacher; `type` defaults to 'VLMAttentionTeacher'.
@@ -31,11 +31,11 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     Returns:
         Plain data: all arguments of the teacher's class but `allow_random`, and `weights`: a digest of the
         weights file and its model's config, or None if the file is not on this machine. Files and folders
-        have their names and digests, no paths. The extractor 'auto' is replaced by the one that it selects,
-        unless the model's folder is not on this machine. `type` is the class, if not `VLMAttentionTeacher`.
+        are named without their paths. The extractor 'auto' is replaced by the extractor that it selects,
+        unless the model's folder is not on this machine. `VLMAttentionTeacher` has no key `type`.
 
     Raises:
-        TypeError: if an argument is missing, or the class does not take it.
+        TypeError: if an argument is missing or unknown.
         ValueError: if the teacher or the extractor is unknown, or the concepts cannot be resolved.
     """
     arguments = dict(config)
@@ -43,13 +43,13 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     identity = bind_arguments(kind, arguments)
     identity.pop('allow_random', None)
     if 'extractor' in identity:
-        identity['extractor'] = _extractor(identity['extractor'], identity.get('model'))
-    # Older caches of this teacher have maps that were stretched over the border.
+        identity['extractor'] = _extractor_identity(identity['extractor'], identity.get('model'))
+    # Distinguishes this teacher from older caches, whose maps were stretched over the border.
     if _has_border(identity.get('input_size'), identity.get('model')):
         identity['whole_patches'] = True
     if 'model' in identity:
         source = WeightsSource.of(identity.get('pretrained'), identity.pop('weights_file', None))
-        identity |= _source(identity['model'], source)
+        identity |= _model_identity(identity['model'], source)
     if kind is not VLMAttentionTeacher:
         identity['type'] = kind.__name__
     # Another teacher class may have fixed concepts.
@@ -57,13 +57,13 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
         identity['concepts'] = concept_names(identity['concepts'])
     if 'templates' in identity:
         identity['templates'] = prompt_templates(identity['templates'])
-    # The same types as an identity that was read from JSON.
+    # The types of JSON: identities are compared with those in manifests.
     return json.loads(json.dumps({'weights': None, **identity}))
 
 
-def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[str, Any]:
+def _extractor_identity(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[str, Any]:
     try:
-        config = chosen_extractor(extractor, model)
+        config = resolve_extractor(extractor, model)
     except FileNotFoundError:
         return dict(type=AUTO)
     kind = resolve_type(config, EXTRACTORS, 'extractor')
@@ -74,20 +74,20 @@ def _extractor(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[st
 
 
 def _has_border(size: Any, model: str | Mapping[str, Any] | None) -> bool:
-    """Whether images have the model's own size and its patches do not fill that size."""
+    """Whether images have the model's own size, and whole patches do not fill it."""
     if not isinstance(model, str) or model.startswith((BLIP, GENERATIVE)):
         return False
     try:
         vision = open_clip_config(model)['vision_cfg']
     except (FileNotFoundError, ValueError):
-        # Building the teacher would fail; reading a cache of it needs no model.
+        # Building such a teacher fails; reading its cache needs no model.
         return False
     patch = re.search(r'patch(\d+)', str(vision.get('timm_model_name')))
     side, step = vision.get('image_size'), int(patch[1]) if patch else 1
     return isinstance(side, int) and side % step > 0 and size in (None, side, [side, side], (side, side))
 
 
-def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:
+def _model_identity(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, object]:
     if isinstance(model, Mapping):
         portable, files = portable_config(model)
         return dict(model=portable, pretrained=None, weights=_digest(files) if files else None)
@@ -97,7 +97,7 @@ def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, 
         files = [name, *weights] if name.is_file() else weights
         return dict(model=f'{BLIP}{name.name}', pretrained=None, weights=_digest(files) if weights else None)
     if model.startswith(GENERATIVE):
-        return _generative_source(model)
+        return _generative_identity(model)
     try:
         folder = find_folder(model)
     except FileNotFoundError:
@@ -111,11 +111,11 @@ def _source(model: str | Mapping[str, Any], source: WeightsSource) -> dict[str, 
     identity: dict[str, object] = dict(
         model=model, pretrained=source.tag, weights=_digest(weights) if weights else None
     )
-    # How the weights were trained changes the maps; most configs do not state it.
+    # These settings change the maps; most configs do not have them.
     return {**identity, 'weights_file': dict(source.stated)} if source.stated else identity
 
 
-def _generative_source(model: str) -> dict[str, object]:
+def _generative_identity(model: str) -> dict[str, object]:
     try:
         folder = generative_folder(model)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The teacher: a frozen VLM with the interaction maps that an extractor reads."""
+"""Teacher that reads the interaction maps of a frozen VLM by an extractor."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ from lfi.registry import EXTRACTORS, TEACHERS, resolve_type
 from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, tensor_like
 from lfi.utils.options import check_flags
 
-from .asked_concepts import asked_at_once, topk_concepts
+from .asked_concepts import num_asked_concepts, topk_concepts
 from .batch_norms import fold_batch_norms
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor, PresenceExtractor
-from .families import chosen_extractor
+from .families import resolve_extractor
 from .loading.weights import load_vlm
 from .teacher import Teacher
 
-# Batches with larger images than this multiple of the input area are prepared image by image.
+# Images with more pixels than this multiple of the input area are prepared one by one.
 LARGE_AREA = 4
 
 
 @TEACHERS.register_module()
 class VLMAttentionTeacher(Teacher):
-    """Interaction maps of a frozen open_clip model, of mmpretrain's BLIP, or of a generative VLM.
+    """Teacher that is a frozen open_clip model, mmpretrain's BLIP, or a generative VLM.
 
-    The teacher is no `nn.Module`, so that no state dict, optimizer or DDP bucket contains it. It stays in
-    eval mode and follows the device of its input. The text tower embeds the concepts once and is freed, and
-    so are all other parts that the extractor does not read.
+    The teacher stays in eval mode and follows the device of its input. The text tower embeds the concepts
+    once. It is then freed, like all other parts that the extractor does not read.
 
     Args:
         model: name of an open_clip model ('ViT-B-16'), a folder with `open_clip_config.json` and weights, a
@@ -49,19 +48,18 @@ class VLMAttentionTeacher(Teacher):
             the config of a custom `DualEncoder`.
         pretrained: tag of open_clip ('openai'), or a file in place of `weights_file`, for a model name.
             Defaults to None.
-        weights_file: local file of weights. With a tag, the tag's weights, which are then not fetched.
-            Without a tag, weights whose mean, std and activation open_clip knows, or which the config states:
-            `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
+        weights_file: local file of weights. With a tag, a copy of the tag's weights, which are then not
+            fetched. Without a tag, weights whose mean, std and activation open_clip knows, or with these
+            settings: `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
         extractor: name or config of a registered extractor, such as `dict(type='gem', depth=4)`. Defaults to
             'auto', the extractor for the model's family (`family_of`).
         concepts: texts to ask about, the task's classes first and in the task's order; or a config that
             `concept_names` resolves, such as `dict(type='lfi.TinyImageNet', data_root=...)`.
         background: texts for everything that is no concept, such as 'sky' or 'wall'. They compete with the
-            concepts and have no maps of their own: they join the concepts that are not asked about.
-            Defaults to ().
+            concepts and have no maps of their own: the map of `OTHER` includes them. Defaults to ().
         templates: prompts with `{}` for the concept, whose embeddings are averaged; or the name of an
             ensemble, 'openai' (80 prompts) or 'simple' (7). Defaults to ('a photo of a {}.',).
-        max_concepts: M, number of concepts that an image is asked about: its labels, then the teacher's top
+        max_concepts: M, number of concepts to ask about per image: its labels, then the teacher's top
             concepts. Defaults to None, all concepts.
         input_size: height and width in pixels that images are resized to, or one number for both. A ViT's
             position embeddings are interpolated. The model's own size is reduced to whole patches (378 for
@@ -90,31 +88,31 @@ class VLMAttentionTeacher(Teacher):
     ) -> None:
         check_flags(allow_random=allow_random)
         names, templates = concept_names(concepts), prompt_templates(templates)
-        # Only warn: a shared student lists the classes of its data set, which may repeat.
+        # Duplicates are no error: a shared student lists its data set's classes, which may repeat.
         if not isinstance(concepts, Mapping) and (warning := duplicates_message(names, 'concepts')):
             print_log(warning, 'current', logging.WARNING)
         if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
             raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
-        chosen = chosen_extractor(extractor, model)
-        extractor_type = resolve_type(chosen, EXTRACTORS, 'extractor')
+        extractor_config = resolve_extractor(extractor, model)
+        extractor_type = resolve_type(extractor_config, EXTRACTORS, 'extractor')
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
         with torch.no_grad():
             self.bank = ConceptBank.encode(
                 names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
             )
         warn_about_equal_embeddings(self.bank.names, self.bank.embeddings)
-        check = EmbeddingCheck(vlm)
+        check_embeddings = EmbeddingCheck(vlm)
         fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
         bias = getattr(vlm, 'logit_bias', None)
         self.logit_bias = None if bias is None else bias.item()
-        options = {key: value for key, value in chosen.items() if key != 'type'}
+        options = {key: value for key, value in extractor_config.items() if key != 'type'}
         try:
             self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
         except TypeError as error:
             raise TypeError(f'teacher.extractor: {error}') from error
-        check(self.extractor, self.bank.embeddings, str(model))
+        check_embeddings(self.extractor, self.bank.embeddings, str(model))
         self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
@@ -123,7 +121,7 @@ class VLMAttentionTeacher(Teacher):
         self.input_size = self.extractor.whole_size(size)
         if input_size is not None:
             self.extractor.check_size(self.input_size, self.bank.embeddings)
-        self.max_concepts = asked_at_once(self.bank, max_concepts)
+        self.max_concepts = num_asked_concepts(self.bank, max_concepts)
         self._texts = self.bank.embeddings
 
     def to(self, device: torch.device) -> VLMAttentionTeacher:
@@ -135,7 +133,7 @@ class VLMAttentionTeacher(Teacher):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Readings of the maps."""
+        """Meaningful readings of the maps."""
         return self.extractor.directions
 
     @property
@@ -168,20 +166,19 @@ class VLMAttentionTeacher(Teacher):
         Args:
             inputs: (B, 3, H, W), input of the student.
             pixel_format: pixel format of the input.
-            labels: (B, C), labels of the images among the concepts, in [0, 1]. An image is asked about its
-                labels first. Defaults to None.
+            labels: (B, C), labels of the images among the concepts, in [0, 1]. They come first among the M
+                concepts of an image. Defaults to None.
             valid_sizes: height and width in pixels of each image's valid area at the top left, without
                 padding. Defaults to None, the complete images.
 
         Returns:
-            Maps of M concepts. If these are not the whole bank, the last map is `OTHER`, the log-sum-exp of
-            all others. Cosines are scaled as in the model's own image-text logits. `presence_kind` describes
-            the presence.
+            Maps of the whole bank, or of M concepts and `OTHER`, the log-sum-exp of all others. Cosines are
+            scaled as in the model's own image-text logits. `presence_kind` describes the presence.
         """
-        return self.select_concepts(self.maps_of_all(inputs, pixel_format, valid_sizes), labels)
+        return self.select_concepts(self.maps_of_bank(inputs, pixel_format, valid_sizes), labels)
 
     @torch.no_grad()
-    def maps_of_all(
+    def maps_of_bank(
         self,
         inputs: Tensor,
         pixel_format: PixelFormat,
@@ -207,7 +204,7 @@ class VLMAttentionTeacher(Teacher):
         )
 
     def select_concepts(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
-        """Reduce the maps of the whole bank to those that a call returns. `labels` are those of a call."""
+        """Reduce the maps of the whole bank to those that `__call__` returns. See there for `labels`."""
         return (
             maps if self.max_concepts is None else topk_concepts(maps, labels, self.bank, self.max_concepts)
         )
@@ -219,11 +216,11 @@ class VLMAttentionTeacher(Teacher):
             return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
     def ask(self, view: BatchView) -> InteractionMaps:
-        """Read the maps of a batch's views by a call."""
+        """Read the maps of a batch's views. See `__call__`."""
         return self(view.inputs, view.pixel_format, view.labels, view.valid_sizes)
 
     def features_of(self, view: BatchView) -> ImageFeatures:
-        """Read the features of a batch's views by `features`."""
+        """Read the features of a batch's views. See `features`."""
         return self.features(view.inputs, view.pixel_format, view.valid_sizes)
 
     @torch.no_grad()
@@ -266,13 +263,13 @@ class VLMAttentionTeacher(Teacher):
         pixel_format: PixelFormat,
         valid_sizes: Sequence[tuple[int, int]] | None,
     ) -> Tensor:
-        """Normalise images and resize them to the tower's input, (B, 3) + `input_size`."""
-        # Undoing the student's normalisation and applying the teacher's is one affine step a channel.
+        """Normalise images and resize them to `input_size`, as (B, 3, h, w)."""
+        # Undoing the student's normalisation and applying the teacher's is one affine map per channel.
         order = slice(None) if pixel_format.rgb else slice(None, None, -1)
         scales = [s / 255 / t for s, t in zip(pixel_format.std[order], self.std)]
         shifts = [(m / 255 - t) / s for m, t, s in zip(pixel_format.mean[order], self.mean, self.std)]
-        number = inputs.new_empty(0, dtype=torch.float32)
-        scale, shift = (tensor_like(values, number).view(3, 1, 1) for values in (scales, shifts))
+        reference = inputs.new_empty(0, dtype=torch.float32)
+        scale, shift = (tensor_like(values, reference).view(3, 1, 1) for values in (scales, shifts))
 
         def prepare(images: Tensor) -> Tensor:
             images = (images if pixel_format.rgb else images.flip(1)).float()
@@ -310,5 +307,5 @@ def _resize(images: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise ValueError(f'input_size={size!r} must be a whole number of pixels above 0, or two')
+        raise ValueError(f'input_size={size!r} must be one or two whole numbers of pixels above 0')
     return pair[0], pair[1]

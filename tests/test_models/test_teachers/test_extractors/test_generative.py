@@ -222,7 +222,7 @@ def test_a_teacher_reads_it(generative_folder, kind):
     pixels = PixelFormat((127.5, 102.0, 76.5), (51.0, 63.75, 76.5), rgb=True)
     images = random(2, 3, *SIZES[kind])
     maps, presence = teacher.extractor.maps_and_presence(images)
-    every = teacher.maps_of_all(images, pixels).check()
+    every = teacher.maps_of_bank(images, pixels).check()
     torch.testing.assert_close(every.logits, maps, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(every.presence, presence, atol=1e-5, rtol=1e-5)
     assert every.directions == ('spatial',) and teacher.presence_kind == 'the answer, concept by concept'

@@ -25,7 +25,9 @@ def test_prompts_are_cut_before_the_first_word(make_questions):
     decode = vlm.processor.tokenizer.decode
     # Two words begin alike: their first token is not part of what all share.
     assert decode(asked.prefix) == f'<s>User: {"<image>" * 16}\na'
-    for row, words, last, text in zip(asked.suffixes, asked.words, asked.last, ('cat', 'red bus', 'red cat')):
+    for row, words, last, text in zip(
+        asked.suffixes, asked.word_weights, asked.last_index, ('cat', 'red bus', 'red cat')
+    ):
         assert decode(row[: last + 1]) == f' {text}: yes, no.\nAssistant:'
         assert decode(row[words > 0]).strip() == text
         torch.testing.assert_close(words.sum(), torch.tensor(1.0))
@@ -36,7 +38,7 @@ def test_without_a_chat_template_the_question_follows_the_image(make_questions):
     asked, vlm = make_questions(chat_template=None)
     decode = vlm.processor.tokenizer.decode
     assert decode(asked.prefix) == f'{"<image>" * 16}\na'
-    assert decode(asked.suffixes[0, : asked.last[0] + 1]) == ' cat: yes, no.'
+    assert decode(asked.suffixes[0, : asked.last_index[0] + 1]) == ' cat: yes, no.'
 
 
 @pytest.mark.parametrize(

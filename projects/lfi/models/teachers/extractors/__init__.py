@@ -1,6 +1,6 @@
 """Extractors, one file each: readers of interaction maps or dense features of a vision-language model.
 
-They import `towers` and the interfaces of models, and no teacher.
+Extractors import `towers` and the interfaces of models, and no teacher.
 """
 
 from .base import DenseExtractor, Extractor, PresenceExtractor

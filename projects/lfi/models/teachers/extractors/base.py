@@ -18,7 +18,7 @@ class Extractor(ABC):
     """Base class of extractors, which read interaction maps of a VLM.
 
     Most extractors read only the image tower. An extractor that needs other parts of the model overrides
-    `from_vlm` and keeps these parts; all others are freed.
+    `from_vlm` and stores these parts. All other parts are freed.
 
     Args:
         visual: image tower, in eval mode.
@@ -30,7 +30,7 @@ class Extractor(ABC):
     directions: tuple[str, ...] = ('spatial', 'semantic')
     """Meaningful readings of the maps: 'spatial', over locations, and 'semantic', over concepts."""
     cosines = True
-    """Whether the maps are cosines, to be multiplied by the model's logit scale, or else logits."""
+    """Whether the maps are cosines, which the teacher scales to logits. Otherwise they are logits."""
 
     def __init__(self, visual: nn.Module) -> None:
         self.visual = visual
@@ -42,7 +42,7 @@ class Extractor(ABC):
         Args:
             vlm: model in eval mode, on the CPU.
             tokenizer: tokenizer of the model.
-            bank: concepts to ask about. Calls get their embeddings as `texts`.
+            bank: concepts to ask about. `__call__` gets their embeddings as `texts`.
             **options: other arguments of the class.
 
         Raises:
@@ -77,18 +77,18 @@ class Extractor(ABC):
             texts: (C, E), unit embeddings.
 
         Returns:
-            Embeddings (B, E) of unit length, equal to those of a call.
+            Embeddings (B, E) of unit length, equal to those that `__call__` returns.
         """
         return self(images, texts[:1])[1]
 
     def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Size in pixels, near `size`, at which the maps cover the complete image."""
+        """Adjust an input size in pixels, so that the maps cover the complete image."""
         tower = getattr(self, 'tower', None)
         return size if tower is None else tower.whole_size(size)
 
     @torch.no_grad()
     def check_size(self, size: tuple[int, int], texts: Tensor) -> None:
-        """Check that the model takes images of a size, by a forward pass of a blank image.
+        """Check that the model accepts images of a size, by a forward pass of a blank image.
 
         Args:
             size: height and width in pixels.
@@ -103,7 +103,7 @@ class Extractor(ABC):
             raise ValueError(f'the teacher takes no images of input_size={size}: {error}') from error
 
 
-# Relative to a map's mean: smaller weights are rounding errors.
+# Smallest weight relative to a map's mean: smaller weights are rounding errors.
 MIN_ATTENTION = 1e-6
 
 
@@ -120,7 +120,7 @@ def log_attention(attention: Tensor) -> Tensor:
 class DenseExtractor(Extractor):
     """Base class of extractors whose maps are products of texts with features of locations.
 
-    They need one forward pass, regardless of the number of concepts.
+    These extractors need one forward pass, regardless of the number of concepts.
     """
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,7 +143,7 @@ class DenseExtractor(Extractor):
 
 
 class PresenceExtractor(Extractor):
-    """Base class of extractors that read presence from the model, not from embeddings."""
+    """Base class of extractors whose presence is an answer of the model, not computed from embeddings."""
 
     @abstractmethod
     def maps_and_presence(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,9 +57,9 @@ class BlipExtractor(WordAttentionExtractor):
         tokens = self.visual.tokens(images)  # [B, 1 + N, width]
         return (tokens,), grid, self.visual.pool(tokens)
 
-    def read_attention(self, *image: Tensor) -> Iterator[Tensor]:
+    def read_attention(self, *encoded: Tensor) -> Iterator[Tensor]:
         """Read the cross-attention of the concepts' words, by layer."""
-        (tokens,) = image
+        (tokens,) = encoded
         x = self.tokens
         for layer in self.layers:
             x = layer.attention(x, self.mask)[0]

@@ -53,15 +53,15 @@ class CoCaExtractor(WordAttentionExtractor):
         )
         if not readable:
             raise ValueError(
-                "extractor 'coca' reads open_clip's CoCa (coca_ViT-B-32 and its like), not this model's "
+                "extractor 'coca' reads open_clip's CoCa (such as coca_ViT-B-32), not this model's "
                 f"{type(vlm).__name__}: use 'auto'"
             )
         super().__init__(vlm, tokenizer, bank)
         self.embed = TokenEmbedding(vlm.visual)
         self.blocks, self.cross_blocks = model.text_decoder.resblocks, model.text_decoder.cross_attn
         # Attention is causal: tokens after the concepts' words do not affect them.
-        n = 1 + int(self.words.any(0).nonzero().max())
-        self.words = self.words[:, :n]
+        n = 1 + int(self.word_weights.any(0).nonzero().max())
+        self.word_weights = self.word_weights[:, :n]
         self.causal_mask = model.text_decoder.attn_mask[:n, :n]
         with torch.no_grad():
             self.tokens = model._encode_text(self.ids)[1][:, :n].clone()  # [P, n, E]
@@ -72,19 +72,19 @@ class CoCaExtractor(WordAttentionExtractor):
         x = self.visual.transformer(x)
         pooler = self.visual.attn_pool
         keys, queries = pooler.ln_k(x), pooler.ln_q(pooler.query).expand(len(x), -1, -1)
-        tokens, to_patches = pooler.attn(queries, keys, keys)  # [B, 1 + K, E], [B, 1 + K, 1 + N]
+        tokens, attention = pooler.attn(queries, keys, keys)  # [B, 1 + K, E], [B, 1 + K, 1 + N]
         tokens = self.visual.ln_post(tokens)
         # The first pooled token is the image's embedding; the decoder reads the others.
-        return (tokens[:, 1:], to_patches[:, 1:, 1:]), grid, tokens[:, 0] @ self.visual.proj
+        return (tokens[:, 1:], attention[:, 1:, 1:]), grid, tokens[:, 0] @ self.visual.proj
 
-    def read_attention(self, *image: Tensor) -> Iterator[Tensor]:
+    def read_attention(self, *encoded: Tensor) -> Iterator[Tensor]:
         """Read the attention of the concepts' words, composed with the pooler's, by layer."""
-        tokens, to_patches = image
+        tokens, pooler_attention = encoded
         x = self.tokens
         for block, cross in zip(self.blocks, self.cross_blocks):
             x = block(x, attn_mask=self.causal_mask)
             # Cross-attention queries are independent, so all prompts share one call.
             queries, keys = cross.ln_1(x).flatten(0, 1), cross.ln_1_kv(tokens)
             attended, weights = cross.attn(queries, keys, keys)  # [P * n, E], [P * n, K]
-            yield self.average_words(weights) @ to_patches
+            yield self.average_words(weights) @ pooler_attention
             x = OpenClipBlock(cross).feed_forward(x + cross.ls_1(attended.unflatten(0, x.shape[:2])))

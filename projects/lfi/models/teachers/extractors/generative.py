@@ -38,19 +38,19 @@ class GenerativeExtractor(PresenceExtractor):
     Presence is the model's answer to the same question, in the same pass: P(yes) / (P(yes) + P(no)) of the
     next token, independent for each concept.
 
-    Use this extractor to write a cache. The tower and the decoder read each image once, with the shared
-    prefix of the prompts, and then each concept's question. The decoder is causal, so that the image's keys
-    do not depend on the question.
+    This extractor is slow: use it to write a cache. The tower and the decoder process each image once, with
+    the shared prefix of the prompts. The decoder then processes the question of each concept. The decoder is
+    causal, so that the image's keys do not depend on the question.
 
     Args:
         vlm: model in eval mode.
         bank: concepts to ask about. Their embeddings take no prompt: the templates must be `('{}',)`.
         question: yes-or-no question as the prompt, with one `{}` for the concept. Defaults to `QUESTION`.
         neutral: word in place of a concept. Defaults to 'thing'.
-        layers: indices of the decoder's layers to read, negative ones from the end. Each gives a map, in
-            ascending order. Defaults to None: four layers, evenly over the middle half (7, 12, 17 and 22 of
-            30). Most information passes from images to text in the middle layers (Kaduri et al., "What's in
-            the Image? A Deep-Dive into the Vision of Vision Language Models", CVPR 2025).
+        layers: indices of the decoder's layers to read, negative ones from the end. Each layer gives a map,
+            in ascending order. Defaults to None: four layers, evenly over the middle half (7, 12, 17 and 22
+            of 30). Most information passes from images to text in the middle layers (Kaduri et al., "What's
+            in the Image? A Deep-Dive into the Vision of Vision Language Models", CVPR 2025).
         heads: indices of the heads to average. Defaults to None, all heads.
         batch_size: number of concepts in one forward pass; memory grows with it. Defaults to 16.
 
@@ -103,7 +103,7 @@ class GenerativeExtractor(PresenceExtractor):
             torch.tensor(answer_ids(vlm.processor.tokenizer, word)) for word in ('yes', 'no')
         )
         self._questions: dict[tuple[int, int], Questions] = {}
-        # Bad questions fail now, not at the first image.
+        # Questions that cannot be built fail here, not at the first image.
         self.questions(to_2tuple(vlm.visual.preprocess_cfg['size']))
 
     @classmethod
@@ -144,7 +144,7 @@ class GenerativeExtractor(PresenceExtractor):
         self.questions(size)
 
     def questions(self, size: tuple[int, int]) -> Questions:
-        """Questions on an image of a size in pixels: one for each concept, then the neutral word's."""
+        """Build the questions about an image: one for each concept, then one for the neutral word."""
         if size not in self._questions:
             tokens = self.visual
             self._questions[size] = Questions.of(
@@ -164,23 +164,21 @@ class GenerativeExtractor(PresenceExtractor):
 
         size = (image.shape[-2], image.shape[-1])
         questions = self.questions(size)
-        prefix, suffixes, words, last = (
-            value.to(image.device)
-            for value in (questions.prefix, questions.suffixes, questions.words, questions.last)
-        )
-        is_image = (prefix == self.visual.image_token_id).nonzero()[:, 0]
+        fields = (questions.prefix, questions.suffixes, questions.word_weights, questions.last_index)
+        prefix, suffixes, word_weights, last_index = (value.to(image.device) for value in fields)
+        image_positions = (prefix == self.visual.image_token_id).nonzero()[:, 0]
         # Positions after the image do not depend on the question's tokens.
-        position_ids = self.visual.position_ids(torch.cat((prefix, suffixes[last.argmax()])), size)
+        position_ids = self.visual.position_ids(torch.cat((prefix, suffixes[last_index.argmax()])), size)
         prefix_cache = DynamicCache()
         self._decode(self._prompt(image, prefix), position_ids, prefix_cache)
         attention, presence = [], []
-        for part in torch.arange(len(suffixes), device=image.device).split(self.batch_size):
+        for batch in torch.arange(len(suffixes), device=image.device).split(self.batch_size):
             past = deepcopy(prefix_cache)
-            past.batch_repeat_interleave(len(part))
-            with self._record_attention(words[part], is_image) as layers:
-                states = self._decode(self.embed(suffixes[part]), position_ids, past)
+            past.batch_repeat_interleave(len(batch))
+            with self._record_attention(word_weights[batch], image_positions) as layers:
+                states = self._decode(self.embed(suffixes[batch]), position_ids, past)
             attention.append(torch.stack(layers))  # [L, n, N]
-            presence.append(self._answer(states[torch.arange(len(part)), last[part]]))
+            presence.append(self._answer(states[torch.arange(len(batch)), last_index[batch]]))
         return torch.cat(attention, 1), torch.cat(presence)[:-1]
 
     def _decode(self, x: Tensor, position_ids: Tensor, past: Any) -> Tensor:
@@ -199,13 +197,13 @@ class GenerativeExtractor(PresenceExtractor):
         return states
 
     @contextmanager
-    def _record_attention(self, words: Tensor, is_image: Tensor) -> Iterator[list[Tensor]]:
-        """Record the attention (n, N) of words (n, S) to image tokens, at indices (N,), layer by layer."""
+    def _record_attention(self, word_weights: Tensor, image_positions: Tensor) -> Iterator[list[Tensor]]:
+        """Record each layer's attention (n, N), averaged by word weights (n, S), to image tokens (N,)."""
         layers: list[Tensor] = []
 
         def record(module: nn.Module, args: Any, output: Any) -> None:
-            weights = output[1][..., is_image][:, self.heads].float().mean(1)  # [n, S, N]
-            layers.append((words[..., None] * weights).sum(1))
+            weights = output[1][..., image_positions][:, self.heads].float().mean(1)  # [n, S, N]
+            layers.append((word_weights[..., None] * weights).sum(1))
 
         hooks = [self.visual.decoder.layers[i].self_attn.register_forward_hook(record) for i in self.layers]
         try:
@@ -215,13 +213,13 @@ class GenerativeExtractor(PresenceExtractor):
                 hook.remove()
 
     def _answer(self, states: Tensor) -> Tensor:
-        """P(yes) / (P(yes) + P(no)) of the next token after states (n, D): (n,)."""
+        """Compute P(yes) / (P(yes) + P(no)), (n,), of the token that follows each of n states (n, D)."""
         scores = self.visual.model.get_output_embeddings()(states).float()
         return (scores[:, self.yes].logsumexp(1) - scores[:, self.no].logsumexp(1)).sigmoid()
 
 
 def _indices(name: str, chosen: Sequence[int], n: int) -> list[int]:
-    """Check indices below n, and return them in ascending order, each once."""
+    """Check indices of n layers or heads, and return them in ascending order, without duplicates."""
     if not chosen or not all(-n <= i < n for i in chosen):
         raise ValueError(f"{name}={list(chosen)} must be some of the decoder's {n}, from {-n} to {n - 1}")
     return sorted({i % n for i in chosen})

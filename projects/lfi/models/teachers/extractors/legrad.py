@@ -45,7 +45,7 @@ class LeGradExtractor(TransformerExtractor):
             x = block(x, grid)
         relevances = []
         for block in self.last_blocks:
-            x, relevance = self._read(block, x, grid, texts)
+            x, relevance = self._apply(block, x, grid, texts)
             relevances.append(relevance)
         maps = torch.stack(relevances, 1).float()  # [B, L, C, N]
         mean = maps.mean(1, keepdim=True)
@@ -53,8 +53,8 @@ class LeGradExtractor(TransformerExtractor):
         maps = (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
         return maps.unflatten(-1, grid), F.normalize(self.tower.embedding(x), dim=-1)
 
-    def _read(self, block: Block, x: Tensor, grid: tuple[int, int], texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute a block's output and its relevance (B, C, N)."""
+    def _apply(self, block: Block, x: Tensor, grid: tuple[int, int], texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply a block. Returns its output and its relevance (B, C, N)."""
         q, k, v = block.qkv(block.normed(x), grid)
         attended = F.scaled_dot_product_attention(q, k, v)
         relevance = []

@@ -36,7 +36,7 @@ class MaskCLIPExtractor(LastBlockExtractor):
             super().__init__(visual)
             return
         self.visual = visual
-        # Only the pool is read, no block.
+        # This extractor then reads only the pool, no block.
         self.tower = cast(TransformerTower, tower)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:

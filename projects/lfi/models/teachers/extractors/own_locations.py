@@ -17,7 +17,7 @@ from .base import DenseExtractor
 
 @EXTRACTORS.register_module(name='own-locations')
 class OwnLocationsExtractor(DenseExtractor):
-    """Maps of cosines of texts with the locations of the model's `encode_locations`.
+    """Maps of cosines between texts and the model's own locations, from `encode_locations`.
 
     Args:
         visual: image side of a `DualEncoder`.

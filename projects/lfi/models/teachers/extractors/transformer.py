@@ -19,7 +19,7 @@ class TransformerExtractor(Extractor):
         visual: image tower, in eval mode.
 
     Raises:
-        ValueError: if `tower_of` does not know the tower, or it is not a transformer.
+        ValueError: if `tower_of` does not know the tower, or the tower is not a transformer.
     """
 
     tower: TransformerTower
@@ -47,7 +47,7 @@ class TransformerExtractor(Extractor):
 class LastBlockExtractor(TransformerExtractor, DenseExtractor):
     """Base class of extractors that change the last block for patches, and no other block.
 
-    The tokens that the pool reads pass the original last block, so that the embedding is the tower's own.
+    The tokens that the pool reads pass the unchanged last block, so that the embedding is the tower's own.
 
     Args:
         visual: image tower, in eval mode.
@@ -88,7 +88,7 @@ def transformer_of(tower: ImageTower, extractor: str) -> TransformerTower:
     """Return the tower, checked to be a transformer.
 
     Raises:
-        ValueError: if it is not; the message names the extractor, and one that fits.
+        ValueError: if it is no transformer; the message names an extractor that fits.
     """
     if not isinstance(tower, TransformerTower):
         raise ValueError(

@@ -17,7 +17,7 @@ from .base import Extractor, log_attention
 
 
 class WordAttentionExtractor(Extractor):
-    """Base class of maps log A_l: attention of a concept's words to locations, in layer l of a text model.
+    """Base class of extractors with maps log A_l: attention of a concept's words in layer l of a text model.
 
     The text model reads the image by cross-attention. A_l is the mean over heads, over the tokens of the
     concept's words in a prompt, and over the templates. Each layer gives a map. Its softmax over locations is
@@ -44,8 +44,8 @@ class WordAttentionExtractor(Extractor):
         spans = [concept_span(row, template, tokenizer) for row, (_, template) in zip(ids, prompts)]
         self.ids = ids[:, : 1 + int(ids.any(0).nonzero().max())]  # [P, n]
         index = torch.arange(self.ids.shape[1])
-        words = torch.stack([(start <= index) & (index < end) for start, end in spans]).float()
-        self.words = words / words.sum(1, keepdim=True)  # [P, n]
+        is_word = torch.stack([(start <= index) & (index < end) for start, end in spans]).float()
+        self.word_weights = is_word / is_word.sum(1, keepdim=True)  # [P, n]
 
     @classmethod
     def from_vlm(
@@ -56,8 +56,8 @@ class WordAttentionExtractor(Extractor):
 
     def __call__(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Read the maps of all concepts. See `Extractor.__call__`."""
-        encoded, grid, pooled = self.encode(images)
-        attention = torch.stack([torch.stack(list(self.read_attention(*image))) for image in zip(*encoded)])
+        batch, grid, pooled = self.encode(images)
+        attention = torch.stack([torch.stack(list(self.read_attention(*image))) for image in zip(*batch)])
         attention = attention.float().unflatten(2, (-1, self.n_templates)).mean(3)  # [B, L, C, N]
         return log_attention(attention.unflatten(-1, grid)), F.normalize(pooled, dim=-1)
 
@@ -67,7 +67,7 @@ class WordAttentionExtractor(Extractor):
 
     def average_words(self, attention: Tensor) -> Tensor:
         """Average the attention of all prompts' tokens (P * n, K) over the concepts' words: (P, K)."""
-        return (self.words[:, :, None] * attention.unflatten(0, self.words.shape)).sum(1)
+        return (self.word_weights[:, :, None] * attention.unflatten(0, self.word_weights.shape)).sum(1)
 
     @abstractmethod
     def encode(self, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, int], Tensor]:
@@ -82,11 +82,11 @@ class WordAttentionExtractor(Extractor):
         """
 
     @abstractmethod
-    def read_attention(self, *image: Tensor) -> Iterator[Tensor]:
+    def read_attention(self, *encoded: Tensor) -> Iterator[Tensor]:
         """Read the attention (P, N) of the concepts' words to the N locations of one image, by layer.
 
         Args:
-            *image: tensors of `encode` for this image.
+            *encoded: tensors that `encode` returns for this image.
         """
 
 
@@ -113,5 +113,5 @@ def concept_span(ids: Tensor, template: str, tokenizer: Tokenizer) -> tuple[int,
 
 
 def _n_equal(first: list[int], second: list[int]) -> int:
-    """Number of equal entries at the front."""
+    """Number of entries before the first difference of two lists."""
     return next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))

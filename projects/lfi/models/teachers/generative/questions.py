@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lfi.utils.repositories import first_line
 
 MAX_TEMPLATE_LENGTH = 2**16
-"""Most characters of a chat template: published ones have a few thousand."""
+"""Largest number of characters of a chat template: published templates have a few thousand."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Questions:
     Args:
         prefix: (P,), token ids of the shared prefix, including the image's.
         suffixes: (Q, S), token ids after the prefix, padded at the right.
-        words: (Q, S), weights of the mean over the tokens of the prompt's word, 0 for other tokens.
-        last: (Q,), index of the prompt's last token in `suffixes`.
+        word_weights: (Q, S), weights that average the tokens of the prompt's word, 0 for other tokens.
+        last_index: (Q,), index of the prompt's last token in `suffixes`.
     """
 
     prefix: Tensor
     suffixes: Tensor
-    words: Tensor
-    last: Tensor
+    word_weights: Tensor
+    last_index: Tensor
 
     @classmethod
     def of(
@@ -61,24 +61,24 @@ class Questions:
             prompt = _prompt(processor, filled, bare_image)
             if prompt.count(token) != 1 or filled not in prompt.partition(token)[2]:
                 raise ValueError(
-                    f'the chat template makes the prompt {prompt!r}: it must hold one {token!r}, and after '
+                    f'the chat template makes the prompt {prompt!r}: it must have one {token!r}, and after '
                     f'it the question {filled!r}'
                 )
             prompts.append(prompt.replace(token, image_text))
             starts.append(prompts[-1].rindex(filled) + question.index('{}'))
         encoded = processor.tokenizer(prompts, return_offsets_mapping=True)
         ids = [torch.tensor(row) for row in encoded['input_ids']]
-        marks = [
+        word_masks = [
             torch.tensor([a < start + len(word) and b > max(a, start) for a, b in offsets])
             for offsets, start, word in zip(encoded['offset_mapping'], starts, words)
         ]
-        n = min(_n_shared(ids), *(int(mark.nonzero()[0]) for mark in marks))
-        weights = [mark[n:] / mark.sum() for mark in marks]
+        n_shared = min(_n_equal(ids), *(int(mask.nonzero()[0]) for mask in word_masks))
+        weights = [mask[n_shared:] / mask.sum() for mask in word_masks]
         return cls(
-            prefix=ids[0][:n],
-            suffixes=pad_sequence([row[n:] for row in ids], batch_first=True),
-            words=pad_sequence(weights, batch_first=True),
-            last=torch.tensor([len(row) - n - 1 for row in ids]),
+            prefix=ids[0][:n_shared],
+            suffixes=pad_sequence([row[n_shared:] for row in ids], batch_first=True),
+            word_weights=pad_sequence(weights, batch_first=True),
+            last_index=torch.tensor([len(row) - n_shared - 1 for row in ids]),
         )
 
 
@@ -112,7 +112,7 @@ def _prompt(processor: Any, question: str, bare_image: str) -> str:
         raise ValueError(f'the chat template cannot be run: {first_line(error)}') from error
 
 
-def _n_shared(rows: Sequence[Tensor]) -> int:
+def _n_equal(rows: Sequence[Tensor]) -> int:
     """Number of ids at the front that are the same in all rows."""
     n = min(map(len, rows))
     same = (torch.stack([row[:n] for row in rows]) == rows[0][:n]).all(0)

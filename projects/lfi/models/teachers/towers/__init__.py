@@ -1,4 +1,4 @@
-"""Image towers: one interface for extractors, and its implementations. They import no extractor."""
+"""Image towers: one interface for extractors, and its implementations, which import no extractor."""
 
 from __future__ import annotations
 

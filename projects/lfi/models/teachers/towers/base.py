@@ -44,26 +44,26 @@ class ImageTower(ABC):
             images (B, E), of any length.
 
         Raises:
-            ValueError: if the tower cannot take images of this size.
+            ValueError: if the tower does not accept images of this size.
         """
 
     def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Size in pixels, near `size`, at which locations cover the complete image."""
+        """Adjust an input size in pixels, so that locations cover the complete image."""
         return size
 
     @abstractmethod
     def project(self, locations: Tensor) -> Tensor:
         """Project locations (..., width) of the last layer to the joint space, (..., E) of any length.
 
-        A location is embedded like an image of only this location: pooling a single location only passes it
-        through the pool's own layers.
+        A location is embedded like an image without other locations: it passes the layers of pool and head.
         """
 
     @abstractmethod
     def pool_each(self, locations: Tensor) -> Tensor:
         """Embed each of n locations (n, width) as (n, E) by the tower's own pool and head, for checks.
 
-        A location is repeated if the pool needs several, or takes the class token's place.
+        A pool that averages gets copies of the location. A pool that reads a class token gets the location
+        instead.
         """
 
 
@@ -145,7 +145,7 @@ class TransformerTower(ImageTower):
             Positions are interpolated if the grid is not the tower's own.
 
         Raises:
-            ValueError: if the tower cannot take images of this size.
+            ValueError: if the tower does not accept images of this size.
         """
 
     @abstractmethod
@@ -192,7 +192,7 @@ class ResampledPositions:
     """Bicubic resampling of position embeddings, cached by grid and device.
 
     Args:
-        n_prefix: number of rows before those of the grid, such as a class token's. Defaults to 1.
+        n_prefix: number of tokens before those of the grid, such as a class token. Defaults to 1.
     """
 
     def __init__(self, n_prefix: int = 1) -> None:

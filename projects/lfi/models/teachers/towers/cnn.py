@@ -23,7 +23,7 @@ class AttentionPooledResNet(ImageTower):
     (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022, section 3.2).
 
     Args:
-        visual: image tower that `reads` accepts.
+        visual: image tower that `supports` accepts.
     """
 
     visual: ModifiedResNet
@@ -72,7 +72,7 @@ class TimmCNN(ImageTower):
     """A trunk of timm with a feature map, average pooling and a head.
 
     Args:
-        visual: image tower that `reads` accepts.
+        visual: image tower that `supports` accepts.
     """
 
     visual: TimmModel
@@ -89,7 +89,7 @@ class TimmCNN(ImageTower):
         sample = torch.randn(4, self.trunk.num_features, generator=generator).to(parameter)
         projected = self.project(sample)
         difference = self.project(sample.mean(0)) - projected.mean(0)
-        # True for a linear head alone, without a norm or an activation after the pool.
+        # Projection and mean commute only for a linear head, without a norm or an activation after the pool.
         rounding = max(1e-3, 8 * torch.finfo(projected.dtype).eps)
         self.averages = bool(difference.norm() <= rounding * projected.norm(dim=-1).mean())
 
@@ -117,16 +117,16 @@ class TimmCNN(ImageTower):
 
 
 def _unreadable_part(visual: TimmModel) -> str | None:
-    """Name the part of a tower that `TimmCNN` cannot read; None if it reads the tower."""
+    """Describe the part of a tower that `TimmCNN` cannot read. None if there is no such part."""
     trunk: Any = visual.trunk
     name = type(trunk).__name__
     holders: list[Any] = [trunk, getattr(trunk, 'head', None)]
     pools: list[Any] = [getattr(holder, 'global_pool', None) for holder in holders]
-    kinds = [pool.pool_type for pool in pools if hasattr(pool, 'pool_type')]
-    if not kinds or not hasattr(trunk, 'forward_head'):
+    pool_types = [pool.pool_type for pool in pools if hasattr(pool, 'pool_type')]
+    if not pool_types or not hasattr(trunk, 'forward_head'):
         return f'a {name} without a `global_pool` layer over a map of features'
-    if kinds != ['avg']:
-        return f'a {name} whose `global_pool` is {kinds[0]!r}'
+    if pool_types != ['avg']:
+        return f'a {name} whose `global_pool` is {pool_types[0]!r}'
     if 'pool' in dict(visual.head.named_children()):
         return f'a {name} with a pool of its own after the trunk'
     if getattr(trunk, 'output_fmt', 'NCHW') != 'NCHW':

@@ -71,7 +71,7 @@ class OpenClipViT(TransformerTower):
     """open_clip's plain ViT, as in OpenAI's and LAION's CLIPs and CLIPA.
 
     Args:
-        visual: image tower that `reads` accepts.
+        visual: image tower that `supports` accepts.
     """
 
     visual: VisionTransformer

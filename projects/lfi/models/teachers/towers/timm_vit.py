@@ -24,7 +24,7 @@ Positions = Callable[[tuple[int, int]], Tensor]
 
 
 def supports_block(block: nn.Module) -> bool:
-    """Whether one of the classes below can split a block."""
+    """Whether one of the classes below can split a block into its parts."""
     attn: Any = getattr(block, 'attn', None)
     return (
         type(block) in (ViTBlock, EvaBlock, EvaBlockPostNorm)
@@ -159,7 +159,7 @@ class TimmViT(TransformerTower):
     """A `VisionTransformer` or `Eva` of timm, with its own pool, and open_clip's head.
 
     Args:
-        visual: image tower that `reads` accepts. Its check of the image size is switched off.
+        visual: image tower that `supports` accepts. Its own check of the image size is switched off.
     """
 
     visual: TimmModel
@@ -172,11 +172,11 @@ class TimmViT(TransformerTower):
         self.pool = POOLS[self.trunk.global_pool]
         rotary = getattr(self.trunk, 'rope', None) is not None
         self.blocks = [split_block(b, self._rotary_positions if rotary else None) for b in self.trunk.blocks]
-        linear = isinstance(self.trunk.fc_norm, nn.Identity) and 'mlp' not in dict(
+        linear_head = isinstance(self.trunk.fc_norm, nn.Identity) and 'mlp' not in dict(
             visual.head.named_children()
         )
-        patches_alone = not (self.n_prefix and getattr(self.trunk, 'pool_include_prefix', False))
-        self.averages = self.pool == 'mean' and linear and patches_alone
+        pools_patches_alone = not (self.n_prefix and getattr(self.trunk, 'pool_include_prefix', False))
+        self.averages = self.pool == 'mean' and linear_head and pools_patches_alone
         self._positions = ResampledPositions(0 if self.trunk.no_embed_class else self.n_prefix)
         self._rotary_cache: dict[tuple, Tensor] = {}
 
@@ -187,11 +187,11 @@ class TimmViT(TransformerTower):
         if not isinstance(visual, TimmModel) or type(trunk) not in (VisionTransformer, Eva):
             return False
         pool, kind = trunk.attn_pool, type(trunk.attn_pool)
-        known_pool = pool is None or (
+        supports_pool = pool is None or (
             kind is AttentionPoolLatent and pool.pos_embed is None and pool.latent_len == 1
         )
         return (
-            known_pool
+            supports_pool
             and trunk.global_pool in POOLS
             and 'pool' not in dict(visual.head.named_children())
             and not getattr(trunk, 'rope_mixed', False)
@@ -244,7 +244,7 @@ class TimmViT(TransformerTower):
         return tuple(a * b for a, b in zip(embed.patch_size, ratio))
 
     def whole_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Size in whole patches: patches of 14 px leave six of SigLIP's own 384 px unread on two sides."""
+        """Reduce the tower's own size to whole patches: SigLIP's 384 px to 378 px for patches of 14 px."""
         embed = self.trunk.patch_embed
         if size != tuple(embed.img_size):
             return size
