@@ -106,13 +106,13 @@ def _model_identity(model: str | Mapping[str, Any], source: WeightsSource) -> di
         kinds = ('.safetensors', '.bin', '.pth', '.json')
         files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
         return dict(model=folder.name, pretrained=None, weights=_digest(files))
-    if weights and source.tag is None and not source.stated and source.config_file is not None:
+    if weights and source.tag is None and not source.settings and source.config_file is not None:
         weights.append(source.config_file)
     identity: dict[str, object] = dict(
         model=model, pretrained=source.tag, weights=_digest(weights) if weights else None
     )
     # These settings change the maps; most configs do not have them.
-    return {**identity, 'weights_file': dict(source.stated)} if source.stated else identity
+    return {**identity, 'weights_file': dict(source.settings)} if source.settings else identity
 
 
 def _generative_identity(model: str) -> dict[str, object]:

@@ -49,8 +49,8 @@ class VLMAttentionTeacher(Teacher):
         pretrained: tag of open_clip ('openai'), or a file in place of `weights_file`, for a model name.
             Defaults to None.
         weights_file: local file of weights. With a tag, a copy of the tag's weights, which are then not
-            fetched. Without a tag, weights whose mean, std and activation open_clip knows, or with these
-            settings: `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
+            fetched. Without a tag, open_clip must know the weights' mean, std and activation, or you give
+            them: `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
         extractor: name or config of a registered extractor, such as `dict(type='gem', depth=4)`. Defaults to
             'auto', the extractor for the model's family (`family_of`).
         concepts: texts to ask about, the task's classes first and in the task's order; or a config that

@@ -94,7 +94,9 @@ def test_a_folder_with_the_name_of_a_repository_is_not_read(folder, tmp_path, mo
     place.parent.mkdir(parents=True)
     folder.rename(place)
     monkeypatch.chdir(tmp_path / 'here')
-    with pytest.raises(ValueError, match=r'is the name of a repository, and the folder .*\./'):
+    with pytest.raises(
+        ValueError, match=r'is the name of a repository, but .* has a file or folder of this name: .*\./'
+    ):
         load(name)
     load(f'./{name}')
 

@@ -164,7 +164,7 @@ def test_what_cannot_be_laid_back_is_refused_by_name(load):
     vlm = load('idefics3')
     vlm.processor.image_seq_len = 64
     with pytest.raises(
-        ValueError, match='image_seq_len=64 .* must be the tokens of a tile: 24 px in cells of 8'
+        ValueError, match='image_seq_len=64 .* must be the number of tokens of a tile: 24 px in cells of 8'
     ):
         rebuilt(vlm)
 

@@ -137,7 +137,9 @@ def test_a_folders_text_model_is_not_fetched(folder, monkeypatch):
 def test_a_tokenizer_of_the_working_directory_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'timm' / SIGLIP).mkdir(parents=True)
-    with pytest.raises(ValueError, match=f"'timm/{SIGLIP}'.* has one of this name.*another folder"):
+    with pytest.raises(
+        ValueError, match=f"'timm/{SIGLIP}'.* has a file or folder of this name.*another directory"
+    ):
         load_tokenizer(SIGLIP)
 
 
@@ -157,7 +159,9 @@ def test_a_folders_text_model_is_not_read_from_the_working_directory(folder, mon
     (folder / 'open_clip_config.json').write_text(json.dumps(config))
     Path('roberta-base').mkdir()
     monkeypatch.setattr('builtins.input', lambda text: pytest.fail(text))
-    with pytest.raises(ValueError, match="'roberta-base'.* has one of this name.*another folder"):
+    with pytest.raises(
+        ValueError, match="'roberta-base'.* has a file or folder of this name.*another directory"
+    ):
         load_vlm(str(folder), None, allow_random=False)
 
 

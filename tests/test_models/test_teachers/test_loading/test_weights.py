@@ -66,7 +66,7 @@ def test_a_folder_whose_texts_have_another_length_than_its_weights_is_refused(fo
     config = json.loads((folder / 'open_clip_config.json').read_text())
     config['model_cfg']['text_cfg']['context_length'] = length
     (folder / 'open_clip_config.json').write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=f'context_length={length}, but they have 16 positions'):
+    with pytest.raises(ValueError, match=f'context_length={length}, but the weights have 16'):
         load_vlm(str(folder), None, allow_random=False)
 
 
@@ -151,7 +151,7 @@ def test_a_file_alone_is_read_as_the_tags_where_all_agree(named_model, tags):
         ({}, r'open_clip has no weights of lfi-test-vit\. Give weights_file=dict\(path='),
         (
             dict(a=dict(mean=MEAN, std=STD), b=dict(mean=MEAN, std=STD, quick_gelu=True)),
-            r"open_clip's weights of lfi-test-vit differ in it\. Give pretrained='a', .* with weights_file",
+            r"open_clip's weights of lfi-test-vit differ in these\. Give pretrained='a', .* weights_file",
         ),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_config_of_another_architecture_beside_a_file_is_refused(
     model_cfg = open_clip.get_model_config(name)
     (model_cfg if part is None else model_cfg[part]).update(wrong)
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(dict(model_cfg=model_cfg)))
-    message = rf'open_clip_config\.json is of another architecture than the model lfi-test-vit: {message}\.'
+    message = rf'open_clip_config\.json has another architecture than the model lfi-test-vit: {message}\.'
     with pytest.raises(ValueError, match=message):
         load_vlm(name, weights, allow_random=False)
 
@@ -474,5 +474,5 @@ def test_blips_vocabulary_is_not_read_from_the_working_directory(tmp_path, monke
     pytest.importorskip('transformers')
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'bert-base-uncased').mkdir()
-    with pytest.raises(ValueError, match="'bert-base-uncased'.* has one of this name"):
+    with pytest.raises(ValueError, match="'bert-base-uncased'.* has a file or folder of this name"):
         load_vlm('mmpretrain:blip-base_3rdparty_retrieval', None, allow_random=True)

@@ -28,9 +28,9 @@ PROCESSOR_FILES = (
 )
 """Configs of a processor and its parts."""
 MAX_BYTES = 2**26
-"""Most bytes of a JSON file: the index of the largest models has a few millions."""
+"""Largest size of a JSON file in bytes: the index of the largest models has a few millions."""
 EXTERNAL_FILE_KEYS = ('class_info_file', 'repo_path', 'sp_model_kwargs', 'tokenizer_file')
-"""Keys of these configs that name files outside the folder, or in the working directory."""
+"""Keys of processor configs that name files outside the folder, or in the working directory."""
 # Names of repositories that a student's config may have.
 _NAME = re.compile(r'(\w[\w.-]*/)?\w[\w.+-]*')
 
@@ -45,10 +45,10 @@ def generative_folder(model: str) -> Path | None:
     name = model.removeprefix(GENERATIVE)
     path = Path(name).expanduser()
     if path.exists() and _NAME.fullmatch(name):
-        # A downloaded student may name its teacher so, and must not read these files.
+        # The config of a downloaded student may have this name, and must not open local files.
         raise ValueError(
-            f'model={model!r} is the name of a repository, and the folder {Path.cwd()} has one of '
-            f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another one"
+            f'model={model!r} is the name of a repository, but {Path.cwd()} has a file or folder of '
+            f"this name: give the folder as '{GENERATIVE}./{name}', or start lfi in another directory"
         )
     if path.is_dir():
         refuse_pipes(path)
@@ -58,8 +58,8 @@ def generative_folder(model: str) -> Path | None:
     raise FileNotFoundError(f'teacher folder not found: {path}')
 
 
-def fetched_folder(name: str) -> Path:
-    """Fetch a repository's files, all of one commit, to the cache of the Hub. Returns their folder.
+def fetch_folder(name: str) -> Path:
+    """Fetch a repository's files at one commit to the cache of the Hub, and return their folder.
 
     Args:
         name: name of the repository. Files in the cache are not fetched again.
@@ -81,7 +81,7 @@ def fetched_folder(name: str) -> Path:
 def refuse_external_files(folder: Path) -> None:
     """Refuse a folder with code that transformers would run, or with references to files outside.
 
-    Rust code reads some of these files, without Python's audit events.
+    Audit events do not suffice: Rust code reads some of these files.
 
     Raises:
         ValueError: if there is such code or such a reference; the message names the first.
@@ -97,11 +97,11 @@ def refuse_external_files(folder: Path) -> None:
             "peft's merge_and_unload, and save the result"
         )
     for path in folder.glob('*.index.json'):
-        files = _content(path).get('weight_map')
-        if not isinstance(files, dict) or not all(map(_is_plain, files.values())):
+        files = _read_json(path).get('weight_map')
+        if not isinstance(files, dict) or not all(map(_is_bare_name, files.values())):
             raise ValueError(f'{path} must have a weight_map whose files are beside it')
     config = folder / 'config.json'
-    content = _content(config)
+    content = _read_json(config)
     if 'configuration_files' in content:
         raise ValueError(
             f'{config} has configuration_files, which transformers would read in its place: remove the key'
@@ -119,7 +119,7 @@ def refuse_external_tokenizers(folder: Path) -> None:
         ValueError: if a config in the folder names such files.
     """
     for name in PROCESSOR_FILES:
-        entries = _entries(_content(folder / name))
+        entries = _entries(_read_json(folder / name))
         keys = [key for key, value in entries if _names_external_file(key, value)]
         if keys:
             raise ValueError(f'{folder / name} names other files by {", ".join(keys)}: remove them')
@@ -136,7 +136,7 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _names_external_weights(key: str, value: Any) -> bool:
-    """Whether an entry of a config names weights outside the folder; timm's are fetched, or a pickle."""
+    """Whether an entry of a config names weights outside the folder, also those that timm would fetch."""
     if key == 'model_type':
         return isinstance(value, str) and value.startswith('timm')
     return bool(value) and key in ('transformers_weights', 'backbone', 'backbone_config', 'checkpoint_path')
@@ -147,17 +147,17 @@ def _names_external_file(key: str, value: Any) -> bool:
     if key.startswith('audio_tokenizer') or key in EXTERNAL_FILE_KEYS:
         return bool(value)
     if key == 'fast_tokenizer_files':
-        return not (isinstance(value, list) and all(map(_is_plain, value)))
-    # A path of another machine does not exist, so nothing is read. A number is a file descriptor.
+        return not (isinstance(value, list) and all(map(_is_bare_name, value)))
+    # A path that does not exist is harmless: it may be of another machine. A number is a file descriptor.
     names_file = key.endswith(('_file', '_spm')) or key == 'vocab'
     return names_file and isinstance(value, str | int) and os.path.exists(value)
 
 
-def _is_plain(name: object) -> bool:
+def _is_bare_name(name: object) -> bool:
     return isinstance(name, str) and Path(name).name == name
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     """Read the object in a JSON file. Empty if there is none: transformers reports that error later.
 
     Raises:
@@ -182,7 +182,7 @@ def has_weights(folder: Path, allow_random: bool) -> bool:
         allow_random: whether weights may be missing.
 
     Raises:
-        FileNotFoundError: if a required file is missing, or the weights.
+        FileNotFoundError: if a required file or the weights are missing.
     """
     for part, files in FILES.items():
         if not any((folder / file).is_file() for file in files):

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..loading.foreign_code import no_foreign_code, only_files_of
 from ..loading.weights_source import WeightsSource
-from .folder import GENERATIVE, fetched_folder, generative_folder, has_weights, refuse_external_files
+from .folder import GENERATIVE, fetch_folder, generative_folder, has_weights, refuse_external_files
 from .image_tokens import ImageTokens, MergedPatches, PlainGrid, TileGrid
 
 KINDS: dict[str, type[ImageTokens]] = dict(
@@ -93,7 +93,7 @@ def generative_text_dims(model: str) -> int:
 
     Raises:
         FileNotFoundError: if the folder is missing.
-        ValueError: if the config cannot be read, or the model's name is ambiguous.
+        ValueError: if the config cannot be read, or the name could be a folder's or a repository's.
     """
     folder = generative_folder(model)
     name = model.removeprefix(GENERATIVE) if folder is None else str(folder)
@@ -117,7 +117,7 @@ def load_generative(
 
     Args:
         model: 'transformers:' with a folder, or with the name of a repository, 'OWNER/NAME'.
-        source: must be empty.
+        source: must be empty: the folder contains the weights.
         allow_random: accept a folder without weights, for tests.
 
     Returns:
@@ -136,7 +136,7 @@ def load_generative(
         raise ValueError(f'pretrained and weights_file must be None for {model}, which names its weights')
     local_folder = generative_folder(model)
     weights = local_folder is None or has_weights(local_folder, allow_random)
-    folder = _fetched(model) if local_folder is None else local_folder
+    folder = _fetch(model) if local_folder is None else local_folder
     refuse_external_files(folder)
     try:
         with only_files_of(folder):
@@ -182,9 +182,9 @@ def _load(folder: str, weights: bool) -> tuple[Any, Any]:
     unexpected = [name for name in info['unexpected_keys'] if not name.endswith(COMPUTED_BUFFERS)]
     if unexpected:
         raise ValueError(f'the weights in {folder} do not fit the model: it has no place for {unexpected}')
-    head, stored = vlm.get_output_embeddings().weight, _stored_head(Path(folder))
+    head, stored_head = vlm.get_output_embeddings().weight, _stored_head(Path(folder))
     # If the config ties the head to the token embeddings, transformers drops the stored head.
-    if stored is not None and not stored.to(head).equal(head):
+    if stored_head is not None and not stored_head.to(head).equal(head):
         raise ValueError(f'the weights in {folder} have an lm_head, but the config ties it to the embeddings')
     if any(value.dtype.itemsize < 2 for value in vlm.parameters() if value.is_floating_point()):
         raise ValueError(f'the weights in {folder} are floats of 8 bits: save them in 16 or 32')
@@ -206,9 +206,9 @@ def _stored_head(folder: Path) -> Tensor | None:
         return file.get_tensor(name)
 
 
-def _fetched(model: str) -> Path:
+def _fetch(model: str) -> Path:
     try:
-        return fetched_folder(model.removeprefix(GENERATIVE))
+        return fetch_folder(model.removeprefix(GENERATIVE))
     except Exception as error:
         raise RuntimeError(
             f'{model} is not a folder, and could not be fetched: {error}. On a machine without network, '

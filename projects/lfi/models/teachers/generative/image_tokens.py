@@ -24,7 +24,7 @@ class ImageTokens(nn.Module, ABC):
 
     Attributes:
         model: the model.
-        image_token, image_token_id: placeholder of one image token in a prompt.
+        image_token, image_token_id: placeholder of an image token in a prompt, and its token id.
         cell: height and width in pixels of a location of the grid.
         preprocess_cfg: input size, and the processor's mean, std and interpolation.
 
@@ -75,7 +75,7 @@ class ImageTokens(nn.Module, ABC):
         return size[0] // self.cell, size[1] // self.cell
 
     def text(self, size: tuple[int, int]) -> str:
-        """Text that replaces the one image token in a prompt, for an image of a size in pixels."""
+        """Text that replaces the single image token of a prompt, for an image of `size` (h, w) pixels."""
         h, w = self.grid(size)
         return self.image_token * (h * w)
 
@@ -137,8 +137,8 @@ class PlainGrid(ImageTokens):
         if class_token != (model.config.vision_feature_select_strategy == 'default'):
             raise ValueError(
                 f'vision_feature_select_strategy={model.config.vision_feature_select_strategy!r} with the '
-                f"vision tower {vision.model_type!r} leaves no plain grid of patches: CLIP needs 'default', "
-                "which drops its class token, and SigLIP, which has none, 'full'"
+                f"vision tower {vision.model_type!r} leaves no plain grid of patches: set 'default' for CLIP,"
+                " to drop the class token, and 'full' for SigLIP, which has no class token"
             )
         self.cell = vision.patch_size
         self.own_size: int = vision.image_size
@@ -169,16 +169,16 @@ class TileGrid(ImageTokens):
         self.splits: bool = pixels.do_image_splitting
         self.tile: int = pixels.max_image_size['longest_edge']
         self.cell = model.config.vision_config.patch_size * model.config.scale_factor
-        self.side = self.tile // self.cell
-        if processor.image_seq_len != self.side**2 or self.tile % self.cell:
+        self.cells_per_side = self.tile // self.cell
+        if processor.image_seq_len != self.cells_per_side**2 or self.tile % self.cell:
             raise ValueError(
-                f'image_seq_len={processor.image_seq_len} of the processor must be the tokens of a tile: '
-                f'{self.tile} px in cells of {self.cell}'
+                f'image_seq_len={processor.image_seq_len} of the processor must be the number of tokens of a '
+                f'tile: {self.tile} px in cells of {self.cell}'
             )
         edge = pixels.size['longest_edge'] if self.splits else self.tile
         self.preprocess_cfg['size'] = -(-edge // self.tile) * self.tile
-        self.around: str = processor.fake_image_token
-        self.complete = getattr(processor, 'global_image_tag', None) or processor.global_image_token
+        self.separator: str = processor.fake_image_token
+        self.complete_tag = getattr(processor, 'global_image_tag', None) or processor.global_image_token
 
     @property
     def decoder(self) -> Any:
@@ -197,12 +197,12 @@ class TileGrid(ImageTokens):
     def text(self, size: tuple[int, int]) -> str:
         """Tokens of each tile, with the separators of tiles and rows. See `ImageTokens.text`."""
         rows, cols = self._tiles(size)
-        tokens = self.image_token * self.side**2
+        tokens = self.image_token * self.cells_per_side**2
         lines = [
-            ''.join(f'{self.around}<row_{row + 1}_col_{col + 1}>{tokens}' for col in range(cols)) + '\n'
+            ''.join(f'{self.separator}<row_{row + 1}_col_{col + 1}>{tokens}' for col in range(cols)) + '\n'
             for row in range(rows)
         ]
-        end = f'{self.around}{self.complete}{tokens}{self.around}'
+        end = f'{self.separator}{self.complete_tag}{tokens}{self.separator}'
         return ''.join(lines) + ('\n' + end if lines else end)
 
     def model_inputs(self, images: Tensor) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class TileGrid(ImageTokens):
     def to_grid(self, values: Tensor, size: tuple[int, int]) -> Tensor:
         """Arrange the tiles, and add the complete image's values. See `ImageTokens.to_grid`."""
         rows, cols = self._tiles(size)
-        tokens = values.unflatten(-1, (-1, self.side, self.side))  # [..., n, s, s]
+        tokens = values.unflatten(-1, (-1, self.cells_per_side, self.cells_per_side))  # [..., n, s, s]
         complete = tokens[..., -1, :, :]
         if not rows:
             return complete

@@ -56,7 +56,7 @@ class Texts(list[str]):
     """Texts in place of token ids, for a model that tokenizes texts itself."""
 
     def to(self, device: torch.device | str) -> Texts:
-        """Return the texts: they have no device."""
+        """Return the texts unchanged: strings have no device."""
         return self
 
 
@@ -109,7 +109,7 @@ def load_dual_encoder(config: Mapping[str, Any]) -> tuple[DualEncoderVLM, type[T
         The model in eval mode, frozen, and `Texts` in place of a tokenizer.
 
     Raises:
-        ValueError: if the class is unknown, or lacks members of `DualEncoder`; the message lists them.
+        ValueError: if the class is unknown, its scale is not above 0, or it lacks members of `DualEncoder`.
     """
     arguments = {key: value for key, value in config.items() if key != 'type'}
     model = resolve_type(dict(config), VLMS, 'model')(**arguments)
@@ -134,7 +134,7 @@ def portable_config(config: Any) -> tuple[Any, list[Path]]:
         config: config of the dual encoder, or a value in it.
 
     Returns:
-        The config, and all files that it names, such as weights, those in named folders included.
+        The config, and all files that it names, such as weights. A folder stands for all files in it.
     """
     if isinstance(config, Mapping):
         entries = {key: portable_config(value) for key, value in config.items()}

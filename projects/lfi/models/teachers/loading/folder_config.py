@@ -90,18 +90,19 @@ def _refuse_code(path: Path, vision: dict[str, Any], text: dict[str, Any]) -> No
             f'{path} says vision_cfg.timm_model_name={trunk!r}, whose config is not in the folder: '
             'give the name of a model of timm'
         )
-    others = sorted(text.get('tokenizer_kwargs', {}).keys() - {*TOKENIZER_OPTIONS})
-    if others:
+    unknown = sorted(text.get('tokenizer_kwargs', {}).keys() - {*TOKENIZER_OPTIONS})
+    if unknown:
         raise ValueError(
-            f'{path} says text_cfg.tokenizer_kwargs.{others[0]}, which could bring code or name a file: save '
-            f'its tokenizer as {TOKENIZER_FILES}, and remove the key. Known: {", ".join(TOKENIZER_OPTIONS)}'
+            f'{path} says text_cfg.tokenizer_kwargs.{unknown[0]}, which could bring code or name a file: '
+            f'save its tokenizer as {TOKENIZER_FILES}, and remove the key. Known: '
+            f'{", ".join(TOKENIZER_OPTIONS)}'
         )
 
 
 SECTIONS = dict(vision_cfg=CLIPVisionCfg, text_cfg=CLIPTextCfg, multimodal_cfg=MultimodalCfg)
-"""Sections of a model config, and the classes with their defaults."""
+"""Sections of a model config, with open_clip's dataclasses of their fields."""
 TRAINING_KEYS = ('quick_gelu', 'init_logit_scale', 'init_logit_bias')
-"""Keys of a model config that are no architecture: the activation, and initial values."""
+"""Keys of a model config that do not describe the architecture: the activation, and initial values."""
 SECTION_TRAINING_KEYS = (
     'patch_dropout',
     'timm_model_pretrained',
@@ -109,7 +110,7 @@ SECTION_TRAINING_KEYS = (
     'timm_drop_path',
     'hf_model_pretrained',
 )
-"""Keys of its sections that are no architecture: settings of training, and pretrained weights."""
+"""Keys of sections that do not describe the architecture: settings of training, and pretrained weights."""
 
 
 def architecture_difference(config: Mapping[str, Any], model: Mapping[str, Any]) -> str | None:
@@ -122,7 +123,7 @@ def architecture_difference(config: Mapping[str, Any], model: Mapping[str, Any])
         model: open_clip's own config of a named model.
 
     Raises:
-        KeyError, TypeError: if `config` is not one of an open_clip model.
+        KeyError, TypeError: if `config` is no config of an open_clip model.
     """
     values, expected = _fields(config), _fields(model)
     for name in sorted({*values, *expected}):

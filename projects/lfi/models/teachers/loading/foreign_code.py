@@ -16,14 +16,14 @@ _SYSTEM_FOLDERS = ('/dev/', '/lib/', '/lib64/', '/proc/', '/sys/', '/usr/', '/Sy
 
 
 class ForeignCodeError(PermissionError):
-    """A teacher's files contain code, or name files outside."""
+    """A teacher's files contain code, or name files outside their folder."""
 
 
 @contextmanager
 def no_foreign_code() -> Iterator[None]:
-    """Refuse a teacher's own code in this thread, which `transformers` would run, or ask to run.
+    """Refuse code in a teacher's files that `transformers` would run or ask to run, in this thread.
 
-    Not all libraries pass the arguments that forbid it on, so audit events are checked too.
+    Not all libraries pass on the arguments that forbid such code, so audit events are checked too.
 
     Raises:
         ForeignCodeError: inside the block, if a code file that is not installed is opened, or a pickle names
@@ -45,7 +45,7 @@ def no_foreign_code() -> Iterator[None]:
 
 @contextmanager
 def only_files_of(folder: Path) -> Iterator[None]:
-    """Refuse files outside a teacher's folder in this thread; `transformers` follows names of other files.
+    """Refuse files outside a teacher's folder, in this thread. `transformers` opens files that configs name.
 
     Raises:
         ForeignCodeError: inside the block, if a file is opened outside the folder, installed packages, system

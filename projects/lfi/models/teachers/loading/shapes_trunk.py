@@ -16,7 +16,7 @@ def lfi_shapes_trunk(pretrained: bool = False, **kwargs: Any) -> ResNet:
     """Build a narrow ResNet whose last feature map has stride 8, to separate small objects.
 
     Args:
-        pretrained: must be False: open_clip loads the weights with the model's.
+        pretrained: must be False: open_clip loads the trunk's weights with all others.
         **kwargs: other arguments of `timm.models.resnet.ResNet`.
     """
     arguments = dict(

@@ -23,7 +23,7 @@ def tokenizer_on_hub(text_cfg: dict[str, Any]) -> str | None:
 
 
 def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
-    """Load a tokenizer. The hub is not asked for files that are on this machine.
+    """Load a tokenizer. Files that are on this machine are not fetched from the hub.
 
     Args:
         model: name of a model of open_clip; if a folder is given, only for messages.
@@ -32,8 +32,8 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
 
     Raises:
         FileNotFoundError: if the folder lacks the tokenizer's files.
-        ValueError: if the folder's config is invalid, names no tokenizer beside a tokenizer.json or names
-            files outside the folder, or if a folder here has the name of a needed repository.
+        ValueError: if the folder's config is invalid, names files outside the folder, or names no tokenizer
+            although there is a tokenizer.json; or if `refuse_namesakes` refuses a repository.
         RuntimeError: if the tokenizer is not on this machine, and cannot be fetched.
         ImportError: if `transformers` is needed, and not installed.
     """
@@ -45,7 +45,7 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
         refuse_external_tokenizers(folder)
     text_cfg = config.get('text_cfg', {})
     hub = tokenizer_on_hub(text_cfg)
-    # With a folder, the tokenizer's name stands for files in the folder.
+    # With a folder, the tokenizer is read from the folder, whatever its name.
     refuse_namesakes(model, text_cfg.get('hf_model_name'), None if folder else hub)
     if hub is None and folder is not None and (folder / 'tokenizer.json').is_file():
         raise ValueError(
@@ -83,7 +83,7 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
 
 
 def refuse_namesakes(model: str, *names: str | None) -> None:
-    """Refuse files and folders here that transformers would read in place of a repository.
+    """Refuse local files and folders that transformers would read in place of a repository.
 
     Args:
         model: name of the model that needs the repositories, for the message.
@@ -95,6 +95,6 @@ def refuse_namesakes(model: str, *names: str | None) -> None:
     for name in filter(None, names):
         if os.path.lexists(name):
             raise ValueError(
-                f'{model} needs {name!r}, and the folder {Path.cwd()} has one of this name, which would be '
-                'read in its place: start lfi in another folder'
+                f'{model} needs the repository {name!r}, but {Path.cwd()} has a file or folder of this name, '
+                'which would be read instead: start lfi in another directory'
             )

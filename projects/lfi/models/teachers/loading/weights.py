@@ -29,7 +29,7 @@ from .dual_encoder import load_dual_encoder
 from .folder_config import FILE, read_folder_config
 from .foreign_code import no_foreign_code
 from .tokenizers import load_tokenizer, refuse_namesakes
-from .weights_source import Training, WeightsSource, interpolation_of_weights, uses_quick_gelu
+from .weights_source import TrainingSettings, WeightsSource, interpolation_of_weights, uses_quick_gelu
 
 BUILT_IN = Path(__file__).parents[1] / 'built_in'
 """Folder of the teachers that ship with the package: one open_clip folder for each name."""
@@ -62,8 +62,8 @@ def load_vlm(
         pretrained: tag of open_clip ('openai'), or a file in place of `weights_file`, for a model name. Must
             be None for a folder, which contains its weights.
         allow_random: accept random weights for a model name without weights.
-        weights_file: local file of weights. With a tag, the tag's weights, which are then not fetched.
-            Without a tag, weights whose training is known (`WeightsSource.training`) or stated:
+        weights_file: local file of weights. With a tag, a copy of the tag's weights, which are then not
+            fetched. Without a tag, the training settings must be known (`WeightsSource.training`) or given:
             `dict(path=..., mean=..., std=..., quick_gelu=...)`. Must be None for a folder. Defaults to None.
 
     Returns:
@@ -71,8 +71,8 @@ def load_vlm(
 
     Raises:
         FileNotFoundError: if a folder, its config or a weights file is missing.
-        ValueError: if the model is unknown, no weights are named, the weights do not fit the model, or their
-            training is not known.
+        ValueError: if the model is unknown, no weights are named, the weights do not fit the model, or the
+            settings of their training are not known.
         RuntimeError: if the weights of a tag, a tokenizer, BLIP's vocabulary, or a generative VLM cannot be
             fetched.
         ImportError: if a package that the model or its tokenizer needs is not installed.
@@ -100,7 +100,7 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
     if source != WeightsSource():
         option = f'pretrained={source.tag!r}' if source.path is None else f'weights_file={str(source.path)!r}'
         raise ValueError(f'{option} must be None: the folder {model} contains its weights')
-    Training.of_config(folder / FILE)
+    TrainingSettings.of_config(folder / FILE)
     # A missing tokenizer is reported before gigabytes of weights are read.
     tokenizer = load_tokenizer(model, folder)
     text_tower = read_folder_config(folder / FILE)['model_cfg']['text_cfg'].get('hf_model_name')
@@ -137,7 +137,7 @@ def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[
     return _create(model, model, source.path, **options), tokenizer
 
 
-def _check_activation(model: str, source: WeightsSource, weights: str) -> Training:
+def _check_activation(model: str, source: WeightsSource, weights: str) -> TrainingSettings:
     # The same weights under another activation give another model.
     training, quick_gelu = source.training(model), uses_quick_gelu(model)
     if training.quick_gelu != quick_gelu:
@@ -157,9 +157,9 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
         _check_presence_weights(vlm, weights is not None)
     # A foreign config may raise any error, and so may weights that do not fit.
     except Exception as error:
-        raise _explain(error, model, weights) from error
+        raise _load_error(error, model, weights) from error
     if not isinstance(vlm, open_clip.CoCa):
-        # A config may request the tokens too (output_tokens); only CoCa can use them.
+        # Only CoCa can use the tokens that a config may request by output_tokens.
         vlm.visual.output_tokens = False
     return vlm.eval().requires_grad_(False)
 
@@ -167,15 +167,15 @@ def _create(name: str, model: str, weights: Path | str | None, **options: Any) -
 def _check_state(state: Mapping[str, Any], model: Any) -> None:
     """Refuse weights with invalid values or another text length than the model's, just before loading.
 
-    It replaces open_clip's resizing of text positions to a `context_length` that was not trained.
+    This function replaces open_clip's, which resizes text positions to a `context_length` without training.
     """
-    # `model.half()` changes the dtype of this count too, which only training needs.
+    # Only training needs this count, whose dtype `model.half()` changes.
     check_values(model, {name: state[name] for name in state if not name.endswith('num_batches_tracked')})
     stored = state.get('positional_embedding', state.get('text.positional_embedding'))
     positions = getattr(model, 'positional_embedding', None)
     positions = getattr(model.text, 'positional_embedding', None) if positions is None else positions
     if stored is not None and positions is not None and len(stored) != len(positions):
-        raise ValueError(f'text_cfg.context_length={len(positions)}, but they have {len(stored)} positions')
+        raise ValueError(f'text_cfg.context_length={len(positions)}, but the weights have {len(stored)}')
 
 
 def _check_presence_weights(vlm: VLM, trained: bool) -> None:
@@ -183,7 +183,7 @@ def _check_presence_weights(vlm: VLM, trained: bool) -> None:
 
     Args:
         vlm: model of open_clip.
-        trained: whether weights were loaded; open_clip fills in 0 for a missing bias.
+        trained: whether weights were loaded. A bias of 0 is then a missing bias that open_clip filled in.
 
     Raises:
         ValueError: if a value is not finite, or the bias is missing.
@@ -203,7 +203,7 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
     from mmpretrain import ModelHub, get_model
     from mmpretrain.models.multimodal import BlipRetrieval
 
-    if source.tag is not None or source.stated:
+    if source.tag is not None or source.settings:
         raise ValueError(
             f'pretrained must be None for {model}, and weights_file a path: open_clip has no tags for it, '
             'and its config gives mean and std'
@@ -236,7 +236,7 @@ def _load_blip(model: str, source: WeightsSource, allow_random: bool) -> tuple[B
 
 
 def _check_kind(model: str, kind: str) -> None:
-    """Refuse other models of mmpretrain before they are built: some fetch weights and run their code."""
+    """Refuse a model that is no BLIP before it is built: some models fetch weights and run their code."""
     if kind != 'BlipRetrieval':
         raise ValueError(f'model={model!r} is a {kind}, not a BLIP for retrieval')
 
@@ -252,15 +252,15 @@ def _load_blip_weights(blip: nn.Module, model: str, path: Path) -> None:
         state = {name: value for name, value in state.items() if name.split('.')[0] in modules}
         missing = blip.load_state_dict(state, strict=False).missing_keys
     except Exception as error:
-        raise _explain(error, model, path) from error
+        raise _load_error(error, model, path) from error
     # Position ids are computed, not learnt.
     missing = [name for name in missing if name.split('.')[0] in modules and 'position_ids' not in name]
     if missing:
-        raise _explain(ValueError(f'they lack {missing}'), model, path)
+        raise _load_error(ValueError(f'they lack {missing}'), model, path)
 
 
 def find_folder(model: str) -> Path | None:
-    """Find the folder of a model. None if `model` is the name of a model.
+    """Find the folder of a model, with weights. None if `model` is a name of open_clip.
 
     Raises:
         FileNotFoundError: if the folder, its config or its weights are missing.
@@ -273,7 +273,7 @@ def find_folder(model: str) -> Path | None:
 
 
 def find_config_folder(model: str) -> Path | None:
-    """Find the folder of a model, with or without weights. None if `model` is the name of a model.
+    """Find the folder of a model, with or without weights. None if `model` is a name of open_clip.
 
     Raises:
         FileNotFoundError: if the folder or its config is missing.
@@ -304,9 +304,9 @@ def find_config_folder(model: str) -> Path | None:
 
 
 def _is_path(model: str) -> bool:
-    """Whether a model is given by its path.
+    """Whether `model` is a path.
 
-    A name alone is never looked up in the working directory, since downloaded students name teachers so.
+    A bare name is never looked up in the working directory: the config of a downloaded student may have it.
     """
     return model.startswith('local-dir:') or model in ('.', '..') or bool({'/', os.sep} & {*model})
 
@@ -344,7 +344,7 @@ def _check_source(model: str, source: WeightsSource, allow_random: bool) -> None
         )
 
 
-def _explain(error: Exception, model: str, weights: Path | str | None) -> Exception:
+def _load_error(error: Exception, model: str, weights: Path | str | None) -> Exception:
     if isinstance(weights, str):
         return RuntimeError(
             f'the weights {weights!r} of {model} could not be fetched: {error}. On a machine without '

@@ -12,13 +12,13 @@ import open_clip
 
 from .folder_config import FILE, architecture_difference, read_folder_config
 
-STATED_KEYS = ('mean', 'std', 'quick_gelu')
-"""Keys of a `weights_file` that state how the weights were trained."""
+SETTINGS_KEYS = ('mean', 'std', 'quick_gelu')
+"""Keys of a `weights_file` for the settings with which the weights were trained."""
 
 
 @dataclass(frozen=True)
-class Training:
-    """Settings of the training of weights, which a file of tensors does not contain.
+class TrainingSettings:
+    """Settings with which weights were trained, which a file of tensors does not contain.
 
     Args:
         mean: mean of the RGB pixels, three numbers in [0, 1].
@@ -31,11 +31,11 @@ class Training:
     quick_gelu: bool
 
     @classmethod
-    def of(cls, preprocess: Mapping[str, Any], quick_gelu: bool) -> Training:
+    def of(cls, preprocess: Mapping[str, Any], quick_gelu: bool) -> TrainingSettings:
         """Read the settings from open_clip's preprocessing config.
 
-        open_clip defaults to OpenAI's mean and std. Here missing values are errors: SigLIP's weights would be
-        misread without notice.
+        open_clip defaults to OpenAI's mean and std. Here missing values are errors: SigLIP's weights would
+        silently get wrong values.
 
         Raises:
             ValueError: if a value is missing or invalid; the message names it.
@@ -46,7 +46,7 @@ class Training:
         return cls(mean, std, quick_gelu)
 
     @classmethod
-    def of_config(cls, path: Path) -> Training:
+    def of_config(cls, path: Path) -> TrainingSettings:
         """Read the settings from an `open_clip_config.json`.
 
         Raises:
@@ -63,17 +63,17 @@ class Training:
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """Source of weights that a teacher's `pretrained` and `weights_file` give.
+    """Source of weights, from a teacher's `pretrained` and `weights_file`.
 
     Args:
         tag: tag of open_clip, or None.
         path: local file, or None. With a tag, the file contains the tag's weights.
-        stated: settings of the weights' training, with the keys `STATED_KEYS`; or empty.
+        settings: settings with which the weights were trained, with the keys `SETTINGS_KEYS`; or empty.
     """
 
     tag: str | None = None
     path: Path | None = None
-    stated: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pretrained: str | None, weights_file: str | Path | Mapping[str, Any] | None) -> WeightsSource:
@@ -95,24 +95,24 @@ class WeightsSource:
             pretrained, weights_file = None, pretrained
         if not isinstance(weights_file, Mapping):
             return cls(pretrained, None if weights_file is None else Path(weights_file))
-        stated = dict(weights_file)
-        path = stated.pop('path', None)
-        if path is None or set(stated) not in (set(), set(STATED_KEYS)):
+        settings = dict(weights_file)
+        path = settings.pop('path', None)
+        if path is None or set(settings) not in (set(), set(SETTINGS_KEYS)):
             raise ValueError(
                 f'weights_file={dict(weights_file)} must be a path, or have the keys path, '
-                f'{", ".join(STATED_KEYS)}'
+                f'{", ".join(SETTINGS_KEYS)}'
             )
-        if pretrained is not None and stated:
+        if pretrained is not None and settings:
             raise ValueError(
                 f'weights_file={dict(weights_file)} says how it was trained, and so does the tag '
                 f'pretrained={pretrained!r}: leave one of the two out'
             )
-        if stated:
+        if settings:
             try:
-                Training.of(stated, stated['quick_gelu'])
+                TrainingSettings.of(settings, settings['quick_gelu'])
             except ValueError as error:
                 raise ValueError(f'weights_file: {error}') from error
-        return cls(pretrained, Path(path), stated)
+        return cls(pretrained, Path(path), settings)
 
     @property
     def config_file(self) -> Path | None:
@@ -120,30 +120,33 @@ class WeightsSource:
         config = None if self.path is None else self.path.parent / FILE
         return config if config is not None and config.is_file() else None
 
-    def training(self, model: str) -> Training:
-        """Settings of the weights' training: stated, of the tag, of the config, or common to all tags.
+    def training(self, model: str) -> TrainingSettings:
+        """Find the settings with which the weights were trained.
+
+        The sources are, in this order, `settings`, the tag, the config beside the file, and all tags of the
+        model if they agree.
 
         Args:
             model: name of a model of open_clip.
 
         Raises:
-            ValueError: if the settings are not known, or the config beside the file is of another
+            ValueError: if the settings are not known, or the config beside the file has another
                 architecture; the message names the field that differs.
         """
-        if self.stated:
-            return Training.of(self.stated, self.stated['quick_gelu'])
+        if self.settings:
+            return TrainingSettings.of(self.settings, self.settings['quick_gelu'])
         if self.tag is not None:
             return _training_of_tag(model, self.tag)
         if self.config_file is not None:
             return _training_of_config(self.config_file, model)
         tags = open_clip.list_pretrained_tags_by_model(model)
-        settings = {_training_of_tag(model, tag) for tag in tags}
-        if len(settings) == 1:
-            return settings.pop()
+        trainings = {_training_of_tag(model, tag) for tag in tags}
+        if len(trainings) == 1:
+            return trainings.pop()
         why = f'open_clip has no weights of {model}'
         fix = f'weights_file=dict(path={str(self.path)!r}, mean=[...], std=[...], quick_gelu=...)'
-        if settings:
-            why = f"open_clip's weights of {model} differ in it"
+        if trainings:
+            why = f"open_clip's weights of {model} differ in these"
             fix = f"pretrained={tags[0]!r}, or another of {model}'s tags, with weights_file, or {fix}"
         raise ValueError(
             f'{self.path} does not say its mean, std and activation, and {why}. Give {fix}; or put the '
@@ -160,7 +163,7 @@ def interpolation_of_weights(source: WeightsSource, model: str) -> str | None:
     """
     if source.tag is not None:
         return open_clip.get_pretrained_cfg(model, source.tag).get('interpolation')
-    if source.config_file is not None and not source.stated:
+    if source.config_file is not None and not source.settings:
         return read_folder_config(source.config_file)['preprocess_cfg'].get('interpolation')
     tags = open_clip.list_pretrained_tags_by_model(model)
     modes = {open_clip.get_pretrained_cfg(model, tag).get('interpolation') for tag in tags}
@@ -168,7 +171,7 @@ def interpolation_of_weights(source: WeightsSource, model: str) -> str | None:
 
 
 def is_file_name(pretrained: str) -> bool:
-    """Whether `pretrained` is a file, not a tag."""
+    """Whether `pretrained` is the name of a file, not a tag."""
     return Path(pretrained).suffix != '' or '/' in pretrained
 
 
@@ -186,7 +189,7 @@ def channel_values(name: str, value: Any) -> tuple[float, ...]:
     real = all(isinstance(number, Real) and not isinstance(number, bool) for number in numbers)
     if len(numbers) != 3 or not real:
         raise ValueError(f'{name}={value!r} must be three numbers, of red, green and blue')
-    # A mean may be 0; a standard deviation divides.
+    # A mean may be 0; a standard deviation is a divisor.
     if not all((number >= 0 if name.endswith('mean') else number > 0) and number <= 1 for number in numbers):
         bounds = 'in [0, 1]' if name.endswith('mean') else 'above 0 and at most 1'
         raise ValueError(
@@ -202,18 +205,18 @@ def uses_quick_gelu(model: str) -> bool:
     return bool(config.get('quick_gelu', False))
 
 
-def _training_of_tag(model: str, tag: str) -> Training:
+def _training_of_tag(model: str, tag: str) -> TrainingSettings:
     config = open_clip.get_pretrained_cfg(model, tag)
-    # A tag that does not name the activation (roberta-ViT-B-32's) gets the model's own from open_clip.
-    return Training.of(config, config.get('quick_gelu', uses_quick_gelu(model)))
+    # For a tag without an activation (roberta-ViT-B-32's) open_clip uses the model's own.
+    return TrainingSettings.of(config, config.get('quick_gelu', uses_quick_gelu(model)))
 
 
-def _training_of_config(path: Path, model: str) -> Training:
+def _training_of_config(path: Path, model: str) -> TrainingSettings:
     config = read_folder_config(path)['model_cfg']
     difference = architecture_difference(config, open_clip.get_model_config(model))
     if difference is not None:
         raise ValueError(
-            f'{path} is of another architecture than the model {model}: {difference}. Name the '
+            f'{path} has another architecture than the model {model}: {difference}. Name the '
             "weights' own model, or put their own config beside them"
         )
-    return Training.of_config(path)
+    return TrainingSettings.of_config(path)
