@@ -127,7 +127,7 @@ def test_labels_that_chose_what_is_kept_are_not_hidden_afterwards(
     few = 'train_dataloader.few_labels.labels_per_class=1'
     options = [*SMALL, 'model.teacher.cache=cache', few]
     out = run_tool('train.py', config_path(CONFIG), '--cfg-options', *options, code=1)
-    assert "(teacher.max_concepts=4), and labels select them: it was written with labels='known'" in out
+    assert '(teacher.max_concepts=4), which depend on labels: the cache was written with' in out
     with pytest.raises(
         CacheError, match="cache holds other maps: labels is 'known' in the cache, 'hidden' here"
     ):

@@ -180,5 +180,5 @@ def test_a_students_folder_is_config_and_checkpoint(run_main, small_training, ph
     for name, subject in (('run', (config, checkpoint)), ('folder', (folder, folder))):
         run_main(*subject, photos, '--texts', 'star', '--out-dir', name)
     assert records_in(tmp_path / 'folder') == records_in(tmp_path / 'run')
-    with pytest.raises(UsageError, match='student is a student without its data'):
+    with pytest.raises(UsageError, match='student is a saved student, which has no data sets'):
         load_run_config(Namespace(config=str(folder)))

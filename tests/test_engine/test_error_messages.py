@@ -38,9 +38,7 @@ def build(**config):
 def test_weights_that_cannot_be_fetched_are_named():
     address = 'https://weights.invalid/resnet.pth'
     message = said(lambda: CheckpointLoader.load_checkpoint(address))
-    assert (
-        message.startswith(f'error: {address} cannot be fetched (') and 'a checkpoint of init_cfg' in message
-    )
+    assert message.startswith(f'error: {address} cannot be fetched (') and 'init_cfg.checkpoint' in message
 
 
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS])

@@ -73,7 +73,7 @@ def test_arguments_are_checked(options, message):
         (0, 'labelled_share=0 must be above 0 and below 1'),
         (1, 'labelled_share=1 must be above 0 and below 1.* leave lfi.FewLabels and few_labels out'),
         ('half', "labelled_share='half' must be"),
-        (0.001, r'labelled_share=0.001 of train_dataloader.batch_size=\d+ is less than one .* nearer to 0.5'),
+        (0.001, r'labelled_share=0.001 of train_dataloader.batch_size=\d+ leaves a batch .* nearer to 0.5'),
         (0.999, 'labelled_share=0.999 of train_dataloader.batch_size'),
     ],
 )
@@ -161,7 +161,7 @@ def test_hidden_labels_are_in_no_mosaic_from_memory(step, switched):
             train_dataloader=dict(dataset=dict(type='lfi.FewLabels', labelled_images=1, dataset=shapes)),
         )
     )
-    with pytest.raises(UsageError, match=r'Cached(Mosaic|MixUp) would mix images whose labels .* hides'):
+    with pytest.raises(UsageError, match=r'Cached(Mosaic|MixUp) would mix in images .* hides'):
         check_few_labels(cfg)
     check_few_labels(Config({**cfg, 'model': dict(type='lfi.Student')}))
     # Where none is known nothing is learnt of any.
@@ -184,7 +184,7 @@ def test_a_pipeline_of_known_and_hidden_images_is_in_no_mosaic_from_memory():
         cfg = dict(model=DETECTOR, custom_hooks=[switch], train_dataloader=dict(dataset=dataset))
         check_few_labels(Config(cfg))
 
-    with pytest.raises(UsageError, match='RecordedCachedMosaic would mix images'):
+    with pytest.raises(UsageError, match='RecordedCachedMosaic would mix in images'):
         check(both)
     check(dict(type='lfi.Shapes'))
 

@@ -151,7 +151,7 @@ def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
     cfg = switching(READ, VIEW, PACK_CACHED)
     set_teacher_cache(cfg)
     assert cfg.custom_hooks[1].switch_pipeline[0].cache == 'maps'
-    with pytest.raises(UsageError, match='also where a hook switches to another'):
+    with pytest.raises(UsageError, match='and so does each pipeline to which a hook switches'):
         set_teacher_cache(switching(dict(type='PackInputs')))
 
 
@@ -160,7 +160,7 @@ def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
     [
         (dict(type='Pad', size=(64, 64)), '^custom_hooks: its pipeline pads by Pad'),
         (dict(type='mmdet.Normalize'), '^custom_hooks: its pipeline has the step Normalize'),
-        (dict(type='lfi.LoadCaptionConcepts', concepts=['cat']), '^custom_hooks: concept 0 .* is .cat.'),
+        (dict(type='lfi.LoadCaptionConcepts', concepts=['cat']), '^custom_hooks: concept 0 is .cat. in lfi'),
     ],
     ids=lambda value: value['type'] if isinstance(value, dict) else '',
 )
@@ -191,7 +191,7 @@ def test_a_recipe_of_a_schedule_is_a_pipeline_to_which_a_hook_switches():
     with pytest.raises(UsageError, match='has the step Rotate outside lfi.RecordView'):
         check_unrecorded_steps(cfg)
     cfg.custom_hooks = [recipe(batch_augments=dict(augments='Mixup'))]
-    with pytest.raises(UsageError, match='SwitchRecipeHook changes batch_augments, and cached maps'):
+    with pytest.raises(UsageError, match='SwitchRecipeHook changes batch_augments, but cached maps'):
         set_teacher_cache(cfg)
     online = config(model=dict(teacher={}))
     online.custom_hooks = [recipe(train_pipeline=[dict(type='Normalize')])]
@@ -247,10 +247,10 @@ def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_ref
     [
         (
             ['dog', 'cat'],
-            "train_dataloader: concept 0 of lfi.LoadCaptionConcepts is 'dog', and of the teacher 'cat'",
+            "train_dataloader: concept 0 is 'dog' in lfi.LoadCaptionConcepts and 'cat' in the teacher",
         ),
-        (['cat', 'dog', 'sofa'], "concept 2 .* is 'sofa', and of the teacher None"),
-        (['cat'], "concept 1 .* is None, and of the teacher 'dog'"),
+        (['cat', 'dog', 'sofa'], "concept 2 is 'sofa' in .* and None in the teacher"),
+        (['cat'], "concept 1 is None in .* and 'dog' in the teacher"),
     ],
 )
 def test_captions_are_read_by_the_teachers_concepts(spoken, words):

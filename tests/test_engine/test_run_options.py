@@ -71,7 +71,7 @@ def test_classes_are_compared_with_the_concepts_whatever_the_config_says():
         (dict(model=other), None),
     ):
         cfg = Config(cfg)
-        run_options.check_concepts(cfg)
+        run_options.add_concept_check(cfg)
         assert cfg.get('custom_hooks') == hooks
 
 
@@ -152,22 +152,22 @@ def test_a_resumed_training_draws_as_it_would_have_gone_on(tmp_path, own, expect
     assert cfg.randomness.seed == expected
 
 
-def test_draw_predictions(tmp_path):
+def test_enable_drawing(tmp_path):
     for hook, setting in (('VisualizationHook', 'out_dir'), ('mmdet.DetVisualizationHook', 'test_out_dir')):
         cfg = Config({'default_hooks': {'visualization': {'type': hook}}})
-        run_options.draw_predictions(cfg, str(tmp_path))
+        run_options.enable_drawing(cfg, str(tmp_path))
         assert cfg.default_hooks.visualization[setting] == str(tmp_path)
     # A lazy config names the class itself.
     lazy = Config({'default_hooks': {'visualization': {'type': VisualizationHook}}})
-    run_options.draw_predictions(lazy, str(tmp_path))
+    run_options.enable_drawing(lazy, str(tmp_path))
     assert lazy.default_hooks.visualization.out_dir == str(tmp_path)
     with pytest.raises(UsageError, match='default_hooks.visualization'):
-        run_options.draw_predictions(Config({}), str(tmp_path))
+        run_options.enable_drawing(Config({}), str(tmp_path))
 
 
 def test_segmentors_are_drawn_by_the_visualizer(tmp_path):
     cfg = Config({'default_hooks': {'visualization': {'type': 'mmseg.SegVisualizationHook'}}})
-    run_options.draw_predictions(cfg, str(tmp_path))
+    run_options.enable_drawing(cfg, str(tmp_path))
     assert cfg.default_hooks.visualization == {
         'type': 'mmseg.SegVisualizationHook',
         'draw': True,
@@ -176,7 +176,7 @@ def test_segmentors_are_drawn_by_the_visualizer(tmp_path):
     assert cfg.visualizer == {**run_options.SEG_VISUALIZER, 'save_dir': str(tmp_path)}
     own = {'type': 'mmseg.Own', 'alpha': 0.5, 'vis_backends': []}
     cfg.visualizer = own
-    run_options.draw_predictions(cfg, str(tmp_path))
+    run_options.enable_drawing(cfg, str(tmp_path))
     assert cfg.visualizer == {**own, 'save_dir': str(tmp_path)}
 
 

@@ -59,12 +59,12 @@ def run(args: Namespace) -> None:
     cfg.resume = False
     # A cache holds maps of the training images only.
     cfg.model = ConfigDict(online(cfg.model))
-    run_options.check_concepts(cfg)
+    run_options.add_concept_check(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show_dir:
-        run_options.draw_predictions(cfg, args.show_dir)
+        run_options.enable_drawing(cfg, args.show_dir)
     if args.tta:
         run_options.enable_tta(cfg)
     runner = launch.build_runner(cfg)

@@ -26,7 +26,7 @@ def run(args: Namespace) -> None:
     cfg = launch.load_run_config(args)
     run_options.write_checkpoints_atomically(cfg)
     run_options.log_validation_by_iteration(cfg)
-    run_options.check_concepts(cfg)
+    run_options.add_concept_check(cfg)
     run_options.set_resume(cfg, args.resume)
     set_teacher_cache(cfg)
     check_unrecorded_steps(cfg)

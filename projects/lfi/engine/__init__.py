@@ -1,4 +1,4 @@
-"""Hooks, checkpoints, options and launching of runs. It imports no model."""
+"""Hooks, checkpoints, options and launching of runs. The package imports no model."""
 
 from lfi.errors import CheckpointError, CheckpointWriteError
 from lfi.utils.fileio import AtomicLocalBackend

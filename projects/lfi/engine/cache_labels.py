@@ -1,4 +1,4 @@
-"""Check that a cache selected its concepts by the labels that are known in training."""
+"""Check that the concepts of a cache were selected by labels that are known in training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def label_visibility(dataset: object, reads_labels: bool = True) -> str:
 
     Args:
         dataset: config of a data set, with data sets inside it at any depth.
-        reads_labels: whether the model asks about labels. Defaults to True.
+        reads_labels: whether training reads labels. Defaults to True.
 
     Returns:
-        'known' if it sees all labels; 'hidden' if it sees none, as with `lfi.ImageFolder` or `lfi.FewLabels`;
-        or, for data sets of both kinds, the word and a digest of each, in their order, joined by ', '.
+        'known' if all labels are visible; 'hidden' if none are, as with `lfi.ImageFolder` or `lfi.FewLabels`;
+        for data sets of both kinds, 'known DIGEST' or 'hidden DIGEST' for each, in order, joined by ', '.
     """
     if not reads_labels:
         return HIDDEN
@@ -32,19 +32,19 @@ def label_visibility(dataset: object, reads_labels: bool = True) -> str:
     words = [HIDDEN if hides_labels(part) else KNOWN for part in datasets]
     if len(set(words)) == 1:
         return words[0]
-    # The digest tells swapped data sets apart: a cache would reveal the labels of the one that is hidden now.
+    # Digests detect swapped data sets: the cache would reveal labels that were known then and are hidden now.
     return ', '.join(f'{word} {_digest(part)}' for word, part in zip(words, datasets))
 
 
 def _digest(dataset: Mapping) -> str:
-    """Return a digest of the images of a data set's config."""
+    """Return a digest of the settings that select the images of a data set."""
     images = next(part for part in leaf_configs(dataset))
     settings = {key: value for key, value in images.items() if key not in ('pipeline', 'metainfo', '_scope_')}
     return blake2b(repr(sorted(settings.items(), key=str)).encode(), digest_size=4).hexdigest()
 
 
 def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool = True) -> None:
-    """Refuse a cache whose concepts were selected by other labels than the training knows.
+    """Refuse a cache whose concepts were selected by other labels than those known in training.
 
     With `teacher.max_concepts` a cache holds the maps of selected concepts only. Selection by labels reveals
     labels that `lfi.FewLabels` hides. Selection without labels may lack the concept of a known label.
@@ -52,7 +52,7 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
     Args:
         cache: folder of the cache. A folder without a manifest passes; opening it raises a better error.
         dataset: config of the training data.
-        reads_labels: whether the model asks about labels. Defaults to True.
+        reads_labels: whether training reads labels. Defaults to True.
 
     Raises:
         UsageError: if the cache holds selected maps and was written with another label visibility.
@@ -65,8 +65,8 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
         return
     raise UsageError(
         f'model.teacher.cache={str(cache)!r} holds the maps of selected concepts only '
-        f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), and labels select them: it was '
-        f'written with labels={manifest.labels!r}, but train_dataloader.dataset has labels={expected!r}. '
+        f'(teacher.max_concepts={manifest.teacher.get("max_concepts")}), which depend on labels: the cache '
+        f'was written with labels={manifest.labels!r}, but train_dataloader.dataset has labels={expected!r}. '
         'Write another cache by lfi cache with the config of this training; or set '
         'model.teacher.max_concepts=None and no model.teacher.background for a cache that serves all labels'
     )

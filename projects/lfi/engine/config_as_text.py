@@ -14,7 +14,7 @@ def text_config(cfg: Config) -> Config:
     """Return a config that names its types by strings. A lazy config holds the types themselves.
 
     Raises:
-        UsageError: If it holds a class or a function under another key than `type`.
+        UsageError: If the config holds a class or a function under another key than `type`.
     """
     # `to_dict` drops the imports of a lazy config.
     return Config({key: _to_text(cfg[key], key) for key in cfg.to_dict()})

@@ -21,7 +21,7 @@ from .data_root_option import rebase_data_roots
 from .few_labels_option import set_few_labels
 from .pipelines import LOADERS
 
-FIND_MODULE = 'Correct the name, or set PYTHONPATH to the folder of the module: PYTHONPATH=. lfi ...'
+IMPORT_ADVICE = 'Correct the name, or set PYTHONPATH to the folder of the module: PYTHONPATH=. lfi ...'
 # Options that take a number or a word, such as 'dynamic'.
 NUMBER_OR_TEXT = ('loss_scale',)
 # Settings that MMEngine and LFI's tools read beside the arguments of the Runner.
@@ -108,12 +108,12 @@ def _check_counts(cfg: Config) -> None:
 
 
 def _import_modules(cfg: Config) -> None:
-    """Import `custom_imports` that `--cfg-options` changed. MMEngine imports only those of the file."""
+    """Import `custom_imports` that `--cfg-options` changed. MMEngine imports only what the file lists."""
     imports = cfg.custom_imports
     try:
         import_modules_from_strings(**imports)
     except (ImportError, TypeError) as error:
-        raise UsageError(f'--cfg-options custom_imports={imports!r}: {error}. {FIND_MODULE}') from error
+        raise UsageError(f'--cfg-options custom_imports={imports!r}: {error}. {IMPORT_ADVICE}') from error
 
 
 def _read_config(path: str) -> Config:
@@ -142,11 +142,11 @@ def _reading_error(error: Exception) -> str:
     # The message of MMEngine holds the whole sys.path.
     cause = error.__cause__
     reason = cause.__cause__ or cause.__context__ or cause
-    return f'names custom_imports that fail: {cause} ({type(reason).__name__}: {reason}). {FIND_MODULE}'
+    return f'names custom_imports that fail: {cause} ({type(reason).__name__}: {reason}). {IMPORT_ADVICE}'
 
 
 def _location(error: Exception) -> str:
-    """Return the file and line of an error, or '' if the message has them or they lie in MMEngine."""
+    """Return the file and line of an error, or '' if the message has them or MMEngine raised the error."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, SyntaxError) or 'mmengine' in last.filename:
         return ''

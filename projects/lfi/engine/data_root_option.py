@@ -30,7 +30,7 @@ def rebase_data_roots(cfg: Config, options: Mapping[str, Any]) -> None:
     """Move the paths of a config to the `data_root` that `--cfg-options` sets.
 
     Data sets hold paths below the config's own `data_root`, because the config is read before the options
-    apply. All paths at or below that folder move, except values of `NON_PATH_KEYS` and those that other
+    apply. All paths at or below that folder move, except values of `NON_PATH_KEYS` and paths that other
     options set. Other top-level variables whose names end in `_root` move their paths in the same way.
 
     Args:
@@ -38,7 +38,7 @@ def rebase_data_roots(cfg: Config, options: Mapping[str, Any]) -> None:
         options: options of the command line.
 
     Raises:
-        UsageError: if the config has no such variable, it is empty, or no path of the config lies below it.
+        UsageError: if the config has no such variable, the variable is empty, or no path lies below it.
     """
     roots = {}
     for key, folder in options.items():
@@ -47,23 +47,23 @@ def rebase_data_roots(cfg: Config, options: Mapping[str, Any]) -> None:
         old = cfg.get(key)
         if not isinstance(old, str):
             raise UsageError(
-                f'{key}={folder!r} changes nothing, for this config has no {key}: name the data set, '
-                f'such as train_dataloader.dataset.{key}'
+                f'{key}={folder!r} changes nothing, because this config has no {key}: set the folder of a '
+                f'data set, such as train_dataloader.dataset.{key}'
             )
         # The name of a folder may be a number.
         new = str(folder)
         if not new or not old:
             raise UsageError(f'{key}={folder!r} in place of {old!r}: both must name a folder')
         roots[_normalize(old)] = new
-    # In one pass, because the new folder of one variable may be the old folder of another.
+    # Move all paths in one pass: the new folder of one variable may be the old folder of another.
     used: set[str] = set()
     for name, value in list(cfg.items()):
         cfg[name] = _rebase(value, name, roots, set() if name in options else used)
     if unused := roots.keys() - used:
         old = min(unused)
         raise UsageError(
-            f'{roots[old]!r} in place of {old!r} changes nothing, for no path of the config lies there: name '
-            'the data set, such as train_dataloader.dataset.data_root'
+            f'{roots[old]!r} in place of {old!r} changes nothing, because no path of the config lies below '
+            'the old folder: set the folder of a data set, such as train_dataloader.dataset.data_root'
         )
 
 
@@ -93,7 +93,7 @@ def _rebase(value: Any, key: str, roots: Mapping[str, str], used: set[str]) -> A
 
 
 def _subpath(path: str, folder: str) -> str | None:
-    """Return the rest of a path after a folder, with its leading slash, or None if it lies elsewhere."""
+    """Return the part of a path below a folder, with a leading slash; None if the path lies elsewhere."""
     if folder == '.':
         # All relative paths lie below `.`, but a text is known to be a path only if it begins with `./`.
         return path[1:] if path == '.' or path.startswith('./') else None

@@ -18,12 +18,12 @@ from mmengine.registry import Registry
 
 from lfi.errors import did_you_mean, similar_names
 
-FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Error numbers of a disk that is full or read-only.
 DISK_ERRNOS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
 POSSIBLE_USER_ERRORS = (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 """Types of errors for which `user_error_message` may return a message."""
-LFI = Path(__file__).parents[1]
+LFI_FOLDER = Path(__file__).parents[1]
 DOWNLOAD_FILES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
 # MMEngine's function that loads an `init_cfg` with a prefix.
 PREFIX_LOADER = '_load_checkpoint_with_prefix'
@@ -31,7 +31,7 @@ BUILD_FILE = 'mmengine/registry/build_functions.py'
 RUNNER_FILE = 'mmengine/runner/runner.py'
 OPTIMIZER_FILE = 'torch/optim/optimizer.py'
 UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
-# Text of a Python error of the operating system.
+# Message of an OSError.
 SYSTEM_ERROR = re.compile(r"\[Errno (?P<number>\d+)\] (?P<reason>.+?)(?:: (?P<name>'.+'|\".+\"))?")
 WRONG_ARGUMENTS = re.compile(r'__init__\(\) (got an unexpected keyword argument|missing \d+ required)')
 
@@ -45,7 +45,7 @@ def user_error_message(error: BaseException) -> str | None:
     worker = worker_error(error)
     if worker is not None:
         return _worker_error_message(worker, error)
-    if isinstance(error, FILES):
+    if isinstance(error, FILE_ERRORS):
         return f'{error.strerror}: {error.filename}' if error.filename else ' '.join(str(error).split())
     if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
         return f'{error.strerror}{f": {error.filename}" if error.filename else ""}'
@@ -58,14 +58,14 @@ def user_error_message(error: BaseException) -> str | None:
             'init_cfg set prefix=None, or the prefix of its weights'
         )
     if isinstance(error, URLError):
-        # Images and annotations may be URLs, too.
+        # Other URLs belong to images or annotations.
         if not any(
             frame.f_code.co_filename.endswith(DOWNLOAD_FILES) for frame, _ in walk_tb(error.__traceback__)
         ):
             return None
         return (
-            f'{_requested_url(error)} cannot be fetched ({error.reason}): set load_from, a checkpoint of '
-            'init_cfg or pretrained to a local file, or to None to begin without it'
+            f'{_requested_url(error)} cannot be fetched ({error.reason}): set load_from, '
+            'init_cfg.checkpoint or pretrained to a local file, or to None to train without it'
         )
     if isinstance(error, RuntimeError | TypeError | ValueError) and _is_raised_by_lfi(error):
         return ' '.join(str(error).split())
@@ -105,9 +105,9 @@ def user_error_message(error: BaseException) -> str | None:
 def _worker_error_message(worker: WorkerError, error: BaseException) -> str | None:
     """Return `user_error_message` for an error that a data-loader worker raised."""
     system = SYSTEM_ERROR.fullmatch(worker.message)
-    if isinstance(error, FILES) and not system:
+    if isinstance(error, FILE_ERRORS) and not system:
         return ' '.join(worker.message.split())
-    if system and (isinstance(error, FILES) or int(system['number']) in DISK_ERRNOS):
+    if system and (isinstance(error, FILE_ERRORS) or int(system['number']) in DISK_ERRNOS):
         return f'{system["reason"]}{f": {literal_eval(name)}" if (name := system["name"]) else ""}'
     if isinstance(error, RuntimeError | TypeError | ValueError) and not isinstance(
         error, NotImplementedError
@@ -123,17 +123,17 @@ def _is_raised_by_lfi(error: BaseException) -> bool:
 
 
 def _raises_in_lfi(file: str, line: str) -> bool:
-    return Path(file).is_relative_to(LFI) and line.startswith('raise ')
+    return Path(file).is_relative_to(LFI_FOLDER) and line.startswith('raise ')
 
 
 def _requested_url(error: BaseException) -> str:
-    """Return the URL argument of a function in the traceback."""
+    """Return the `url` of the outermost function of a traceback that has this variable."""
     urls = (frame.f_locals.get('url') for frame, _ in walk_tb(error.__traceback__))
     return next((url for url in urls if isinstance(url, str)), 'an address of the config')
 
 
 def _type_being_built(error: BaseException) -> Any:
-    """Return the type that a registry was building, '' if it had not found one, None outside registries."""
+    """Return the type that a registry was building; '' if it found no type; None outside registries."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     build_locals = [frame.f_locals for frame in frames if frame.f_code.co_filename.endswith(BUILD_FILE)]
     return (build_locals[-1].get('obj_cls') or '') if build_locals else None
@@ -183,7 +183,7 @@ def _type_name(built_type: Any) -> str:
     return getattr(built_type, '__name__', str(built_type))
 
 
-# torch raises a new error of the same class, or a RuntimeError, whose message is the traceback of the worker.
+# For a worker's error, torch raises an error of its class or a RuntimeError, with its traceback as message.
 WORKER_TRACEBACK = re.compile(r'^Caught \w+ in .+\.\nOriginal Traceback ')
 HEADER = 'Traceback (most recent call last):\n'
 FRAME = re.compile(r'^  File "(?P<file>.+)", line \d+, in .+\n(?:    (?P<line>.+)\n)?', re.MULTILINE)
@@ -207,7 +207,7 @@ def worker_error(error: BaseException) -> WorkerError | None:
     """Return the error of a worker from the error that torch raised in the main process, or None.
 
     Args:
-        error: error in the main process, of a worker or not.
+        error: error in the main process, which a worker may have caused.
     """
     text = str(error)
     if not WORKER_TRACEBACK.match(text):

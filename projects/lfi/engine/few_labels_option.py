@@ -17,12 +17,12 @@ from .pipelines import hooks_of, switched_pipelines
 OPTION = 'train_dataloader.few_labels'
 COUNTS = ('labels_per_class', 'labelled_images')
 ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
-# Suffixes of the steps, mmdet's and our recording ones, that mix an image with earlier ones from a memory.
-FROM_MEMORY = ('CachedMosaic', 'CachedMixUp')
-# Steps that drop images without annotations unless a flag, which is named with its default, is False.
-DROPPING = {'FilterAnnotations': ('keep_empty', True), 'Albu': ('skip_img_without_anno', False)}
-# Steps of Albumentations that select pixels by a semantic map, which `lfi.FewLabels` leaves in the pipeline.
-BY_MAP = ('CropNonEmptyMaskIfExists', 'MaskDropout')
+# Name suffixes of the steps of mmdet and LFI that mix an image with earlier images from a memory.
+MEMORY_STEPS = ('CachedMosaic', 'CachedMixUp')
+# Steps that drop images without annotations if a flag is True: step to flag and its default.
+DROPPING_FLAGS = {'FilterAnnotations': ('keep_empty', True), 'Albu': ('skip_img_without_anno', False)}
+# Steps of Albumentations that select pixels by the segmentation map, which `lfi.FewLabels` does not remove.
+SEGMENTATION_STEPS = ('CropNonEmptyMaskIfExists', 'MaskDropout')
 
 
 def set_few_labels(cfg: Config) -> None:
@@ -36,8 +36,8 @@ def set_few_labels(cfg: Config) -> None:
         cfg: config of the run, changed in place.
 
     Raises:
-        UsageError: for an unknown argument, for not exactly one of both numbers, or if `labelled_share`
-            leaves a batch without labelled or without unlabelled images.
+        UsageError: if an argument is unknown, not exactly one of `labels_per_class` and `labelled_images` is
+            set, or `labelled_share` leaves a batch without labelled or without unlabelled images.
     """
     loader = cfg.get('train_dataloader') or ConfigDict()
     if 'few_labels' not in loader:
@@ -58,10 +58,10 @@ def set_few_labels(cfg: Config) -> None:
         cfg.pop('train_dataloader')
         return
     _check_share(arguments, loader.get('batch_size'))
-    chosen = {key: arguments[key] for key in (*COUNTS, 'seed') if key in arguments}
-    share = {key: arguments[key] for key in ('labelled_share',) if key in arguments}
-    loader.dataset = ConfigDict(type='lfi.FewLabels', dataset=loader.dataset, **chosen)
-    loader.sampler = ConfigDict(type='lfi.LabelledShareSampler', **share)
+    dataset_options = {key: arguments[key] for key in (*COUNTS, 'seed') if key in arguments}
+    sampler_options = {key: arguments[key] for key in ('labelled_share',) if key in arguments}
+    loader.dataset = ConfigDict(type='lfi.FewLabels', dataset=loader.dataset, **dataset_options)
+    loader.sampler = ConfigDict(type='lfi.LabelledShareSampler', **sampler_options)
     if loader.get('batch_sampler'):
         # A batch sampler that sorts by shape would break the share.
         loader.batch_sampler = None
@@ -77,8 +77,8 @@ def _check_share(arguments: dict, batch_size: int | None) -> None:
     has_labels = any(arguments.get(name) for name in COUNTS)
     if batch_size and has_labels and min(share, 1 - share) * batch_size < 1 - 1e-9:
         raise UsageError(
-            f'{OPTION}: labelled_share={share!r} of train_dataloader.batch_size={batch_size} is less than '
-            'one image with a label, or without: set it nearer to 0.5, or set a larger batch_size'
+            f'{OPTION}: labelled_share={share!r} of train_dataloader.batch_size={batch_size} leaves a batch '
+            'without labelled or without unlabelled images: set it nearer to 0.5, or set a larger batch_size'
         )
 
 
@@ -90,27 +90,27 @@ def check_few_labels(cfg: Config) -> None:
 
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
-            `lfi.Student`, images without labels are mixed with others, as in a mosaic, whose hidden parts
-            nothing records, or a step crops or drops images by hidden annotations.
+            `lfi.Student`, a step mixes images without labels into others and does not record which, or a
+            step crops or drops images by hidden annotations.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
         return
     from lfi.models.students.config_facts import is_student, reads_labels
 
-    reads = reads_labels(cfg.model)
-    mixing = _mixing_from_memory(cfg, dataset) if reads else None
-    if mixing is not None:
+    trains_on_labels = reads_labels(cfg.model)
+    memory_step = _step_with_memory(cfg, dataset) if trains_on_labels else None
+    if memory_step is not None:
         raise UsageError(
-            f'train_dataloader: {mixing} would mix images whose labels lfi.FewLabels hides into others, from '
-            'a memory that does not record which, and their objects would count as background. Remove the '
+            f'train_dataloader: {memory_step} would mix in images from its memory, which does not record '
+            'whose labels lfi.FewLabels hides: objects of these images would count as background. Remove the '
             "step, or separate images without labels, in a dict(type='lfi.SemiSupervisedDataset', ...)"
         )
-    if reads and _mixes_few_labels(dataset):
+    if trains_on_labels and _mixes_few_labels(dataset):
         raise UsageError(
             'train_dataloader.dataset has a MultiImageMixDataset around lfi.FewLabels or lfi.ImageFolder: '
             'mixed images without a label would count as negatives. Put the data set without labels beside '
-            "it, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
+            "the wrapper, in a dict(type='lfi.SemiSupervisedDataset', datasets=[...])"
         )
     unfit_step = _step_by_annotations(cfg, dataset)
     if unfit_step is not None:
@@ -129,15 +129,15 @@ def check_few_labels(cfg: Config) -> None:
         )
 
 
-def _mixing_from_memory(cfg: Config, dataset: Mapping) -> str | None:
-    """Return the first step that would mix images with and without known labels, or None."""
-    few = [part for part in dataset_configs(dataset) if hides_labels(part)]
-    partly_known = [part for part in few if any(part.get(name) for name in COUNTS)]
-    first = _switched_dataset(dataset)
-    has_both = not all(map(hides_labels, leaf_configs(first, hides_labels))) and _has_few_labels(first)
-    pipelines = [*partly_known, *(switched_pipelines(hooks_of(cfg)) if partly_known or has_both else [])]
+def _step_with_memory(cfg: Config, dataset: Mapping) -> str | None:
+    """Return the name of the first step that may mix images with known and with hidden labels, or None."""
+    few_labels = [part for part in dataset_configs(dataset) if hides_labels(part)]
+    partly_known = [part for part in few_labels if any(part.get(name) for name in COUNTS)]
+    switched = _switched_dataset(dataset)
+    is_mixed = not all(map(hides_labels, leaf_configs(switched, hides_labels))) and _has_few_labels(switched)
+    pipelines = [*partly_known, *(switched_pipelines(hooks_of(cfg)) if partly_known or is_mixed else [])]
     names = map(type_name, configs_in(pipelines))
-    return next((name for name in names if name.endswith(FROM_MEMORY)), None)
+    return next((name for name in names if name.endswith(MEMORY_STEPS)), None)
 
 
 def _switched_dataset(dataset: Mapping) -> Any:
@@ -146,19 +146,19 @@ def _switched_dataset(dataset: Mapping) -> Any:
 
 
 def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | None:
-    """Return the first step that drops or crops images by hidden annotations, and the fix, or None."""
-    few = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
-    inside = {id(config) for config in configs_in(few)}
+    """Return the first step that drops or crops images by hidden annotations, as (name, fix), or None."""
+    few_labels = [part for part in dataset_configs(dataset) if type_name(part) == 'FewLabels']
+    hidden_ids = {id(config) for config in configs_in(few_labels)}
     scope = cfg.get('default_scope')
-    steps = [(step, package) for step, package in _scoped(dataset, scope) if id(step) in inside]
+    steps = [(step, package) for step, package in _with_package(dataset, scope) if id(step) in hidden_ids]
     if any(type_name(part) == 'FewLabels' for part in dataset_configs(_switched_dataset(dataset))):
-        steps += _scoped(switched_pipelines(hooks_of(cfg)), scope)
+        steps += _with_package(switched_pipelines(hooks_of(cfg)), scope)
     for step, package in steps:
         name = type_name(step)
-        if name in BY_MAP:
+        if name in SEGMENTATION_STEPS:
             return name, 'remove the step'
-        if name in DROPPING and step.get(*DROPPING[name]):
-            return name, f'set its {DROPPING[name][0]}=False'
+        if name in DROPPING_FLAGS and step.get(*DROPPING_FLAGS[name]):
+            return name, f'set its {DROPPING_FLAGS[name][0]}=False'
         if name == 'RandomCrop' and step.get('cat_max_ratio', 1) < 1:
             return name, 'remove its cat_max_ratio'
         if name == 'RandomCrop' and package == 'mmdet' and not step.get('allow_negative_crop'):
@@ -166,8 +166,8 @@ def _step_by_annotations(cfg: Config, dataset: Mapping) -> tuple[str, str] | Non
     return None
 
 
-def _scoped(value: Any, scope: str | None) -> Iterator[tuple[Mapping, str | None]]:
-    """Yield all configs with a type, each with its package: outer scopes hold for inner types."""
+def _with_package(value: Any, scope: str | None) -> Iterator[tuple[Mapping, str | None]]:
+    """Yield (config, package) for all configs with a type, at any depth. Inner configs inherit the scope."""
     if isinstance(value, Mapping):
         scope = value.get('_scope_', scope)
         if 'type' in value:
@@ -177,7 +177,7 @@ def _scoped(value: Any, scope: str | None) -> Iterator[tuple[Mapping, str | None
         value = list(value.values())
     if isinstance(value, list | tuple):
         for part in value:
-            yield from _scoped(part, scope)
+            yield from _with_package(part, scope)
 
 
 def _mixes_few_labels(dataset: object) -> bool:

@@ -23,16 +23,16 @@ class FSDPStrategy(MMEngineFSDPStrategy):
     """mmengine's `FSDPStrategy` that can resume with current torch and run on the CPU by gloo.
 
     Args:
-        model_wrapper: Config of `MMFullyShardedDataParallel`. Defaults to None: one that keeps the names and
-            settings of parameters.
-        state_dict_cfg: 'full' for checkpoints of complete tensors, which all tools read, or mmengine's
-            settings of checkpoints. Defaults to 'full'.
+        model_wrapper: Config of `MMFullyShardedDataParallel`. Defaults to None: a config that keeps the names
+            and settings of parameters.
+        state_dict_cfg: 'full' for checkpoints of complete tensors, which all tools read, or a dict as in
+            mmengine's `FSDPStrategy`. Defaults to 'full'.
         **kwargs: Arguments of mmengine's strategy.
 
     Raises:
-        ValueError: If `state_dict_cfg` is 'local', whose pickled shards safe loading refuses, so that no
-            training could resume; or if `model_wrapper` has `use_orig_params=False`, which loses the settings
-            of single parameters.
+        ValueError: If `state_dict_cfg` is 'local': safe loading refuses its pickled shards, and no training
+            could resume. If `model_wrapper` has `use_orig_params=False`: it loses the settings of single
+            parameters.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class FSDPStrategy(MMEngineFSDPStrategy):
 
     def build_optim_wrapper(self, optim_wrapper: Any, model: Any = None) -> Any:
         """Build the wrapper while parameters have their full shapes."""
-        # Shards are flat. All would count as biases, which have no weight decay.
+        # Shards have one dimension: each would count as a bias, which has no weight decay.
         with FullyShardedDataParallel.summon_full_params(self.model, writeback=False):
             return super().build_optim_wrapper(optim_wrapper, model)
 

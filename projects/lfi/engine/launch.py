@@ -45,12 +45,12 @@ def run(
 ) -> None:
     """Run a tool. An error that the user can fix is reported as one line, not as a traceback.
 
-    Checkpoints are loaded safely in its process. `LFI_TRACEBACK=1` shows the traceback.
+    Checkpoints are loaded safely in this process. `LFI_TRACEBACK=1` shows the traceback.
 
     Args:
         main: Main function of the tool.
         *user_errors: Further types of errors that the user can fix.
-        options: `--cfg-options`. If a message quotes one of the values, it names the option. Defaults to
+        options: `--cfg-options`. A message that quotes one of the values also names the option. Defaults to
             None.
     """
     install_safe_checkpoint_loading()
@@ -72,7 +72,7 @@ def run(
             raise
         _exit(message, options or {})
     if torch.distributed.is_initialized():
-        # The Runner is a reference cycle that holds the group, and a group alive at exit aborts the process.
+        # The Runner, a reference cycle, holds the process group. A group alive at exit aborts the process.
         gc.collect()
         torch.distributed.destroy_process_group()
 
@@ -85,8 +85,8 @@ def load_run_config(args: argparse.Namespace) -> Config:
     """Load the config of a run, and set its work dir, launcher and data loaders."""
     if is_student(args.config):
         raise UsageError(
-            f'config {args.config} is a student without its data: give the config of its training, and the '
-            'student as the checkpoint'
+            f'config {args.config} is a saved student, which has no data sets: give the config of its '
+            'training, and the student as the checkpoint'
         )
     cfg = load_config(args.config, args.cfg_options)
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])

@@ -61,7 +61,7 @@ def keep_freed_memory() -> bool:
 
 
 def usable_device(device: str | None) -> torch.device:
-    """Return the device of a name.
+    """Return the torch device of a name, after an attempt to use it.
 
     Args:
         device: Name of the device. None for a GPU if there is one, else the CPU.

@@ -17,17 +17,17 @@ from lfi.utils.repositories import cache_folder
 from .cache_labels import check_labels_of_cache
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-# PadIfNeeded and LetterBox are Albumentations', inside mmdet's `Albu` or mmpretrain's `Albumentations`.
+# PadIfNeeded and LetterBox are Albumentations' steps, for mmdet's `Albu` or mmpretrain's `Albumentations`.
 PADDING = ('Pad', 'PadIfNeeded', 'LetterBox')
 TEACHER = 'VLMAttentionTeacher'
 # RGB data sets of mmpretrain, and its steps with the option that swaps BGR and RGB.
 RGB_DATASETS = ('CIFAR10', 'CIFAR100')
 SWAP_OPTIONS = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToPIL': 'to_rgb', 'ToNumpy': 'to_bgr'}
-# Prefix of the steps that mix images and record it, such as lfi.RecordedMosaic.
+# Name prefix of steps that mix images and record the place of each, such as lfi.RecordedMosaic.
 MIXING_PREFIX = 'Recorded'
 # Packing steps of OpenMMLab, and the option that lists further keys to pack.
 PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
-# Wrappers of data sets, in which mmdet's hooks find no pipeline.
+# Wrappers of data sets whose pipeline mmdet's hooks cannot change.
 WITHOUT_PIPELINE = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
 # Keys under which a hook holds another training pipeline: in the hook, and in each recipe of its `schedule`.
 HOOK_PIPELINE, RECIPE_PIPELINE = 'switch_pipeline', 'train_pipeline'
@@ -41,7 +41,7 @@ def check_pipelines(cfg: Config) -> None:
       record what each image covers.
     - Channels: images are BGR until the data preprocessor converts them.
     - Pixels: an online teacher would see normalised pixels as near-black.
-    - Captions: they hold indices of the teacher's concepts.
+    - Captions: their indices of concepts must be the teacher's.
     - Hooks: a hook that switches the pipeline has no effect on mmengine's `ConcatDataset`.
 
     Args:
@@ -88,8 +88,9 @@ def _check_switch_hooks(cfg: Config) -> None:
     )
     if mixed and switching_hook:
         raise UsageError(
-            f'custom_hooks: {switching_hook} replaces the pipeline of a MultiImageMixDataset, which skips '
-            'its last steps: remove the hook, or mix inside the pipeline by CachedMosaic and CachedMixUp'
+            f'custom_hooks: {switching_hook} replaces the pipeline of a MultiImageMixDataset, which would '
+            'skip the last steps of the new pipeline: remove the hook, or mix inside the pipeline by '
+            'CachedMosaic and CachedMixUp'
         )
 
 
@@ -117,15 +118,15 @@ def _check_captions(steps: Sequence[Mapping], models: Sequence[Mapping], part: s
     """Refuse captions whose list of concepts is not the teacher's: indices would mean other concepts."""
     caption_lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
     teacher_lists = [model['teacher']['concepts'] for model in models if 'concepts' in model['teacher']]
-    for of_captions, of_teacher in product(caption_lists, teacher_lists):
-        if of_captions == of_teacher:
+    for caption_concepts, teacher_concepts in product(caption_lists, teacher_lists):
+        if caption_concepts == teacher_concepts:
             continue
-        pairs = zip_longest(concept_names(of_captions), concept_names(of_teacher))
+        pairs = zip_longest(concept_names(caption_concepts), concept_names(teacher_concepts))
         for index, (name, expected) in enumerate(pairs):
             if name is None or expected is None or plain_name(name) != plain_name(expected):
                 raise UsageError(
-                    f'{part}: concept {index} of lfi.LoadCaptionConcepts is {name!r}, and of the teacher '
-                    f'{expected!r}. Give both the same list: '
+                    f'{part}: concept {index} is {name!r} in lfi.LoadCaptionConcepts and {expected!r} in the '
+                    'teacher. Give both the same list: '
                     'concepts={{_base_.model.teacher.concepts}}, or one variable'
                 )
 
@@ -155,17 +156,17 @@ def _check_colours(dataset: object, part: str, online: bool) -> None:
 
 
 def is_rgb(dataset: Mapping) -> bool:
-    """Whether a config is of a data set of mmpretrain that gives RGB images."""
+    """Whether a config is of a data set of mmpretrain with RGB images."""
     kind = dataset.get('type', '')
     module = kind.rpartition('.')[0] if isinstance(kind, str) else kind.__module__
     return bool(kind) and type_name(dataset) in RGB_DATASETS and module.partition('.')[0] != 'lfi'
 
 
 def set_teacher_cache(cfg: Config) -> None:
-    """Give each `lfi.LoadInteractionMaps` of the training pipelines the folder of `model.teacher.cache`.
+    """Set `cache` of each `lfi.LoadInteractionMaps` in the training pipelines to `model.teacher.cache`.
 
     Args:
-        cfg: config of the run, changed in place. A step that names a folder keeps it.
+        cfg: config of the run, changed in place. Steps with a `cache` are left as they are.
 
     Raises:
         UsageError: if `map_loading_steps` refuses a pipeline or hook, `check_labels_of_cache` refuses the
@@ -201,31 +202,31 @@ def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
     skipping = step_skipping_hook(hooks)
     if skipping:
         raise UsageError(
-            f'{skipping} skips steps of the pipeline by name, and finds none inside lfi.RecordView: ask the '
+            f'{skipping} skips steps of the pipeline by name, but not those inside lfi.RecordView: ask the '
             'teacher online with teacher.cache=None'
         )
     for hook in hooks:
         if any('batch_augments' in recipe for recipe in hook.get('schedule') or ()):
             raise UsageError(
-                f'custom_hooks: {type_name(hook)} changes batch_augments, and cached maps would be mixed by '
-                'those of data_preprocessor: remove batch_augments from the schedule, or ask the teacher '
-                'online with teacher.cache=None'
+                f'custom_hooks: {type_name(hook)} changes batch_augments, but cached maps are mixed by the '
+                'batch_augments of data_preprocessor: remove batch_augments from the schedule, or ask the '
+                'teacher online with teacher.cache=None'
             )
     steps: list[dict] = []
     for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
         loading_steps = [step for step in _typed_configs(part) if type_name(step) == 'LoadInteractionMaps']
         if not loading_steps:
             raise UsageError(
-                f'model.teacher.cache={cache!r} needs a training pipeline that reads it, also where a hook '
-                "switches to another: put dict(type='lfi.LoadInteractionMaps') before its last step, and "
-                'pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
+                f'model.teacher.cache={cache!r} needs a training pipeline that reads it, and so does each '
+                "pipeline to which a hook switches: put dict(type='lfi.LoadInteractionMaps') before the last "
+                'step, and pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
             )
         if not any(
             type_name(step).startswith(('RecordView', MIXING_PREFIX)) for step in _typed_configs(part)
         ):
             raise UsageError(
-                'train_dataloader: its pipeline records no view, to which cached maps are warped: put the '
-                "steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
+                'train_dataloader: its pipeline records no view, but cached maps are warped to the view: put '
+                "the steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
             )
         for step in _typed_configs(part):
             _check_packing(step)

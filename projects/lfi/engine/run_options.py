@@ -25,7 +25,7 @@ def enable_amp(cfg: Config) -> None:
     """Enable mixed precision: float16 with a dynamic loss scale on a GPU, bfloat16 on the CPU.
 
     Raises:
-        UsageError: If the ``optim_wrapper`` of the config is of another type.
+        UsageError: If the ``optim_wrapper`` is not one of OptimWrapper, AmpOptimWrapper, CPUAmpOptimWrapper.
     """
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
@@ -45,7 +45,7 @@ def enable_amp(cfg: Config) -> None:
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:
-    """Scale the learning rate by the batch size of the run over ``auto_scale_lr.base_batch_size``.
+    """Scale the learning rate by the ratio of batch size to ``auto_scale_lr.base_batch_size``.
 
     Raises:
         UsageError: If the config has no ``auto_scale_lr.base_batch_size``.
@@ -69,7 +69,7 @@ def write_checkpoints_atomically(cfg: Config) -> None:
 
 
 def log_validation_by_iteration(cfg: Config) -> None:
-    """Log validations with their iteration in training by iterations, unless the config sets it.
+    """Log validations by iteration if training counts iterations, unless the config sets this option.
 
     MMEngine (0.10) logs all validations of such a training as step 0.
     """
@@ -82,10 +82,10 @@ def log_validation_by_iteration(cfg: Config) -> None:
         hook.setdefault('log_metric_by_epoch', False)
 
 
-def check_concepts(cfg: Config) -> None:
+def add_concept_check(cfg: Config) -> None:
     """Add `lfi.ConceptCheckHook`, which compares classes with concepts, to a config that lacks it.
 
-    A config written by hand may lack the hook, and nothing else would fail.
+    A config written by hand may lack the hook, and a mismatch would raise no other error.
     `default_hooks=dict(concept_check=None)` disables it.
     """
     default = cfg.get('default_hooks') or {}
@@ -112,10 +112,10 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     Raises:
         UsageError: If the checkpoint does not exist.
     """
-    resume = _written_since_start(cfg.work_dir) or resume
+    resume = _checkpoint_of_launch(cfg.work_dir) or resume
     if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
         last = find_checkpoint_to_resume(cfg.work_dir)
-        # Without a checkpoint in the work dir, the one that the config resumes from is the start.
+        # Without a checkpoint in the work dir, training resumes from the one that the config names.
         initial = cfg.get('load_from') if cfg.get('resume') else None
         cfg.resume = bool(last or initial)
         cfg.load_from = last or cfg.get('load_from')
@@ -128,14 +128,14 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         cfg.resume = True
         cfg.load_from = resume
     if cfg.get('resume'):
-        _keep_seed(cfg)
+        _restore_seed(cfg)
         hooks = ('CompleteCheckpointHook', 'ResumedStepsHook', 'MissedValidationHook')
         added = [dict(type=f'lfi.{hook}') for hook in hooks]
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *added]
 
 
-def _keep_seed(cfg: Config) -> None:
-    """Set the seed of the checkpoint if the config has none, so that images are drawn in the same order.
+def _restore_seed(cfg: Config) -> None:
+    """Set the seed to that of the checkpoint if the config has none, to draw images in the same order.
 
     MMEngine (0.10) restores the seed only after it has built the data loaders.
     """
@@ -147,7 +147,7 @@ def _keep_seed(cfg: Config) -> None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
 
 
-def _written_since_start(work_dir: str) -> str | None:
+def _checkpoint_of_launch(work_dir: str) -> str | None:
     """Return the last checkpoint of this launch of `tools/dist_train.sh` after a restart, or None."""
     started = os.environ.get('LFI_STARTED')
     if started is None or os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') == '0':
@@ -157,18 +157,18 @@ def _written_since_start(work_dir: str) -> str | None:
 
 
 def require_checkpoint(path: str) -> None:
-    """Raise a ``UsageError`` if a local checkpoint does not exist. Addresses pass."""
+    """Raise a ``UsageError`` if a local checkpoint does not exist. URLs are not checked."""
     if '://' not in path and not osp.exists(osp.expanduser(path)):
         raise UsageError(f'checkpoint {path} does not exist')
 
 
-def draw_predictions(cfg: Config, folder: str) -> None:
-    """Write images with predictions to a folder by the config's visualization hook.
+def enable_drawing(cfg: Config, folder: str) -> None:
+    """Let the config's visualization hook write images with predictions to a folder.
 
     A model with a teacher adds pictures of interactions in the subfolder `interactions`.
 
     Raises:
-        UsageError: If the config has neither such a hook nor a teacher.
+        UsageError: If the config has neither a visualization hook nor a teacher.
     """
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     interactions = (cfg.get('model') or {}).get('teacher') is not None
@@ -209,12 +209,12 @@ OPTION = 'loggers'
 
 
 class Logger(NamedTuple):
-    """A logger with a backend for mmengine.
+    """A logger, with its visualization backend for mmengine.
 
     Args:
         backend: type of the visualization backend.
-        package: package that it needs, the name in pip and Python.
-        run: argument of the backend for the names of project and run, and their two keys. Defaults to None.
+        package: name of the package that the backend needs, in pip and in Python.
+        run: (argument of the backend, its key for the project, its key for the run). Defaults to None.
     """
 
     backend: str
@@ -247,7 +247,7 @@ def set_loggers(cfg: Config) -> None:
     if not names:
         return
     visualizer = cfg.setdefault('visualizer', ConfigDict(type='Visualizer'))
-    # mmengine writes its scalars by the first backend.
+    # mmengine's default backend writes scalars.json.
     backends = visualizer.get('vis_backends') or [ConfigDict(type='LocalVisBackend')]
     types = {backend.type for backend in backends}
     new = [_logger_backend(name, cfg.work_dir) for name in names]

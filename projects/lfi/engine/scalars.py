@@ -12,28 +12,27 @@ from pathlib import Path
 def read_scalars(work_dir: str | Path, resumed_at: int | None = None) -> Iterator[dict]:
     """Yield the rows of a run's `*/vis_data/scalars.json`, oldest first. A resumed run has several files.
 
-    The rows are those of the last run in the folder and of the runs that it resumed. A run that began anew
+    The rows come from the last run in the folder and from the runs that it resumed. A run that began anew
     replaces all runs before it. A run that ended before its first checkpoint is left out. Lines that a kill
     has truncated are skipped.
 
     Args:
         work_dir: folder of the run.
-        resumed_at: iteration at which a run resumes that has logged nothing yet. Defaults to None: no such
-            run.
+        resumed_at: first iteration of a resumed run without logs. Defaults to None: no such run.
     """
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     runs: list[list[dict]] = []
-    first = resumed_at
+    next_start = resumed_at
     for file in reversed(files):
         rows = list(_rows(file))
         steps = [row['step'] for row in rows if 'loss' in row]
         begins_anew = _begins_anew(file)
-        if begins_anew and first is not None and not _reaches(steps, first):
+        if begins_anew and next_start is not None and not _reaches(steps, next_start):
             continue
         runs.insert(0, rows)
         if begins_anew:
             break
-        first = min(steps, default=first)
+        next_start = min(steps, default=next_start)
     for rows in runs:
         yield from rows
 
@@ -49,7 +48,7 @@ def _rows(file: Path) -> Iterator[dict]:
 
 
 def _begins_anew(file: Path) -> bool:
-    """Whether the run of a file did not resume, by the config beside the file."""
+    """Whether the run of a file started anew, according to the config beside the file."""
     config = file.with_name('config.py')
     return config.is_file() and bool(re.search(r'^resume = False$', config.read_text(), re.MULTILINE))
 

@@ -17,7 +17,7 @@ def max_unreadable(cfg: Config) -> float:
     """Return the largest share of training images that may be unreadable, a setting of the config.
 
     Raises:
-        UsageError: if it is not in [0, 1].
+        UsageError: if the setting is not in [0, 1].
     """
     share = cfg.get('max_unreadable', DEFAULT_SHARE)
     if not is_number(share) or not 0 <= share <= 1:

@@ -39,8 +39,8 @@ REFUSED = {
     'a truth value that is neither 0 nor 1': 'a truth value of numpy is neither 0 nor 1',
     'a history that is no array': 'a HistoryBuffer has another state',
     'a history without a state': 'a HistoryBuffer has no state',
-    'a class of numpy that is not called': 'numpy.ndarray is kept and not called',
-    'a function that is not called': 'builtins.getattr is kept and not called',
+    'a class of numpy that is not called': 'numpy.ndarray is stored and not called',
+    'a function that is not called': 'builtins.getattr is stored and not called',
 }
 
 
@@ -227,7 +227,7 @@ def test_a_guard_that_cannot_be_replaced_is_refused(tmp_path):
     file = tmp_path / 'slot.pth'
     torch.save({'payload': Slot(np.arange(3))}, file)
     with torch.serialization.safe_globals([Slot]):
-        with pytest.raises(UnsafeCheckpointError, match=r'Slot` keeps an array or dtype of numpy'):
+        with pytest.raises(UnsafeCheckpointError, match=r'Slot` holds an array or dtype of numpy'):
             load_from_local(str(file))
         torch.save({'payload': Slot([np.arange(3)])}, file)
         assert_same(load_from_local(str(file))['payload'].value[0], np.arange(3))

@@ -29,7 +29,7 @@ def test_best_exported_and_published_files_are_refused(missing, said):
     hook = HOOKS.build(dict(type='lfi.CompleteCheckpointHook'))
     runner = SimpleNamespace(_load_from='work/best.pth')
     found = {key: value for key, value in COMPLETE.items() if key not in missing}
-    with pytest.raises(UsageError, match=rf'cannot resume from work/best\.pth: it has {said}, as best_'):
+    with pytest.raises(UsageError, match=rf'cannot resume from work/best\.pth: it has {said}, like best_'):
         hook.after_load_checkpoint(runner, found)
     hook.after_load_checkpoint(runner, COMPLETE)
 

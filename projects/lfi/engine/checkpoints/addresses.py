@@ -25,7 +25,7 @@ ZOOS = {
     'mmcls': 'get_mmcls_models',
 }
 """Functions of `mmengine.runner.checkpoint` that map the names of a scheme to URLs."""
-# ResNets that torchvision has in the same layout and from the same recipe.
+# Names of ResNets of OpenMMLab that torchvision has too, with the same layers and training recipe.
 RESNET = re.compile(r'(resnet(18|34|50|101|152))_(8xb32_in1k|batch256_imagenet)')
 WEIGHT_SUFFIXES = ('.bin', '.ckpt', '.pt', '.pth', '.safetensors')
 
@@ -45,7 +45,7 @@ class NamedCheckpoint(NamedTuple):
 def named_checkpoints(cfg: Config) -> Iterator[NamedCheckpoint]:
     """Yield the checkpoints in `load_from`, `init_cfg` of type 'Pretrained', and `pretrained`.
 
-    `pretrained` may also be a tag, as in open_clip. It counts if it is an address or a file of weights.
+    `pretrained` may also be a tag, as in open_clip. Only addresses and files of weights count.
     """
     if cfg.get('load_from'):
         yield NamedCheckpoint('load_from', cfg.load_from)

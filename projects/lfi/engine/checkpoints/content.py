@@ -33,16 +33,16 @@ def reachable(content: Any, leaves: tuple[type, ...] = ()) -> list[Any]:
     objects: dict[int, Any] = {}
     level = [content]
     for _ in range(_MAX_DEPTH):
-        held: list[Any] = []
+        next_level: list[Any] = []
         for value in level:
             if type(value) in _ATOMS or id(value) in objects:
                 continue
             objects[id(value)] = value
             if not isinstance(value, _CODE + leaves):
-                held.extend(gc.get_referents(value))
-        if not held:
+                next_level.extend(gc.get_referents(value))
+        if not next_level:
             return list(objects.values())
-        level = held
+        level = next_level
     raise RecursionError(f'it holds objects more than {_MAX_DEPTH} deep')
 
 
@@ -52,7 +52,7 @@ def exchange(content: Any, objects: Sequence[Any], new: dict[int, Any]) -> Any:
     Slots of classes and contents of extension objects are not changed.
 
     Args:
-        content: Object that holds them, changed in place except for tuples and frozensets.
+        content: Object that holds the old objects, changed in place except for tuples and frozensets.
         objects: Objects in the content, from `reachable`.
         new: Id of an old object to the new object. Rebuilt tuples and frozensets are added.
 
@@ -80,12 +80,12 @@ def _rebuild(value: tuple | frozenset, new: dict[int, Any], done: set[int]) -> N
                 continue
             done.add(id(value))
             if any(id(part) in new for part in value):
-                new[id(value)] = _rebuilt(value, new)
+                new[id(value)] = _copy_with_new_parts(value, new)
         todo.pop()
 
 
-def _rebuilt(value: tuple | frozenset, new: dict[int, Any]) -> tuple | frozenset:
-    parts = _replaced(value, new)
+def _copy_with_new_parts(value: tuple | frozenset, new: dict[int, Any]) -> tuple | frozenset:
+    parts = _new_parts(value, new)
     copy: tuple | frozenset
     try:
         if isinstance(value, tuple):
@@ -93,7 +93,7 @@ def _rebuilt(value: tuple | frozenset, new: dict[int, Any]) -> tuple | frozenset
         else:
             copy = frozenset.__new__(type(value), parts)
     except TypeError:
-        # Some types of tuples, such as `time.struct_time`, refuse.
+        # Some types of tuples, such as `time.struct_time`, cannot be made in this way.
         return value
     if hasattr(value, '__dict__'):
         vars(copy).update(vars(value))
@@ -111,7 +111,7 @@ def _update(value: Any, new: dict[int, Any]) -> None:
             if id(part) in new:
                 value[index] = new[id(part)]
     elif isinstance(value, set) and any(id(part) in new for part in value):
-        parts = _replaced(value, new)
+        parts = _new_parts(value, new)
         value.clear()
         value.update(parts)
     attributes = getattr(value, '__dict__', None)
@@ -126,8 +126,8 @@ def _update_dict(value: dict, new: dict[int, Any]) -> None:
     if any(id(part) in new for item in items for part in item):
         kind.clear(value)
         for item in items:
-            kind.__setitem__(value, *_replaced(item, new))
+            kind.__setitem__(value, *_new_parts(item, new))
 
 
-def _replaced(parts: Iterable[Any], new: dict[int, Any]) -> list[Any]:
+def _new_parts(parts: Iterable[Any], new: dict[int, Any]) -> list[Any]:
     return [new.get(id(part), part) for part in parts]

@@ -44,14 +44,14 @@ def runner_state_allowed() -> Iterator[None]:
     """
     guarded = [(value, name) for name, value in _GUARDED.items()]
     with _LOCK:
-        users = torch.serialization.get_safe_globals()
-        hidden = [item for item in users if _is_guarded(item)]
-        _set_safe_globals([item for item in users if item not in hidden] + guarded)
+        allowed = torch.serialization.get_safe_globals()
+        replaced = [item for item in allowed if _is_guarded(item)]
+        _set_safe_globals([item for item in allowed if item not in replaced] + guarded)
         try:
             yield
         finally:
-            now = torch.serialization.get_safe_globals()
-            _set_safe_globals([item for item in now if item not in guarded] + hidden)
+            allowed = torch.serialization.get_safe_globals()
+            _set_safe_globals([item for item in allowed if item not in guarded] + replaced)
 
 
 def replace_guards(content: Any) -> Any:
@@ -72,7 +72,7 @@ def replace_guards(content: Any) -> Any:
     objects = reachable(content, leaves)
     for value in objects:
         if id(value) in guards:
-            raise ForbiddenStateError(f'{guards[id(value)]} is kept and not called')
+            raise ForbiddenStateError(f'{guards[id(value)]} is stored and not called')
         if isinstance(value, _HistoryBuffer):
             raise ForbiddenStateError('a HistoryBuffer has no state')
     plain = {id(value): value.plain() for value in objects if isinstance(value, leaves)}
@@ -84,7 +84,7 @@ def replace_guards(content: Any) -> Any:
             isinstance(part, leaves) for part in gc.get_referents(value)
         ):
             kind = f'{type(value).__module__}.{type(value).__qualname__}'
-            raise ForbiddenStateError(f'`{kind}` keeps an array or dtype of numpy in a slot or a like place')
+            raise ForbiddenStateError(f'`{kind}` holds an array or dtype of numpy in a slot or similar place')
     return content
 
 
@@ -169,7 +169,7 @@ class _HistoryBuffer(HistoryBuffer):
         return super().__new__(cls)
 
     def __init__(self, *args: object) -> None:
-        # numpy would ask the arguments for a memory address.
+        # numpy would read a memory address from the arguments.
         raise ForbiddenStateError('HistoryBuffer is called')
 
     def __setstate__(self, state: object) -> None:
@@ -205,7 +205,7 @@ def _reconstruct(kind: object, *_: object) -> _Array:
 
 def _scalar(kind: object, raw: object) -> np.generic:
     if not isinstance(kind, _Dtype) or not isinstance(raw, bytes):
-        raise ForbiddenStateError('numpy.scalar is called with another thing than a dtype and bytes')
+        raise ForbiddenStateError('numpy.scalar is called with other arguments than a dtype and bytes')
     kind.require(raw, 1)
     return np.frombuffer(raw, kind.plain())[0]
 

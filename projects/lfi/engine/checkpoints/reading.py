@@ -66,7 +66,7 @@ def install_safe_checkpoint_loading() -> None:
 def safe_checkpoint_loading() -> Iterator[None]:
     """Context with `install_safe_checkpoint_loading`, which is undone afterwards.
 
-    It is not thread-safe: other threads read safely in the meantime, too.
+    It is not thread-safe: other threads also read safely during the block.
     """
     schemes = CheckpointLoader._schemes
     functions = {name: getattr(mmengine_checkpoint, name, None) for name in ('load_url', '_safe_torch_load')}
@@ -94,9 +94,9 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        IsADirectoryError: If it is a folder, but not of a student.
-        UnsafeCheckpointError: If it holds more than tensors, plain data and a Runner's state.
-        CorruptedCheckpointError: If it is empty, truncated or no dict, or a checksum does not match.
+        IsADirectoryError: If `filename` is a folder other than a student's.
+        UnsafeCheckpointError: If the file holds more than tensors, plain data and a Runner's state.
+        CorruptedCheckpointError: If the file is empty, truncated or no dict, or a checksum does not match.
         HubError: If a student's folder or repository cannot be read; see ``from_pretrained``.
     """
     if is_student(filename):
@@ -140,7 +140,7 @@ def load_url(
         if gone := gone_host_message(url):
             # A request would wait for minutes, or get the page of the new owner of the host name.
             raise CheckpointError(
-                f'{url} cannot be fetched: {gone} in its place, in load_from, a checkpoint of init_cfg or '
+                f'{url} cannot be fetched: {gone} in its place, in load_from, init_cfg.checkpoint or '
                 f'pretrained; or put the file at {filename}'
             )
         print_log(f'Downloading {url} to {filename}', logger='current')
@@ -151,8 +151,8 @@ def load_url(
 def find_checkpoint_to_resume(work_dir: str) -> str | None:
     """Find the checkpoint from which an interrupted training resumes.
 
-    It is the checkpoint that ``last_checkpoint`` names, also if the work dir has moved. If that is missing or
-    corrupted, a warning is logged, and the newest complete ``epoch_*.pth`` or ``iter_*.pth`` is taken.
+    It is the checkpoint that ``last_checkpoint`` names, also if the work dir has moved. If this checkpoint is
+    missing or corrupted, the newest complete ``epoch_*.pth`` or ``iter_*.pth`` is returned, with a warning.
 
     Args:
         work_dir: Work dir of the interrupted run.
@@ -190,7 +190,7 @@ def _is_complete(path: Path) -> bool:
 
 
 def _damage(archive: str | Path) -> str | None:
-    """Return what is damaged in a zip archive, or None. torch (2.13) does not check the checksums."""
+    """Describe the damage of a zip archive, or return None. torch (2.13) does not check the checksums."""
     if not torch.serialization.get_crc32_options():
         return None
     try:
@@ -243,13 +243,13 @@ def _file_error(error: Exception, name: str) -> CheckpointError | None:
     text = str(error)
     if isinstance(error, ForbiddenStateError):
         return UnsafeCheckpointError(
-            f"{name} was refused, and no code of it was run: {text}. Of numpy's and mmengine's objects only "
-            'plain numbers and the state of a Runner are read, whatever torch.serialization.add_safe_globals '
-            'allows: save texts, dates and objects as str, list and dict'
+            f'{name} was refused, and no code of it was run: {text}. Objects of numpy and mmengine are read '
+            'only if they are plain numbers or the state of a Runner, whatever '
+            'torch.serialization.add_safe_globals allows: save texts, dates and objects as str, list and dict'
         )
-    refused = re.search(r'GLOBAL (\S+)', text)
-    if refused is not None:
-        return UnsafeCheckpointError(_refused_message(name, refused.group(1), 'blocked' in text))
+    forbidden = re.search(r'GLOBAL (\S+)', text)
+    if forbidden is not None:
+        return UnsafeCheckpointError(_forbidden_message(name, forbidden.group(1), 'blocked' in text))
     if 'Trying to call reduce' in text or 'Can only' in text or 'Cannot use ``weights_only=True``' in text:
         return UnsafeCheckpointError(f'{name} was refused, and no code of it was run: {_first_line(error)}')
     # torch reports "invalid argument" for a zip archive without an end.
@@ -264,16 +264,16 @@ def _is_machine_error(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and _MACHINE_ERROR.search(str(error)) is not None
 
 
-def _refused_message(name: str, refused: str, blocked: bool) -> str:
+def _forbidden_message(name: str, forbidden: str, blocked: bool) -> str:
     message = (
-        f'{name} was refused, and no code of it was run: it holds `{refused}`, which is neither a tensor, '
+        f'{name} was refused, and no code of it was run: it holds `{forbidden}`, which is neither a tensor, '
         'nor plain data, nor part of a training state.'
     )
     if blocked:
         return f'{message} Such a file can do anything to your machine: do not use it.'
     return (
         f'{message} If you trust the file and that name, allow it before loading, for example in a module '
-        f'named by your config in `custom_imports`:\n    torch.serialization.add_safe_globals([{refused}])'
+        f'named by your config in `custom_imports`:\n    torch.serialization.add_safe_globals([{forbidden}])'
     )
 
 

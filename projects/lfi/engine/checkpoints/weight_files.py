@@ -46,7 +46,7 @@ def write_weights(state: Mapping[str, Tensor], path: Path, **metadata: Any) -> N
         **metadata: Further entries of the checkpoint, which .safetensors cannot hold.
 
     Raises:
-        CheckpointWriteError: If it cannot be written. An older file is left unchanged.
+        CheckpointWriteError: If the file cannot be written. An older file is left unchanged.
     """
     if path.suffix == '.safetensors':
         AtomicLocalBackend().put(safetensors_bytes(state), path)

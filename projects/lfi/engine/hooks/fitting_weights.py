@@ -72,7 +72,7 @@ def check_weights(model: nn.Module, checkpoint: dict, needs_readout: bool) -> No
         raise UsageError(f'the checkpoint does not fit the config: {NO_CONTRAST_TEXTS}')
     if problems:
         read_out = any(name.startswith('readout.') for name in missing)
-        advice = ', or a checkpoint with the read-out, which answers texts: baselines and exports have none'
+        advice = ', or a checkpoint with the read-out for texts: baselines and exports have none'
         raise UsageError(
             f'the checkpoint does not fit the config: {"; ".join(problems)}. Give the config that it was '
             f'trained with{advice if read_out else ""}'
@@ -86,7 +86,7 @@ def needed_to_predict(name: str, model: nn.Module) -> bool:
 
     Args:
         name: Name of the parameter in the model.
-        model: Model with a backbone that does not predict by texts.
+        model: Model that does not predict by texts.
     """
     if name.startswith(NOT_PREDICTING):
         return False

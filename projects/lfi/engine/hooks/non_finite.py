@@ -17,7 +17,7 @@ from lfi.registry import HOOKS
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient is NaN or infinite, or has been for too many updates in a row."""
+    """A loss or a gradient is NaN or infinite, for more updates in a row than allowed."""
 
 
 @HOOKS.register_module()
@@ -29,9 +29,9 @@ class NonFiniteHook(Hook):
 
     mmdet's `CheckInvalidLossHook` checks every 50th loss after the optimizer's step. This hook checks the
     norm of the gradient before each step. With `optim_wrapper.clip_grad` the norm is on the CPU already.
-    Otherwise it is computed, which takes a pass over the gradients and waits for the GPU. Only the losses are
-    checked with a loss scaler, which skips such steps itself, and with several optimizers or one that is not
-    torch's, for which `max_skips` must be 0.
+    Otherwise the hook computes it, which takes a pass over the gradients and waits for the GPU. With a loss
+    scaler only the losses are checked, because the scaler skips such steps itself. With several optimizers,
+    or one that is not torch's, only the losses are checked too, and `max_skips` must be 0.
 
     Args:
         max_skips: Number of updates in a row that may be skipped before training ends. Defaults to 0:
@@ -52,7 +52,7 @@ class NonFiniteHook(Hook):
         self.max_skips = max_skips
         self._gradient = 0.0
         self._stepped = False
-        self._spoiled = False
+        self._is_non_finite = False
         self._accumulates = False
         self._skips_in_a_row = 0
         self._buffers: dict[str, torch.Tensor] = {}
@@ -83,7 +83,7 @@ class NonFiniteHook(Hook):
         losses = {name: torch.as_tensor(value).item() for name, value in outputs.items() if 'loss' in name}
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad or not math.isfinite(self._gradient):
-            self._spoiled = True
+            self._is_non_finite = True
             self._restore(runner.model)
             problem = ', '.join(f'{name} is {losses[name]}' for name in bad) or (
                 f'the gradient has the norm {self._gradient}, while every loss of this process is finite,'
@@ -95,7 +95,7 @@ class NonFiniteHook(Hook):
             if self._skips_in_a_row == self.max_skips:
                 raise NonFiniteError(f'{message} {self._advice()}')
             fate = 'kept: its gradient is finite' if self._stepped else 'skipped'
-            # Other processes than the first show only errors, and may hold the images.
+            # Processes other than the first log only errors, and the images may be theirs.
             level = logging.ERROR if bad else logging.WARNING
             runner.logger.log(level, f'{message} Its update is {fate}.')
         if self.max_skips and runner.optim_wrapper.should_update():
@@ -138,18 +138,18 @@ class NonFiniteHook(Hook):
             wrapper.zero_grad(set_to_none=True)
 
     def _end_update(self, runner: Runner) -> None:
-        skipped = self._spoiled and not self._stepped
+        skipped = self._is_non_finite and not self._stepped
         if skipped:
             skips = runner.message_hub.get_info('skipped_updates', 0)
             runner.message_hub.update_info('skipped_updates', skips + 1)
             # Later iterations of the same update may have changed the statistics.
             self._restore(runner.model)
-        self._skips_in_a_row = self._skips_in_a_row + 1 if self._spoiled else 0
-        self._spoiled = self._accumulates = False
+        self._skips_in_a_row = self._skips_in_a_row + 1 if self._is_non_finite else 0
+        self._is_non_finite = self._accumulates = False
 
     def _advice(self) -> str:
         if self.max_skips:
-            return f'It is one more in a row than max_skips={self.max_skips}.'
+            return f'This update is one more in a row than max_skips={self.max_skips}.'
         return (
             'Look at these images, then at the learning rate; to skip up to N such updates in a row, '
             'set default_hooks.non_finite.max_skips=N.'
@@ -157,7 +157,7 @@ class NonFiniteHook(Hook):
 
 
 def gradient_norm(wrapper: OptimWrapper) -> float:
-    """Return the norm of all gradients, from clipping if it is on, or computed.
+    """Return the norm of all gradients. If gradients are clipped, it is already computed.
 
     The norm is NaN in all processes if it is not finite in one, because each may hold a part of the gradient.
     """

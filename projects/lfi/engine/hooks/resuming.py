@@ -36,8 +36,8 @@ class CompleteCheckpointHook(Hook):
         missing = [key for key in _STATE if key not in checkpoint]
         if missing:
             raise UsageError(
-                f'training cannot resume from {runner._load_from}: it has no {" and no ".join(missing)}, as '
-                'best_*.pth, exported and published files have none. Take an epoch_*.pth or iter_*.pth, or '
+                f'training cannot resume from {runner._load_from}: it has no {" and no ".join(missing)}, '
+                'like best_*.pth, exported and published files. Take an epoch_*.pth or iter_*.pth, or '
                 'begin a training with its weights by --cfg-options load_from=FILE'
             )
 
@@ -46,13 +46,13 @@ class CompleteCheckpointHook(Hook):
 class ResumedStepsHook(Hook):
     """Hook that warns if the number of steps in an epoch differs from that of the checkpoint.
 
-    Data, labels, batch size or processes have changed then, so that schedules by iteration are off; or the
+    Either data, labels, batch size or processes have changed, and schedules by iteration are off; or the
     checkpoint was written within an epoch, which MMEngine repeats from its start. The hook also refuses
     processes that have resumed from different checkpoints. `tools/train.py --resume` adds the hook.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare the step of the checkpoint between processes and with the steps of its epochs.
+        """Compare the iteration of the checkpoint between processes, and with the steps of its epochs.
 
         Raises:
             UsageError: if processes have resumed at different steps, as after a restart of a single node.
@@ -67,10 +67,10 @@ class ResumedStepsHook(Hook):
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
         steps = len(runner.train_loop.dataloader)
-        beyond = runner.iter - steps * runner.epoch
-        if beyond:
+        excess = runner.iter - steps * runner.epoch
+        if excess:
             # The checkpoint does not show which of the two reasons holds.
-            within = 'it was written within an epoch, which is repeated, or ' if 0 < beyond <= steps else ''
+            within = 'it was written within an epoch, which is repeated, or ' if 0 < excess <= steps else ''
             runner.logger.warning(
                 f'The checkpoint has {runner.iter} steps in {runner.epoch} epochs, and this training has '
                 f'{steps} an epoch: {within}its data, labels, batch size or processes have changed. '
@@ -102,7 +102,7 @@ class MissedValidationHook(Hook):
         due = step >= max(1, loop.val_begin) and (step % interval == 0 or step == last)
         if runner.val_loop is None:
             return
-        # A later row of the same step counts.
+        # Of several rows of a step the last one counts.
         logged: Any = {row['step']: row for row in _validations(runner) if row['step'] <= step}
         missed = due and (step not in logged or _best_is_missing(runner, logged[step]))
         # All processes use what the first one has read.
@@ -132,8 +132,8 @@ def _replay(runner: Runner, validations: Sequence[dict]) -> None:
     schedulers = runner.param_schedulers or []
     for scheduler in chain(*schedulers.values()) if isinstance(schedulers, dict) else schedulers:
         # Steps of a scheduler count from -1. Schedulers with a later begin are left out.
-        waits = getattr(scheduler, 'need_val_args', False) and scheduler.begin == 0
-        if waits and scheduler.last_step + 2 == len(validations):
+        needs_result = getattr(scheduler, 'need_val_args', False) and scheduler.begin == 0
+        if needs_result and scheduler.last_step + 2 == len(validations):
             scheduler.step(validations[-1])
 
 
