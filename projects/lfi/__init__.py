@@ -24,13 +24,13 @@ from .config_files import config_dict, config_path, teacher_config
 from .utils.lazy_names import lazy_names
 from .version import __version__
 
-# mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream mmengine cannot find an
-# editable install by the package's name, but by the name of a module.
+# mmengine resolves `_base_ = 'lfi::...'` only for packages in this table. Upstream mmengine finds an editable
+# install only by the name of a module, not by that of the package.
 MODULE2PACKAGE['lfi'] = 'lfi.version'
 if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
     # mmengine looks for mmsegmentation; onedl-mmsegmentation is found by the name of its module.
     MODULE2PACKAGE['mmseg'] = 'mmseg'
-# If mmcv has no compiled ops, mmdet's models cannot be imported without these.
+# mmdet's models need mmcv's compiled ops. An mmcv without these gets replacements.
 ops.install()
 
 # Imported on first access: these names need torch.

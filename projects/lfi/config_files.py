@@ -40,7 +40,7 @@ def configs_folder() -> Path:
 def config_path(name: str) -> str:
     """Return the path of a config of LFI.
 
-    A config can call it in `_base_` without an import before:
+    A config can call it in `_base_` without an import statement:
     `_base_ = [__import__('lfi').config_path('classification/lfi_vit-128x6-p8_shapes.py')]`.
 
     Args:

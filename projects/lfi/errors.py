@@ -9,7 +9,7 @@ class UsageError(ValueError):
 
 
 class as_usage_error:
-    """Context manager that turns errors that the user's input causes into `UsageError`s of the same message.
+    """Context manager that turns errors of some types into a `UsageError` with the same message.
 
     Args:
         *kinds: types of the errors.

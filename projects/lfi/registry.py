@@ -102,7 +102,7 @@ TEACHERS = Registry('teacher', build_func=build_lfi_type, scope='lfi', locations
 VLMS = Registry('vision-language model', scope='lfi', locations=['lfi.models.teachers'])
 # Extractors of interaction maps from a VLM, by short name: `maskclip`, `clearclip`, ...
 EXTRACTORS = Registry('extractor', scope='lfi', locations=['lfi.models.teachers.extractors'])
-# Sources of concept names without images; a data set with `class_names` is one too.
+# Sources of concept names without images. Data sets with `class_names` serve as vocabularies, too.
 VOCABULARIES = Registry('vocabulary', scope='lfi', locations=['lfi.concepts'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='lfi', locations=['lfi.datasets'])
 DATA_SAMPLERS = Registry(
@@ -122,7 +122,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='lfi',
-    # `import lfi` must not import mmpretrain, which lfi.engine does.
+    # This module imports mmpretrain, so `lfi.engine` does not import the module.
     locations=['lfi.engine.layer_decay'],
 )
 STRATEGIES = Registry(
@@ -143,8 +143,8 @@ def build_component(option: str, cfg: Any, **defaults: Any) -> Any:
         defaults: default type and arguments.
 
     Raises:
-        ValueError: if the value is not a dict, or its type is unknown; and as the type, after the option.
-        TypeError: as the type, after the option.
+        ValueError: if the value is not a dict, its type is unknown, or the type raises a ValueError.
+        TypeError: if the type raises a TypeError. The option is put before the message of the type.
     """
     check_options(**{option: cfg})
     arguments = {**defaults, **cfg}

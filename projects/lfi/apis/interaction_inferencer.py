@@ -32,7 +32,7 @@ from lfi.utils.config_types import model_config
 from lfi.utils.modules import check_values, eval_mode, state_dict_of
 from lfi.utils.options import check_whole
 from lfi.utils.process import offline
-from lfi.utils.repositories import first_line, is_student, local_folder
+from lfi.utils.repositories import first_lines, is_student, local_folder
 
 from .drawing import draw_result, strongest_texts
 from .image_pipeline import ImagePipeline
@@ -195,7 +195,7 @@ class InteractionInferencer(BaseInferencer):
                 self._embeddings(texts)
         except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             print_log(
-                f'Predictions only, without texts: {first_line(error)}. Give texts to download the teacher, '
+                f'Predictions only, without texts: {first_lines(error)}. Give texts to download the teacher, '
                 'or name its folder by --cfg-options model.teacher.model=FOLDER',
                 'current',
                 logging.WARNING,

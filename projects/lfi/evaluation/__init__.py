@@ -1,4 +1,4 @@
-"""Metrics beyond accuracy. Imports data sets, engine and models, and no tool."""
+"""Metrics beyond accuracy. The package imports data sets, engine and models, but no tools."""
 
 from .against_annotations import MeanIoU, coco_precision
 from .domain_generalization_metric import DomainGeneralizationMetric

@@ -94,8 +94,8 @@ def reference_mask(labels: Tensor, references: int | None) -> Tensor:
     if mask.all() or not mask.any():
         raise ValueError(
             f'references={references} of {len(labels)} images leaves no image as reference, or no image to '
-            'predict: set references between 1 and the number of images less 1, or to None where a class has '
-            'two images or more'
+            'predict: set references to 1 or more and less than the number of images, or to None if a class '
+            'has two images or more'
         )
     return mask
 

@@ -27,7 +27,7 @@ class InteractionMapsHook(Hook):
     """Hook that adds interaction maps of student and teacher to validation and test samples.
 
     The hook sets `interactions`, an `ImageMaps`, of samples with `regions` (`lfi.LoadRegions`) or `heat_maps`
-    (`lfi.LoadHeatMap`) before prediction. These are maps of the concepts with a region or a heat map,
+    (`lfi.LoadHeatMap`) before prediction. They hold the maps of the concepts with a region or a heat map,
     and the presence of all concepts. Concepts beyond the teacher's bank are left out.
 
     Each batch costs two more passes of the student, one of them on mirrored images, and one pass of the
@@ -40,7 +40,7 @@ class InteractionMapsHook(Hook):
     """
 
     asks_student = True
-    """Tells `lfi.FittingWeightsHook` that the checkpoint must hold the read-out."""
+    """`lfi.FittingWeightsHook` then requires the read-out in the checkpoint."""
 
     def before_run(self, runner: Runner) -> None:
         """Refuse test-time augmentation and a cached teacher."""
@@ -105,18 +105,18 @@ def add_interactions(model: Any, batch: dict) -> None:
     canvas = StudentGrid.of(model.backbone, tuple(inputs.shape[-2:])).canvas
     # Read the teacher's maps at the scale that the loss uses in training.
     scale = model.interactions.loss.spatial_scale(aligned(training_maps, student))
-    heat = aligned(teacher, student).spatial_log_probs(scale)[:, -1].exp()  # [B, C, H, W]
-    attention = student.spatial_log_probs().exp()  # [B, L, C, H, W]
-    reflection = mirrored.spatial_log_probs()[:, -1].exp()  # [B, len(asked), H, W]
+    teacher_maps = aligned(teacher, student).spatial_log_probs(scale)[:, -1].exp()  # [B, C, H, W]
+    student_maps = student.spatial_log_probs().exp()  # [B, L, C, H, W]
+    mirrored_maps = mirrored.spatial_log_probs()[:, -1].exp()  # [B, len(asked), H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, indices, sizes)):
         mirrored_rows = [asked.index(concept) for concept in concepts]
         sample.interactions = ImageMaps(
             concepts=concepts,
-            student=attention[b][:, concepts],
+            student=student_maps[b][:, concepts],
             mirrored=mirror_maps(
-                fill_padding(reflection[b][mirrored_rows], mirrored.valid[b]), size[1] / canvas[1]
+                fill_padding(mirrored_maps[b][mirrored_rows], mirrored.valid[b]), size[1] / canvas[1]
             ),
-            teacher=heat[b][concepts],
+            teacher=teacher_maps[b][concepts],
             presence=student.presence[b],
             teacher_presence=teacher.presence[b, :num_concepts],
             valid=student.valid[b],
@@ -146,7 +146,7 @@ def _training_labels(
 
 
 def mirror_images(inputs: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """Mirror the images of a batch (B, 3, H, W) left to right; their (height, width) lie at the top left."""
+    """Mirror images (B, 3, H, W) left to right, each within its size, (height, width), at the top left."""
     mirrored = inputs.clone()
     for image, source, (h, w) in zip(mirrored, inputs, sizes):
         image[:, :h, :w] = source[:, :h, :w].flip(-1)

@@ -168,7 +168,7 @@ def region_iou(maps: Tensor, masks: Tensor) -> Tensor:
     return (selected & inside).sum(1) / (selected | inside).sum(1)
 
 
-# Constant of the paper: eps of MATLAB.
+# Constant of Bylinskii et al., TPAMI 2019: MATLAB's eps.
 EPSILON = np.finfo(np.float64).eps
 
 

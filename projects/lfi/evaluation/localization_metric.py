@@ -37,7 +37,7 @@ COLUMNS = {
     '_other_image': 'other image',
     '_teacher': 'teacher',
 }
-# Prefix of entries over concepts that are not a label of their image.
+# Prefix of entries for concepts that are not among the labels of their image.
 UNLABELLED = 'unlabelled_'
 
 
@@ -64,8 +64,8 @@ class SemanticConsistencyMetric(BaseMetric):
 
     - `pointing`, `energy`, `average_precision` (`localization`) and `iou` (`region_iou`): the map against the
       region of the concept (mask or box), on pixels, in [0, 1];
-    - `teacher_spearman`, `teacher_nss` and `teacher_kl`: the map against that of the teacher; `human_...`
-      against a given heat map (`lfi.LoadHeatMap`), averaged over each location of the student's grid;
+    - `teacher_spearman`, `teacher_nss` and `teacher_kl`: the map against the teacher's map; `human_...`: the
+      map against a given heat map (`lfi.LoadHeatMap`), averaged over each location of the student's grid;
     - `flip`: Spearman's correlation with the map of the mirrored image, mirrored back;
     - `layers`: Spearman's correlation between the supervised layers, mean over all pairs of layers;
     - `between_concepts`: Spearman's correlation with the maps of the other concepts of the image. It is 1 for
@@ -76,11 +76,11 @@ class SemanticConsistencyMetric(BaseMetric):
     - `presence_top1`, if images have a `gt_label`: the share of labelled images whose concept of the highest
       presence is a label.
 
-    Entries with the prefix `unlabelled_` cover the concepts that are not a label of their image, if images
-    have a `gt_label`. Suffixes name references: `_teacher` is the teacher, as the student learns from it,
-    without labels; `_uniform` and `_centre` are a flat map and `centre_map`; `_frequency` is a presence equal
-    to the share of the tested images that show the concept; `_other_image` replaces one of the two compared
-    maps by that of the previous image. `concepts` is the number of measured concepts. A table is logged.
+    Entries with the prefix `unlabelled_` cover the concepts that are not among the labels of their image, if
+    images have a `gt_label`. Suffixes name references: `_teacher` is the teacher, as the student learns from
+    it, without labels; `_uniform` and `_centre` are a flat map and `centre_map`; `_frequency` is a presence
+    equal to the share of the tested images that show the concept; `_other_image` replaces one of the two
+    compared maps by the previous image's. `concepts` is the number of measured concepts. A table is logged.
 
     Args:
         **kwargs: arguments of `mmengine.evaluator.BaseMetric`. `prefix` defaults to 'semantic'.
@@ -101,12 +101,12 @@ class SemanticConsistencyMetric(BaseMetric):
             masks = {**sample.get('regions', {}), **sample.get('heat_maps', {})}
             if 'regions' not in sample and 'heat_maps' not in sample:
                 raise ValueError(
-                    "SemanticConsistencyMetric finds no regions: put dict(type='lfi.LoadRegions') into the "
-                    "pipeline of test_dataloader, and pack 'regions' in the last transform"
+                    "SemanticConsistencyMetric: samples have no regions: put dict(type='lfi.LoadRegions') "
+                    "into the pipeline of test_dataloader, and pack 'regions' in the last transform"
                 )
             if masks and 'interactions' not in sample:
                 raise ValueError(
-                    'SemanticConsistencyMetric finds no interactions: add '
+                    'SemanticConsistencyMetric: samples have no interactions: add '
                     "dict(type='lfi.InteractionMapsHook') to the hooks"
                 )
             if not masks:
@@ -142,11 +142,11 @@ class SemanticConsistencyMetric(BaseMetric):
         return {**means, 'concepts': len(rows)}
 
     def _rows(self, maps: ImageMaps, sample: Mapping) -> list[dict[str, float]]:
-        other = None
+        previous = None
         height, width = (int(maps.valid.any(dim).sum()) for dim in (1, 0))
         if self._previous_maps is not None:
             resized = F.interpolate(self._previous_maps[None], (height, width), mode='bilinear')[0]
-            other = resized[:, maps.valid[:height, :width]].numpy()  # [L, P]
+            previous = resized[:, maps.valid[:height, :width]].numpy()  # [L, P]
         self._previous_maps = fill_padding(maps.student[:, -1], maps.valid)[:, :height, :width]
         measures_by_concept = region_measures(maps, sample.get('regions', {}))
         labels = image_labels(sample)
@@ -167,12 +167,12 @@ class SemanticConsistencyMetric(BaseMetric):
                 # A heat map may lie in invalid locations only.
                 if heat.any():
                     rows[i].update(agreement('human', last[i], heat, centre))
-            rows[i].update(map_stability(layers, maps.mirrored[i][maps.valid].numpy(), other))
+            rows[i].update(map_stability(layers, maps.mirrored[i][maps.valid].numpy(), previous))
         return rows
 
 
 def region_measures(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
-    """Measure the maps against the regions, (h, w) bool: entries by name, for each concept with both."""
+    """Measures by name for each concept with a map and a region, (h, w) bool."""
     indices = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
     if not indices:
         return {}
@@ -204,7 +204,7 @@ def image_labels(sample: Any) -> list[int] | None:
 
 
 def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:
-    """Entries of a map against a heat map, all (P,); `source` is the prefix, 'teacher' or 'human'."""
+    """Measures of a map against a heat map by name, with prefix 'teacher' or 'human'; arrays are (P,)."""
     entries = {}
     for column, values in (('', saliency), ('_uniform', np.ones_like(heat)), ('_centre', centre)):
         entries[f'{source}_spearman{column}'] = float(rank_correlations(np.stack((values, heat)))[0, 1])
@@ -224,21 +224,21 @@ def concept_correlations(student: np.ndarray, teacher: np.ndarray) -> list[dict[
     return [{name: float(values[i]) for name, values in correlations.items()} for i in range(count)]
 
 
-def map_stability(layers: np.ndarray, mirrored: np.ndarray, other: np.ndarray | None) -> dict[str, float]:
-    """Correlations of one concept's maps between layers (L, P), and with that of the mirrored image (P,).
+def map_stability(layers: np.ndarray, mirrored: np.ndarray, previous: np.ndarray | None) -> dict[str, float]:
+    """Correlations of one concept's maps between layers, (L, P), and with the mirrored image's map, (P,).
 
-    `other` holds the maps of the previous image, (L, P); None for the first image.
+    `previous` holds the maps of the previous image, (L, P); None for the first image.
     """
     count = len(layers)
-    maps = [layers, mirrored[None]] if other is None else [layers, mirrored[None], other]
+    maps = [layers, mirrored[None]] if previous is None else [layers, mirrored[None], previous]
     table = rank_correlations(np.concatenate(maps))
     pairs = np.triu_indices(count, 1)
     entries = {'flip': float(table[count - 1, count])}
-    if other is not None:
+    if previous is not None:
         entries['flip_other_image'] = float(table[-1, count])
     if count > 1:
         entries['layers'] = float(table[:count, :count][pairs].mean())
-    if count > 1 and other is not None:
+    if count > 1 and previous is not None:
         entries['layers_other_image'] = float(table[:count, count + 1 :][pairs].mean())
     return entries
 

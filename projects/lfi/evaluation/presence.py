@@ -21,8 +21,8 @@ def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | Non
         visible: (N,) bool, whether the image shows the concept, true for at least one pair.
 
     Returns:
-        - 'precision': share of visible concepts among pairs with a presence of at least 0.5; None if no pair
-          has one;
+        - 'precision': share of visible concepts among pairs with a presence of at least 0.5; None if there
+          is no such pair;
         - 'recall': share of pairs with a presence of at least 0.5 among visible concepts;
         - 'average_precision': average precision of presence as a ranking. The chance level is the share of
           visible concepts;
@@ -53,7 +53,7 @@ class ImagePresence:
         teacher: (C,) in [0, 1], presence from the teacher.
         visible: (C,) bool, concepts with a region.
         counted: (C,) bool, concepts to evaluate: all but those that only crowds show.
-        labels: (C,) bool, labels of the image; None if images have no labels.
+        labels: (C,) bool, labels of the image; None if the image has no labels.
     """
 
     student: np.ndarray

@@ -16,7 +16,7 @@ from torch import nn
 
 from lfi.errors import UsageError
 from lfi.student_folder import read_student
-from lfi.utils.repositories import CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_line
+from lfi.utils.repositories import CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_lines
 
 from .cards import NAME, cache_card
 from .loading import open_verified_cache
@@ -164,4 +164,4 @@ def _commit(
         )
     # `requests` raises an OSError without a network.
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise HubError(f'the Hub does not take {repo_id}: {first_line(error)}') from error
+        raise HubError(f'the Hub does not take {repo_id}: {first_lines(error)}') from error

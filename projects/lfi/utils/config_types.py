@@ -22,7 +22,7 @@ def type_name(config: Mapping) -> str:
 def dataset_configs(
     dataset: object, stop_at: Callable[[dict], bool] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Iterate over the config of a data set and those of the data sets inside it, outermost first.
+    """Iterate over the configs of a data set and of the data sets inside it, outermost first.
 
     Args:
         dataset: config of a data set, or a list of configs.
@@ -41,7 +41,7 @@ def leaf_configs(dataset: object, stop_at: Callable[[dict], bool] | None = None)
 
     Args:
         dataset: config of a data set, or a list of configs.
-        stop_at: predicate of data sets that count as one. Defaults to None: none of them.
+        stop_at: predicate of wrappers that count as leaves. Defaults to None: no wrapper does.
     """
     return (config for config in dataset_configs(dataset, stop_at) if _inner(config, stop_at) is None)
 

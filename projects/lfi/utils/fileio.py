@@ -56,7 +56,7 @@ class AtomicLocalBackend(LocalBackend):
             self._to_remove.discard(outdated)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write a text file atomically. A link is kept, and its target written."""
+        """Write a text file atomically. A link stays, and its target is written."""
         self.put(obj.encode(encoding), os.path.realpath(filepath))
 
     def remove(self, filepath: str | Path) -> None:
@@ -143,7 +143,7 @@ def refuse_pipes(folder: Path) -> None:
     """Check that a folder, down to its subfolders, has no pipes or devices: reading one may never end.
 
     Raises:
-        ValueError: if it has one.
+        ValueError: if the folder has a pipe or a device.
     """
     for path in (*folder.iterdir(), *folder.glob('*/*')):
         if path.exists() and not (path.is_file() or path.is_dir()):

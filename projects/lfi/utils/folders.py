@@ -19,7 +19,7 @@ VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.web
 
 
 def make_folder(folder: str | Path, option: str) -> Path:
-    """Make an output folder before the work whose results it gets.
+    """Make an output folder, before long work, so that an unusable folder is reported at once.
 
     Args:
         folder: folder to make, with its parents.
@@ -89,5 +89,5 @@ def _raise(error: OSError) -> None:
 
 
 def resolved_path(path: str) -> str:
-    """The real path of a file, however it is spelt; addresses stay as they are."""
+    """Return the real path of a file. Addresses are returned unchanged."""
     return path if '://' in path else os.path.realpath(path)

@@ -32,7 +32,7 @@ def check_whole(smallest: int, **values: object) -> None:
 
 
 def check_widths(**widths: object) -> None:
-    """Raise a ValueError that names the first value that is neither None nor a whole number above 0."""
+    """Raise a ValueError for the first value that is neither None nor a whole number above 0."""
     check_whole(1, **{name: width for name, width in widths.items() if width is not None})
 
 
@@ -103,7 +103,7 @@ def option_in_message(message: str, options: Mapping[str, Any]) -> str:
         return ''
     for key, value in options.items():
         text = re.escape(value.rstrip('/')) if isinstance(value, str) else ''
-        # The message may use the same word, so a word must be quoted or a part of a path.
+        # A message may contain a word by chance, so words count only if quoted or part of a path.
         pattern = rf'(?<=[\'=/]){text}\b|\b{text}/' if text.isalpha() else rf'(?<![\w.-]){text}(?![\w-])'
         if text and re.search(pattern, message):
             return f' (from --cfg-options {format_option(key, value)})'
@@ -120,7 +120,7 @@ def _format_value(value: Any) -> str:
 
 
 def _scan(text: str) -> tuple[list[int], int | None]:
-    """Positions of the commas outside quotes and brackets, and of the bracket that closes the first one.
+    """Positions of the commas outside quotes and brackets, and of the bracket that closes the first bracket.
 
     Raises:
         ValueError: if brackets are unbalanced.
@@ -173,5 +173,5 @@ _PLAIN = re.compile(r'[^\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]{0,1000}')
 
 
 def is_plain_text(text: str) -> bool:
-    """Whether a text has at most 1,000 characters, none a control (but newline and tab) or a surrogate."""
+    """Whether a text has at most 1,000 characters, without surrogates or controls but newline and tab."""
     return _PLAIN.fullmatch(text) is not None

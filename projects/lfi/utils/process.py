@@ -51,7 +51,7 @@ class OfflineError(ConnectionError):
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Refuse the network to this thread in a block; libraries still read their caches.
+    """Context without network for this thread; libraries still read their caches.
 
     Raises:
         OfflineError: inside the block, at a connection. Libraries may turn it into their own errors.

@@ -10,7 +10,7 @@ from typing import Literal
 from lfi.errors import UsageError
 
 HUB = 'hf://'
-"""Prefix of repository names where a file is possible too; datasets begin with `hf://datasets/`."""
+"""Prefix of repository names where a path may be given too; data sets begin with `hf://datasets/`."""
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
 MANIFEST = 'manifest.json'
 # Files that are downloaded from a repository.
@@ -97,14 +97,14 @@ def local_folder(
 
     Args:
         source: folder, or repository in the form of `Repository.of`.
-        revision: branch, tag or commit. Defaults to None: that of the source, or else the main branch.
+        revision: branch, tag or commit. Defaults to None: the revision in `source`, or else the main branch.
         token: token of the Hub. Defaults to None: the stored token, if any.
         cache_dir: download folder. Defaults to None: the cache of `huggingface_hub`.
         local_files_only: whether to read downloaded files only. Defaults to False.
-        kind: kind of repository. Defaults to None: that of the source.
+        kind: kind of repository. Defaults to None: the kind in `source`.
 
     Raises:
-        HubError: if there is neither folder nor repository, or the download fails.
+        HubError: if the source is neither a folder nor a repository, or the download fails.
     """
     if not str(source).startswith(HUB) and Path(source).is_dir():
         return Path(source)
@@ -123,20 +123,20 @@ def local_folder(
             local_files_only=local_files_only,
             allow_patterns=list(STUDENT_FILES if repository.kind == 'model' else CACHE_FILES),
         )
-    # Without network and without a download, it is a FileNotFoundError.
+    # Without network and without an earlier download, the error is a FileNotFoundError.
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise HubError(
-            f'{source} is not a folder, and the Hub does not give {repository.address}: {first_line(error)}'
+            f'{source} is not a folder, and the Hub does not give {repository.address}: {first_lines(error)}'
         ) from error
     return Path(folder)
 
 
 def cache_folder(source: str | Path) -> Path:
-    """Return the folder of a cache, after `local_folder` has downloaded `hf://[datasets/]user/name`."""
+    """Return the folder of a cache. `local_folder` downloads a source `hf://[datasets/]user/name`."""
     return local_folder(source, kind='dataset') if str(source).startswith(HUB) else Path(source)
 
 
-def first_line(error: Exception) -> str:
-    """Return the first lines of an error of the Hub, without its advice."""
+def first_lines(error: Exception) -> str:
+    """Return the first two lines of an error of the Hub as one line, without its advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ' '.join(lines[:2]).rstrip('.') or type(error).__name__

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lfi.utils.repositories import first_line
+from lfi.utils.repositories import first_lines
 
 MAX_TEMPLATE_LENGTH = 2**16
 """Largest number of characters of a chat template: published templates have a few thousand."""
@@ -109,7 +109,7 @@ def _prompt(processor: Any, question: str, bare_image: str) -> str:
         return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
     # The template is a foreign program and may raise any error.
     except Exception as error:
-        raise ValueError(f'the chat template cannot be run: {first_line(error)}') from error
+        raise ValueError(f'the chat template cannot be run: {first_lines(error)}') from error
 
 
 def _n_equal(rows: Sequence[Tensor]) -> int:

@@ -19,7 +19,7 @@ from lfi.errors import similar_names
 from lfi.utils.fileio import refuse_pipes
 from lfi.utils.modules import check_values
 from lfi.utils.process import offline, override
-from lfi.utils.repositories import first_line
+from lfi.utils.repositories import first_lines
 
 from ..generative.folder import GENERATIVE
 from ..generative.generative_vlm import load_generative
@@ -112,7 +112,7 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
         if not text_tower:
             raise
         raise ValueError(
-            f'{first_line(error)}. Its text tower is {text_tower!r}, whose config must be on this machine: '
+            f'{first_lines(error)}. Its text tower is {text_tower!r}, whose config must be on this machine: '
             f'fetch it by `hf download {text_tower} config.json`'
         ) from error
 
