@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 with images in BGR, as image files are loaded."""
+"""CIFAR-10 and CIFAR-100 with images in BGR, the order in which image files are loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CIFAR10(mmpretrain.datasets.CIFAR10):
     """mmpretrain's CIFAR-10 with images (32, 32, 3) uint8 in BGR. It takes the same arguments.
 
     mmpretrain's data set has RGB images, but image files are loaded in BGR. Teachers, exports and students
-    take images for BGR, which `data_preprocessor.to_rgb=True` converts.
+    expect BGR images, which `data_preprocessor.to_rgb=True` converts to RGB.
     """
 
     def load_data_list(self) -> list[dict[str, Any]]:

@@ -70,8 +70,8 @@ class DomainFolders(BaseDataset):
 
     Raises:
         FileNotFoundError: If `data_root` has no domain, or lacks one that `domains` names.
-        ValueError: If the split is unknown or leaves no image of a domain, or if `classes` does not rename
-            all classes in their order.
+        ValueError: If the split is unknown or leaves no image of a domain, or if `classes` has
+            another length or order than the class folders.
     """
 
     DOMAINS: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class DomainFolders(BaseDataset):
 
     @classmethod
     def source_domains(cls, data_root: str | Path, target: str) -> list[str]:
-        """Return the existing domains except the target, or all others if no domain exists yet.
+        """Return the existing domains, or all of `DOMAINS` if none exists yet, except the target.
 
         Raises:
             ValueError: if the target is not among the domains.
@@ -130,7 +130,7 @@ class DomainFolders(BaseDataset):
         return infos
 
     def _check_class_names(self, folders: list[str]) -> None:
-        """Refuse `classes` that swap the names of folders."""
+        """Check that `classes` has the length and order of the class folders."""
         names = list(self.metainfo.get('classes') or folders)
         if len(names) != len(folders) or first_misplaced_name(names, folders):
             raise ValueError(f'classes={names} must name the folders {folders} in this order')

@@ -26,12 +26,12 @@ class FewLabels:
     `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models leave it out of
     the task's loss. Its instances are removed before the pipeline, so that no step selects pixels by them.
     Semantic maps and captions stay: steps load them, and the task's loss does not read them. The choice of
-    images depends only on `seed`, the class and the order of the images. A larger number adds images to the
-    choice of a smaller one. Images and pipeline are those of the wrapped data set. Set exactly one of
+    images depends only on `seed`, the class and the order of the images. A larger number keeps the images of
+    a smaller number and adds others. The wrapped data set provides images and pipeline. Set exactly one of
     `labels_per_class` and `labelled_images`.
 
     Args:
-        dataset: data set, or its config. `labels_per_class` needs one of mmpretrain with one label per image.
+        dataset: data set of mmengine, or its config. `labels_per_class` needs one `gt_label` for each image.
         labels_per_class: number of labels of each class. 0 hides all labels, and the data set need not have
             any. Defaults to None.
         seed: random seed of the choice. Defaults to 0.
@@ -40,9 +40,9 @@ class FewLabels:
         **unknown: unknown arguments; must be empty.
 
     Raises:
-        TypeError: if `dataset` is a wrapper, or, with `labels_per_class`, has no single label per image.
-        ValueError: for a number below 0, an unknown argument, both numbers or none, or fewer labelled images,
-            of a class or in total, than requested.
+        TypeError: if `dataset` is a wrapper, or `labels_per_class` is set and an image has no single label.
+        ValueError: if a number is below 0, an argument is unknown, not exactly one number is set, or a class
+            or the data set has fewer labelled images than requested.
 
     Examples:
         >>> few = FewLabels(dict(type='lfi.Shapes', split='train', num_images=200), labels_per_class=2)
@@ -96,7 +96,7 @@ class FewLabels:
 
     @property
     def pipeline(self) -> Callable[[dict], Any]:
-        """Pipeline of the data set, without hidden labels, even if mmdet's `PipelineSwitchHook` sets it."""
+        """Pipeline of the data set. Setting it, as by mmdet's `PipelineSwitchHook`, keeps labels hidden."""
         pipeline: Callable[[dict], Any] = self.dataset.pipeline
         return pipeline
 

@@ -86,5 +86,5 @@ class _DataInfos(Sequence):
         return {'img_path': path, 'gt_label': NO_LABEL, UNLABELLED: True}
 
     def clear(self) -> None:
-        """Drop all data infos. mmengine calls it after it has serialized them."""
+        """Drop all data infos. mmengine calls this method after serializing the data infos."""
         self.names = []

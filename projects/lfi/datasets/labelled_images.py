@@ -17,7 +17,7 @@ from lfi.structures.labels import UNLABELLED, check_share
 
 
 def raw_info(dataset: Any, index: int) -> dict:
-    """Return the data info of the annotations, without drawing or reading the image."""
+    """Return the data info that an image has in the annotations, without drawing or loading the image."""
     # `Shapes` overrides `get_data_info` and draws the image there.
     return (
         BaseDataset.get_data_info(dataset, index)
@@ -38,7 +38,7 @@ def labelled_images(dataset: Any) -> np.ndarray:
     """
     labelled = getattr(dataset, 'labelled', None)
     if labelled is not None:
-        # `num_batch_per_epoch` takes a slice of a data set, and the mask covers all of it.
+        # mmengine's `num_batch_per_epoch` shortens the data set, but not this mask.
         return np.asarray(labelled)[: len(dataset)]
     if isinstance(dataset, RepeatDataset):
         return np.tile(labelled_images(dataset.dataset), dataset.times)
@@ -71,13 +71,13 @@ UNLABELLED_STREAM, LABELLED_STREAM = 0, 1
 class LabelledShareSampler(Sampler[int]):
     """Sampler that mixes labelled and unlabelled images at a fixed share in each batch.
 
-    An epoch is one pass over the kind of images that lasts longer at this share. Images of the other kind are
-    spread evenly between them and repeated: all are drawn once before any is drawn again, across epochs too.
-    A batch of any size has its share of labelled images to within one image. If all images are labelled, or
-    none, an epoch is one pass over them.
+    An epoch is one pass over the labelled or the unlabelled images, whichever last longer at this share. The
+    other images are spread evenly over the epoch and repeated: all are drawn once before any is drawn again,
+    across epochs too. The number of labelled images in a batch of any size is exact to within one image. If
+    all images are labelled, or none, an epoch is one pass over all images.
 
     Processes draw disjoint images in a pass, equally many of each kind; images from the start of a pass fill
-    up its end. The order depends on seed, epoch and number of processes only, so that a resumed run goes on
+    up its end. The order depends only on seed, epoch and number of processes, so that a resumed run continues
     with the same images.
 
     Args:
@@ -108,13 +108,13 @@ class LabelledShareSampler(Sampler[int]):
             return iter(self._draw_pass(np.concatenate((self.labelled, self.unlabelled))))
         is_labelled = self._labelled_mask()
         order = np.empty(len(is_labelled), np.int64)
-        labelled = int(is_labelled.sum())
-        unlabelled = len(order) - labelled
-        order[is_labelled] = self._draw_next(self.labelled, LABELLED_STREAM, labelled)
+        num_labelled = int(is_labelled.sum())
+        num_unlabelled = len(order) - num_labelled
+        order[is_labelled] = self._draw_next(self.labelled, LABELLED_STREAM, num_labelled)
         order[~is_labelled] = (
             self._draw_pass(self.unlabelled)
-            if unlabelled == self._pass_length(self.unlabelled)
-            else self._draw_next(self.unlabelled, UNLABELLED_STREAM, unlabelled)
+            if num_unlabelled == self._pass_length(self.unlabelled)
+            else self._draw_next(self.unlabelled, UNLABELLED_STREAM, num_unlabelled)
         )
         return iter(order.tolist())
 
@@ -129,21 +129,21 @@ class LabelledShareSampler(Sampler[int]):
         self.epoch = epoch
 
     def _labelled_mask(self) -> np.ndarray:
-        """Mask of the labelled images in the epoch of a process, (n,) bool."""
+        """Mask of the labelled images among the n images of an epoch of one process, (n,) bool."""
         share = Fraction(self.labelled_share).limit_denominator(10_000)
         n = math.floor(self._pass_length(self.unlabelled) / (1 - share))
-        labelled = self._pass_length(self.labelled)
-        if math.floor(n * share) < labelled:
-            n = math.ceil(labelled / share)
-        before = np.arange(n + 1) * share.numerator // share.denominator
-        return np.diff(before).astype(bool)
+        num_labelled = self._pass_length(self.labelled)
+        if math.floor(n * share) < num_labelled:
+            n = math.ceil(num_labelled / share)
+        labelled_before = np.arange(n + 1) * share.numerator // share.denominator
+        return np.diff(labelled_before).astype(bool)
 
     def _pass_length(self, images: np.ndarray) -> int:
-        """Number of images of a process in a pass over all images."""
+        """Number of images that one process draws in a pass over `images`."""
         return math.ceil(len(images) / self.world_size)
 
     def _draw_pass(self, images: np.ndarray) -> list[int]:
-        """Draw the part of this process in one pass over all images, in the order of the epoch."""
+        """Draw this process's part of one pass over `images`, in the order of the epoch."""
         order = np.random.default_rng([self.seed, UNLABELLED_STREAM, self.epoch]).permutation(images)
         total = self._pass_length(order) * self.world_size
         return np.resize(order, total)[self.rank :: self.world_size].tolist()
@@ -152,7 +152,7 @@ class LabelledShareSampler(Sampler[int]):
         """Draw the next n images of this process, (n,), from an endless sequence of passes."""
         size = len(images)
         first = self.epoch * n * self.world_size + self.rank
-        numbers = first + self.world_size * np.arange(n)
-        passes = range(numbers[0] // size, numbers[-1] // size + 1) if n else range(0)
+        positions = first + self.world_size * np.arange(n)
+        passes = range(positions[0] // size, positions[-1] // size + 1) if n else range(0)
         orders = [np.random.default_rng([self.seed, stream, number]).permutation(images) for number in passes]
-        return np.concatenate(orders)[numbers - passes.start * size] if n else images[:0]
+        return np.concatenate(orders)[positions - passes.start * size] if n else images[:0]

@@ -57,7 +57,7 @@ def objects_of(results: Mapping) -> AnnotatedObjects:
     else:
         raise UsageError(
             'the data set gives no gt_masks and no gt_bboxes: there is nothing to point at. '
-            'Give one with boxes or masks'
+            'Use a data set with boxes or masks'
         )
     masks = np.asarray(masks).astype(bool)
     if not masks.size:
@@ -101,10 +101,10 @@ def _box_masks(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _covered_pixels(start: np.ndarray, end: np.ndarray, size: int) -> np.ndarray:
-    """Mask of the pixels whose centres each of N intervals covers, (N, size); at least one pixel each."""
+    """Mask (N, size) of the pixels whose centres lie in each interval; of its middle pixel if none do."""
     centres = np.arange(size) + 0.5
     covered = (start[:, None] <= centres) & (centres < end[:, None])
-    inside = np.floor((start + end) / 2).astype(int)
-    thin = (start < end) & ~covered.any(1) & (inside >= 0) & (inside < size)
-    covered[thin, inside[thin]] = True
+    middle = np.floor((start + end) / 2).astype(int)
+    thin = (start < end) & ~covered.any(1) & (middle >= 0) & (middle < size)
+    covered[thin, middle[thin]] = True
     return covered

@@ -16,8 +16,8 @@ from .labelled_images import labelled_images, mark_unlabelled
 class SemiSupervisedDataset(ConcatDataset):
     """Concatenation of a labelled data set and unlabelled ones, for `lfi.LabelledShareSampler`.
 
-    The first data set of this `ConcatDataset` of mmengine is the task's. It provides the metainfo, and hooks
-    such as mmdet's `PipelineSwitchHook` and `YOLOXModeSwitchHook` change its pipeline alone.
+    The labelled data set provides the metainfo. Hooks such as mmdet's `PipelineSwitchHook` and
+    `YOLOXModeSwitchHook` change the pipeline of the labelled data set alone.
 
     Args:
         datasets: the labelled data set first, then unlabelled ones: `lfi.ImageFolder`, or `lfi.FewLabels`
@@ -48,7 +48,7 @@ class SemiSupervisedDataset(ConcatDataset):
         return self.metainfo.get('classes')
 
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
-        """Skip steps of the labelled images' pipelines, as in mmdet's `MultiImageMixDataset`."""
+        """Skip types of steps in the labelled images' pipelines, as mmdet's `MultiImageMixDataset` does."""
         for dataset in _with_pipelines(self.datasets[0]):
             dataset.update_skip_type_keys(skip_type_keys)
 
@@ -66,13 +66,13 @@ class SemiSupervisedDataset(ConcatDataset):
             if labelled_images(dataset).any():
                 raise ValueError(
                     f'{type(dataset).__name__} has labels, and is not the first data set of '
-                    'lfi.SemiSupervisedDataset, which compares no classes: join labelled data sets by '
+                    'lfi.SemiSupervisedDataset, which does not compare classes: join labelled data sets by '
                     'ConcatDataset, or hide labels by lfi.FewLabels with labels_per_class=0'
                 )
 
 
 def _with_pipelines(dataset: Any) -> Iterator[Any]:
-    """Yield the data sets with a pipeline inside wrappers that repeat or join them."""
+    """Yield the data sets that have a pipeline, from inside wrappers that repeat or join data sets."""
     if hasattr(dataset, 'pipeline'):
         yield dataset
         return
@@ -81,7 +81,7 @@ def _with_pipelines(dataset: Any) -> Iterator[Any]:
 
 
 class _AllKeys(list):
-    """Keys that mmengine does not compare: all, since unlabelled data sets need not name classes."""
+    """All metainfo keys: mmengine must compare none, since unlabelled data sets need not name classes."""
 
     def __contains__(self, key: object) -> bool:
         return True

@@ -22,14 +22,14 @@ MAX_OBJECTS = 4
 class Shapes(BaseDataset):
     """Textured shapes over clutter, with labels, boxes, instance masks and captions, in four domains.
 
-    An image is a function of `(seed, split, index)`, whatever the order, process or number of workers. It has
-    one to four objects that may overlap. Its label is the class of the *main* object, whose visible area is
-    at least 1.4 times that of any other. Index `i` has the label `i % 20`. An index shows the same scene in
+    An image depends on `(seed, split, index)`, and not on order, process or number of workers. It has one to
+    four objects that may overlap. Its label is the class of the *main* object, whose visible area is at least
+    1.4 times that of any other object. Index `i` has the label `i % 20`. An index shows the same scene in
     every domain.
 
     `get_data_info(i)`, the input of the pipeline, holds:
 
-    - `img`: (img_size, img_size, 3) uint8, BGR, as `LoadImageFromFile` gives it; `img_shape`, `ori_shape`,
+    - `img`: (img_size, img_size, 3) uint8, BGR, as from `LoadImageFromFile`; `img_shape`, `ori_shape`,
       `height` and `width` in pixels.
     - `gt_label`: int, the class of the main object.
     - `gt_bboxes`: (N, 4) float32, x1 y1 x2 y2 in pixels, tight around the visible part; x2 and y2 are
@@ -44,12 +44,12 @@ class Shapes(BaseDataset):
 
     Args:
         split: `'train'`, `'val'` or `'test'`, which share no image.
-        num_images: Number of images. The first images stay the same when it grows.
+        num_images: Number of images. A larger number keeps the images of a smaller number.
         img_size: Side of the image in pixels, at least 32. Defaults to 64.
         domains: One or more of `'photo'`, `'painting'`, `'cartoon'`, `'sketch'`; each index draws one of
             them. Defaults to `('photo',)`.
         seed: Seed of the data set. Data sets of two seeds share no image. Defaults to 0.
-        cache: Whether to keep drawn images in memory that forked workers share, at most
+        cache: Whether to keep drawn images in memory shared with forked workers, at most
             `num_images * img_size ** 2 * 4` bytes. Defaults to True.
         pipeline: Transforms. A type without a scope is mmpretrain's. Defaults to ().
         **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
@@ -84,7 +84,7 @@ class Shapes(BaseDataset):
                 f'img_size={img_size!r} is too small to show a shape; use {MIN_IMG_SIZE} or more'
             )
         if not 0 <= seed < 2**32:
-            # numpy splits a larger seed into several words, which could repeat those of another split.
+            # numpy splits a larger seed into several words, which could equal the words of another split.
             raise ValueError(f'seed={seed!r} is out of range; use 0 to 2**32 - 1')
         domains = (domains,) if isinstance(domains, str) else tuple(domains)
         unknown = [name for name in domains if name not in PAINTERS]

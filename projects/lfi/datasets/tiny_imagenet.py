@@ -47,13 +47,13 @@ def _class_names(root: Path, wnids: list[str]) -> list[str]:
         raise ValueError(
             f'{path} has no name for {unnamed[0]} ({len(unnamed)} of {len(wnids)} classes unnamed)'
         )
-    shared = Counter(synonyms[wnid][0] for wnid in wnids)
+    first_counts = Counter(synonyms[wnid][0] for wnid in wnids)
     names = []
     for wnid in wnids:
         first, *others = synonyms[wnid]
-        names.append(first if shared[first] == 1 else others[0] if others else first)
-    repeated = Counter(names)
-    return [name if repeated[name] == 1 else f'{name} ({wnid})' for name, wnid in zip(names, wnids)]
+        names.append(first if first_counts[first] == 1 else others[0] if others else first)
+    name_counts = Counter(names)
+    return [name if name_counts[name] == 1 else f'{name} ({wnid})' for name, wnid in zip(names, wnids)]
 
 
 @DATASETS.register_module()
@@ -61,7 +61,7 @@ class TinyImageNet(BaseDataset):
     """Tiny-ImageNet: 64-pixel images with one class and one box each.
 
     The classes are those of `wnids.txt`, in its order. A class has the first synonym of `words.txt` as its
-    name, or the second if two classes share the first. The WordNet id is appended if that is not unique.
+    name, or the second if two classes share the first. A name that is not unique gets the WordNet id as well.
 
     Each data info holds `img_path`, `gt_label`, and `gt_bboxes`: (1, 4) float32, x1 y1 x2 y2 in pixels, x2
     and y2 exclusive. The official files give the last pixel, 63 for a complete image, so 1 is added.
@@ -69,9 +69,9 @@ class TinyImageNet(BaseDataset):
     Args:
         data_root: Folder that holds `wnids.txt`, `words.txt`, `train/` and `val/`.
         split: `'train'` or `'val'`; the official test split has no labels. Defaults to `'train'`.
-        images_per_class: Number of images to use of each class, the first by name; or a range of images,
-            `(100, 150)`, whose end is exclusive. Defaults to None: all.
-        max_classes: Number of classes to use, the first of `wnids.txt`. Defaults to None: all.
+        images_per_class: Number of images of each class, the first ones by file name; or a range of images,
+            such as `(100, 150)`, whose end is exclusive. Defaults to None: all.
+        max_classes: Number of classes, the first ones of `wnids.txt`. Defaults to None: all.
         pipeline: Transforms. A type without a scope is mmpretrain's. Defaults to ().
         **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
@@ -117,8 +117,8 @@ class TinyImageNet(BaseDataset):
     def count_classes(data_root: str | Path, max_classes: int | None = None) -> int:
         """Return the number of classes, the official 200 if `wnids.txt` does not exist yet."""
         path = Path(data_root).expanduser() / 'wnids.txt'
-        listed = len(path.read_text().split()) if path.is_file() else 200
-        return listed if max_classes is None else min(listed, max_classes)
+        count = len(path.read_text().split()) if path.is_file() else 200
+        return count if max_classes is None else min(count, max_classes)
 
     def load_data_list(self) -> list[dict]:
         """Return one data info for each image, class by class."""

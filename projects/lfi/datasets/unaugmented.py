@@ -7,7 +7,7 @@ from mmengine.config import ConfigDict
 from lfi.structures import CACHE_KEYS
 from lfi.utils.config_types import configs_in, type_name
 
-# Their types begin with 'Load', but they read maps or hold transforms, which are filtered one by one.
+# These types begin with 'Load', but read maps or hold transforms, which `configs_in` yields one by one.
 MAP_LOADERS = ('LoadInteractionMaps', 'LoadRegions')
 
 

@@ -61,7 +61,7 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
         return
     manifest = CacheManifest.read(Path(cache))
     expected = label_visibility(dataset, reads_labels)
-    if not manifest.keeps_chosen or manifest.labels == expected:
+    if not manifest.has_chosen_concepts or manifest.labels == expected:
         return
     raise UsageError(
         f'model.teacher.cache={str(cache)!r} holds the maps of selected concepts only '

@@ -1,6 +1,6 @@
 """Pseudo-labels: training data from the maps and presence of a teacher or a student.
 
-Imports teachers, `apis` and `evaluation`, each when a name is used. `label_rules.py` imports none of them.
+Names are imported on first use, with teachers, `apis` and `evaluation`. `label_rules.py` needs none of them.
 """
 
 from lfi.utils.lazy_names import lazy_names

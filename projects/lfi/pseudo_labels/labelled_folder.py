@@ -70,23 +70,23 @@ def label_images(
     check_output(inputs, folder, '--out')
     sources, out = image_files(inputs), Path(folder)
     with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})) as log:
-        done = len(sources) - len(unlabelled_sources(sources, log))
-        with tqdm(total=len(sources), initial=done, unit=' images', smoothing=0.05) as bar:
+        num_done = len(sources) - len(unlabelled_sources(sources, log))
+        with tqdm(total=len(sources), initial=num_done, unit=' images', smoothing=0.05) as bar:
             for count in label_files(reader, sources, rules, log, batch_size):
                 bar.update(count)
     records = [log[source.name] for source in sources]
     root = write_labels(out, records, reader.concepts)
-    good = [record for record in records if 'error' not in record]
-    num_bad = len(records) - len(good)
-    if not good:
-        raise UsageError(f'none of the {num_bad} images can be read: {out}/unreadable.txt says why')
+    readable = [record for record in records if 'error' not in record]
+    num_unreadable = len(records) - len(readable)
+    if not readable:
+        raise UsageError(f'none of the {num_unreadable} images can be read: {out}/unreadable.txt says why')
     if num_pictures:
-        write_picture(out / 'labels.png', good, reader.concepts, num_pictures)
-    num_objects = sum(len(record['objects']) for record in good)
-    num_positive = sum(bool(record['presence']) for record in good)
-    print(f'{out}: {num_objects:,} objects in {len(good):,} images, of which {num_positive:,} show a concept')
-    if num_bad:
-        print(f'{num_bad:,} images cannot be read: unreadable.txt names them')
+        write_picture(out / 'labels.png', readable, reader.concepts, num_pictures)
+    num_objects = sum(len(record['objects']) for record in readable)
+    num_positive = sum(bool(record['presence']) for record in readable)
+    print(f'{out}: {num_objects:,} objects in {len(readable):,} images, {num_positive:,} with a concept')
+    if num_unreadable:
+        print(f'{num_unreadable:,} images cannot be read: unreadable.txt names them')
     annotations, labels, classes = (
         os.path.abspath(out / name) for name in ('annotations.json', 'labels.txt', 'classes.txt')
     )

@@ -86,7 +86,7 @@ def label_image(answers: ConceptAnswers, size: tuple[int, int], rules: LabelRule
 
 
 def present_concepts(presence: Tensor, threshold: float) -> dict[int, float]:
-    """Return the presence of concepts, (T,), that reaches the threshold, by index, the highest first."""
+    """Return index to presence of the concepts whose presence (T,) reaches the threshold, highest first."""
     order = presence.argsort(descending=True, stable=True).tolist()
     return {c: float(presence[c]) for c in order if presence[c] >= threshold}
 

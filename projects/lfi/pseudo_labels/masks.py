@@ -14,7 +14,7 @@ from lfi.apis.readers import ConceptAnswers
 def map_strength(heat: Tensor) -> Tensor:
     """Scale each map of (P, H, W) to [0, 1] over its pixels; flat maps become 0.
 
-    NaN stays, where the model did not see the image.
+    NaN marks pixels that the model did not see, and stays.
     """
     low = heat.nan_to_num(float('inf')).amin((1, 2), keepdim=True)
     high = heat.nan_to_num(float('-inf')).amax((1, 2), keepdim=True)

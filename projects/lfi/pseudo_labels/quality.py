@@ -43,7 +43,7 @@ class AnnotatedImage:
 
     @classmethod
     def from_results(cls, results: Mapping, answers: ConceptAnswers) -> AnnotatedImage:
-        """Build from the results of a data set's pipeline before packing."""
+        """Build an annotated image from the results of a data set's pipeline before packing."""
         annotated = objects_of(results)
         objects = [
             {**vars(ObjectLabel.from_mask(int(label), 1.0, mask)), 'ignored': bool(ignored)}
@@ -135,9 +135,10 @@ def _presence_quality(images: Sequence[AnnotatedImage], presence: list[dict]) ->
 def compare(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[str, dict[str, float]]:
     """Measure the labels of a model and of controls, by name.
 
-    Controls with 'true presence' get the annotated concepts. The others replace the maps (the centre of the
-    image, the complete image), or the presence (that of the previous image). The threshold of the centre's
-    mask is the best of `MASK_THRESHOLDS` on these images. Images without annotated objects are left out.
+    Controls replace the presence by the annotations ('true presence') or by the previous image's presence
+    ('presence of another image'), the maps by the centre of the image or the complete image, or both. The
+    threshold of the centre mask is the best of `MASK_THRESHOLDS` on these images. Images without annotated
+    objects are left out.
 
     Raises:
         ValueError: if fewer than two images have objects.

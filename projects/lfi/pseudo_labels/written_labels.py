@@ -20,8 +20,8 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
     - `labels.txt`: format of mmpretrain's `CustomDataset`. Each line has the path of an image with concepts
       and the index of the concept of the highest presence. `classes.txt` has the names.
     - `scores.csv`: all labelled concepts of each image, with their presence.
-    - `unreadable.txt`: images that cannot be read, with the reason, and images whose names do not fit
-      `labels.txt`, which has lines of UTF-8.
+    - `unreadable.txt`: images that cannot be read, with the reason, and images whose names cannot be
+      written to `labels.txt` as one line of UTF-8.
 
     Paths in the files are relative to the common folder of the images.
 
@@ -38,19 +38,19 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
     """
     records = list(records)
     root = common_folder(record['file'] for record in records)
-    good = [record for record in records if 'error' not in record]
-    names = [os.path.relpath(record['file'], root) for record in good]
+    readable = [record for record in records if 'error' not in record]
+    names = [os.path.relpath(record['file'], root) for record in readable]
     notes = [f'{record["file"]}: {record["error"]}' for record in records if 'error' in record]
     notes += [f'{name!r}: not in labels.txt, whose lines are UTF-8' for name in names if not _fits_line(name)]
-    text = json.dumps(_coco(good, names, concepts, root), ensure_ascii=False)
+    text = json.dumps(_coco(readable, names, concepts, root), ensure_ascii=False)
     for name, content in (
         ('annotations.json', f'{text}\n'),
         (
             'labels.txt',
-            _lines(_label(name, r) for name, r in zip(names, good) if r['presence'] and _fits_line(name)),
+            _lines(_label(name, r) for name, r in zip(names, readable) if r['presence'] and _fits_line(name)),
         ),
         ('classes.txt', _lines(concepts)),
-        ('scores.csv', _scores(good, names, concepts)),
+        ('scores.csv', _scores(readable, names, concepts)),
         ('unreadable.txt', _lines(notes)),
     ):
         # File names need not be UTF-8: JSON escapes them, text files hold their bytes.

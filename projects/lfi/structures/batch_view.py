@@ -52,7 +52,7 @@ class BatchView:
         labelled: rows of the batch that have a label. Defaults to None: all.
         labels: (B, C) in [0, 1], labels of the visible concepts. Defaults to None: there are no concepts.
         stored: cached maps of each image. Defaults to None: the pipeline has read none.
-        views: (B, 2, 3), view of its file that each image shows, in the form of `InteractionMaps.warp`. They
+        views: (B, 2, 3), view of the file that each image shows, in the form of `InteractionMaps.warp`. They
             stay on the CPU, so that `is_axis_aligned` waits for no GPU. Defaults to None: none are recorded.
         tiles: tiles of images that show several files (Mosaic). Defaults to None: each image shows one file.
         mixture: mixing of the images after tiling (Mixup, CutMix). Defaults to None: they are not mixed.
@@ -122,7 +122,7 @@ class BatchView:
 
 
 def get_valid_sizes(inputs: Tensor, data_samples: Sequence | None) -> list[tuple[int, int]]:
-    """Return height and width in pixels of each image without padding; of the batch, without samples."""
+    """Return height and width in pixels of each image without padding, or of the batch without samples."""
     full = (inputs.shape[-2], inputs.shape[-1])
     if data_samples is None:
         return [full] * len(inputs)
@@ -165,7 +165,7 @@ def _recorded_views(data_samples: Sequence) -> Tensor | None:
 
 
 def _recorded_tiles(data_samples: Sequence, stored: Sequence[Any] | None) -> list[Tiles] | None:
-    """Return each image's tiles, or None if no image has several files or no maps were read."""
+    """Return each image's tiles, or None if no image shows several files or no maps were read."""
     stored = stored or []
     if all(maps.tiles is None for maps in stored) or not all('view' in sample for sample in data_samples):
         return None

@@ -38,7 +38,7 @@ class ImageFeatures:
             return rows[:, None] @ locations @ columns.mT[:, None]
 
     def as_maps(self, scale: float) -> InteractionMaps:
-        """Convert the locations to maps that can be cached and warped, with a feature channel as concept.
+        """Convert the locations to maps that can be cached and warped, one concept for each feature channel.
 
         Args:
             scale: scale of the scores, stored as the length of the maps' mean vector.
@@ -66,8 +66,8 @@ class ImageFeatures:
     def of_view(cls, maps: InteractionMaps, scale: Tensor, texts: Tensor) -> ImageFeatures:
         """Restore the features of a view from maps of `as_maps` that were warped into it.
 
-        As online, the mean location of a whole image has length 1. In a crop the mean of its locations keeps
-        its length, which is not 1.
+        The mean over the locations of a whole image has length 1, as from the online teacher. The mean over
+        a crop has another length, which is kept.
 
         Args:
             maps: maps of the view.

@@ -18,7 +18,7 @@ from .views import (
 )
 
 DIRECTIONS = ('spatial', 'semantic')
-# Index in `InteractionMaps.concepts` of the map of all other concepts of the bank together.
+# Index in `InteractionMaps.concepts` that marks the joint map of all other concepts of the bank.
 OTHER = -1
 # Score of an invalid location: its probability is exactly 0, and gradients stay finite.
 MASKED = -1e9
@@ -248,5 +248,5 @@ class InteractionMaps:
 
 
 def valid_locations(share: Tensor) -> Tensor:
-    """Return a mask (B, H, W) of the locations of which a share (B, H, W) of at least half shows images."""
+    """Return the mask (B, H, W) of the locations whose visible share, (B, H, W), is at least a half."""
     return share >= 0.5 - 1e-4

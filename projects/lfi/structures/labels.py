@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 UNLABELLED = 'unlabelled'
-"""Key of a data info and of a sample's metainfo, which stays on the CPU: True if the label is unknown."""
+"""Key of a data info and of a sample's metainfo (which stays on the CPU): True if the label is unknown."""
 
-SMALLEST = 1e-4
-"""Smallest share of labelled, and of unlabelled, images: an epoch has a finite length."""
+MIN_SHARE = 1e-4
+"""Smallest share of labelled or of unlabelled images. It bounds the length of an epoch."""
 
 
 def check_share(labelled_share: object) -> None:
-    """Raise a ValueError for a share of labelled images that leaves out one kind of images."""
+    """Raise a ValueError if a share of labelled images would leave out labelled or unlabelled images."""
     if (
         isinstance(labelled_share, bool)
         or not isinstance(labelled_share, int | float)
-        or not SMALLEST <= labelled_share <= 1 - SMALLEST
+        or not MIN_SHARE <= labelled_share <= 1 - MIN_SHARE
     ):
         raise ValueError(
-            f'labelled_share={labelled_share!r} must be above 0 and below 1, from {SMALLEST} to '
-            f'{1 - SMALLEST}. To train without any label, set labels_per_class=0 of lfi.FewLabels; with '
+            f'labelled_share={labelled_share!r} must be above 0 and below 1, from {MIN_SHARE} to '
+            f'{1 - MIN_SHARE}. To train without any label, set labels_per_class=0 of lfi.FewLabels; with '
             'all labels, leave lfi.FewLabels and few_labels out'
         )
 

@@ -14,8 +14,7 @@ from .interaction_maps import OTHER, InteractionMaps, valid_locations
 from .tiles import Tiles, tile_maps
 from .views import image_windows
 
-# Parts into which a location's side is divided: inside one location a box may cover an image or lie next to
-# it.
+# Number of parts into which each side of a location is divided: an edge of a box may cross a location.
 PARTS = 4
 
 
@@ -42,7 +41,7 @@ class BatchMixture:
         height, width = self.size
         top, bottom, left, right = self._box
         other_share = (1 - self.share) * (bottom - top) * (right - left) / (height * width)
-        return (1 - other_share) * labels + other_share * labels[self._rows(labels)]
+        return (1 - other_share) * labels + other_share * labels[self._other_rows(labels)]
 
     def sources(
         self,
@@ -80,7 +79,7 @@ class BatchMixture:
             other_share = (1 - self.share) * other_share
         else:
             other_sources, other_share = sources, share * weight
-        other = self._rows(share)
+        other = self._other_rows(share)
         shares = torch.cat((share * (1 - weight), other_share[other]), 1)  # [B, 2n, PARTS * H, PARTS * W]
         return [*sources, *(source.take(other) for source in other_sources)], F.avg_pool2d(shares, PARTS)
 
@@ -88,7 +87,7 @@ class BatchMixture:
     def _box(self) -> tuple[int, int, int, int]:
         return self.box or (0, self.size[0], 0, self.size[1])
 
-    def _rows(self, reference: Tensor) -> Tensor:
+    def _other_rows(self, reference: Tensor) -> Tensor:
         return self.other.to(reference.device, non_blocking=True)
 
     def _box_windows(
@@ -110,7 +109,7 @@ class BatchMixture:
 
 
 def _interval_coverage(low: int, high: int, end: int, length: int, n: int) -> Tensor:
-    """Share of each of n equal cells of a length that an interval covers, (n,) float64.
+    """Share that an interval covers of each cell, (n,) float64, when `length` is divided into n equal cells.
 
     The part of a cell beyond `end` does not count.
     """
@@ -125,11 +124,11 @@ def mix_maps(
     """Mix the maps of several images into those of the pictures that show them.
 
     Args:
-        sources: n maps of B images each, on one grid. Maps with `concepts` have `OTHER` as their last one.
+        sources: n maps of B images each, on one grid. Maps with `concepts` have `OTHER` as the last concept.
         share: (B, n, H, W) or (1, n, H, W), share of each location that shows each source.
         num_concepts: C, size of the bank with its background.
-        labels: (B, C) in [0, 1], labels of the pictures. The mixed maps are those of labelled concepts first,
-            then those of the largest presence. Defaults to None: nothing is labelled.
+        labels: (B, C) in [0, 1], labels of the pictures. Labelled concepts are chosen first, then concepts of
+            the largest presence. Defaults to None: nothing is labelled.
 
     Returns:
         Maps of as many concepts as a source has. A location is valid if at least half of it shows sources.
@@ -180,8 +179,8 @@ def _source_weights(sources: Sequence[InteractionMaps], share: Tensor) -> tuple[
     """Normalised weights of the sources: their shares at their valid locations.
 
     Returns:
-        Weights at each location, (B, n, H, W), and over the picture, (B, n); both sum to 1 over the sources.
-        And the valid locations, (B, H, W).
+        Weights at each location, (B, n, H, W); weights over the picture, (B, n); and the valid locations,
+        (B, H, W). Weights sum to 1 over the sources.
     """
     share = share * torch.stack([maps.valid for maps in sources], 1)
     total = share.sum(1, keepdim=True)
@@ -227,14 +226,14 @@ def _align_concepts(
     """
     b, n, m = source_concepts.shape
     device, num_other = source_concepts.device, num_concepts - m
-    # Position of each concept among a source's maps. A concept without a map there gets M, that of OTHER.
+    # Position of each concept among a source's maps, or M, the position of OTHER, if it has no map there.
     position = torch.full((b, n, num_concepts), m, device=device)
     position.scatter_(2, source_concepts, torch.arange(m, device=device).expand_as(source_concepts))
     position = position.gather(2, chosen[:, None].expand_as(source_concepts))  # [B, n, M]
     in_other = position == m
     index = position[:, :, None, :, None, None].expand(-1, -1, log_probs.shape[2], -1, *log_probs.shape[-2:])
     chosen_probs = log_probs.gather(3, index) - math.log(num_other) * in_other[:, :, None, :, None, None]
-    # The new OTHER: concepts of the source that are not chosen, and its OTHER without the chosen ones.
+    # The new OTHER: the source's concepts that are not chosen, and its OTHER without the chosen concepts.
     is_chosen = torch.zeros(b, num_concepts, dtype=torch.bool, device=device).scatter_(1, chosen, True)
     is_chosen = is_chosen[:, None].expand(-1, n, -1).gather(2, source_concepts)
     remaining = torch.log1p(-in_other.sum(2) / num_other)  # [B, n]

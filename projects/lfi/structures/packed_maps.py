@@ -21,8 +21,8 @@ LEVELS = 255
 def packed_dtype(maps: InteractionMaps) -> np.dtype:
     """Dtype of an image's record: 'logits', 'low', 'step', 'presence', and 'concepts' if maps have them."""
     _, *shape = maps.logits.shape
-    of_all, of_chosen = _dtypes(*shape)
-    return of_all if maps.concepts is None else of_chosen
+    full, with_concepts = _dtypes(*shape)
+    return full if maps.concepts is None else with_concepts
 
 
 def is_packed(dtype: np.dtype) -> bool:
@@ -50,7 +50,7 @@ def pack(maps: InteractionMaps) -> np.ndarray:
     """
     maps.check()
     if not maps.valid.all():
-        raise ValueError('valid: only maps of complete images can be packed, these have invalid locations')
+        raise ValueError('valid: only maps of complete images can be packed: some locations are invalid')
     low, high = maps.logits.amin((-2, -1)), maps.logits.amax((-2, -1))  # [B, L, M]
     step = (high - low) / LEVELS
     levels = (maps.logits - low[..., None, None]) / step.clamp_min(1e-30)[..., None, None]

@@ -48,12 +48,12 @@ class StudentGrid:
         """Check that images of a size fill the canvas, for losses that copy features by location.
 
         Raises:
-            ValueError: if the backbone pads them to whole patches.
+            ValueError: if the backbone pads the images to whole patches.
         """
         if self.canvas != tuple(size):
             height, width = (self.canvas[axis] // self.shape[axis] for axis in (0, 1))
             raise ValueError(
                 f'images of {size[0]} x {size[1]} pixels end within a location of {height} x {width} pixels '
-                'of the student, and features would be copied beside their place: crop or resize them in '
+                'of the student, and features would be copied to wrong places: crop or resize images in '
                 'train_pipeline to a multiple'
             )

@@ -31,7 +31,7 @@ class Targets:
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """Height and width of the grid of maps and features; None where there are neither."""
+        """Height and width of the grid of maps and features; None if there are neither maps nor features."""
         if self.maps is not None:
             return self.maps.grid
         if self.features is None:

@@ -21,10 +21,10 @@ class Tiles(NamedTuple):
         windows: (n, 2, 2), rectangle of each image as fractions of the picture, in the form of
             `image_windows`.
         views: (n, 2, 3), view of each image that its window shows, in the form of `InteractionMaps.warp`.
-        shares: n, weight of each image in the pixels of its window; below 1 if it is blended with another.
+        shares: n weights of the images in the pixels of their windows; below 1 for a blended image.
         coverage: (n, k, k) uint8, visible share of each image in 255ths, on a grid over the picture with k a
-            power of 2. This share multiplies the share of the image at a location. The scores of the map stay
-            as they are. Defaults to None: all of each image is visible.
+            power of 2. It multiplies the image's share at a location, and does not change the map's scores.
+            Defaults to None: all of each image is visible.
     """
 
     windows: Tensor
@@ -57,8 +57,8 @@ def tile_maps(
             part. Defaults to 1: not divided.
 
     Returns:
-        n maps of B images, n the largest number of images in a picture, and the share of each image in each
-        part of a location, (B, n, parts * H, parts * W). Shares are 0 where a picture has fewer images.
+        n maps of B images, where n is the largest number of images in a picture; and the share of each image
+        in each part of a location, (B, n, parts * H, parts * W), 0 where a picture has fewer images.
     """
     counts = [len(tile.shares) for tile in tiles]
     n, device = max(counts), maps.logits.device
@@ -100,7 +100,7 @@ def visible_shares(
     windows, pictures = _canvas_windows(tiles, window, reference)
     coverage, views = _stack_coverage(tiles), [tile.views for tile in tiles]
     if coverage is not None:
-        # Covers are 0 outside the image, so the view need not exclude that area.
+        # Coverage is 0 outside the image, so the view need not exclude that area.
         whole = torch.eye(2, 3)
         views = [tile.views if tile.coverage is None else whole.expand_as(tile.views) for tile in tiles]
     all_views = _concatenate(views, reference.device).to(reference, non_blocking=True)
@@ -113,7 +113,7 @@ def visible_shares(
 def _canvas_windows(
     tiles: Sequence[Tiles], window: Tensor | None, reference: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Window on the canvas of each of S images, and of the picture that shows it, (S, 2, 2) each."""
+    """Windows (S, 2, 2) of S images on the canvas, and windows (S, 2, 2) of the pictures that show them."""
     windows = torch.cat([tile.windows for tile in tiles]).to(reference, non_blocking=True)
     picture = full_window(reference).expand(len(tiles), 2, 2) if window is None else window
     rows = torch.tensor([b for b, tile in enumerate(tiles) for _ in tile.shares])
@@ -122,7 +122,7 @@ def _canvas_windows(
 
 
 def _stack_coverage(tiles: Sequence[Tiles]) -> Tensor | None:
-    """Covers of all tiles on the finest of their grids, (S, k, k) uint8, or None if no tile has coverage."""
+    """Coverage of all images on the finest grid, (S, k, k) uint8, or None if no picture has coverage."""
     finest = max((tile.coverage.shape[-1] for tile in tiles if tile.coverage is not None), default=0)
     if not finest:
         return None

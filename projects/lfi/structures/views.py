@@ -17,11 +17,11 @@ def tensor_like(values: Sequence, reference: Tensor) -> Tensor:
 
 
 def image_windows(canvas: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-    """Windows of images on a padded canvas, at the top left of which each image lies.
+    """Windows of images, each at the top left of a padded canvas.
 
     Args:
         canvas: height and width in pixels.
-        sizes: height and width in pixels of each of the B pictures.
+        sizes: height and width in pixels of each of the B images.
         device: device of the result.
 
     Returns:

@@ -91,11 +91,11 @@ def draw_detections(
     Returns:
         Number of drawn boxes.
     """
-    drawn = predictions[predictions.scores >= MIN_SCORE].cpu()
-    labels = zip(drawn.labels.tolist(), drawn.scores.tolist())
-    boxes = drawn.bboxes * drawn.bboxes.new_tensor(tuple(scale)).repeat(2)
+    detections = predictions[predictions.scores >= MIN_SCORE].cpu()
+    labels = zip(detections.labels.tolist(), detections.scores.tolist())
+    boxes = detections.bboxes * detections.bboxes.new_tensor(tuple(scale)).repeat(2)
     draw_boxes(axes, boxes.numpy(), [f'{class_name(classes, label)} {score:.2f}' for label, score in labels])
-    return len(drawn)
+    return len(detections)
 
 
 def _draw_heat(cell: Axes, image: np.ndarray, heat: Tensor | None, title: str) -> None:
@@ -119,11 +119,11 @@ def _upsample(heat: Tensor, size: tuple[int, int]) -> np.ndarray:
 
 @default_style()
 def draw_teachers(rows: Sequence[tuple[np.ndarray, np.ndarray, str, dict[str, Tensor]]]) -> Figure:
-    """Draw a grid of images with a region, beside the map of the region's class by each teacher.
+    """Draw each image with a region, and beside it each teacher's map of the region's class.
 
     Args:
-        rows: for each image, the pixels (H, W, 3) uint8 RGB, the region (H, W) bool, the title, and the map
-            (h, w) of each teacher by name, on any scale.
+        rows: for each image, the pixels (H, W, 3) uint8 RGB, the region (H, W) bool, the title, and the maps
+            (h, w) by name of the teacher, on any scale.
     """
     columns = 1 + len(rows[0][3])
     figure, axes = plt.subplots(

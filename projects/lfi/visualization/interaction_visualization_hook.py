@@ -29,7 +29,7 @@ from lfi.utils.modules import eval_mode
 from .figures import draw_answers, draw_detections, draw_interactions
 from .fonts import set_fonts
 
-# Number of images of a batch in a picture.
+# Largest number of images in a picture of a batch.
 NUM_IMAGES = 4
 
 
@@ -93,7 +93,7 @@ class InteractionVisualizationHook(Hook):
             runner.visualizer.add_image('interactions', self._draw(_model(runner), batch), step=runner.iter)
 
     def before_test(self, runner: Runner) -> None:
-        """Warn and draw no pictures if the model or its teacher has no maps."""
+        """Log a warning and draw no pictures if the model or its teacher has no maps."""
         if self.test_out_dir is None:
             return
         if getattr(_model(runner), 'interactions', None) is None:
@@ -198,21 +198,21 @@ def draw_answer_batch(
 
 
 def _canvas_and_maps(
-    model: Any, batch: dict, answer: Callable[[torch.Tensor, Sequence], Iterable[InteractionMaps]]
+    model: Any, batch: dict, compute_maps: Callable[[torch.Tensor, Sequence], Iterable[InteractionMaps]]
 ) -> tuple[np.ndarray, list[InteractionMaps]]:
-    """Return the images on the canvas of the patches, (B, H, W, 3) RGB, and the maps from `answer`."""
+    """Return the images on the canvas of the patches, (B, H, W, 3) RGB, and the maps from `compute_maps`."""
     images = batch['inputs']
     images = stack_batch(list(images)) if not isinstance(images, torch.Tensor) else images
     data = _preprocessed(model.data_preprocessor, batch)
     with eval_mode(model):
-        answers = [maps.to('cpu') for maps in answer(data['inputs'], data['data_samples'])]
+        all_maps = [maps.to('cpu') for maps in compute_maps(data['inputs'], data['data_samples'])]
 
     # Patches at the lower and right edges may extend beyond the images.
     size = StudentGrid.of(model.backbone, tuple(data['inputs'].shape[-2:])).canvas
     canvas = np.zeros((len(images), *size, 3), np.uint8)
     # Images are loaded as BGR.
     canvas[:, : images.shape[-2], : images.shape[-1]] = images.flip(1).permute(0, 2, 3, 1).cpu().numpy()
-    return canvas, answers
+    return canvas, all_maps
 
 
 def _preprocessed(preprocessor: Any, batch: dict) -> dict:
@@ -241,7 +241,7 @@ def _render(cells: np.ndarray, outputs: Sequence, classes: Sequence[str]) -> np.
     """Draw detections into the first cell of each row, and render the figure."""
     for row, output in zip(cells, outputs):
         if hasattr(output, 'pred_instances'):
-            # Boxes are in pixels of the loaded image, the picture in pixels of the model's input.
+            # Boxes are in pixels of the loaded image, but the picture is in pixels of the model's input.
             scale = output.metainfo.get('scale_factor', (1, 1))
             draw_detections(row[0], output.pred_instances, classes, scale)
     set_fonts(cells[0, 0].figure)

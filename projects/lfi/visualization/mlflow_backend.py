@@ -16,10 +16,10 @@ from lfi.registry import VISBACKENDS
 
 @VISBACKENDS.register_module()
 class MLflowVisBackend(MMEngineBackend):
-    """mmengine's MLflow backend with long configs, pictures and a local database.
+    """mmengine's MLflow backend with support for long configs, pictures and a local database.
 
     mmengine's backend logs each config entry as a parameter, but MLflow refuses long ones, such as the names
-    of a bank. It logs pictures without a file extension, from which MLflow reads the format. It writes to a
+    of a bank. It logs pictures without the file extension that tells MLflow their format. It writes to a
     folder of files, which MLflow 3 refuses. This backend logs the config as a text and each picture as a PNG
     for its step. Without a server, runs are in `mlflow.db` of the run's folder, beside `mlartifacts/`.
 

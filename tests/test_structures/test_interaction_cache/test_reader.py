@@ -36,7 +36,7 @@ def test_images_of_two_folders_are_not_taken_for_one(folder, records):
     cache = InteractionCache(folder)
     cache.read(PATHS)
     other = PATHS[3].replace('/data', '/elsewhere')
-    with pytest.raises(CacheError, match=rf'last 2 parts of their paths, and {other} has the same ones'):
+    with pytest.raises(CacheError, match=rf'last 2 parts of their paths, and {other} shares them with'):
         cache.read([PATHS[4], other])
     assert cache.read(['/data/./set/a/3.jpg']).tobytes() == records[3].tobytes()
 

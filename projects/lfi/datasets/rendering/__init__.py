@@ -1,6 +1,6 @@
 """Procedural drawing of the `Shapes` data set: outlines, scenes with captions, painters.
 
-It imports no other module of the package.
+The folder imports no other part of `lfi`.
 """
 
 from .painters import PAINTERS

@@ -21,7 +21,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return y, x
 
 
-def _bytes(rng: np.random.Generator, size: int, channels: int) -> np.ndarray:
+def _random_bytes(rng: np.random.Generator, size: int, channels: int) -> np.ndarray:
     return np.frombuffer(rng.bytes(size * size * channels), np.uint8).reshape(size, size, channels)
 
 
@@ -52,7 +52,7 @@ def _pattern(scene: Scene, patch: Patch, window: Window, rng: np.random.Generato
     return (u % 1 < 0.5) ^ (v % 1 < 0.5)
 
 
-def _inside(scene: Scene, points: list[np.ndarray], window: Window) -> np.ndarray:
+def _outline_mask(scene: Scene, points: list[np.ndarray], window: Window) -> np.ndarray:
     mask = np.zeros((scene.img_size, scene.img_size), np.uint8)
     cv2.fillPoly(mask, points, 255, cv2.LINE_8, SUBPIXEL_BITS)
     return mask[window].astype(bool)
@@ -66,7 +66,7 @@ def _draw_patch(canvas: np.ndarray, scene: Scene, patch: Patch, rng: np.random.G
     view = canvas[window]
     if patch.fill.texture == 'plain' or not view.size:
         return
-    inside = _inside(scene, points, window)
+    inside = _outline_mask(scene, points, window)
     if patch.fill.texture == 'gradient':
         y, x = (axis[window] for axis in _grid(scene.img_size))
         ramp = x * np.float32(np.cos(patch.fill.angle)) + y * np.float32(np.sin(patch.fill.angle))
@@ -80,7 +80,7 @@ def _draw_patch(canvas: np.ndarray, scene: Scene, patch: Patch, rng: np.random.G
     view[inside] = patch.fill.second
 
 
-def _outline(canvas: np.ndarray, points: list[np.ndarray], colour: Colour, thickness: int) -> None:
+def _draw_outline(canvas: np.ndarray, points: list[np.ndarray], colour: Colour, thickness: int) -> None:
     cv2.polylines(canvas, points, True, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
@@ -135,7 +135,7 @@ def paint_photo(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         towards = light[0] * (x[window] - shape.centre[0]) + light[1] * (y[window] - shape.centre[1])
         shade[window][visible] *= (1 + (0.55 / shape.diameter) * towards)[visible].astype(np.float32)
     shade[scene.ids == 0] *= 1 - shadow[scene.ids == 0].astype(np.float32) / 255
-    grain = _bytes(rng, size, 3).astype(np.float32) - 127.5
+    grain = _random_bytes(rng, size, 3).astype(np.float32) - 127.5
     image = canvas * shade[..., None] + grain * np.float32(rng.uniform(0.06, 0.16))
     image = np.clip(image, 0, 255).astype(np.uint8)
     return cv2.GaussianBlur(image, (3, 3), rng.uniform(0.35, 0.6))
@@ -155,7 +155,7 @@ def paint_painting(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     angle = rng.uniform(0, np.pi)
     tip = np.rint(3 * np.array([np.cos(angle), np.sin(angle)])).astype(int)
     cv2.line(kernel, (3 - tip).tolist(), (3 + tip).tolist(), 1.0, 1)
-    noise = (_bytes(rng, 64, 3).astype(np.float32) - 127.5) / 127.5
+    noise = (_random_bytes(rng, 64, 3).astype(np.float32) - 127.5) / 127.5
     strokes = cv2.filter2D(noise, -1, kernel / np.sqrt(kernel.sum()))
     strokes = cv2.resize(strokes, (size, size), interpolation=cv2.INTER_LINEAR)
     y, x = _grid(size)
@@ -181,14 +181,14 @@ def paint_cartoon(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     thin, thick = _thickness(scene, 0.01), _thickness(scene, 0.021)
     for patch in scene.patches:
         _draw_patch(canvas, scene, patch, rng)
-        _outline(canvas, scene.pixels(patch.contours), INK, thin)
+        _draw_outline(canvas, scene.pixels(patch.contours), INK, thin)
     for points, colour, width in scene.lines:
         pixels = scene.pixels([points])
         cv2.polylines(canvas, pixels, False, colour, _thickness(scene, width), cv2.LINE_AA, SUBPIXEL_BITS)
     canvas = cv2.addWeighted(canvas, 0.85, canvas, 0, 38)
     for shape in scene.objects:
         _draw_patch(canvas, scene, shape, rng)
-        _outline(canvas, scene.pixels(shape.contours), INK, thick)
+        _draw_outline(canvas, scene.pixels(shape.contours), INK, thick)
     return canvas
 
 
@@ -211,7 +211,7 @@ def paint_sketch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         window = _window(scene, patch.contours)
         if patch.fill.texture in ('plain', 'gradient') or not canvas[window].size:
             return
-        inside = _inside(scene, points, window)
+        inside = _outline_mask(scene, points, window)
         canvas[window][inside & _pattern(scene, patch, window, rng)] = grey
 
     for patch in scene.patches:
@@ -223,7 +223,7 @@ def paint_sketch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         hatch(shape, int(rng.uniform(140, 185)))
         if shape.fill.texture == 'gradient':
             window = _window(scene, shape.contours)
-            inside = _inside(scene, scene.pixels(shape.contours), window)
+            inside = _outline_mask(scene, scene.pixels(shape.contours), window)
             y, x = (axis[window] for axis in _grid(size))
             ramp = (x - shape.centre[0]) * np.cos(shape.fill.angle) + (y - shape.centre[1]) * np.sin(
                 shape.fill.angle
@@ -231,7 +231,7 @@ def paint_sketch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             tone = np.clip(paper - 50 + 140 * ramp / shape.diameter, 0, 255).astype(np.uint8)
             canvas[window][inside] = tone[inside]
         strokes(shape.contours, int(rng.uniform(25, 70)), thick)
-    grain = _bytes(rng, size, 1)[..., 0].astype(np.int16) - 128
+    grain = _random_bytes(rng, size, 1)[..., 0].astype(np.int16) - 128
     canvas = np.clip(canvas + grain // 12, 0, 255).astype(np.uint8)
     return np.repeat(canvas[..., None], 3, axis=2)
 

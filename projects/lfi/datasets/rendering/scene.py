@@ -41,7 +41,7 @@ SUBPIXEL_BITS = 4
 MIN_VISIBLE_FRACTION, MIN_VISIBLE_PIXELS = 0.4, 12
 # Largest rotation in radians. A larger one would turn a square into a diamond.
 MAX_TURN = 0.3
-# Least ratio of the main object's visible area to that of any distractor.
+# Smallest ratio of the main object's visible area to the visible area of any distractor.
 MAIN_AREA_RATIO = 1.4
 
 
@@ -66,7 +66,7 @@ class Patch:
 
 @dataclass
 class ShapeObject(Patch):
-    """An object with its class, colour name, centre and diameter, both from 0 to 1."""
+    """An object with its class and colour name, and its centre and diameter in the image, from 0 to 1."""
 
     label: int
     colour_name: str
@@ -121,13 +121,13 @@ def _distance(a: Colour, b: Colour) -> int:
     return sum(abs(x - y) for x, y in zip(a, b))
 
 
-def _named_colour(rng: np.random.Generator, against: Colour) -> tuple[str, Colour]:
-    """Draw a palette colour, up to four times until it stands out from `against`."""
+def _named_colour(rng: np.random.Generator, background: Colour) -> tuple[str, Colour]:
+    """Draw a palette colour, up to four times until it stands out from `background`."""
     for _ in range(4):
         name = COLOUR_NAMES[int(rng.random() * len(COLOUR_NAMES))]
         h, s, v = COLOURS[name]
         colour = _bgr((h + rng.uniform(-0.02, 0.02), s * rng.uniform(0.8, 1.15), v * rng.uniform(0.85, 1.1)))
-        if _distance(colour, against) > 150:
+        if _distance(colour, background) > 150:
             break
     return name, colour
 
@@ -169,19 +169,19 @@ def _blob(rng: np.random.Generator) -> np.ndarray:
 
 
 def _object(
-    rng: np.random.Generator, label: int, diameter: float, against: Colour, taken: list[ShapeObject]
+    rng: np.random.Generator, label: int, diameter: float, background: Colour, others: list[ShapeObject]
 ) -> ShapeObject:
     # The first object is the main one and stays near the middle.
-    margin = 0.5 * diameter if taken else 0.4
+    margin = 0.5 * diameter if others else 0.4
     for _ in range(6):
         centre = rng.uniform(margin, 1 - margin, 2)
         # Allow partial occlusion, but no object on top of another.
-        if all(np.hypot(*(centre - o.centre)) > 0.36 * (diameter + o.diameter) for o in taken):
+        if all(np.hypot(*(centre - o.centre)) > 0.36 * (diameter + o.diameter) for o in others):
             break
     contours = OUTLINES[CLASS_NAMES[label]]
     aspect = np.exp(rng.uniform(-0.12, 0.12))
     angle = rng.uniform(-MAX_TURN, MAX_TURN)
-    name, colour = _named_colour(rng, against)
+    name, colour = _named_colour(rng, background)
     return ShapeObject(
         contours=_place(contours, centre, diameter, aspect, angle),
         fill=_fill(rng, colour, rng.uniform(0.085, 0.13) * (0.5 + diameter)),
@@ -213,7 +213,7 @@ def sample_scene(rng: np.random.Generator, label: int, img_size: int) -> Scene:
     """Draw a scene whose main object is of class `label`.
 
     Args:
-        rng: The only random generator.
+        rng: Random generator of all draws.
         label: Class of the main object, an index into `CLASS_NAMES`.
         img_size: Side of the image in pixels.
 

@@ -40,9 +40,9 @@ class LoadInteractionMaps(BaseTransform):
             there. Defaults to None: nothing is read, and the teacher runs online.
 
     Raises:
-        UsageError: if a step outside `lfi.RecordView` flipped, resized or cropped the image, as far as its
-            size and mmdet's records show (`refuse_unrecorded_steps` checks the config for the others); or if
-            the label of the image is hidden, and the cache reveals it.
+        UsageError: if size or mmdet's records show that a step outside `lfi.RecordView` flipped, resized or
+            cropped the image (`refuse_unrecorded_steps` checks the config for other steps), or if the cache
+            reveals the hidden label of the image.
         CacheError: if the cache is missing or incomplete, or lacks the image.
     """
 
@@ -62,11 +62,11 @@ class LoadInteractionMaps(BaseTransform):
         refuse_unrecorded_changes(results)
         if self._opened is None:
             self._opened = InteractionCache(self.cache)
-        if results.get(UNLABELLED) and self._opened.manifest.tells_labels:
+        if results.get(UNLABELLED) and self._opened.manifest.reveals_labels:
             raise UsageError(
-                f'{results["img_path"]}: lfi.FewLabels hides its label, but {self.cache} was written with '
-                'all labels, which chose the concepts whose maps it holds: they reveal the label. Write '
-                'another cache by lfi cache with the config of this training'
+                f'{results["img_path"]}: lfi.FewLabels hides its label, but {self.cache} reveals it: the '
+                'labels of all images chose the concepts that have maps there. Write another cache by '
+                'lfi cache with the config of this training'
             )
         results['interaction_maps'] = self._opened.stored(*tiles_of(results))
         return results
@@ -133,7 +133,7 @@ class LoadRegions(BaseTransform):
 def _regions_in_view(
     regions: Mapping[int, np.ndarray], view: Tensor, size: tuple[int, int]
 ) -> dict[int, np.ndarray]:
-    """Warp regions (H, W) bool into a view, (h, w) bool, without those that are not visible there."""
+    """Warp regions (H, W) bool into a view, (h, w) bool; leave out regions that the view does not show."""
     return {
         concept: warped.astype(bool)
         for concept, mask in regions.items()
@@ -149,7 +149,7 @@ def _warp(picture: Tensor, view: Tensor, size: tuple[int, int], mode: str) -> np
     return (batch[0, 0] * (points[0].abs() <= 1).all(-1)).numpy()
 
 
-# Images with captions after which a worker warns if none has named a concept.
+# Number of images with captions after which a worker warns if no phrase was a concept.
 IMAGES_BEFORE_WARNING = 100
 
 
@@ -157,15 +157,15 @@ IMAGES_BEFORE_WARNING = 100
 class LoadCaptionConcepts(BaseTransform):
     """Match the phrases of an image's captions with the teacher's concepts, ignoring case.
 
-    The teacher is then asked about them, as it is about the labels of the image. The transform sets
+    The teacher is then asked about these concepts, as about the labels of the image. The transform sets
     `gt_concepts`, (n,) int64, indices in the bank; n may be 0. Pack it by
     `PackInputs(algorithm_keys=('gt_concepts',))`. A worker warns if its first 100 images with captions name
     no concept.
 
     Args:
-        concepts: concepts of the teacher.
+        concepts: concepts of the teacher, names or a config; see `concept_names`.
         ann_file: caption file; see `read_captions`. Images are matched by file name. Defaults to None: the
-            data set gives `caption`, a string or several.
+            captions are `caption` of the data info, a string or several.
         splitter: 'noun_phrases' or 'caption'. Defaults to 'noun_phrases'.
 
     Raises:
@@ -228,8 +228,8 @@ class LoadHeatMap(BaseTransform):
 
     A heat map is a grey picture of the complete image, of any size, brighter where people looked more. Its
     file has the name of the image, in the same subfolders or in none. Put the transform before
-    `lfi.LoadRegions`. It sets `heat_maps`, `gt_label` to a (H, W) float32 array in [0, 1]; empty if the image
-    has no file or the map is black.
+    `lfi.LoadRegions`. It sets `heat_maps`, a dict from `gt_label` to a (H, W) float32 array in [0, 1]. The
+    dict is empty if the image has no file or the map is black.
 
     Args:
         data_root: folder of the heat maps, .png files.

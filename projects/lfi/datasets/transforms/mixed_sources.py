@@ -43,11 +43,11 @@ class Source:
     share: float = 1.0
 
     def transformed(self, matrix: np.ndarray) -> Source:
-        """Return the source in another picture, given (3, 3) from its coordinates to this picture's."""
+        """Move the source to another picture by a matrix (3, 3) from new coordinates to old coordinates."""
         return replace(self, view=self.view @ matrix, stencils=transform_stencils(self.stencils, matrix))
 
     def clipped(self, *stencils: Stencil) -> Source:
-        """Return the source behind further stencils."""
+        """Return the source with further stencils."""
         return replace(self, stencils=(*self.stencils, *stencils))
 
 
@@ -86,7 +86,7 @@ def note_sources(results: dict, sources: Sequence[Source]) -> dict:
     """Record the sources of a mixed picture and reset its view.
 
     Raises:
-        UsageError: if maps of the picture before mixing have been read.
+        UsageError: if the maps of the picture were read before the mixing.
     """
     refuse_read_maps(results)
     results[MIXED] = MixedSources(tuple(results['img'].shape[:2]), tuple(sources))
@@ -98,7 +98,7 @@ def note_sources(results: dict, sources: Sequence[Source]) -> dict:
 
 
 def tiles_of(results: dict) -> tuple[list[str], Tiles | None]:
-    """Return the paths of a picture's sources and their tiles, None if one image fills the picture."""
+    """Return the paths and tiles of a picture's sources; tiles are None if one image fills the picture."""
     mixed: MixedSources | None = results.get(MIXED)
     view, frames = view_of(results), frames_of(results)
     originals = mixed.sources if mixed else (_file_source(results),)
@@ -107,25 +107,25 @@ def tiles_of(results: dict) -> tuple[list[str], Tiles | None]:
         return [sources[0].path], None
     size = results['img'].shape
     drawings = [(source, *draw_stencils(source.stencils, size)) for source in sources]
-    # A picture of filler alone has maps too.
+    # Keep one source even if the picture shows filler alone.
     visible = [drawing for drawing in drawings if drawing[2].any()] or drawings[:1]
     sources, windows = [source for source, _, _ in visible], [window for _, window, _ in visible]
-    views = [(source.view @ _to_picture(window))[:2] for source, window in zip(sources, windows)]
-    covers = [cover for _, _, cover in visible]
-    cells = max(len(cover) for cover in covers)
+    views = [(source.view @ _window_to_picture(window))[:2] for source, window in zip(sources, windows)]
+    coverages = [coverage for _, _, coverage in visible]
+    cells = max(len(coverage) for coverage in coverages)
     tiles = Tiles(
         torch.from_numpy(np.stack(windows).astype(np.float32)),
         torch.from_numpy(np.stack(views).astype(np.float32)),
         tuple(source.share for source in sources),
         None
-        if all((cover == 255).all() for cover in covers)
-        else np.stack([np.broadcast_to(cover, (cells, cells)) for cover in covers]),
+        if all((coverage == 255).all() for coverage in coverages)
+        else np.stack([np.broadcast_to(coverage, (cells, cells)) for coverage in coverages]),
     )
     return [source.path for source in sources], tiles
 
 
 def pixels_to_view(matrix: np.ndarray, inner: tuple[int, ...], outer: tuple[int, ...]) -> np.ndarray:
-    """Convert a matrix from an outer picture's pixels to an inner one's to coordinates from -1 to 1."""
+    """Convert a matrix (3, 3), outer picture to inner picture, from pixels to coordinates from -1 to 1."""
     return np.linalg.inv(to_pixels(inner)) @ matrix @ to_pixels(outer)
 
 
@@ -149,7 +149,7 @@ def _file_source(results: dict) -> Source:
     return Source(results['img_path'], np.eye(3), (FRAME,))
 
 
-def _to_picture(window: np.ndarray) -> np.ndarray:
+def _window_to_picture(window: np.ndarray) -> np.ndarray:
     """Matrix from a window's coordinates to the picture's, (3, 3)."""
     matrix = np.diag([*(window[:, 1] - window[:, 0]), 1])
     matrix[:2, 2] = window.sum(1) - 1

@@ -29,7 +29,7 @@ for _type in (mmdet_transforms.CutOut, mmdet_transforms.RandomErasing):
 
 @view_matrix.register
 def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before: Size, results: dict) -> np.ndarray:
-    # The image is padded, and the homography matrix ignores the rounding of sides.
+    # The output is padded and its homography is not rounded: compute the size before padding.
     size = transform.scale
     if transform.keep_ratio:
         size = mmcv.rescale_size(before[::-1], results['scale'])
@@ -38,7 +38,7 @@ def _fix_shape_resize(transform: mmdet_transforms.FixShapeResize, before: Size, 
 
 @view_matrix.register(mmdet_transforms.RandomCrop)
 @view_matrix.register(geometric.GeomTransform)
-def _recorded(transform: Any, before: Size, results: dict) -> np.ndarray:
+def _recorded_homography(transform: Any, before: Size, results: dict) -> np.ndarray:
     # RecordView removes the matrix of earlier transforms, so this is the matrix of this transform alone.
     forward = results.get('homography_matrix', np.eye(3)).astype(np.float64)
     return FROM_CENTRES @ np.linalg.inv(forward) @ TO_CENTRES

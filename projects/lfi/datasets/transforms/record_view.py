@@ -43,7 +43,7 @@ class ViewRecord(NamedTuple):
     """None if the transforms loaded the image, or if a homography records the earlier steps."""
     after: Geometry
     frames: tuple[Stencil, ...] = ()
-    """Stencils over the output. Outside them a step has cut off the image of the file."""
+    """Stencils over the output. Steps have cropped or erased the image outside of them."""
 
 
 def refuse_read_maps(results: dict) -> None:
@@ -78,7 +78,7 @@ def view_of(results: dict) -> np.ndarray:
 
 
 def frames_of(results: dict) -> tuple[Stencil, ...]:
-    """Return the recorded stencils of a picture. The stencil of the image file's edges is not among them."""
+    """Return the recorded stencils of a picture, without the stencil of the image file's edges."""
     recorded: ViewRecord | None = results.get('recorded')
     return () if recorded is None else recorded.frames
 
@@ -103,9 +103,9 @@ class RecordView(BaseTransform):
 
     It sets `view`, (2, 3) float32, the affine map from the view's coordinates to the image's, both from -1 to
     1 over the complete picture; see `InteractionMaps.warp`. It also sets `recorded`, a `ViewRecord`, which
-    `LoadInteractionMaps` checks. mmdet's `homography_matrix` stays correct. Earlier steps of mmdet, to within
-    a pixel, and an earlier `RecordView` are part of the view. The edges between steps outside are not known:
-    pixels that one step cuts off and another brings back count as visible.
+    `LoadInteractionMaps` checks. mmdet's `homography_matrix` stays correct. The view includes earlier steps
+    of mmdet, to within a pixel, and an earlier `RecordView`. The edges of the picture between earlier steps
+    of mmdet are unknown: pixels that one of them crops and the next one pads count as visible.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
@@ -173,34 +173,34 @@ def _input_view(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[
     """Return the view of a picture before the transforms.
 
     Returns:
-        The matrix from its pixels to those of the original image; the original size, or None if no image is
-        loaded yet; the geometry to record as the input's; and the frames over its pixels, with its edges.
+        The matrix from the picture's pixels to the original image's; the original size, or None if no image
+        is loaded yet; the geometry to record as `before`; and the frames over the picture, with its edges.
     """
     if 'img' not in results:
         return np.eye(3), None, None, ()
-    now, earlier = geometry_of(results), results.get('recorded')
-    edges = _edges(now.size)
-    if earlier is not None and is_unmoved(earlier.after, now):
-        pixels = to_pixels(now.size)
+    current, record = geometry_of(results), results.get('recorded')
+    edges = _edges(current.size)
+    if record is not None and is_unmoved(record.after, current):
+        pixels = to_pixels(current.size)
         to_view = np.linalg.inv(pixels)
-        frames = tuple(frame.transformed(to_view) for frame in earlier.frames)
-        return pixels @ view_of(results) @ to_view, now.size, earlier.before, (*frames, edges)
+        frames = tuple(frame.transformed(to_view) for frame in record.frames)
+        return pixels @ view_of(results) @ to_view, current.size, record.before, (*frames, edges)
     # The homography of a mixed picture starts after the mixing.
-    if earlier is not None and MIXED not in results and not _homography_matches_view(earlier.after, results):
+    if record is not None and MIXED not in results and not _homography_matches_view(record.after, results):
         raise UsageError(
             f'the picture of {results.get("img_path", "an image")} was moved between two lfi.RecordView: put '
             'the step that moves it into one of the two'
         )
     homography = results.get('homography_matrix')
     if homography is None:
-        return np.eye(3), now.size, now, (edges,)
+        return np.eye(3), current.size, current, (edges,)
     size, to_original = original_size(results), np.linalg.inv(homography.astype(np.float64))
     frames = (_edges(size).transformed(to_original), edges)
-    if earlier is not None:
-        output = earlier.after
+    if record is not None:
+        output = record.after
         # Both homographies start at the original image.
         to_output = np.reshape(output.homography, (3, 3)) @ to_original
-        recorded = [frame.transformed(np.linalg.inv(to_pixels(output.size))) for frame in earlier.frames]
+        recorded = [frame.transformed(np.linalg.inv(to_pixels(output.size))) for frame in record.frames]
         frames = (*frames, *(frame.transformed(to_output) for frame in (*recorded, _edges(output.size))))
     return to_original, size, None, frames
 

@@ -25,8 +25,8 @@ class _RecordedTiles:
         self._tiles.append((tuple(shape), paste, crop))
         return paste, crop
 
-    def _others(self, results: dict) -> list[dict]:
-        """Return all images but the first."""
+    def _other_images(self, results: dict) -> list[dict]:
+        """Return all images of the mosaic except the first."""
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
@@ -37,7 +37,7 @@ class _RecordedTiles:
         if not self._tiles:
             # `prob` skipped the mosaic.
             return mosaic
-        size, images = mosaic['img'].shape, [first, *self._others(first)]
+        size, images = mosaic['img'].shape, [first, *self._other_images(first)]
         tiles = zip(images, self._tiles)
         return note_sources(mosaic, [source for args in tiles for source in _tile_sources(*args, size)])
 
@@ -64,7 +64,7 @@ class RecordedMosaic(_RecordedTiles, Mosaic):
         UsageError: if a step outside `lfi.RecordView` has moved pixels.
     """
 
-    def _others(self, results: dict) -> list[dict]:
+    def _other_images(self, results: dict) -> list[dict]:
         others: list[dict] = results['mix_results']
         return others
 
@@ -79,7 +79,7 @@ class RecordedCachedMosaic(_RecordedTiles, CachedMosaic):
         self._chosen = [cache[i] for i in indexes]
         return indexes
 
-    def _others(self, results: dict) -> list[dict]:
+    def _other_images(self, results: dict) -> list[dict]:
         return self._chosen
 
 
@@ -137,21 +137,21 @@ def _predict_sources(mixup: Any, image: dict, size: tuple[int, ...]) -> list[Sou
 
 
 def _drawn_matrix(mixup: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
-    """Draw the matrix of a MixUp, from the mixed picture's pixels to the image's, in mmdet's order."""
+    """Repeat mmdet's draws for the matrix of a MixUp, from the mixed picture's pixels to the image's."""
     jitter = np.random.uniform(*mixup.ratio_range)  # noqa: NPY002
     flipped = np.random.uniform(0, 1) > mixup.flip_ratio  # noqa: NPY002
     height, width = shape[:2]
-    wide, high = mixup.dynamic_scale
-    ratio = min(high / height, wide / width)
+    max_width, max_height = mixup.dynamic_scale
+    ratio = min(max_height / height, max_width / width)
     resized = int(height * ratio), int(width * ratio)
-    jittered = int(high * jitter), int(wide * jitter)
+    jittered = int(max_height * jitter), int(max_width * jitter)
     # mmdet draws the row first.
     top, left = (
         np.random.randint(0, inner - outer) if inner > outer else 0  # noqa: NPY002
         for inner, outer in zip(jittered, size)
     )
     mirror = np.array([[-1.0, 0, jittered[1]], [0, 1, 0], [0, 0, 1]]) if flipped else np.eye(3)
-    to_resized = scale((high, wide), jittered) @ mirror @ offset(left, top)
+    to_resized = scale((max_height, max_width), jittered) @ mirror @ offset(left, top)
     return scale((height, width), resized) @ to_resized
 
 
@@ -159,7 +159,7 @@ def _drawn_matrix(mixup: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> 
 class RecordedCopyPaste(CopyPaste):
     """mmdet's `CopyPaste` for a teacher's cache: `lfi.LoadInteractionMaps` loads the maps of all sources.
 
-    Images, boxes and masks equal mmdet's, draw for draw. The chosen masks show the other image. Put
+    Images, boxes and masks equal mmdet's, draw for draw. The pasted masks show the other image. Put
     transforms that move pixels before or after it into `lfi.RecordView`. It takes mmdet's arguments.
 
     Raises:

@@ -10,13 +10,13 @@ import numpy as np
 
 from .view_matrix import FROM_CENTRES, TO_CENTRES, to_pixels
 
-# Drawing of masks and rotated rectangles: largest side of the picture in pixels, cells a side of the drawing,
-# and points a side of each cell.
+# Resolution for masks and rotated rectangles: largest side of the picture in pixels, number of cells per side
+# of the picture, number of sampled points per side of a cell.
 RESOLUTIONS = ((256, 128, 2), (512, 128, 4), (float('inf'), 256, 4))
-# 64 pixels a side, because OpenCV counts in 1024ths of a pixel: a single pixel would be too coarse.
+# 64 pixels per side: OpenCV rounds to 1/1024 of a pixel, too coarsely for a single pixel.
 RECTANGLE = np.full((64, 64), 255, np.uint8)
 FULL_WINDOW = np.array([[0.0, 1.0], [0.0, 1.0]])
-# Less than a thousandth of a picture is a rounding error.
+# A length below a thousandth of a picture's side is a rounding error.
 ROUNDING = 2e-3
 CORNERS = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1], [1, 1, 1, 1]], np.float64)
 
@@ -45,7 +45,7 @@ class Stencil:
         return self.mask is None and bool((np.abs(self.matrix[:2] @ CORNERS) <= 1 + ROUNDING / 2).all())
 
     def transformed(self, matrix: np.ndarray) -> Stencil:
-        """Return the stencil over another picture, given (3, 3) from its coordinates to this picture's."""
+        """Move the stencil to another picture by a matrix (3, 3) from new coordinates to old coordinates."""
         return replace(self, matrix=self.matrix @ matrix)
 
 
@@ -54,7 +54,7 @@ FRAME = Stencil(np.eye(3))
 
 
 def transform_stencils(stencils: Iterable[Stencil], matrix: np.ndarray) -> tuple[Stencil, ...]:
-    """Return stencils over another picture, see `Stencil.transformed`, without those that hide nothing."""
+    """Move stencils to another picture, see `Stencil.transformed`; leave out those that hide nothing."""
     moved = (stencil.transformed(matrix) for stencil in stencils)
     return tuple(stencil for stencil in moved if not stencil.hides_nothing)
 
@@ -62,15 +62,15 @@ def transform_stencils(stencils: Iterable[Stencil], matrix: np.ndarray) -> tuple
 def draw_stencils(stencils: Sequence[Stencil], size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Draw the intersection of stencils over a picture.
 
-    Upright rectangles intersect exactly in a rectangle of one cell. Others are drawn over the whole picture.
+    Upright rectangles give an exact window of one cell. Other stencils are drawn over the whole picture.
 
     Args:
         stencils: stencils over the picture.
-        size: height and width of the picture in pixels. Larger pictures are drawn finer.
+        size: height and width of the picture in pixels. Larger pictures get a higher resolution.
 
     Returns:
-        The window (2, 2) in the format of `Tiles`, and the covered share of each of its cells, uint8 in
-        255ths, 0 for an empty window.
+        The window (2, 2) in the format of `Tiles`, and the visible share of each of its cells, (k, k) uint8
+        in 255ths. The share is 0 if nothing is visible.
     """
     low, high = np.full(2, -1.0), np.full(2, 1.0)
     for stencil in stencils:
@@ -84,10 +84,10 @@ def draw_stencils(stencils: Sequence[Stencil], size: tuple[int, ...]) -> tuple[n
     if all(stencil.is_upright_rectangle for stencil in stencils):
         return window, np.full((1, 1), 255, np.uint8)
     cells, points = next(tuple(drawing) for pixels, *drawing in RESOLUTIONS if max(size[:2]) <= pixels)
-    return FULL_WINDOW, _cover(stencils, cells, points)
+    return FULL_WINDOW, _draw_coverage(stencils, cells, points)
 
 
-def _cover(stencils: Sequence[Stencil], cells: int, points: int) -> np.ndarray:
+def _draw_coverage(stencils: Sequence[Stencil], cells: int, points: int) -> np.ndarray:
     """Share of each cell of the picture that all stencils show, (cells, cells) uint8 in 255ths."""
     n = cells * points
     visible: np.ndarray = np.full((n, n), 255, np.uint8)

@@ -80,8 +80,8 @@ def _leaves(step: object, scope: str | None) -> Iterator[tuple[str, Any, dict]]:
     if isinstance(kind, str):
         with TRANSFORMS.switch_scope_and_registry(scope) as registry:
             kind = registry.get(kind)
-    holds = isinstance(kind, type) and issubclass(kind, Compose | RandomApply | RandomChoice)
-    if holds and 'transforms' in step:
+    is_composition = isinstance(kind, type) and issubclass(kind, Compose | RandomApply | RandomChoice)
+    if is_composition and 'transforms' in step:
         yield from _leaves(step['transforms'], scope)
     else:
         yield name.replace('/', '.').split('.')[-1], kind, step

@@ -69,9 +69,9 @@ def erases(transform: BaseTransform) -> bool:
     return view_matrix.dispatch(type(transform)) is erasing
 
 
-def scale(size: tuple[int, ...], to: tuple[int, ...]) -> np.ndarray:
-    """Return the view matrix of a resize from (height, width) `size` to `to`."""
-    return np.diag([size[1] / to[1], size[0] / to[0], 1.0])
+def scale(size: tuple[int, ...], new_size: tuple[int, ...]) -> np.ndarray:
+    """Return the view matrix of a resize from `size` to `new_size`, both (height, width)."""
+    return np.diag([size[1] / new_size[1], size[0] / new_size[0], 1.0])
 
 
 def resized(transform: BaseTransform, before: Size, results: dict) -> np.ndarray:

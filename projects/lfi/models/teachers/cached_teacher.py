@@ -128,7 +128,7 @@ class CachedTeacher(CachedOutputs):
 
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)
-        if not self.cache.manifest.keeps_chosen:
+        if not self.cache.manifest.has_chosen_concepts:
             check_map_count(self.cache, len(self.bank))
 
     def ask(self, view: BatchView) -> InteractionMaps:

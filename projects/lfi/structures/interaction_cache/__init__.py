@@ -9,7 +9,7 @@ A cache is a folder:
 - `shard-*.npy`: records of `lfi.structures.pack`, each file with a checksum that is written last. The records
   hold the teacher's presence; training adds the labels of the view.
 
-Nothing in it is pickled.
+No file is pickled.
 """
 
 from .files import CacheError, checksum

@@ -28,7 +28,7 @@ UNREADABLE = (OSError, ValueError, EOFError)
 
 
 def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None = None) -> np.ndarray:
-    """Read an array of numbers whose header fits its file.
+    """Read an array of numbers from a .npy file, and check its header against the size of the file.
 
     Args:
         path: path of the .npy file.
@@ -37,7 +37,7 @@ def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None 
 
     Raises:
         OSError: if the file is missing or cannot be read.
-        ValueError: if it is no .npy file, or its dtype or its size is another one.
+        ValueError: if it is no .npy file, or has another dtype or size than expected.
         EOFError: if it is empty, or no regular file.
     """
     if path.exists() and not is_nonempty_file(path):
@@ -54,12 +54,12 @@ def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None 
         num_bytes = path.stat().st_size - file.tell()
     if file_dtype != dtype:
         raise ValueError(f'it holds {file_dtype}, and must hold {np.dtype(dtype)}')
-    # numpy multiplies all sides but those of 0, in an empty array too.
+    # numpy multiplies all sides except zeros, even of an empty array. The product must not overflow.
     valid = all(type(side) is int and side >= 0 for side in shape)
     valid = valid and prod(max(side, 1) for side in shape) * file_dtype.itemsize <= sys.maxsize
     if not valid or prod(shape) * file_dtype.itemsize != num_bytes:
         raise ValueError(
-            f'its header names the shape {shape} of {file_dtype}, and the file has {num_bytes:,} bytes of it'
+            f'its header names the shape {shape} of {file_dtype}, but the file has {num_bytes:,} bytes for it'
         )
     array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     return array
@@ -79,7 +79,7 @@ def checksum_file(folder: Path, shard: int) -> Path:
 
 
 def unread_file(folder: Path, shard: int) -> Path:
-    """Return the path of the indices in a shard of unreadable images; the file exists if there are any."""
+    """Return the path of the list of a shard's unreadable images; the file exists only if there are any."""
     return folder / f'shard-{shard:05}.unread.json'
 
 
@@ -97,7 +97,7 @@ def read_checksum(folder: Path, shard: int) -> str:
     """Read the checksum of a shard.
 
     Raises:
-        CacheError: if its file is corrupted.
+        CacheError: if the checksum's file is corrupted.
     """
     path = checksum_file(folder, shard)
     try:
@@ -109,10 +109,10 @@ def read_checksum(folder: Path, shard: int) -> str:
 
 
 def read_unread(folder: Path, shard: int) -> list[int]:
-    """Read the indices in a shard of images that could not be read.
+    """Read the list of a shard's unreadable images, as indices within the shard.
 
     Raises:
-        CacheError: if their file is corrupted.
+        CacheError: if the list's file is corrupted.
     """
     path = unread_file(folder, shard)
     if not path.is_file():

@@ -18,7 +18,7 @@ def name_parts(paths: Sequence[str]) -> int:
     """Return the number of last path parts that make all images unique; at least 2, folder and file.
 
     Raises:
-        CacheError: if a path is there twice.
+        CacheError: if a path occurs twice.
     """
     all_parts = [PurePath(path).parts for path in paths]
     for count in range(2, max([2, *map(len, all_parts)]) + 1):
@@ -28,7 +28,7 @@ def name_parts(paths: Sequence[str]) -> int:
 
 
 def image_keys(paths: Sequence[str], parts: int) -> np.ndarray:
-    """Return the keys (n,) uint64 of images, from the last parts of their paths, wherever the data are."""
+    """Return the keys (n,) uint64 of images, from the last parts of their paths, whatever the data root."""
     # File names may hold bytes that cannot be decoded.
     names = ('/'.join(PurePath(path).parts[-parts:]).encode(errors='surrogateescape') for path in paths)
     return np.array(
@@ -56,7 +56,7 @@ def record_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
     folder = writer.folder
     recorded, current = load_sizes(folder, len(paths)), file_sizes(paths)
     if recorded is not None:
-        has_maps = writer.have_maps()
+        has_maps = writer.images_with_maps()
         refuse_other_files(folder, paths, np.where(has_maps, recorded, UNKNOWN), current)
         current = np.where(has_maps, recorded, current)
     elif any(folder.glob('shard-*')):
@@ -65,10 +65,10 @@ def record_sizes(writer: CacheWriter, paths: Sequence[str]) -> None:
 
 
 def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
-    """Load the sizes in bytes (N,) of a cache, `UNKNOWN` for images that were no files; None if it has none.
+    """Load the file sizes in bytes, (N,), `UNKNOWN` for images without a local file; None if there are none.
 
     Raises:
-        CacheError: if they are corrupted.
+        CacheError: if `sizes.npy` is corrupted.
     """
     path = folder / SIZES
     if not path.is_file():

@@ -42,9 +42,9 @@ class CacheManifest:
         layers: layers of the maps.
         directions: readings of the maps.
         record: fields of a record, in the form of `numpy.dtype.descr`.
-        labels: labels that chose the concepts of the stored maps: 'known', those of all images; 'hidden',
-            none; or one of these for each of several data sets. Defaults to None: the cache has all maps, or
-            it is unknown.
+        labels: labels that chose the concepts of the stored maps: 'known', labels of all images; 'hidden', no
+            labels; or one of these for each of several data sets. Defaults to None: unknown, or the cache
+            has the maps of all concepts.
         presence_kind: `VLMAttentionTeacher.presence_kind` of the teacher. Defaults to None: unknown.
         version: version of the format.
     """
@@ -115,14 +115,14 @@ class CacheManifest:
         return _record_dtype(self.record)
 
     @property
-    def keeps_chosen(self) -> bool:
-        """Whether the cache has maps of chosen concepts of each image only."""
+    def has_chosen_concepts(self) -> bool:
+        """Whether the cache has maps of some chosen concepts of each image, and not of all concepts."""
         return 'concepts' in (self.dtype.names or ())
 
     @property
-    def tells_labels(self) -> bool:
+    def reveals_labels(self) -> bool:
         """Whether the choice of concepts reveals, or may reveal, the labels of all images."""
-        return self.keeps_chosen and self.labels in ('known', None)
+        return self.has_chosen_concepts and self.labels in ('known', None)
 
     @property
     def num_shards(self) -> int:
@@ -174,7 +174,7 @@ class CacheManifest:
             raise CacheError(f'{path} is corrupted, or no manifest of a cache: {error!r}. {REDO}') from error
         if version != VERSION:
             raise CacheError(
-                f'{path} has the format {reprlib.repr(version)}, this version of lfi reads {VERSION}. {REDO}'
+                f'{path} has the format {reprlib.repr(version)}, but this lfi reads {VERSION}. {REDO}'
             )
         fault = _manifest_fault(content)
         if fault is not None:
@@ -185,7 +185,7 @@ class CacheManifest:
 
 
 def shard_size(num_images: int) -> int:
-    """Return the number of records in a shard: few files to hold open, little work to lose."""
+    """Return the number of records in a shard: few files to hold open, little work lost by a stop."""
     return max(MIN_SHARD_SIZE, ceil(num_images / MAX_SHARDS))
 
 
@@ -208,7 +208,7 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     for name in ('labels', 'presence_kind'):
         value = content[name]
         if value is not None and not (isinstance(value, str) and is_plain_text(value)):
-            return f'{name}={reprlib.repr(value)} must be null or a text, of 1,000 characters and no controls'
+            return f'{name}={reprlib.repr(value)} must be null or a text of up to 1,000 printable characters'
     for name in ('num_images', 'shard_size', 'name_parts'):
         if not _is_list_of(int, [content[name]]) or content[name] < 1:
             return f'{name}={content[name]!r} must be an integer of at least 1'
@@ -222,7 +222,7 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
 
 
 def _concepts_fault(teacher: dict) -> str | None:
-    """Describe the concepts of a teacher that are no list of plain texts; None if all are."""
+    """Describe the fault of a teacher's concepts or background; None if both are lists of plain texts."""
     for name in ('concepts', 'background'):
         texts = teacher.get(name, [])
         if not _is_list_of(str, texts):
@@ -237,16 +237,16 @@ def _concepts_fault(teacher: dict) -> str | None:
 
 
 def _record_fault(record: Any, layers: list[int]) -> str | None:
-    """Describe a record that is not one of packed maps with these layers; None if it is."""
+    """Describe the fault of a manifest's `record`; None if it fits packed maps of these layers."""
     try:
         dtype = _record_dtype(record)
         packed = is_packed(dtype)
     except (ValueError, TypeError, SyntaxError, OverflowError):
         packed = False
     if not packed:
-        return f"record={reprlib.repr(record)} must be fields of packed maps, as numpy's descr has them"
+        return f"record={reprlib.repr(record)} must be fields of packed maps, as in numpy's descr"
     if len(layers) != dtype['logits'].shape[0]:
-        return f'layers={layers!r} must be {dtype["logits"].shape[0]} layers, like those of record'
+        return f'layers={layers!r} must be {dtype["logits"].shape[0]} layers, as in record'
     return None
 
 
@@ -259,7 +259,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _is_list_of(kind: type, value: object) -> bool:
-    # `type`, since True is an int.
+    # `isinstance` would accept True as an int.
     return isinstance(value, list) and all(type(entry) is kind for entry in value)
 
 

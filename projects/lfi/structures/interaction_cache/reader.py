@@ -36,7 +36,7 @@ from .keys import file_sizes, image_keys, load_sizes, refuse_other_files
 from .manifest import CacheManifest
 
 UNIT_TOLERANCE = 1e-3
-"""Largest error of the length 1 of a text's embedding; half precision rounds less."""
+"""Largest deviation of an embedding's length from 1; rounding to half precision causes less."""
 
 
 class StoredMaps(NamedTuple):
@@ -68,7 +68,7 @@ class InteractionCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = cache_folder(folder)
         self.manifest = CacheManifest.read(self.folder)
-        # Checked before the shards are counted: a manifest can name any number of images.
+        # Check the number of images before listing the shards: a manifest can name any number.
         self._keys = load_keys(self.folder, self.manifest.data)
         if self._keys.shape != (self.manifest.num_images,):
             raise CacheError(
@@ -79,7 +79,7 @@ class InteractionCache:
         if missing:
             raise CacheError(
                 f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
-                f'the first is {missing[0]}. lfi cache with the same arguments goes on with it'
+                f'the first is {missing[0]}. lfi cache with the same arguments continues it'
             )
         self.texts = load_texts(self.folder, self.manifest.texts)
         num_concepts, shape = len(self.manifest.concepts), self.texts.shape
@@ -145,7 +145,7 @@ class InteractionCache:
         rows = self._order[positions]
         self._refuse_namesakes(paths, rows)
         places = [divmod(int(row), self.manifest.shard_size) for row in rows]
-        # The files confirm the manifest's dtype before memory for it is allocated.
+        # Read the shards first: they confirm the manifest's dtype before memory for it is allocated.
         views = [self.shard(shard)[index : index + 1] for shard, index in places]
         records = np.empty(len(paths), self.manifest.dtype)
         for i, view in enumerate(views):
@@ -170,8 +170,8 @@ class InteractionCache:
             path = paths[int(differs.argmax())]
             raise CacheError(
                 f'{self.folder} identifies images by the last {self.manifest.name_parts} parts of their '
-                f'paths, and {path} has the same ones as another image: it was written for one of the two '
-                'folders. Run lfi cache for both together'
+                f'paths, and {path} shares them with another image: the cache was written for the folder of '
+                'one of the two. Run lfi cache for both folders together'
             )
         self._path_digests[rows] = digests
 
@@ -202,7 +202,7 @@ class InteractionCache:
                     f'{records.shape}, not ({len(self.manifest.rows(shard))},). {REDO}'
                 )
             _refuse_invalid_values(path, records)
-            if self.manifest.keeps_chosen:
+            if self.manifest.has_chosen_concepts:
                 _refuse_unknown_concepts(path, records['concepts'], len(self.texts))
             self._shards[shard] = records
         return self._shards[shard]

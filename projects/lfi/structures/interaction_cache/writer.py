@@ -27,7 +27,7 @@ from .files import (
 from .manifest import CacheManifest
 
 TEXT_TOLERANCE = 1e-4
-"""Largest distance of unit embeddings of the same text and weights on different hardware."""
+"""Largest distance between embeddings of one text by the same weights on different hardware."""
 
 
 class CacheWriter:
@@ -48,7 +48,7 @@ class CacheWriter:
     def __init__(self, folder: Path, manifest: CacheManifest, keys: np.ndarray, texts: np.ndarray) -> None:
         self.folder, self.manifest = folder, manifest
         self._files = AtomicLocalBackend()
-        # Listed first: another process may write a shard as soon as there is a manifest.
+        # List the shards first: another process may write a shard as soon as there is a manifest.
         shards = sorted(folder.glob('shard-*'))
         if (folder / 'manifest.json').exists():
             existing = CacheManifest.read(folder)
@@ -74,7 +74,7 @@ class CacheWriter:
         self._files.put(text.encode(), folder / 'manifest.json')
 
     def is_done(self, shard: int) -> bool:
-        """Whether a shard is complete; its checksum is left to the reader."""
+        """Whether a shard is complete. Only the reader verifies its checksum."""
         path = checksum_file(self.folder, shard)
         if not path.is_file() or not path.stat().st_size:
             return False
@@ -89,7 +89,7 @@ class CacheWriter:
         rows = self.manifest.rows(shard)
         return [rows[index] for index in read_unread(self.folder, shard) if 0 <= index < len(rows)]
 
-    def have_maps(self) -> np.ndarray:
+    def images_with_maps(self) -> np.ndarray:
         """Return a mask (N,) of the images that have maps in a complete shard."""
         mask = np.zeros(self.manifest.num_images, bool)
         for shard in filter(self.is_done, range(self.manifest.num_shards)):
