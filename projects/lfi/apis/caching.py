@@ -271,7 +271,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
 def missing_shards(writer: CacheWriter, shards: range, reader: ImageReader, batch_size: int) -> list[int]:
     """Return the missing shards, and the shards with an unread image that can now be read."""
     done = {shard for shard in shards if writer.is_done(shard)}
-    unread_rows = [row for shard in sorted(done) for row in writer.unread(shard)]
+    unread_rows = [row for shard in sorted(done) for row in writer.unreadable_images(shard)]
     outdated = {
         rows[position] // writer.manifest.shard_size
         for rows, batch in reader.batches(split_rows(unread_rows, batch_size))

@@ -20,7 +20,7 @@ INSTANCES = ('instances', 'segments_info')
 
 @DATASETS.register_module()
 class FewLabels:
-    """Data set that keeps a few labels of each class, or of a few images, and hides all others.
+    """Data set that keeps a few labels of each class, or annotations of a few images, and hides all others.
 
     An image with a hidden label has `gt_label=-1` and `unlabelled=True` in its data info, and
     `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models leave it out of
@@ -76,8 +76,8 @@ class FewLabels:
         built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not isinstance(built, BaseDataset):
             raise TypeError(
-                f"FewLabels cannot wrap {type(built).__name__}: wrap the data set inside it, mmengine's "
-                'BaseDataset or a subclass'
+                f'FewLabels cannot wrap {type(built).__name__}: wrap the data set inside it, which '
+                "must be mmengine's BaseDataset or a subclass"
             )
         # Hide labels in a copy: the caller's data set keeps them.
         self.dataset = copy.copy(built)

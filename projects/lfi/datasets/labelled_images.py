@@ -129,7 +129,7 @@ class LabelledShareSampler(Sampler[int]):
         self.epoch = epoch
 
     def _labelled_mask(self) -> np.ndarray:
-        """Mask of the labelled images among the n images of an epoch of one process, (n,) bool."""
+        """Mask (n,) of the labelled images in an epoch, which has n images for each process."""
         share = Fraction(self.labelled_share).limit_denominator(10_000)
         n = math.floor(self._pass_length(self.unlabelled) / (1 - share))
         num_labelled = self._pass_length(self.labelled)

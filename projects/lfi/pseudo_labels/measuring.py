@@ -73,7 +73,7 @@ def check_concepts(concepts: Sequence[str], classes: Sequence[str] | None) -> No
 
 
 def quality_table(rows: Mapping, columns: tuple[str, ...], head: str) -> str:
-    """Return a Markdown table of measures in per cent; `head` is the title of the column of names."""
+    """Return a Markdown table of measures in per cent; `head` is the title of the first column."""
     cells = [
         [name, *(f'{100 * measures[column]:.1f}' for column in columns)] for name, measures in rows.items()
     ]

@@ -51,7 +51,7 @@ class ImageFeatures:
         if cosine < 0.999:
             raise ValueError(
                 "the features cannot be cached: the mean of an image's locations is not its embedding "
-                f"(cosine {cosine:.3f}), as it is for extractor 'dense'. Train with teacher.cache=None"
+                f"(cosine {cosine:.3f}). Use extractor 'dense', or train with teacher.cache=None"
             )
         b, c, h, w = self.locations.shape
         length = mean.norm(dim=1).clamp_min(1e-12)[:, None, None, None]

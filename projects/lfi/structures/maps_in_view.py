@@ -41,7 +41,7 @@ def maps_in_view(
 def mixed_maps_in_view(
     maps: InteractionMaps, grid: StudentGrid, view: BatchView, views: Tensor, num_texts: int
 ) -> InteractionMaps:
-    """Combine the maps of S images into those of the B pictures that show them, on the student's grid.
+    """Combine the maps of S images into the maps of B pictures that show them, on the student's grid.
 
     Args:
         maps: maps of the S images.

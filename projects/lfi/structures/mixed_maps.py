@@ -121,7 +121,7 @@ def _interval_coverage(low: int, high: int, end: int, length: int, n: int) -> Te
 def mix_maps(
     sources: Sequence[InteractionMaps], share: Tensor, num_concepts: int, labels: Tensor | None = None
 ) -> InteractionMaps:
-    """Mix the maps of several images into those of the pictures that show them.
+    """Mix the maps of several images into the maps of pictures that show these images.
 
     Args:
         sources: n maps of B images each, on one grid. Maps with `concepts` have `OTHER` as the last concept.

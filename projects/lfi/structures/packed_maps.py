@@ -32,7 +32,7 @@ def is_packed(dtype: np.dtype) -> bool:
 
 
 def _dtypes(n_layers: int, m: int, h: int, w: int) -> tuple[np.dtype, np.dtype]:
-    """Dtypes of the records of maps of all concepts, and of maps with `concepts`."""
+    """Dtypes of records without and with `concepts`."""
     fields = [
         ('logits', 'u1', (n_layers, m, h, w)),
         ('low', 'f4', (n_layers, m)),

@@ -85,7 +85,7 @@ def visible_shares(
     window: Tensor | None = None,
     reference: Tensor | None = None,
 ) -> Tensor:
-    """Share of each location that shows each of the S images of B pictures, before blending.
+    """Visible share of each of S images in B pictures at each location, before blending.
 
     Args:
         tiles: tiles of each of the B pictures.

@@ -142,7 +142,7 @@ def _locations(grid: tuple[int, int], window: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def _axis_locations(n: int, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre, length and share inside a window (B, 2) of each of n locations along an axis, (B, n) each."""
+    """Centres, lengths and shares, (B, n) each, of n locations along an axis, relative to windows (B, 2)."""
     start, size = window[:, :1], (window[:, 1:] - window[:, :1]).clamp_min(1e-6)
     edges = (2 * (torch.arange(n + 1, device=window.device) / n - start) / size - 1).clamp(-1, 1)
     length = edges.diff()  # [B, n]

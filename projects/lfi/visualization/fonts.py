@@ -44,7 +44,7 @@ CJK = (
 
 
 def set_fonts(figure: Figure) -> None:
-    """Add a fallback font to the texts of a figure whose font lacks glyphs, such as Chinese ones.
+    """Add a fallback font to each text of a figure that its font cannot draw, such as a Chinese text.
 
     If no installed font has the glyphs, log a warning once in a process.
 

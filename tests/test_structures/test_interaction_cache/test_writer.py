@@ -26,7 +26,7 @@ def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, mani
     holed = records[rows.start : rows.stop].copy()
     holed[2] = missing_records(1, holed.dtype)[0]
     writer.write(1, holed)
-    assert [writer.unread(shard) for shard in range(3)] == [[], [6], []]
+    assert [writer.unreadable_images(shard) for shard in range(3)] == [[], [6], []]
     cache = InteractionCache(folder)
     np.testing.assert_array_equal(cache.read(PATHS[4:6]), records[4:6])
     with pytest.raises(CacheError, match=rf'has no maps of {PATHS[6]}: it could not be read'):
@@ -39,7 +39,7 @@ def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, mani
         writer.write(1, records[rows.start : rows.stop])
     assert not writer.is_done(1)
     writer.write(1, records[rows.start : rows.stop])
-    assert writer.unread(1) == [] and InteractionCache(folder).read(PATHS[6:7]) == records[6]
+    assert writer.unreadable_images(1) == [] and InteractionCache(folder).read(PATHS[6:7]) == records[6]
 
 
 def test_what_is_written_is_kept(folder, manifest):
@@ -88,7 +88,7 @@ def test_texts_that_another_cpu_rounds_otherwise_are_the_same(folder, manifest):
 @pytest.mark.parametrize(
     ('texts', 'message'),
     [
-        (TEXTS + np.float32([[0, 0], [0, 1e-2]]), "concept 'dog' in the cache is 0.01 away from .* 0.0001"),
+        (TEXTS + np.float32([[0, 0], [0, 1e-2]]), "concept 'dog' .* differs by 0.01 from .* 0.0001"),
         (np.eye(3, dtype=np.float32), r'texts have the shape \(2, 2\) in the cache, \(3, 3\) here'),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_shard_that_is_not_whole_is_not_done(folder, manifest, records, damage
 def test_a_damaged_list_of_unread_images_is_named(folder, manifest, text):
     (folder / 'shard-00001.unread.json').write_text(text)
     with pytest.raises(CacheError, match=r'unread\.json is corrupted: remove it and shard-00001\.blake2b'):
-        open_writer(folder, manifest).unread(1)
+        open_writer(folder, manifest).unreadable_images(1)
 
 
 def write_all(folder, manifest, records):

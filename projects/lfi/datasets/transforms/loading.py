@@ -108,8 +108,8 @@ class LoadRegions(BaseTransform):
                 "dict(type='lfi.LoadRegions', transforms=[...]), and load the annotations before it"
             )
         annotated = 'gt_masks' in results or 'gt_bboxes' in results
-        readable = annotated or 'heat_maps' not in results
-        objects = objects_of(results) if readable else None
+        needs_objects = annotated or 'heat_maps' not in results
+        objects = objects_of(results) if needs_objects else None
         regions, crowds = ({}, {}) if objects is None else (objects.regions(), objects.crowds())
         transformed: dict | None = self.record_view(results)
         if transformed is None:

@@ -82,7 +82,7 @@ def sources_of(results: dict) -> list[Source]:
     return [source.transformed(view).clipped(*frames, FRAME) for source in sources]
 
 
-def note_sources(results: dict, sources: Sequence[Source]) -> dict:
+def record_sources(results: dict, sources: Sequence[Source]) -> dict:
     """Record the sources of a mixed picture and reset its view.
 
     Raises:

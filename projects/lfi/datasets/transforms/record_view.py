@@ -66,7 +66,7 @@ def original_size(results: dict) -> tuple[int, ...] | None:
 
 
 def is_unmoved(before: Geometry, after: Geometry) -> bool:
-    """Whether no pixel has moved between two geometries, as far as they show."""
+    """Whether two geometries show no moved pixel."""
     # A random flip that does not happen resets `flip` and moves no pixel.
     return after._replace(flip=after.flip or before.flip) == before
 

@@ -11,12 +11,12 @@ from mmdet.datasets.transforms import CachedMixUp, CachedMosaic, CopyPaste, MixU
 
 from lfi.registry import TRANSFORMS
 
-from .mixed_sources import Source, Stencil, note_sources, pixels_to_view, sources_of
+from .mixed_sources import Source, Stencil, pixels_to_view, record_sources, sources_of
 from .view_matrix import offset, scale
 
 
 class _RecordedTiles:
-    """Mixin that records the tiles of a mosaic. It comes before the mosaic among the bases."""
+    """Mixin that records the tiles of a mosaic. List it before the mosaic among the bases of a class."""
 
     _tiles: list[tuple]
 
@@ -39,7 +39,7 @@ class _RecordedTiles:
             return mosaic
         size, images = mosaic['img'].shape, [first, *self._other_images(first)]
         tiles = zip(images, self._tiles)
-        return note_sources(mosaic, [source for args in tiles for source in _tile_sources(*args, size)])
+        return record_sources(mosaic, [source for args in tiles for source in _tile_sources(*args, size)])
 
 
 def _tile_sources(image: dict, tile: tuple, size: tuple[int, ...]) -> list[Source]:
@@ -99,7 +99,7 @@ class RecordedMixUp(MixUp):
         sources, other = sources_of(results), results['mix_results'][0]
         other_sources = _predict_sources(self, other, results['img'].shape)
         mixed: dict = super().transform(results)
-        return _note_mixup(mixed, sources, other_sources) if len(other['gt_bboxes']) else mixed
+        return _record_mixup(mixed, sources, other_sources) if len(other['gt_bboxes']) else mixed
 
 
 @TRANSFORMS.register_module()
@@ -118,12 +118,12 @@ class RecordedCachedMixUp(CachedMixUp):
         sources, self._size, self._other_sources = sources_of(results), results['img'].shape, []
         mixed: dict = super().transform(results)
         # No image was drawn if `prob` skipped the mixing.
-        return _note_mixup(mixed, sources, self._other_sources) if self._other_sources else mixed
+        return _record_mixup(mixed, sources, self._other_sources) if self._other_sources else mixed
 
 
-def _note_mixup(results: dict, sources: list[Source], other_sources: list[Source]) -> dict:
+def _record_mixup(results: dict, sources: list[Source], other_sources: list[Source]) -> dict:
     mixed = (*sources, *other_sources)
-    return note_sources(results, [replace(source, share=source.share / 2) for source in mixed])
+    return record_sources(results, [replace(source, share=source.share / 2) for source in mixed])
 
 
 def _predict_sources(mixup: Any, image: dict, size: tuple[int, ...]) -> list[Source]:
@@ -177,7 +177,7 @@ class RecordedCopyPaste(CopyPaste):
         (mask,) = self._masks
         outside, inside = Stencil(np.eye(3), ~mask), Stencil(np.eye(3), mask)
         visible = [source.clipped(outside) for source in sources]
-        return note_sources(pasted, visible + [source.clipped(inside) for source in other_sources])
+        return record_sources(pasted, visible + [source.clipped(inside) for source in other_sources])
 
     def _get_updated_masks(self, masks: Any, composed_mask: np.ndarray) -> Any:
         self._masks.append(composed_mask.astype(bool))

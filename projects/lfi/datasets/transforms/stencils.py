@@ -54,7 +54,7 @@ FRAME = Stencil(np.eye(3))
 
 
 def transform_stencils(stencils: Iterable[Stencil], matrix: np.ndarray) -> tuple[Stencil, ...]:
-    """Move stencils to another picture, see `Stencil.transformed`; leave out those that hide nothing."""
+    """Move stencils to another picture, see `Stencil.transformed`; leave out stencils that hide nothing."""
     moved = (stencil.transformed(matrix) for stencil in stencils)
     return tuple(stencil for stencil in moved if not stencil.hides_nothing)
 

@@ -23,7 +23,7 @@ class CacheError(UsageError):
 
 # `numpy.save` writes these versions for fields with ASCII names.
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-UNREADABLE = (OSError, ValueError, EOFError)
+READ_ERRORS = (OSError, ValueError, EOFError)
 """The errors that `read_npy` raises."""
 
 
@@ -78,7 +78,7 @@ def checksum_file(folder: Path, shard: int) -> Path:
     return folder / f'shard-{shard:05}.blake2b'
 
 
-def unread_file(folder: Path, shard: int) -> Path:
+def unreadable_file(folder: Path, shard: int) -> Path:
     """Return the path of the list of a shard's unreadable images; the file exists only if there are any."""
     return folder / f'shard-{shard:05}.unread.json'
 
@@ -108,13 +108,13 @@ def read_checksum(folder: Path, shard: int) -> str:
         ) from error
 
 
-def read_unread(folder: Path, shard: int) -> list[int]:
+def read_unreadable(folder: Path, shard: int) -> list[int]:
     """Read the list of a shard's unreadable images, as indices within the shard.
 
     Raises:
         CacheError: if the list's file is corrupted.
     """
-    path = unread_file(folder, shard)
+    path = unreadable_file(folder, shard)
     if not path.is_file():
         return []
     try:
@@ -155,7 +155,7 @@ def load_array(folder: Path, name: str, dtype: type, expected: str) -> np.ndarra
     path = folder / name
     try:
         array = read_npy(path, dtype)
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise CacheError(f'{path} is missing or corrupted: {error}. {REDO}') from error
     if checksum(array.tobytes()) != expected:
         raise CacheError(f'{path} was changed: it does not match the manifest. {REDO}')

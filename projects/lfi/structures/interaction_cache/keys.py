@@ -10,7 +10,7 @@ import numpy as np
 
 from lfi.utils.fileio import AtomicLocalBackend, file_size
 
-from .files import UNREADABLE, CacheError, npy_bytes, read_npy
+from .files import READ_ERRORS, CacheError, npy_bytes, read_npy
 from .writer import CacheWriter
 
 
@@ -75,7 +75,7 @@ def load_sizes(folder: Path, num_images: int) -> np.ndarray | None:
         return None
     try:
         sizes = read_npy(path, np.int64)
-    except UNREADABLE:
+    except READ_ERRORS:
         sizes = np.empty(0, np.int64)
     if sizes.shape != (num_images,):
         raise CacheError(

@@ -23,7 +23,7 @@ VERSION = 3
 MAX_SHARDS = 256
 MIN_SHARD_SIZE = 256
 MAX_BYTES = 2**24
-"""Largest size of a manifest, with the names of tens of thousands of concepts."""
+"""Largest size of a manifest in bytes: enough for tens of thousands of concepts."""
 MAX_DEPTH = 64
 """Deepest nesting of a manifest."""
 

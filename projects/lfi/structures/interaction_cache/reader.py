@@ -19,8 +19,8 @@ from ..interaction_maps import OTHER
 from ..packed_maps import is_missing
 from ..tiles import Tiles
 from .files import (
+    READ_ERRORS,
     REDO,
-    UNREADABLE,
     CacheError,
     checksum,
     checksum_file,
@@ -30,7 +30,7 @@ from .files import (
     read_checksum,
     read_npy,
     shard_file,
-    unread_file,
+    unreadable_file,
 )
 from .keys import file_sizes, image_keys, load_sizes, refuse_other_files
 from .manifest import CacheManifest
@@ -95,8 +95,8 @@ class InteractionCache:
             )
         self._sizes = load_sizes(self.folder, self.manifest.num_images)
         self._order = np.argsort(self._keys)
-        self._sorted = self._keys[self._order]
-        if (self._sorted[1:] == self._sorted[:-1]).any():
+        self._sorted_keys = self._keys[self._order]
+        if (self._sorted_keys[1:] == self._sorted_keys[:-1]).any():
             raise CacheError(f'{folder} is corrupted: keys.npy has an image twice. {REDO}')
         self._shards: dict[int, np.ndarray] = {}
         # For each record, the digest of the path that it was first read for.
@@ -111,7 +111,7 @@ class InteractionCache:
     def files(self) -> list[Path]:
         """Paths of all files of the cache; `sizes.npy` and the lists of unreadable images are optional."""
         names = ('manifest.json', 'keys.npy', 'sizes.npy', 'texts.npy')
-        path_functions = (shard_file, checksum_file, unread_file)
+        path_functions = (shard_file, checksum_file, unreadable_file)
         shards = range(self.manifest.num_shards)
         return [
             *(self.folder / name for name in names),
@@ -131,12 +131,12 @@ class InteractionCache:
         """Read the records (n,) of images by their paths.
 
         Raises:
-            CacheError: if an image is not in the cache, or was unreadable when the cache was written; if its
-                key is that of another image, or its size has changed; or if a shard is corrupted.
+            CacheError: if an image is not in the cache, or was unreadable when the cache was written; if it
+                has the key of another image, or its size has changed; or if a shard is corrupted.
         """
         keys = image_keys(paths, self.manifest.name_parts)
-        positions = np.searchsorted(self._sorted, keys).clip(max=len(self._sorted) - 1)
-        unknown = self._sorted[positions] != keys
+        positions = np.searchsorted(self._sorted_keys, keys).clip(max=len(self._sorted_keys) - 1)
+        unknown = self._sorted_keys[positions] != keys
         if unknown.any():
             raise CacheError(
                 f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
@@ -150,10 +150,10 @@ class InteractionCache:
         records = np.empty(len(paths), self.manifest.dtype)
         for i, view in enumerate(views):
             records[i] = view[0]
-        unread = is_missing(records)
-        if unread.any():
+        missing = is_missing(records)
+        if missing.any():
             raise CacheError(
-                f'{self.folder} has no maps of {paths[int(unread.argmax())]}: it could not be read when the '
+                f'{self.folder} has no maps of {paths[int(missing.argmax())]}: it could not be read when the '
                 'cache was written. lfi cache with the same arguments adds what is readable now'
             )
         if self._sizes is not None:
@@ -192,7 +192,7 @@ class InteractionCache:
                 )
             try:
                 records = read_npy(path, self.manifest.dtype, mmap_mode='r')
-            except UNREADABLE as error:
+            except READ_ERRORS as error:
                 raise CacheError(
                     f'{path} does not hold the records that the manifest names: {error}. {REDO}'
                 ) from error

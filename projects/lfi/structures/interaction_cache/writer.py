@@ -12,7 +12,7 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 from ..packed_maps import is_missing
 from .files import (
-    UNREADABLE,
+    READ_ERRORS,
     CacheError,
     checksum,
     checksum_file,
@@ -20,9 +20,9 @@ from .files import (
     load_texts,
     npy_bytes,
     read_npy,
-    read_unread,
+    read_unreadable,
     shard_file,
-    unread_file,
+    unreadable_file,
 )
 from .manifest import CacheManifest
 
@@ -31,7 +31,7 @@ TEXT_TOLERANCE = 1e-4
 
 
 class CacheWriter:
-    """Writer of a cache. It continues an unfinished cache, of which at most one shard is written again.
+    """Writer of a cache. It continues an unfinished cache and writes at most one shard again.
 
     Several processes may write different shards at once, after one of them has opened the folder.
 
@@ -80,14 +80,14 @@ class CacheWriter:
             return False
         try:
             records = read_npy(shard_file(self.folder, shard), self.manifest.dtype, mmap_mode='r')
-        except UNREADABLE:
+        except READ_ERRORS:
             return False
         return records.shape == (len(self.manifest.rows(shard)),)
 
-    def unread(self, shard: int) -> list[int]:
+    def unreadable_images(self, shard: int) -> list[int]:
         """Return the indices in the cache of a shard's images that could not be read."""
         rows = self.manifest.rows(shard)
-        return [rows[index] for index in read_unread(self.folder, shard) if 0 <= index < len(rows)]
+        return [rows[index] for index in read_unreadable(self.folder, shard) if 0 <= index < len(rows)]
 
     def images_with_maps(self) -> np.ndarray:
         """Return a mask (N,) of the images that have maps in a complete shard."""
@@ -95,19 +95,19 @@ class CacheWriter:
         for shard in filter(self.is_done, range(self.manifest.num_shards)):
             rows = self.manifest.rows(shard)
             mask[rows.start : rows.stop] = True
-            mask[self.unread(shard)] = False
+            mask[self.unreadable_images(shard)] = False
         return mask
 
     def write(self, shard: int, records: np.ndarray) -> None:
         """Write the records of a shard."""
-        content, unread = npy_bytes(records), np.flatnonzero(is_missing(records)).tolist()
+        content, unreadable = npy_bytes(records), np.flatnonzero(is_missing(records)).tolist()
         # A shard whose rewriting is interrupted counts as missing.
         checksum_file(self.folder, shard).unlink(missing_ok=True)
         self._files.put(content, shard_file(self.folder, shard))
-        if unread:
-            self._files.put(json.dumps(unread).encode(), unread_file(self.folder, shard))
+        if unreadable:
+            self._files.put(json.dumps(unreadable).encode(), unreadable_file(self.folder, shard))
         else:
-            unread_file(self.folder, shard).unlink(missing_ok=True)
+            unreadable_file(self.folder, shard).unlink(missing_ok=True)
         self._files.put(checksum(content).encode(), checksum_file(self.folder, shard))
 
 
@@ -136,6 +136,6 @@ def texts_difference(cached: np.ndarray, expected: np.ndarray, concepts: Sequenc
         return None
     name = repr(concepts[worst]) if worst < len(concepts) else f'number {worst}'
     return (
-        f'the embedding of concept {name} in the cache is {distance[worst]:.3g} away from the one here, '
-        f'where at most {TEXT_TOLERANCE:g} is rounding'
+        f'the embedding of concept {name} in the cache differs by {distance[worst]:.3g} from the one here; '
+        f'rounding explains at most {TEXT_TOLERANCE:g}'
     )
