@@ -54,7 +54,7 @@ def main() -> None:
     def asked() -> tuple[Tensor, ...]:
         with query_vit.record_interactions(readout.asked_queries(texts)) as record:
             features = query_vit(images)[-1]
-        return (features, record.states.asked, *record.states.attention)
+        return (features, record.states.asked_queries, *record.states.attention)
 
     @torch.no_grad()
     def forward(student):

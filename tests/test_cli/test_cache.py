@@ -183,7 +183,7 @@ def test_mosaics_that_training_cannot_paste_are_refused_before_the_first_image(
 ):
     monkeypatch.setattr('lfi.apis.caching.write', None)
     dense = ['--cfg-options', 'model.supervision.dense.type=lfi.DenseFeatures']
-    with pytest.raises(UsageError, match='cached features of mosaics are not pasted'):
+    with pytest.raises(UsageError, match='cached features cannot be composed for mosaics'):
         call_tool('cache', config_path(MOSAIC), '--out', 'cache', *dense)
     monkeypatch.setattr('lfi.models.teachers.VLMAttentionTeacher.directions', ('spatial',))
     monkeypatch.setattr('lfi.models.students.cache_targets.check_teacher', lambda *args: None)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lfi.models import Control, MeanTarget, OtherImage, ShuffledLocations, SupervisionPart
-from lfi.models.controls import other_rows
+from lfi.models.controls import other_image_rows
 from lfi.models.losses.means import RunningMean
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps, Targets
@@ -186,10 +186,10 @@ def test_a_file_is_known_however_it_is_named(first, second, is_other):
     samples = [DataSample(metainfo=named) for named in (first, second)]
     view = SimpleNamespace(data_samples=samples, inputs=torch.zeros(2, 1))
     if is_other:
-        assert other_rows(view).tolist() == [1, 0]
+        assert other_image_rows(view).tolist() == [1, 0]
     else:
         with pytest.raises(ValueError, match='has no other image'):
-            other_rows(view)
+            other_image_rows(view)
 
 
 @pytest.mark.parametrize('part', TAUGHT)

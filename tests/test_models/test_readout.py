@@ -22,7 +22,7 @@ def random(*shape, seed=0):
 @pytest.fixture
 def states():
     return InteractionStates(
-        asked=random(B, M, C, seed=1),
+        asked_queries=random(B, M, C, seed=1),
         attention=tuple((2 * random(B, M, N, seed=2 + i)).softmax(-1) for i in range(2)),
         tokens=tuple(3 * random(B, N + 1, C, seed=4 + i) for i in range(2)),
         layers=LAYERS,
@@ -103,7 +103,7 @@ def test_presence_compares_what_a_query_looks_at_with_its_concept(make_readout, 
     for b, m in itertools.product(range(B), range(M)):
         if like.concepts[b, m] == OTHER:
             continue
-        state = F.layer_norm(states.asked[b, m], (C,), state_norm.weight, state_norm.bias)
+        state = F.layer_norm(states.asked_queries[b, m], (C,), state_norm.weight, state_norm.bias)
         weight = readout.patch_head.weight @ texts[like.concepts[b, m]]
         score = head.weight[0] @ state + head.bias[0]
         for n in range(N):
@@ -111,7 +111,7 @@ def test_presence_compares_what_a_query_looks_at_with_its_concept(make_readout, 
             share = states.attention[-1][b, m, n]
             score = score + share * 15 / math.sqrt(C) * (patch @ weight) / weight.norm()
         score = 15 * torch.tanh(score / 15)
-        torch.testing.assert_close(readout.scores(states, texts, like.concepts)[b, m], score)
+        torch.testing.assert_close(readout.presence_logits(states, texts, like.concepts)[b, m], score)
         torch.testing.assert_close(got.presence[b, m], 1 / (1 + (-score).exp()))
 
 
@@ -160,7 +160,7 @@ def asked_about_all(states):
     """The states of a pass that was asked about the whole bank."""
     return replace(
         states,
-        asked=random(B, BANK, C),
+        asked_queries=random(B, BANK, C),
         attention=tuple(random(B, BANK, N, seed=i).softmax(-1) for i in range(2)),
     )
 
@@ -179,9 +179,9 @@ def test_no_concepts_means_the_whole_bank_in_order(make_readout, make_maps, stat
 def test_readings_stay_in_float32_under_autocast(make_readout, states, texts, like):
     readout = make_readout()
     with torch.autocast('cpu', torch.bfloat16):
-        got, scores = readout(states, texts, like), readout.scores(states, texts, like.concepts)
-    expected = readout(states, texts, like)
-    assert scores.dtype == torch.float32 and torch.equal(scores, readout.scores(states, texts, like.concepts))
+        got, logits = readout(states, texts, like), readout.presence_logits(states, texts, like.concepts)
+    expected, full = readout(states, texts, like), readout.presence_logits(states, texts, like.concepts)
+    assert logits.dtype == torch.float32 and torch.equal(logits, full)
     for field in ('logits', 'spatial_logits', 'presence'):
         assert getattr(got, field).dtype == torch.float32
         assert torch.equal(getattr(got, field), getattr(expected, field))
@@ -214,7 +214,7 @@ def rival_readout(make_readout, texts):
 def test_answers_weigh_attention_by_the_share_among_the_rivals(rival_readout, states, texts):
     asked = texts[[1, 2, 5]]  # the last is none of the rivals, and competes with them all the same
     maps = rival_readout.answers(states, asked, like_all(3)).logits
-    weights = rival_readout._weights(torch.cat((texts, asked)))[:BANK]
+    weights = rival_readout._concept_vectors(torch.cat((texts, asked)))[:BANK]
     for b, layer, n in itertools.product(range(B), range(2), range(N)):
         patch = rival_readout.patch_norm(states.tokens[layer][b, 1 + n])
         scores = [float(patch @ w) for w in weights]
@@ -230,7 +230,7 @@ def test_answers_do_not_depend_on_what_else_is_asked(rival_readout, states, text
     for m, concept in enumerate((1, 2, 5)):
         one = replace(
             states,
-            asked=states.asked[:, m : m + 1],
+            asked_queries=states.asked_queries[:, m : m + 1],
             attention=tuple(of_layer[:, m : m + 1] for of_layer in states.attention),
         )
         alone = rival_readout.answers(one, texts[[concept]], like_all(1)).logits

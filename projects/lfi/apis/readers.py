@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lfi.concepts import check_unique
 from lfi.engine.machine import usable_device
-from lfi.models.students.config_facts import online
+from lfi.models.students.config_facts import without_cache
 from lfi.models.teachers import build_teacher, teacher_identity
 from lfi.structures import PixelFormat, TeacherReading
 from lfi.utils.config_types import leaf_configs, type_name
@@ -102,7 +102,7 @@ def _digest(checkpoint: str | Path) -> str:
 
 def _settings(cfg: Config) -> dict[str, str]:
     """Return digests of the configs on which answers depend: model, data preprocessor, test pipelines."""
-    model = online(cfg.model)
+    model = without_cache(cfg.model)
     datasets = leaf_configs((cfg.get('test_dataloader') or {}).get('dataset'))
     pipelines = [dataset.get('pipeline') for dataset in datasets]
     parts = dict(model=[model, cfg.get('data_preprocessor')], test_pipeline=pipelines)

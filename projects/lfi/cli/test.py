@@ -51,14 +51,14 @@ def run(args: Namespace) -> None:
     from mmengine.registry import METRICS as REGISTRY
 
     from lfi.engine import launch, run_options
-    from lfi.models.students.config_facts import online
+    from lfi.models.students.config_facts import without_cache
 
     run_options.require_checkpoint(args.checkpoint)
     cfg = launch.load_run_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
     # A cache holds maps of the training images only.
-    cfg.model = ConfigDict(online(cfg.model))
+    cfg.model = ConfigDict(without_cache(cfg.model))
     run_options.add_concept_check(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:

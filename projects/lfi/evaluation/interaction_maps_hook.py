@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lfi.engine.processes import refuse_shards
 from lfi.errors import UsageError
-from lfi.models.losses.interaction_distill_loss import aligned
+from lfi.models.losses.interaction_distill_loss import align_maps
 from lfi.registry import HOOKS
 from lfi.structures import StudentGrid, get_valid_sizes, set_multi_hot_
 
@@ -104,8 +104,8 @@ def add_interactions(model: Any, batch: dict) -> None:
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = StudentGrid.of(model.backbone, tuple(inputs.shape[-2:])).canvas
     # Read the teacher's maps at the scale that the loss uses in training.
-    scale = model.interactions.loss.spatial_scale(aligned(training_maps, student))
-    teacher_maps = aligned(teacher, student).spatial_log_probs(scale)[:, -1].exp()  # [B, C, H, W]
+    scale = model.interactions.loss.spatial_scale(align_maps(training_maps, student))
+    teacher_maps = align_maps(teacher, student).spatial_log_probs(scale)[:, -1].exp()  # [B, C, H, W]
     student_maps = student.spatial_log_probs().exp()  # [B, L, C, H, W]
     mirrored_maps = mirrored.spatial_log_probs()[:, -1].exp()  # [B, len(asked), H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, indices, sizes)):

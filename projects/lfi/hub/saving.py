@@ -19,7 +19,7 @@ from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.errors import UsageError
 from lfi.export import model_config
-from lfi.models.students.config_facts import online
+from lfi.models.students.config_facts import without_cache
 from lfi.registry import MODELS
 from lfi.student_folder import check_class_count, has_student_config, is_complete, write_student
 from lfi.utils.modules import load_strictly, state_dict_of, unwrap_model
@@ -154,7 +154,7 @@ def _check_config(model: nn.Module, cfg: Config) -> None:
 def _build(cfg: Config) -> nn.Module:
     # Without `cache`, since the cache may be missing on the machine that saves the student.
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        model: nn.Module = MODELS.build(online(deepcopy(model_config(cfg))))
+        model: nn.Module = MODELS.build(without_cache(deepcopy(model_config(cfg))))
     return model
 
 

@@ -1,4 +1,4 @@
-"""Negative controls: the same training, with the image-specific part of the teacher's targets destroyed."""
+"""Negative controls: training on targets without the teacher's knowledge of the image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lfi.utils.folders import resolved_path
 class Control(nn.Module):
     """Base class of negative controls, which act in training only.
 
-    A control may change the teacher's targets, or the target that a part makes of them. It does not change
+    A control may change the teacher's targets, or the target that a part makes from them. It does not change
     parts that need no teacher.
     """
 
@@ -28,7 +28,7 @@ class Control(nn.Module):
         raise NotImplementedError
 
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
-        """Create the state of the control for the parts that need the teacher, by name."""
+        """Create the control's state for the parts (by name) that need the teacher."""
 
     def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
         """Change the teacher's targets of a batch."""
@@ -50,12 +50,12 @@ class Control(nn.Module):
 class OtherImage(Control):
     """Give each image the teacher's targets of another image of the batch.
 
-    A gain that remains does not come from the teacher's knowledge of the image. Labels stay with their image:
-    they raise the presence of their concepts if the other image was asked about them. With Mixup or CutMix
-    the other image may show a part of this image.
+    If a gain remains, it does not come from the teacher's knowledge of the image. Labels stay with their own
+    image: they raise the presence of a labelled concept if the other image has a map of this concept. With
+    Mixup or CutMix the other image may show a part of this image.
 
     Raises:
-        ValueError: in a step with one image, or with images of one file only.
+        ValueError: in a step with one image, or whose images all show the same file.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
@@ -67,7 +67,7 @@ class OtherImage(Control):
 
         A location is valid if it is valid in both images.
         """
-        rows = other_rows(view)
+        rows = other_image_rows(view)
         maps, features, scores = targets.maps, targets.features, targets.class_scores
         if maps is not None:
             other = maps.take(rows)
@@ -79,17 +79,17 @@ class OtherImage(Control):
         return replace(targets, maps=maps, features=features, class_scores=scores)
 
 
-def other_rows(view: BatchView) -> Tensor:
+def other_image_rows(view: BatchView) -> Tensor:
     """Return for each image the row of the nearest image before it that shows another file, (B,).
 
-    Rows wrap around.
+    The last image of the batch comes before the first.
 
     Raises:
-        ValueError: if all images show one file.
+        ValueError: if all images show the same file.
     """
     samples = view.data_samples
     files: list[Any] = [_file_of(sample) for sample in samples]
-    # Images without a file or a number count as different files.
+    # Images without a path or a number count as different files.
     files = [row if file is None else file for row, file in enumerate(files or [None] * len(view.inputs))]
     rows = [
         next((row - step for step in range(1, len(files)) if files[row - step] != file), None)
@@ -106,17 +106,17 @@ def other_rows(view: BatchView) -> Tensor:
 
 
 def _file_of(sample: Any) -> Any:
-    """Return the real path of a sample's file, or its number if it has no path."""
+    """Return the real path of a sample's file, or the sample's number if it has no path."""
     path = sample.get('img_path')
     return sample.get('sample_idx', sample.get('img_id')) if path is None else resolved_path(path)
 
 
 @MODELS.register_module()
 class ShuffledLocations(Control):
-    """Shuffle the valid locations of each image's targets, so that they keep what it shows but not where.
+    """Shuffle the valid locations of each image's targets, to keep what the image shows but not where.
 
     Each step draws a new permutation per image, the same for all concepts, channels and layers. Presence,
-    embeddings and class scores have no location and stay. An image with one valid location stays as it is.
+    embeddings and class scores have no location and do not change, nor do images with one valid location.
 
     Raises:
         ValueError: in a step on a grid of one location.
@@ -130,16 +130,16 @@ class ShuffledLocations(Control):
         """Shuffle the locations of maps and features."""
         maps, features = targets.maps, targets.features
         if maps is not None:
-            maps = replace(maps, logits=_shuffled(maps.logits, maps.valid))
+            maps = replace(maps, logits=_shuffle_locations(maps.logits, maps.valid))
         if features is not None:
             locations = features.locations
             valid = torch.ones_like(locations[:, 0], dtype=torch.bool)
-            features = replace(features, locations=_shuffled(locations, valid))
+            features = replace(features, locations=_shuffle_locations(locations, valid))
         return replace(targets, maps=maps, features=features)
 
 
-def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
-    """Permute the valid locations (B, H, W) of values (B, ..., H, W), image by image."""
+def _shuffle_locations(values: Tensor, valid: Tensor) -> Tensor:
+    """Permute the valid locations (B, H, W) of values (B, ..., H, W), each image in its own order."""
     b, n = len(values), valid[0].numel()
     if n < 2:
         raise ValueError(
@@ -148,20 +148,21 @@ def _shuffled(values: Tensor, valid: Tensor) -> Tensor:
         )
     padding = (~valid).flatten(1).float()
     # Sorting puts valid locations first, in random order; scattering returns them to valid locations.
-    drawn = (torch.rand(b, n, device=values.device) + padding).argsort(1)
-    order = torch.empty_like(drawn).scatter_(1, padding.argsort(dim=1, stable=True), drawn)
+    random_order = (torch.rand(b, n, device=values.device) + padding).argsort(1)
+    order = torch.empty_like(random_order).scatter_(1, padding.argsort(dim=1, stable=True), random_order)
     flat = values.flatten(-2)
-    wide = order.view(b, *[1] * (flat.ndim - 2), n).expand_as(flat)
-    return flat.gather(-1, wide).view_as(values)
+    index = order.view(b, *[1] * (flat.ndim - 2), n).expand_as(flat)
+    return flat.gather(-1, index).view_as(values)
 
 
 @MODELS.register_module()
 class MeanTarget(Control):
     """Give each image the mean target of all images so far, this batch included.
 
-    `SupervisionPart.with_means` defines the mean of a part, at the part's temperatures. `lfi.Interactions`
-    averages maps; presence, asked concepts and labels stay with their images. A concept that only one image
-    has keeps that image's map. Checkpoints keep the means. All images must have one size.
+    `SupervisionPart.with_means` computes the mean target of a part, with the part's temperatures. Of
+    `lfi.Interactions` only the maps are averaged; presence, asked concepts and labels stay with their images.
+    If only one image has a map of a concept, this map is the mean. Checkpoints store the means. All images
+    must have the same size.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
@@ -180,7 +181,7 @@ class MeanTarget(Control):
         )
 
     def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
-        """Note the grid of the targets, which stay as they are."""
+        """Store the grid of the targets, and return the targets unchanged."""
         self._last_grid = targets.grid
         return targets
 

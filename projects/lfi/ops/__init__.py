@@ -1,7 +1,7 @@
-"""Replacements of mmcv's compiled ops by torchvision, for an mmcv without them.
+"""Replacements of mmcv's compiled ops by torchvision's, for an mmcv without compiled ops.
 
 `mmcv.ops`, and so each mmdet model, imports `mmcv._ext`. If that module does not exist, `install()` makes
-`lfi.ops.ext` importable in its place. It imports no other module of the package.
+`lfi.ops.ext` importable in its place. This module imports no other module of the package.
 """
 
 import sys

@@ -232,12 +232,12 @@ def _sample_positions(offset: Tensor, kernel_size: Sequence[int], geometry: _Geo
     """Return the sampled coordinates in the input, with the shape of `offset`."""
     (kernel_h, kernel_w), (out_h, out_w) = kernel_size, offset.shape[2:]
 
-    def along(kernel: int, size: int, stride: int, padding: int, dilation: int) -> Tensor:
+    def axis_positions(kernel: int, size: int, stride: int, padding: int, dilation: int) -> Tensor:
         taps, samples = (torch.arange(n, device=offset.device) for n in (kernel, size))
         return taps[:, None] * dilation + samples * stride - padding
 
-    y = along(kernel_h, out_h, geometry.stride_h, geometry.pad_h, geometry.dilation_h)  # [kH, oH]
-    x = along(kernel_w, out_w, geometry.stride_w, geometry.pad_w, geometry.dilation_w)  # [kW, oW]
+    y = axis_positions(kernel_h, out_h, geometry.stride_h, geometry.pad_h, geometry.dilation_h)  # [kH, oH]
+    x = axis_positions(kernel_w, out_w, geometry.stride_w, geometry.pad_w, geometry.dilation_w)  # [kW, oW]
     grid = torch.stack(torch.broadcast_tensors(y[:, None, :, None], x[None, :, None, :]), dim=2)
     # [kH, kW, 2, oH, oW] -> [G * kH * kW * 2, oH, oW]
     return offset + grid.flatten(0, 2).repeat(geometry.deform_groups, 1, 1)

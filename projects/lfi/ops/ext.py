@@ -1,8 +1,8 @@
 """The module that replaces `mmcv._ext`.
 
 The functions have the argument names of mmcv's bindings and write to their output arguments, so the wrappers
-in `mmcv.ops` work with either module. Other ops exist as well, because `mmcv.ops` looks them up when it is
-imported, but raise when they are called.
+in `mmcv.ops` work with either module. All other ops are placeholders: `mmcv.ops` looks them up when it is
+imported, and they raise an error when they are called.
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Args:
         boxes (Tensor): (x1, y1, x2, y2), shape [N, 4].
         scores (Tensor): shape [N].
-        iou_threshold (float): boxes whose IoU with a better box is above it are dropped.
+        iou_threshold (float): a box is dropped if its IoU with a better box is above this value.
         offset (int): 0 or 1; a box is `x2 - x1 + offset` wide.
 
     Returns:
@@ -44,7 +44,7 @@ def softnms(
         dets (Tensor): output, shape [N, 5]. The first K rows become (x1, y1, x2, y2, decayed score).
         iou_threshold (float): IoU at which the methods 0 and 1 start to decay a score.
         sigma (float): width of the Gaussian of method 2.
-        min_score (float): boxes whose score decays below it are dropped.
+        min_score (float): a box is dropped if its score decays below this value.
         method (int): 0 naive (the score becomes 0), 1 linear, 2 gaussian.
         offset (int): 0 or 1; a box is `x2 - x1 + offset` wide.
 
@@ -81,7 +81,7 @@ def _ious(box: Tensor, area: Tensor, other_boxes: Tensor, other_areas: Tensor, o
 
 
 def _decay(overlaps: Tensor, iou_threshold: float, sigma: float, method: int) -> Tensor:
-    """Return the factors of the scores of boxes with these IoUs, shape [M]."""
+    """Return the factors that decay the scores of boxes with these IoUs, shape [M]."""
     if method == 2:
         return torch.exp(-(overlaps * overlaps) / sigma)
     weights = 1 - overlaps if method == 1 else torch.zeros_like(overlaps)
@@ -98,7 +98,7 @@ def _first_best(scores: Tensor) -> int:
 
 
 def _drop(candidates: Tensor, dropped: Tensor) -> Tensor:
-    """Remove dropped candidates and fill the holes from the end.
+    """Remove dropped candidates, and fill their places from the end of the list.
 
     mmcv compacts its list this way. The order decides which of two boxes with equal scores comes first.
     """

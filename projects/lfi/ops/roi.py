@@ -60,7 +60,7 @@ def roi_align_backward(
 ) -> None:
     """Add the gradient of `roi_align_forward` to `grad_input`, shape [N, C, H, W].
 
-    `grad_output` has shape [R, C, aligned_height, aligned_width]. See the forward op for the others.
+    `grad_output` has shape [R, C, aligned_height, aligned_width]. See the forward op for the other arguments.
 
     Raises:
         NotImplementedError: if `pool_mode` is 0, the maximum.
@@ -99,8 +99,8 @@ def roi_pool_forward(
         spatial_scale (float): factor from RoI coordinates to those of `input`.
     """
     bins = _roi_pool_bins(widen(rois), pooled_height, pooled_width, spatial_scale)
-    # torchvision rounds a RoI to whole pixels before it divides it, mmcv divides first. If each bin is a RoI
-    # in whole pixels, both give the same result.
+    # torchvision rounds a RoI to whole pixels and then divides it into bins; mmcv divides first. If each bin
+    # is a RoI in whole pixels, both ops return the same result.
     maxima, indices = torchvision_ops().roi_pool(widen(input), bins.flatten(0, 2), 1.0, 1, 1)
     # [R * PH * PW, C, 1, 1] -> [R, C, PH, PW]
     shape = (len(rois), pooled_height, pooled_width, input.size(1))

@@ -165,7 +165,7 @@ def test_layers_and_records_equal_a_written_out_reference(make_pair, size, grid)
             torch.testing.assert_close(outs[i][b], feature, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(states.tokens[i][b], tokens, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(states.attention[i][b], maps, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(states.asked[b], asked, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(states.asked_queries[b], asked, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
@@ -179,7 +179,9 @@ def test_an_answer_depends_on_its_own_question_alone(make_adapted, name):
     for i in range(5):
         alone = ask(adapted, x, starts[i : i + 1])[1]
         for states, place in ((together, i), (backwards, 4 - i)):
-            torch.testing.assert_close(alone.asked[:, 0], states.asked[:, place], rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                alone.asked_queries[:, 0], states.asked_queries[:, place], rtol=0, atol=1e-5
+            )
             for a, b in zip(alone.attention, states.attention):
                 torch.testing.assert_close(a[:, 0], b[:, place], rtol=0, atol=1e-5)
 
@@ -191,7 +193,7 @@ def test_maps_named_by_modules_are_the_outputs(make_adapted):
     set_mode(False, by_outputs, by_names)
     x, starts = images(2, 3, 64, 64), questions(3)
     expected, got = ask(by_outputs, x, starts)[1], ask(by_names, x, starts)[1]
-    assert torch.equal(expected.asked, got.asked)
+    assert torch.equal(expected.asked_queries, got.asked_queries)
     assert all(torch.equal(a, b) for a, b in zip(expected.tokens, got.tokens))
 
 
@@ -224,7 +226,7 @@ def test_all_that_is_added_learns_from_answers_and_outputs(make_adapted):
     adapted = make_adapted('resnet', num_queries=3)
     open_gates(adapted)
     outs, states = ask(adapted, images(2, 3, 64, 64), questions(3))
-    parts = (states.asked, *states.attention, states.tokens[-1], *outs)
+    parts = (states.asked_queries, *states.attention, states.tokens[-1], *outs)
     sum((part * images(*part.shape, seed=9)).sum() for part in parts).backward()
     for name, parameter in adapted.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
@@ -273,7 +275,7 @@ def test_it_goes_through_pickle(make_adapted, name):
     set_mode(False, adapted)
     again = pickle.loads(pickle.dumps(adapted))
     x, starts = images(1, 3, 64, 64), questions(2)
-    assert torch.equal(ask(adapted, x, starts)[1].asked, ask(again, x, starts)[1].asked)
+    assert torch.equal(ask(adapted, x, starts)[1].asked_queries, ask(again, x, starts)[1].asked_queries)
 
 
 # ---- what cannot be adapted -------------------------------------------------------------------------
@@ -385,7 +387,7 @@ def test_a_map_inside_a_block_that_keeps_no_activations_is_refused(make_adapted,
     with pytest.raises(ValueError, match=r"reads='layer3.1.conv2' is computed without gradients.*with_cp"):
         ask(adapted, x, starts)
     with torch.no_grad():
-        assert ask(adapted, x, starts)[1].asked.isfinite().all()
+        assert ask(adapted, x, starts)[1].asked_queries.isfinite().all()
 
 
 def test_whole_stages_of_blocks_that_keep_no_activations_learn_as_ever(make_adapted):
@@ -394,7 +396,9 @@ def test_whole_stages_of_blocks_that_keep_no_activations_learn_as_ever(make_adap
         cfg = dict(type='mmpretrain.ResNet', depth=18, with_cp=with_cp, **NARROW)
         adapted = make_adapted(backbone=cfg, reads=('layer3', 'layer4'))
         adapted.train()
-        ask(adapted, images(2, 3, 64, 64).requires_grad_(), questions(2))[1].asked.square().sum().backward()
+        ask(adapted, images(2, 3, 64, 64).requires_grad_(), questions(2))[
+            1
+        ].asked_queries.square().sum().backward()
         grads.append({name: value.grad for name, value in adapted.named_parameters()})
     assert any(name.startswith('interaction.') and grad is not None for name, grad in grads[0].items())
     for name, grad in grads[0].items():

@@ -90,7 +90,7 @@ def test_what_lies_in_the_padding_changes_no_query(make_student, write_back):
     assert not attention[0, ..., 2:, :].any() and not attention[0, ..., 2:].any()
     torch.testing.assert_close(attention.sum((-2, -1)), torch.ones_like(attention[..., 0, 0]))
     assert (attention[1] > 0).all()
-    assert torch.equal(first.asked[0], second.asked[0])
+    assert torch.equal(first.asked_queries[0], second.asked_queries[0])
     assert torch.equal(learned[0][0], learned[1][0])
     assert torch.equal(features[0, :, :2, :2], others[0, :, :2, :2])
 

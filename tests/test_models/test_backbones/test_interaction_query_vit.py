@@ -136,7 +136,7 @@ def test_bf16_autocast_equals_the_plain_vit_and_records_in_float32(make_pair, wr
     with torch.autocast('cpu', torch.bfloat16), ours.record_interactions(asked) as record:
         assert torch.equal(plain(x)[0], ours(x)[0])
     # Queries add up block by block: half precision would lose the answers of the first ones.
-    assert record.states.asked.dtype == record.states.tokens[-1].dtype == torch.float32
+    assert record.states.asked_queries.dtype == record.states.tokens[-1].dtype == torch.float32
     assert len(record.states.attention) == 2
     for attention in record.states.attention:
         assert attention.dtype == torch.float32
@@ -257,7 +257,7 @@ def test_blocks_and_records_equal_a_written_out_reference(make_student, write_ba
             index = states.layers.index(i)
             torch.testing.assert_close(states.attention[index], attention, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(states.tokens[index], tokens, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(states.asked, asked, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(states.asked_queries, asked, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(learned[0], queries, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(out, student.ln1(tokens)[:, 0], rtol=1e-4, atol=1e-4)
 
@@ -285,7 +285,9 @@ def test_an_answer_depends_neither_on_what_else_is_asked_nor_on_the_order(
         one_by_one = [ask(student, x, bank[i : i + 1])[1] for i in order]
         together = ask(student, x, bank[order])[1]
     for m, alone in enumerate(one_by_one):
-        torch.testing.assert_close(together.asked[:, m : m + 1], alone.asked, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            together.asked_queries[:, m : m + 1], alone.asked_queries, rtol=0, atol=1e-5
+        )
         for all_maps, its_map in zip(together.attention, alone.attention):
             torch.testing.assert_close(all_maps[:, m : m + 1], its_map, rtol=0, atol=1e-5)
 
@@ -362,9 +364,9 @@ def test_contexts_within_one_another_each_get_the_answers_to_their_own_questions
     for name, record in records.items():
         expected, states = ask(student, x, asked[name])[1], record.states
         if name == 'none':
-            assert (states.asked, states.attention) == (None, ())
+            assert (states.asked_queries, states.attention) == (None, ())
             continue
-        torch.testing.assert_close(states.asked, expected.asked)
+        torch.testing.assert_close(states.asked_queries, expected.asked_queries)
         torch.testing.assert_close(states.attention, expected.attention)
         torch.testing.assert_close(states.tokens, expected.tokens)
 
@@ -396,9 +398,9 @@ def test_checkpointing_changes_neither_outputs_nor_gradients(make_student):
         starts = questions(2, 3).requires_grad_()
         (out,), states = ask(student, x, starts)
         loss = out.square().sum() + sum((a**2).sum() for a in states.attention)
-        (loss + states.asked.square().sum()).backward()
+        (loss + states.asked_queries.square().sum()).backward()
         grads = [p.grad for p in student.parameters()]
-        results.append([out, states.asked, *states.attention, starts.grad, *grads])
+        results.append([out, states.asked_queries, *states.attention, starts.grad, *grads])
     for a, b in zip(*results):
         torch.testing.assert_close(a, b)
 
@@ -416,7 +418,7 @@ def test_one_compiled_graph_equals_eager_with_and_without_recording(make_student
         states = [ask(model, x, starts)[1] for model in (student, compiled, compiled)]
         assert states[2] is not states[1]
         for other in states[1:]:
-            for field in ('asked', 'attention', 'tokens'):
+            for field in ('asked_queries', 'attention', 'tokens'):
                 torch.testing.assert_close(getattr(other, field), getattr(states[0], field))
             assert (other.layers, other.grid) == ((1,), (4, 4))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models import ByFeatures, ByHead, ByTexts
-from lfi.models.students.predict_by import pooled
+from lfi.models.students.predict_by import pool
 from lfi.models.teachers.loading.weights import load_vlm
 from mmengine.logging import MMLogger
 from mmpretrain.models.classifiers import ImageClassifier
@@ -209,7 +209,8 @@ def test_other_texts_are_answered_in_the_pass_that_tells_the_classes(zero_shot):
     with model.backbone.record_interactions(model.readout.asked_queries(texts)) as record:
         predicted = scores_of(model.predict(inputs, samples))
     expected = model.ask(inputs, texts)
-    torch.testing.assert_close(model.readout.scores(record.states, texts).sigmoid(), expected.presence)
+    presence = model.readout.presence_logits(record.states, texts).sigmoid()
+    torch.testing.assert_close(presence, expected.presence)
     torch.testing.assert_close(predicted, alone)
 
 
@@ -247,7 +248,7 @@ def test_a_backbone_alone_gives_features(make_pretrainer, backbone, shape):
 
 def test_features_of_another_kind_are_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 17, 16\) .* set backbone.out_type='avg_featmap'"):
-        pooled(torch.zeros(2, 17, 16))
+        pool(torch.zeros(2, 17, 16))
 
 
 # ---- What is refused -------------------------------------------------------------------------------------

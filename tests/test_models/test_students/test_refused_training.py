@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lfi.models import OtherImage, ShuffledLocations
-from lfi.models.controls import other_rows
+from lfi.models.controls import other_image_rows
 from lfi.models.students.student import student_class
 from lfi.structures import Targets
 from mmpretrain.structures import DataSample
@@ -124,7 +124,8 @@ def test_a_part_without_weight_has_no_control(make_classifier):
 def test_no_image_is_its_own_other_image():
     def rows(*files, key='img_path'):
         samples = [DataSample(metainfo={key: file}) for file in files]
-        return other_rows(SimpleNamespace(data_samples=samples, inputs=torch.zeros(len(files), 1))).tolist()
+        view = SimpleNamespace(data_samples=samples, inputs=torch.zeros(len(files), 1))
+        return other_image_rows(view).tolist()
 
     assert rows('a', 'b', 'c') == [2, 0, 1]
     # Repeats, as RepeatAugSampler and LabelledShareSampler draw them.

@@ -138,9 +138,11 @@ def test_a_task_of_ones_own_is_named_by_its_type(make_classifier, monkeypatch):
     assert isinstance(model, Doubled) and type(model).__name__ == 'StudentDoubled'
     torch.testing.assert_close(losses[1]['loss_cls'], 2 * losses[0]['loss_cls'])
     torch.testing.assert_close(losses[1]['loss_spatial'], losses[0]['loss_spatial'])
-    with pytest.raises(ValueError, match='Doubled.loss is a loss of its own, and images without a label'):
+    with pytest.raises(
+        ValueError, match='Doubled.loss overrides the loss of mmpretrain, and images without a label'
+    ):
         model.loss(*batch(hidden=(0,)))
-    with pytest.raises(ValueError, match='Doubled.loss is a loss of its own, .* lfi.LogitKD'):
+    with pytest.raises(ValueError, match='Doubled.loss overrides the loss of mmpretrain, .* lfi.LogitKD'):
         make_classifier(task='mmpretrain.Doubled', supervision=parts('logit_kd')).loss(*batch())
 
 

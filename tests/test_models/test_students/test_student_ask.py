@@ -23,7 +23,7 @@ def test_ask_gives_maps_and_presence_of_any_texts(make_classifier):
     torch.testing.assert_close(some.presence, got.presence[:, order], rtol=0, atol=1e-5)
     with model.backbone.record_interactions(model.readout.asked_queries(texts)) as record:
         model.backbone(inputs)
-    torch.testing.assert_close(got.presence, model.readout.scores(record.states, texts).sigmoid())
+    torch.testing.assert_close(got.presence, model.readout.presence_logits(record.states, texts).sigmoid())
 
 
 @pytest.mark.parametrize('backbone', [dict(), dict(num_queries=0), dict(with_cls_token=False)])

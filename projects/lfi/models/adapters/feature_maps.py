@@ -29,11 +29,11 @@ class FeatureMap:
     stride: tuple[int, int]
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the map for an image of a size in pixels. Backbones round up."""
+        """Height and width of the map of an image of height x width pixels, rounded up as backbones do."""
         return -(-height // self.stride[0]), -(-width // self.stride[1])
 
     def scale(self, finest: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of a location in locations of the finest map.
+        """Height and width of a location, counted in locations of the finest map.
 
         Args:
             finest: stride of the finest map.
@@ -43,8 +43,8 @@ class FeatureMap:
         """
         if self.stride[0] % finest[0] or self.stride[1] % finest[1]:
             raise ValueError(
-                f'reads gives maps of strides {finest} and {self.stride}, which is not a multiple: read maps '
-                'whose strides are multiples of the finest one'
+                f'reads: the stride {self.stride} of a map is not a multiple of the finest stride {finest}: '
+                'read maps whose strides are multiples of the finest one'
             )
         return self.stride[0] // finest[0], self.stride[1] // finest[1]
 
@@ -61,11 +61,11 @@ def find_feature_maps(
         size: height and width in pixels of the blank image.
 
     Returns:
-        The reads, with indices counted from 0, and their maps, both in the order of the forward pass.
+        `reads`, with indices of 0 or more, and the map of each read, both in the order of the forward pass.
 
     Raises:
-        ValueError: if a read is no feature map (B, C, H, W), its stride is not a whole number of pixels, or
-            the backbone does not accept the image.
+        ValueError: if an output to read is no feature map (B, C, H, W), its stride is not a whole number of
+            pixels, or the backbone does not accept the image.
     """
     if isinstance(reads, str) or len({type(read) for read in reads or ()}) > 1:
         raise ValueError(f'reads={reads!r} must be a list of output indices, or a list of module names')

@@ -20,14 +20,14 @@ from .feature_maps import FeatureMap, Reads, find_feature_maps
 from .read_layer import ReadLayer
 
 if TYPE_CHECKING:
-    # Type of the class that the mixin precedes.
+    # Type checkers then know that the other base class is a module.
     _Backbone = nn.Module
 else:
     _Backbone = object
 
 
 class QueryLayers(BaseModule):
-    """Weights that interaction queries add to a backbone: learned queries, and a layer for each map read.
+    """Weights that interaction queries add to a backbone: learned queries, and a layer for each map.
 
     Args:
         maps: maps to read.
@@ -49,7 +49,7 @@ class QueryLayers(BaseModule):
         )
 
 
-class _Pass:
+class _ForwardPass:
     """State of the queries and tokens during a forward pass."""
 
     def __init__(
@@ -57,11 +57,11 @@ class _Pass:
         image_size: tuple[int, int],
         grid: tuple[int, int],
         queries: Tensor | None,
-        asked: Tensor | None,
+        asked_queries: Tensor | None,
         valid: Tensor | None,
     ) -> None:
         self.image_size, self.grid, self.valid = image_size, grid, valid
-        self.queries, self.asked = queries, asked
+        self.queries, self.asked_queries = queries, asked_queries
         self.grad_enabled = torch.is_grad_enabled()
         self.tokens: list[Tensor] = []
         self.attention: list[Tensor] = []
@@ -69,8 +69,8 @@ class _Pass:
     def read(self, layer: ReadLayer, feature: Tensor) -> Tensor:
         """Let the queries read a map (B, C', h, w); return the map with the learned queries' write-back."""
         x = self.tokens[-1] if self.tokens else None
-        feature, x, self.queries, self.asked, attention = layer(
-            feature, x, self.queries, self.asked, self.grid, self.valid
+        feature, x, self.queries, self.asked_queries, attention = layer(
+            feature, x, self.queries, self.asked_queries, self.grid, self.valid
         )
         self.tokens.append(x)
         if attention is not None:
@@ -78,10 +78,10 @@ class _Pass:
         return feature
 
     def states(self) -> InteractionStates:
-        """States for the read-out."""
+        """Recorded states, for the read-out."""
         layers = tuple(range(len(self.tokens)))
         return InteractionStates(
-            self.asked, tuple(self.attention), tuple(self.tokens), layers, self.grid, self.valid
+            self.asked_queries, tuple(self.attention), tuple(self.tokens), layers, self.grid, self.valid
         )
 
 
@@ -92,7 +92,7 @@ class InteractionQueries(InteractionRecorder, _Backbone):
     query_dims: int
     _maps: list[FeatureMap]
     _reads: Reads
-    _pass: _Pass | None = None
+    _pass: _ForwardPass | None = None
 
     def forward(self, x: Tensor) -> Any:
         """Return the backbone's own outputs for images (B, 3, H, W), and record interactions."""
@@ -103,8 +103,8 @@ class InteractionQueries(InteractionRecorder, _Backbone):
         b, height, width = x.shape[0], x.shape[-2], x.shape[-1]
         grid = self.patch_grid(height, width)
         queries = None if learned is None else learned.expand(b, -1, -1)
-        state = _Pass((height, width), grid, queries, self._asked(b), self._valid_patches(b, grid, x.device))
-        self._pass = state
+        asked_queries, valid = self._initial_asked_queries(b), self._valid_patches(b, grid, x.device)
+        self._pass = state = _ForwardPass((height, width), grid, queries, asked_queries, valid)
         try:
             outputs = super().forward(x)
             if isinstance(self._reads[0], int):
@@ -126,7 +126,7 @@ class InteractionQueries(InteractionRecorder, _Backbone):
         return min(feature_map.stride for feature_map in self._maps)
 
     def patch_grid(self, height: int, width: int) -> tuple[int, int]:
-        """Grid (H, W) of the finest map that is read, for an image of a size in pixels."""
+        """Grid (H, W) of the finest map that is read, for an image of height x width pixels."""
         return min(self._maps, key=lambda feature_map: feature_map.stride).grid(height, width)
 
     def _read_outputs(self, outputs: Any) -> Any:
@@ -176,28 +176,28 @@ def interaction_query_adapter(
 
     The config is `dict(type='lfi.InteractionQueryAdapter', backbone=dict(type='mmdet.ResNet', ...))`. Queries
     read feature maps of the backbone one after the other, each map by a small layer, and persist from layer
-    to layer: one query for each concept that an image is asked about (`record_interactions`), whose attention
-    over the locations is the concept's map, and K learned queries. All maps are resized to the grid of the
-    finest. The tokens of a layer are the sum of the maps so far, as in a residual stream.
+    to layer. An image has K learned queries, and one query for each concept that it is asked about
+    (`record_interactions`). The attention of this query over the locations is the concept's map. All maps are
+    resized to the finest grid. The tokens of a layer are the sum of the maps so far, as in a residual stream.
 
     The backbone keeps its class, arguments, parameter names and checkpoints. New parameters are named
-    `interaction.*`. Asked queries never change its outputs. Learned queries write back to the maps through a
-    gate that is zero at the start, when the outputs equal those of the plain backbone bit for bit.
+    `interaction.*`. Asked queries never change the backbone's outputs. Learned queries write back to the maps
+    through a gate. With the initial gate, zero, the outputs equal those of the plain backbone bit for bit.
 
     Args:
-        backbone: config of a backbone whose outputs or modules are maps (B, C, H, W). Unscoped types are of
-            the default scope. For mmpretrain's ViT, use `lfi.InteractionQueryViT`, which adds no weights.
+        backbone: config of a backbone whose outputs or modules' outputs are maps (B, C, H, W). Types without
+            scope are of the default scope. For mmpretrain's ViT, `lfi.InteractionQueryViT` adds no weights.
         query_dims: C, width of queries and tokens. Defaults to 128.
         num_heads: number of attention heads in each layer. Defaults to 4.
-        num_queries: K, number of learned queries. Defaults to 0, asked queries alone.
-        reads: maps to read, in the order of the forward pass: indices of outputs, or names of modules, such
-            as `('layer3', 'layer4')` of a ResNet, so that learned queries also reach the later stages.
-            Defaults to None, the last two outputs, or the only one.
-        probe_size: height and width in pixels, or one number for both, of the blank image that measures the
-            maps' channels and strides: a multiple of all strides. Defaults to 256.
+        num_queries: K, number of learned queries. Defaults to 0: asked queries alone.
+        reads: maps to read, in the order of the forward pass: indices of the backbone's outputs, or names of
+            its modules, such as `('layer3', 'layer4')` of a ResNet. With names of modules, later stages
+            see the learned queries' write-back. Defaults to None: the last two outputs, or the only one.
+        probe_size: height and width in pixels, or one number for both, of a blank image, from which the maps'
+            channels and strides are measured: a multiple of all strides. Defaults to 256.
 
     Returns:
-        The backbone, of a class that has `InteractionQueries` before its own.
+        The backbone. Its class now inherits from `InteractionQueries` and from the backbone's own class.
 
     Raises:
         ValueError: if the backbone records interactions already, `query_dims` is not a multiple of

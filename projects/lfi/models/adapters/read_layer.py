@@ -12,18 +12,17 @@ from lfi.models.backbones.interaction_encoder_layer import QueryAttention
 
 
 class ReadLayer(QueryAttention, BaseModule):
-    """Attention of queries to a feature map that is projected to their width and resized to their grid.
+    """Attention of queries to a feature map, projected to the queries' width and resized to the finest grid.
 
-    Learned queries write back by the transpose of the projection, so that writing needs no further weights.
-    The map gets tanh(query_gate) * its locations' attention to the learned queries. The gate is zero at the
-    start.
+    Each location of the map adds tanh(query_gate) times what it reads from the learned queries, projected to
+    the map's channels by the transpose of the first projection. The gate is zero at the start.
 
     Args:
         channels: number of channels of the feature map.
         query_dims: C, width of the queries.
         num_heads: number of attention heads.
         writes: whether learned queries write back.
-        scale: height and width of a location of the map in locations of the grid. Defaults to (1, 1).
+        scale: height and width of a location of the map, in locations of the grid. Defaults to (1, 1).
     """
 
     def __init__(
@@ -53,36 +52,36 @@ class ReadLayer(QueryAttention, BaseModule):
         feature: Tensor,
         x: Tensor | None,
         queries: Tensor | None,
-        asked: Tensor | None,
+        asked_queries: Tensor | None,
         grid: tuple[int, int],
         valid: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         """Let the queries read a map.
 
         Args:
-            feature: (B, channels, h, w), the map. It starts at the grid's top left, and may end beyond it.
+            feature: (B, channels, h, w), the map. It starts at the grid's top left and may end beyond it.
             x: (B, N, C), tokens of earlier maps. None for the first map.
             queries: (B, K, C), learned queries. None if there are none.
-            asked: (B, M, C), asked queries. None if there are none.
+            asked_queries: (B, M, C), asked queries. None if there are none.
             grid: (H, W) with H * W = N.
             valid: (B, N) bool, locations that queries may read. None for all.
 
         Returns:
             The map with the learned queries' write-back; the tokens (B, N, C), with the map's tokens added;
-            queries (B, K, C) or None; asked (B, M, C) or None; and the asked queries' attention over the
-            locations, mean over heads, float32: (B, M, N) or None.
+            queries (B, K, C) or None; asked_queries (B, M, C) or None; and the asked queries' attention over
+            the locations, mean over heads, float32: (B, M, N) or None.
         """
         tokens = self._to_grid(self.project_map(feature), grid).flatten(2).mT  # [B, N, C]
         x = tokens if x is None else x + tokens
         q, k, v = self._project(x)
         attention = None
-        if asked is not None:
-            asked, attention = self._answer(asked, k, v, 0, valid)
+        if asked_queries is not None:
+            asked_queries, attention = self._update_asked(asked_queries, k, v, 0, valid)
         if queries is not None:
-            queries, k_query, v_query = self._read(queries, k, v, 0, valid)
-            written = self._out(self._attend(q, k_query, v_query))  # [B, N, C]
-            feature = feature + self.query_gate.tanh() * self._to_map(written, grid)
-        return feature, x, queries, asked, attention
+            queries, k_query, v_query = self._update_learned(queries, k, v, 0, valid)
+            write_back = self._project_output(self._attend(q, k_query, v_query))  # [B, N, C]
+            feature = feature + self.query_gate.tanh() * self._to_map(write_back, grid)
+        return feature, x, queries, asked_queries, attention
 
     def _to_grid(self, projected: Tensor, grid: tuple[int, int]) -> Tensor:
         """Resize a projected map (B, C, h, w) to the grid."""
@@ -92,10 +91,10 @@ class ReadLayer(QueryAttention, BaseModule):
         # A coarse map ends beyond the grid where the image's side is no multiple of the map's stride.
         return projected[..., : grid[0], : grid[1]]
 
-    def _to_map(self, written: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _to_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Project tokens (B, N, C) to the channels and the size of the map."""
-        written = written.mT.unflatten(-1, grid)  # [B, C, H, W]
+        projected = tokens.mT.unflatten(-1, grid)  # [B, C, H, W]
         if self.scale != (1, 1):
-            # The last row and column are means over the locations that exist.
-            written = F.avg_pool2d(written, self.scale, ceil_mode=True, count_include_pad=False)
-        return F.conv2d(written, self.project_map.weight.transpose(0, 1))
+            # The last row and column are means over the locations inside the grid.
+            projected = F.avg_pool2d(projected, self.scale, ceil_mode=True, count_include_pad=False)
+        return F.conv2d(projected, self.project_map.weight.transpose(0, 1))

@@ -17,17 +17,17 @@ class ConvStem(BaseModule):
 
     (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.) 3 x 3
     convolutions of stride 2, each with a batch norm and a ReLU, reduce a patch to a token; a 1 x 1
-    convolution follows. The last 3 x 3 convolution has 3/4 of the tokens' channels, and each earlier one half
-    as many as the next: 24, 48, 96 for 128 dims and patches of 8. The shapes of tokens and grid equal those
-    of mmpretrain's `PatchEmbed` for any image size. A token sees its own patch and patch_size - 1 pixels
-    above and to the left, so that padding at the right and below has no influence.
+    convolution follows. The last 3 x 3 convolution has 3/4 of the tokens' channels, and each earlier one
+    half as many as the next: 24, 48, 96 for 128 dims and patches of 8. The shapes of tokens and grid equal
+    those of mmpretrain's `PatchEmbed` for any image size. A token sees its own patch and patch_size - 1
+    pixels above and to the left; padding at the right and below has no influence.
 
     Args:
         patch_size: side of a patch in pixels, a power of two above 1. Each factor of 2 is one convolution.
         embed_dims: number of channels of the tokens.
         in_channels: number of channels of the images. Defaults to 3.
-        input_size: (H, W) in pixels of the images whose grid is `init_out_size`. Defaults to 224.
-        init_cfg: initialisation of mmengine's `BaseModule`. Defaults to None, that of `ConvModule`.
+        input_size: (H, W) or side in pixels of the images whose grid is `init_out_size`. Defaults to 224.
+        init_cfg: initialisation config of mmengine's `BaseModule`. Defaults to None, as in `ConvModule`.
 
     Raises:
         ValueError: if `patch_size` is not a power of two above 1.

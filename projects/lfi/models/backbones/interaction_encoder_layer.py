@@ -25,19 +25,19 @@ class QueryAttention:
     """`MultiheadAttention` of mmpretrain."""
     training: bool
 
-    def _answer(
-        self, asked: Tensor, k: Tensor, v: Tensor, extra: int, valid: Tensor | None
+    def _update_asked(
+        self, asked_queries: Tensor, k: Tensor, v: Tensor, extra: int, valid: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the asked queries (B, M, C) after attention, and their attention to the patches (B, M, N).
 
         Args:
-            asked: (B, M, C), asked queries.
+            asked_queries: (B, M, C), asked queries.
             k: (B, H, n, D), keys of all tokens. The last N are patches.
             v: (B, H, n, D), values of all tokens.
             extra: n - N, number of tokens before the patches.
             valid: (B, N) bool, patches that queries may read. None for all.
         """
-        q_own, k_own, v_own = self._project(asked)  # 3 x [B, H, M, D]
+        q_own, k_own, v_own = self._project(asked_queries)  # 3 x [B, H, M, D]
         q_own = q_own * self.attn.head_dims**-0.5
         # Slicing k before the product would copy it.
         scores = (q_own @ k.mT)[..., extra:]  # [B, H, M, N]
@@ -48,21 +48,21 @@ class QueryAttention:
         attention = scores.softmax(-1, dtype=torch.float32).mean(1)
         weights = F.dropout(weights, self.attn.attn_drop, self.training).to(v)
         attended = F.pad(weights[..., :-1], (extra, 0)) @ v + weights[..., -1:] * v_own  # [B, H, M, D]
-        return self._merge(asked, attended), attention
+        return self._add_attended(asked_queries, attended), attention
 
-    def _read(
+    def _update_learned(
         self, queries: Tensor, k: Tensor, v: Tensor, extra: int, valid: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the learned queries (B, K, C) after attention, and their keys and values (B, H, K, D).
 
-        See `_answer` for the arguments.
+        See `_update_asked` for the other arguments.
         """
         q_query, k_query, v_query = self._project(queries)
         mask = None
         if valid is not None:
             mask = F.pad(valid, (extra, queries.shape[1]), value=True)[:, None, None]  # [B, 1, 1, n + K]
         attended = self._attend(q_query, torch.cat((k, k_query), 2), torch.cat((v, v_query), 2), mask)
-        return self._merge(queries, attended), k_query, v_query
+        return self._add_attended(queries, attended), k_query, v_query
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         b, n, _ = x.shape
@@ -73,10 +73,10 @@ class QueryAttention:
         dropout = self.attn.attn_drop if self.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout)
 
-    def _merge(self, x: Tensor, attended: Tensor) -> Tensor:
-        return x + self._out(attended)
+    def _add_attended(self, x: Tensor, attended: Tensor) -> Tensor:
+        return x + self._project_output(attended)
 
-    def _out(self, attended: Tensor) -> Tensor:
+    def _project_output(self, attended: Tensor) -> Tensor:
         # attended: [B, H, N, D] -> [B, N, C]
         b, _, n, _ = attended.shape
         merged = self.attn.proj(attended.transpose(1, 2).reshape(b, n, self.attn.embed_dims))
@@ -86,9 +86,9 @@ class QueryAttention:
 class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
     """mmpretrain's ViT block with learned and asked queries. It adds no attention weights.
 
-    See `QueryAttention` for what queries attend to. Tokens never attend to queries in their softmax. If the
-    block has a `query_gate` (1,), each token adds tanh(query_gate) * its attention to the learned queries,
-    and never reads an asked query. Without the gate, and with a gate of zero, tokens equal those of
+    See `QueryAttention` for what queries attend to. The softmax over tokens never includes queries. If the
+    block has a `query_gate` (1,), each token adds tanh(query_gate) times what it reads from the learned
+    queries. No token reads an asked query. Without a gate, and with a gate of zero, tokens equal those of
     mmpretrain's block exactly. The feed-forward network, two thirds of a block's cost, runs on tokens alone.
     """
 
@@ -104,7 +104,7 @@ class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
         self,
         x: Tensor,
         queries: Tensor | None,
-        asked: Tensor | None,
+        asked_queries: Tensor | None,
         grid: tuple[int, int],
         valid: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
@@ -113,31 +113,31 @@ class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
         Args:
             x: (B, N, C), tokens, extra tokens (class token) first.
             queries: (B, K, C), learned queries. None if there are none.
-            asked: (B, M, C), asked queries. None if there are none.
+            asked_queries: (B, M, C), asked queries. None if there are none.
             grid: (H, W) of the H * W patches among the N tokens.
             valid: (B, H * W) bool, patches that queries may read. None for all.
 
         Returns:
-            x (B, N, C), queries (B, K, C) or None, asked (B, M, C) or None, and the asked queries' attention
-            to the patches alone, softmax in float32, mean over heads: (B, M, H * W) or None.
+            x (B, N, C), queries (B, K, C) or None, asked_queries (B, M, C) or None, and the asked queries'
+            attention to the patches alone, softmax in float32, mean over heads: (B, M, H * W) or None.
         """
         q, k, v = self._project(x)
         extra = x.shape[1] - grid[0] * grid[1]
-        attention = written = None
-        # Queries run first, while the keys and values are in the cache.
-        if asked is not None:
-            asked, attention = self._answer(asked, k, v, extra, valid)
+        attention = write_back = None
+        # Queries run first, while the keys and values are in the processor's cache.
+        if asked_queries is not None:
+            asked_queries, attention = self._update_asked(asked_queries, k, v, extra, valid)
         if queries is not None:
-            queries, k_query, v_query = self._read(queries, k, v, extra, valid)
+            queries, k_query, v_query = self._update_learned(queries, k, v, extra, valid)
             if self.query_gate is not None:
-                written = self._attend(q, k_query, self.query_gate.tanh() * v_query)
+                write_back = self._attend(q, k_query, self.query_gate.tanh() * v_query)
 
         attended = self._attend_to_patches(q, k, v, grid)
-        if written is not None:
-            attended = attended + written
-        x = self._merge(x, attended)
+        if write_back is not None:
+            attended = attended + write_back
+        x = self._add_attended(x, attended)
         x = self.ffn(self.ln2(x), identity=x)
-        return x, queries, asked, attention
+        return x, queries, asked_queries, attention
 
     def _attend_to_patches(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.window_size is None:

@@ -33,26 +33,25 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
     """Vision Transformer with interaction queries (Learning from Interactions, Gao et al., ICCV 2025).
 
     Queries start after the position embedding, read the patches in every block by the block's own
-    projections, and persist from block to block: K learned queries, and one query for each concept that an
-    image is asked about (`record_interactions`), whose attention to the patches is the concept's map. All
-    arguments, outputs, parameter names and checkpoints of mmpretrain's `VisionTransformer` keep working. The
-    outputs contain no query tokens, and asked queries never change them.
+    projections, and persist from block to block. An image has K learned queries, and one query for each
+    concept that it is asked about (`record_interactions`). The attention of this query to the patches is the
+    concept's map. All arguments, outputs, parameter names and checkpoints of mmpretrain's `VisionTransformer`
+    keep working. The outputs contain no query tokens, and asked queries never change the outputs.
 
     Args:
-        num_queries: K, number of learned queries. Defaults to 0, asked queries alone.
-        stem: config of an `lfi.ConvStem` in place of the patch projection, for training from scratch. It
-            inherits patch size, widths and image size. Defaults to None, the plain projection, as in
-            published checkpoints.
-        write_back: 'gated': patches add tanh(a_l) * their attention to the learned queries, a_l zero at the
-            start; or 'none'. With 'none', and with 'gated' at the start, the outputs equal those of the plain
-            ViT bit for bit. Defaults to 'gated'.
-        persistent: whether queries carry over from block to block. Otherwise each block starts from the
+        num_queries: K, number of learned queries. Defaults to 0: asked queries alone.
+        stem: config of an `lfi.ConvStem` in place of the patch projection, for training from scratch. The
+            backbone sets the stem's patch size, widths and image size. Defaults to None: the plain
+            projection, as in published checkpoints.
+        write_back: 'gated' or 'none'. If 'gated', the patches in block l add tanh(a_l) times what they read
+            from the learned queries. With 'none', and with the initial a_l = 0, the outputs equal those of
+            the plain ViT bit for bit. Defaults to 'gated'.
+        persistent: whether queries carry over from block to block. If False, each block starts from the
             initial queries. Defaults to True.
-        interaction_layers: blocks whose interactions are supervised. Defaults to the last half.
-        window_size: side, in patches, of the windows of the patches' attention, as in ViTDet, for large
-            inputs. Queries still read all patches. Needs `with_cls_token=False`. Defaults to None, global
-            attention.
-        global_attn_layers: blocks without windows. Defaults to ().
+        interaction_layers: indices of the supervised blocks. Defaults to None: the last half.
+        window_size: side in patches of the windows of the patches' attention, as in ViTDet, for large inputs.
+            Queries still read all patches. Needs `with_cls_token=False`. Defaults to None: global attention.
+        global_attn_layers: indices of the blocks without windows. Defaults to ().
         use_rel_pos: whether the patches' attention has decomposed relative positions, as in ViTDet. Needs
             `with_cls_token=False`. Defaults to False.
         with_cp: whether to recompute activations in the backward pass to save memory. Defaults to False.
@@ -127,7 +126,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             self._freeze_stages()
 
     def train(self, mode: bool = True) -> InteractionQueryViT:
-        """Set training mode as in `VisionTransformer`. Frozen stages stay in eval mode completely."""
+        """Set training mode as in `VisionTransformer`. All modules of frozen stages stay in eval mode."""
         super().train(mode)
         if mode and self.frozen_stages > 0:
             # The base class's train() would enable DropPath in the frozen stages.
@@ -154,29 +153,29 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         if self.interaction_queries is not None:
             initial_queries = self.interaction_queries.expand(b, -1, -1)
         queries = initial_queries
-        initial_asked = self._asked(b)
-        if initial_asked is not None:
+        initial_asked_queries = self._initial_asked_queries(b)
+        if initial_asked_queries is not None:
             # Match the patches' precision: autocast makes asked queries in half precision.
-            initial_asked = initial_asked.to(x.dtype)
-        asked = initial_asked
+            initial_asked_queries = initial_asked_queries.to(x.dtype)
+        asked_queries = initial_asked_queries
         outs: list[Tensor] = []
         attention: list[Tensor] = []
         tokens: list[Tensor] = []
         for i, layer in enumerate(self.layers):
             if not self.persistent:
-                queries, asked = initial_queries, initial_asked
-            x, queries, asked, layer_attention = self._run(layer, x, queries, asked, grid, valid)
+                queries, asked_queries = initial_queries, initial_asked_queries
+            x, queries, asked_queries, maps = self._run(layer, x, queries, asked_queries, grid, valid)
             if self._records and i in self.interaction_layers:
                 tokens.append(x)
-                if layer_attention is not None:
-                    attention.append(layer_attention)
+                if maps is not None:
+                    attention.append(maps)
             if i == self.num_layers - 1 and self.final_norm:
                 x = self.ln1(x)
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
 
         layers = self.interaction_layers
-        self._write(InteractionStates(asked, tuple(attention), tuple(tokens), layers, grid, valid))
+        self._write(InteractionStates(asked_queries, tuple(attention), tuple(tokens), layers, grid, valid))
         return tuple(outs)
 
     @property
@@ -191,18 +190,18 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         return embed.stride if isinstance(embed, ConvStem) else embed.projection.stride
 
     def patch_grid(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the patch grid of an image of a size in pixels."""
+        """Height and width of the patch grid of an image of height x width pixels."""
         embed: Any = self.patch_embed
         if isinstance(embed, ConvStem):
             return embed.grid(height, width)
-        conv, corner = embed.projection, embed.adaptive_padding
-        pads = corner.get_pad_shape((height, width)) if corner else (2 * pad for pad in conv.padding)
+        conv, padding = embed.projection, embed.adaptive_padding
+        pads = padding.get_pad_shape((height, width)) if padding else (2 * pad for pad in conv.padding)
         sides = zip((height, width), pads, conv.dilation, conv.kernel_size, conv.stride)
         rows, columns = ((size + pad - d * (k - 1) - 1) // step + 1 for size, pad, d, k, step in sides)
         return rows, columns
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Layer index of a parameter and number of layers. Queries count with the position embedding."""
+        """Layer index of a parameter, and number of layers. Learned queries belong to layer 0."""
         if param_name == prefix + 'interaction_queries':
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)
@@ -258,34 +257,34 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         return positive
 
 
-def _check_grid(locations: int, model_grid: Sequence[int]) -> None:
+def _check_grid(length: int, model_grid: Sequence[int]) -> None:
     """Check the grid of a checkpoint's position embedding, which mmpretrain assumes to be square.
 
     Args:
-        locations: number of locations of the checkpoint's grid.
+        length: number of locations of the checkpoint's grid.
         model_grid: rows and columns of the model's grid.
 
     Raises:
         ValueError: if the checkpoint's grid is not square, and has another number of locations.
     """
     rows, columns = model_grid
-    side = math.isqrt(locations)
-    if locations == rows * columns:
-        if rows != columns and side * side == locations:
+    side = math.isqrt(length)
+    if length == rows * columns:
+        if rows != columns and side * side == length:
             print_log(
-                f"The checkpoint's position embedding of {locations} locations is read as a grid of {rows} x "
+                f"The checkpoint's position embedding of {length} locations is read as a grid of {rows} x "
                 f'{columns}, that of the model, and not as one of {side} x {side}',
                 'current',
             )
         return
-    if side * side != locations:
+    if side * side != length:
         raise ValueError(
-            f"the checkpoint's position embedding has {locations} locations, which is no square, but the "
+            f"the checkpoint's position embedding has {length} locations, which is no square, but the "
             f"model's grid is {rows} x {columns}: set img_size and patch_size to those of the checkpoint"
         )
     if rows != columns:
         print_log(
-            f"The checkpoint's position embedding of {locations} locations is read as a grid of {side} x "
+            f"The checkpoint's position embedding of {length} locations is read as a grid of {side} x "
             f"{side}, and resized to the model's {rows} x {columns}",
             'current',
         )

@@ -16,17 +16,17 @@ class InteractionStates:
     """Queries, attention and tokens of one forward pass, for the read-out.
 
     Args:
-        asked: (B, M, C), asked queries after the last block. None if nothing was asked.
+        asked_queries: (B, M, C), asked queries after the last block. None if nothing was asked.
         attention: asked queries' attention to the N patches, (B, M, N) for each supervised layer. () if
             nothing was asked.
-        tokens: (B, n, C) for each supervised layer, the class token, if there is one, and the patch tokens: n
-            is N or N + 1.
+        tokens: (B, n, C) for each supervised layer, the class token (if any) and the patch tokens, so that n
+            is N + 1 or N.
         layers: indices of the supervised layers.
         grid: (H, W) with H * W = N.
         valid: (B, N) bool, patches that show a part of their image. Defaults to None, all patches.
     """
 
-    asked: Tensor | None
+    asked_queries: Tensor | None
     attention: tuple[Tensor, ...]
     tokens: tuple[Tensor, ...]
     layers: tuple[int, ...]
@@ -40,21 +40,20 @@ class InteractionStates:
 
     def select_queries(self, start: int, number: int) -> InteractionStates:
         """Return the states of `number` asked queries from index `start` on; none if `number` is 0."""
-        if not number or self.asked is None:
-            return replace(self, asked=None, attention=())
-        if number == self.asked.shape[1]:
+        if not number or self.asked_queries is None:
+            return replace(self, asked_queries=None, attention=())
+        if number == self.asked_queries.shape[1]:
             return self
-        part = slice(start, start + number)
-        return replace(
-            self, asked=self.asked[:, part], attention=tuple(layer[:, part] for layer in self.attention)
-        )
+        rows = slice(start, start + number)
+        attention = tuple(layer[:, rows] for layer in self.attention)
+        return replace(self, asked_queries=self.asked_queries[:, rows], attention=attention)
 
 
 class InteractionRecord:
     """Record of the latest forward pass inside `record_interactions()`.
 
     Args:
-        asked_queries: (B, M, C) or (M, C), initial asked queries. Defaults to None, nothing is asked.
+        asked_queries: (B, M, C) or (M, C), initial asked queries. Defaults to None: nothing is asked.
 
     Attributes:
         passes: number of forward passes so far.
@@ -83,11 +82,11 @@ class InteractionRecord:
 
 
 class InteractionRecorder:
-    """Mixin for backbones that record interactions. It comes before the backbone among a class's bases.
+    """Mixin for backbones that record interactions. It precedes the backbone's class among the bases.
 
     The class provides `query_dims`, `patch_stride` and `patch_grid(height, width)`, the grid of an image. Its
-    forward pass runs the queries of `_asked`, hides from them the padding that `_valid_patches` marks, and
-    calls `_write`.
+    forward pass starts with `_initial_asked_queries`, lets these queries read the patches of `_valid_patches`
+    only, and calls `_write`.
     """
 
     query_dims: Any
@@ -108,9 +107,9 @@ class InteractionRecorder:
 
         Args:
             asked_queries: initial asked queries, (B, M, C), or (M, C) for all images. Each query reads the
-                patches in every block. Defaults to None, nothing is asked.
-            valid_sizes: sizes for `padded`, in the same context: `torch.compile` fails at two contexts in
-                one function. Defaults to None, the sizes of the outer context.
+                patches in every block. Defaults to None: nothing is asked.
+            valid_sizes: argument of `padded`, so that one context does both: `torch.compile` fails at two
+                contexts in one function. Defaults to None: the sizes of the outer context.
 
         Raises:
             ValueError: if `padded` refuses the sizes.
@@ -147,7 +146,7 @@ class InteractionRecorder:
         finally:
             self._valid_sizes = outer
 
-    def _asked(self, images: int) -> Tensor | None:
+    def _initial_asked_queries(self, batch_size: int) -> Tensor | None:
         """Initial asked queries of all records for a batch, (B, M, C), or None."""
         initial_queries = []
         for record in self._records:
@@ -155,7 +154,7 @@ class InteractionRecorder:
             if asked_queries is None:
                 continue
             if asked_queries.ndim == 2:
-                asked_queries = asked_queries.expand(images, -1, -1)
+                asked_queries = asked_queries.expand(batch_size, -1, -1)
             initial_queries.append(asked_queries)
         if len(initial_queries) < 2:
             return initial_queries[0] if initial_queries else None
@@ -169,12 +168,13 @@ class InteractionRecorder:
             record.write(states.select_queries(start, number))
             start += number
 
-    def _valid_patches(self, images: int, grid: tuple[int, int], device: torch.device) -> Tensor | None:
+    def _valid_patches(self, batch_size: int, grid: tuple[int, int], device: torch.device) -> Tensor | None:
         """Mask of patches that show a part of their image, (B, H * W) bool. None if no image is padded."""
         if self._valid_sizes is None:
             return None
-        if len(self._valid_sizes) != images:
-            raise ValueError(f'valid_sizes has {len(self._valid_sizes)} sizes for a batch of {images} images')
+        number = len(self._valid_sizes)
+        if number != batch_size:
+            raise ValueError(f'valid_sizes has {number} sizes for a batch of {batch_size} images')
         height, width = self.patch_stride
         sides = [(-(-h // height), -(-w // width)) for h, w in self._valid_sizes]
         if all(h >= grid[0] and w >= grid[1] for h, w in sides):

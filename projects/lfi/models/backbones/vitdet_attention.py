@@ -27,8 +27,7 @@ def attend_in_windows(
     published weights. A window larger than the grid is cut to the grid.
 
     Args:
-        attend: attention function of q, k and v of windows and the windows' grid, such as
-            `torch.nn.functional.scaled_dot_product_attention`.
+        attend: attention function, called with q, k and v of all windows, and (h, w) of a window.
         q: (B, heads, H * W, D), queries.
         k: (B, heads, H * W, D), keys.
         v: (B, heads, H * W, D), values.
@@ -89,7 +88,7 @@ class DecomposedRelativePosition(nn.Module):
     Args:
         head_dims: D, channels of a head.
         grid: (H, W) of the largest grid whose offsets the tables hold. Tables are interpolated for a larger
-            grid. A smaller grid reads the entries of its own offsets, where detectron2 interpolates.
+            grid. A smaller grid uses the entries of its own offsets; detectron2 would interpolate.
     """
 
     def __init__(self, head_dims: int, grid: tuple[int, int]) -> None:

@@ -17,7 +17,7 @@ SUPPORTED = (Mixup, CutMix, ResizeMix)
 
 
 def record_mixtures(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor that mixes images store a `BatchMixture` in their samples, as `mixture`.
+    """Make a data preprocessor store how it mixes images: a `BatchMixture` in each sample, as `mixture`.
 
     Images and labels stay the same bit for bit. A data preprocessor that mixes nothing is left unchanged.
 
@@ -42,7 +42,7 @@ def can_record_mixtures(data_preprocessor: nn.Module) -> bool:
 
 
 def check_mixable(directions: Sequence[str]) -> None:
-    """Raise a ValueError if mixed images would need cached maps without a semantic reading."""
+    """Raise a ValueError if cached maps have no semantic reading, which mixed images need."""
     if 'semantic' not in directions:
         raise ValueError(
             'the maps of this teacher have no semantic reading, so that maps of different images cannot be '
@@ -62,7 +62,7 @@ def check_mixtures_recorded(data_preprocessor: nn.Module) -> None:
     if isinstance(augment, RandomBatchAugment) and not records_mixtures(data_preprocessor):
         raise ValueError(
             f'data_preprocessor.batch_augments has {type(unsupported_augments(augment)[0]).__name__}: it '
-            'keeps no record, and gt_concepts are those of single images. Use Mixup, CutMix or ResizeMix'
+            'is not recorded, and gt_concepts are those of single images. Use Mixup, CutMix or ResizeMix'
         )
 
 
@@ -79,27 +79,27 @@ class RecordedBatchAugment(RandomBatchAugment):
     def __init__(self, augment: RandomBatchAugment) -> None:
         if unsupported := unsupported_augments(augment):
             raise ValueError(
-                f'data_preprocessor.batch_augments has {type(unsupported[0]).__name__}: it keeps no record, '
-                'and a cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '
+                f'data_preprocessor.batch_augments has {type(unsupported[0]).__name__}: it is not '
+                'recorded, and a cache holds the maps of single images. Use Mixup, CutMix or ResizeMix, '
                 'or ask the teacher online with teacher.cache=None'
             )
         self.__dict__.update(vars(augment))
-        self._drawn: BatchMixture | None = None
+        self._mixture: BatchMixture | None = None
 
     def __call__(self, batch_input: Tensor, batch_score: Tensor) -> tuple[Tensor, Tensor]:
         """Mix images (B, C, H, W) and scores (B, classes) as the wrapped augment does."""
         with _restored_rng_state():
-            self._drawn = self._draw(len(batch_input), (batch_input.shape[-2], batch_input.shape[-1]))
+            self._mixture = self._draw(len(batch_input), (batch_input.shape[-2], batch_input.shape[-1]))
         mixed: tuple[Tensor, Tensor] = super().__call__(batch_input, batch_score)
         return mixed
 
     def take(self) -> BatchMixture | None:
         """Return the mixture of the latest call, and forget it."""
-        drawn, self._drawn = self._drawn, None
-        return drawn
+        mixture, self._mixture = self._mixture, None
+        return mixture
 
     def _draw(self, batch_size: int, size: tuple[int, int]) -> BatchMixture | None:
-        """Draw the mixture that the call will draw, in the same order from the same generators."""
+        """Draw the mixture that the wrapped augment will draw, in its order from the same generators."""
         augment = self.augments[np.random.choice(len(self.augments), p=self.probs)]  # noqa: NPY002
         if augment is None:
             return None
@@ -125,7 +125,7 @@ def _restored_rng_state() -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
-def _refuse_unequal(data_samples: Sequence) -> None:
+def _refuse_unequal_sizes(data_samples: Sequence) -> None:
     """Raise a ValueError for images of several sizes: a mixed image has no single boundary of padding."""
     shapes = (sample.metainfo.get('img_shape') for sample in data_samples)
     sizes = sorted({tuple(shape[:2]) for shape in shapes if shape is not None})
@@ -141,7 +141,7 @@ def _refuse_unequal(data_samples: Sequence) -> None:
 def _attach_mixture(data_preprocessor: Any, arguments: tuple, output: dict) -> None:
     mixture = data_preprocessor.batch_augments.take()
     if mixture is not None:
-        _refuse_unequal(output['data_samples'])
+        _refuse_unequal_sizes(output['data_samples'])
         for sample in output['data_samples']:
             # `set_metainfo` would copy the mixture for each sample.
             sample.set_field(mixture, 'mixture', field_type='metainfo')

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from .mixtures import can_record_mixtures, record_mixtures
 
-# Largest absolute value of a batch that may be normalised, or dark. Other raw images have larger values.
+# Normalised or dark images have absolute values up to this bound. Other raw images have larger values.
 DARK = 16.0
-# mmdet's PhotoMetricDistortion gives values down to -48; subtracting a mean gives -100 and below.
+# Lower bound of raw images: mmdet's PhotoMetricDistortion gives -48, subtraction of a mean -100 or less.
 DARKENED = -64.0
 
 
@@ -35,19 +35,19 @@ def register_image_checks(data_preprocessor: nn.Module, cache: str | None) -> No
 def correct_image_sizes(data_preprocessor: nn.Module) -> None:
     """Set each sample's `img_shape` to the size of its image before a data preprocessor pads the batch.
 
-    Some transforms leave an outdated `img_shape`, such as torchvision's (`NumpyToPIL`, `PILToNumpy`), and
-    pixels outside it would count as padding. The tensor's own height and width are right, unless the pipeline
-    pads images, which the tools refuse (`check_pipelines`).
+    Some transforms do not update `img_shape`, such as torchvision's (`NumpyToPIL`, `PILToNumpy`), and pixels
+    outside it would count as padding. The tensor's height and width are right, unless the pipeline pads
+    images; the tools refuse such a pipeline (`check_pipelines`).
     """
     # Runs before all other hooks, which may read `img_shape`.
     data_preprocessor.register_forward_pre_hook(_ImageSizes(), with_kwargs=True, prepend=True)
 
 
 def refuse_normalized_images(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor raise a ValueError if the first images are normalised already.
+    """Make a data preprocessor raise a ValueError if the first images are normalised already.
 
     An online teacher would see such images as near-black, since it undoes only the data preprocessor's own
-    normalisation. Dark images with whole numbers up to 16 may be raw. They pass, and the next batch is
+    normalisation. A batch of whole numbers up to 16 may be raw and dark: it passes, and the next batch is
     checked.
     """
     data_preprocessor.register_forward_pre_hook(_FirstImages(), with_kwargs=True)
@@ -103,7 +103,7 @@ class _FirstImages:
 
 
 def _images(arguments: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[Tensor, Any]]:
-    """Yield the images and samples of a data preprocessor's arguments; nothing for another format."""
+    """Yield the images and samples of a data preprocessor's arguments; nothing for other formats."""
     data = arguments[0] if arguments else kwargs.get('data')
     if not isinstance(data, dict):
         return

@@ -21,22 +21,22 @@ from .means import shared_mean
 class InteractionDistillLoss(nn.Module):
     """Compare spatial maps, semantic maps and presence of student and teacher.
 
-    - Spatial: KL divergence over locations, averaged over concepts by their presence in the teacher's maps.
+    - Spatial: KL divergence over locations, averaged over concepts, weighted by the teacher's presence.
     - Semantic: KL divergence over concepts, averaged over the valid locations of an image, then over images.
     - Presence: binary cross-entropy, averaged over the asked concepts.
 
-    The first two are averaged over layers; a layer of the student learns from the teacher's layer of the same
-    relative depth. A term that one of both lacks, or whose weight is 0, is not computed. If nothing is
-    present or valid a term is exactly 0. All terms are computed in float32.
+    The first two terms are averaged over layers. A layer of the student learns from the teacher's layer of
+    the same relative depth. A term is not computed if its weight is 0, or if student or teacher has no such
+    maps. A term is exactly 0 if no concept is present or no location valid. All terms are float32.
 
     Args:
         spatial_weight: weight of the spatial term. Defaults to 1.
         semantic_weight: weight of the semantic term. Defaults to 2.
         presence_weight: weight of the presence term. Defaults to 1.
-        spatial_temperature: divides the teacher's scores before the softmax over locations. For the reading
-            'logits' its unit is their standard deviation over an image's valid locations, averaged over
+        spatial_temperature: divisor of the teacher's scores in the softmax over locations. For the reading
+            'logits' its unit is the scores' standard deviation over an image's valid locations, averaged over
             concepts, so that it fits any teacher. For 'concept_softmax' it has no unit. Defaults to 0.67.
-        semantic_temperature: divides the teacher's logits before the softmax over concepts. Defaults to 1.
+        semantic_temperature: divisor of the teacher's logits in the softmax over concepts. Defaults to 1.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -67,7 +67,7 @@ class InteractionDistillLoss(nn.Module):
         """Compare maps of the same concepts on the same grid.
 
         Returns:
-            Weighted scalar terms, of 'loss_spatial', 'loss_semantic' and 'loss_presence'.
+            Weighted scalar terms, some or all of 'loss_spatial', 'loss_semantic' and 'loss_presence'.
 
         Raises:
             ValueError: if the maps differ in batch size, number of concepts or grid.
@@ -77,7 +77,7 @@ class InteractionDistillLoss(nn.Module):
                 f"student's maps {tuple(student.logits.shape)} and teacher's {tuple(teacher.logits.shape)}, "
                 '(B, L, M, H, W), must agree in B, M, H and W'
             )
-        teacher = aligned(teacher, student)
+        teacher = align_maps(teacher, student)
         valid = teacher.valid
         student = replace(student, valid=valid)
 
@@ -94,7 +94,7 @@ class InteractionDistillLoss(nn.Module):
             )
             terms['loss_semantic'] = self.semantic_weight * _mean_over_valid(divergence, valid)
         if self.presence_weight:
-            terms['loss_presence'] = self.presence_weight * _presence(student, teacher)
+            terms['loss_presence'] = self.presence_weight * _presence_loss(student, teacher)
         return terms
 
     def spatial_scale(self, teacher: InteractionMaps) -> float | Tensor:
@@ -104,16 +104,16 @@ class InteractionDistillLoss(nn.Module):
         return self.spatial_temperature * _standard_deviation(teacher)
 
 
-def aligned(teacher: InteractionMaps, student: InteractionMaps) -> InteractionMaps:
-    """Align the teacher's layers with the student's, valid where both maps are."""
+def align_maps(teacher: InteractionMaps, student: InteractionMaps) -> InteractionMaps:
+    """Align the teacher's layers with the student's; a location is valid if it is valid in both maps."""
     teacher = align_layers(teacher, len(student.layers))
     return replace(teacher, valid=student.valid & teacher.valid)
 
 
 def align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
-    """Select a layer of the teacher for each of the student's: all of them, or evenly spaced ones.
+    """Select an evenly spaced layer of the teacher for each layer of the student.
 
-    A single layer of the teacher stays alone, and broadcasts.
+    A single layer of the teacher is not repeated: it broadcasts.
     """
     n_teacher = len(teacher.layers)
     if n_teacher in (1, n_student):
@@ -128,7 +128,7 @@ def _spatial_divergence(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
 
 
 def _standard_deviation(maps: InteractionMaps) -> Tensor:
-    """Standard deviation over valid locations, mean over layers and named concepts: (B, 1, 1, 1, 1)."""
+    """Standard deviation over valid locations, mean over layers and concepts but `OTHER`, (B, 1, 1, 1, 1)."""
     valid = maps.valid[:, None, None].float()
     count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
     mean = (maps.logits * valid).sum((-2, -1), keepdim=True) / count
@@ -148,15 +148,15 @@ def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
     return shared_mean(per_image, count > 0)
 
 
-def _presence(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
-    """Binary cross-entropy of presence, averaged over the named concepts of images with a valid location."""
-    counted = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
+def _presence_loss(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
+    """Binary cross-entropy of presence, mean over concepts (no `OTHER`) of images with a valid location."""
+    weights = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
     if teacher.concepts is not None:
-        counted = counted & (teacher.concepts != OTHER)
-    counted = counted.to(teacher.presence)
-    with torch.autocast(counted.device.type, enabled=False):
-        # A NaN input would abort the process on a GPU. The loss gets it instead.
+        weights = weights & (teacher.concepts != OTHER)
+    weights = weights.to(teacher.presence)
+    with torch.autocast(weights.device.type, enabled=False):
+        # A NaN input would abort the process on a GPU: it is masked, and the loss set to NaN.
         unknown = student.presence.isnan() | teacher.presence.isnan()
         presence, target = (maps.presence.masked_fill(unknown, 0.5) for maps in (student, teacher))
         errors = F.binary_cross_entropy(presence, target, reduction='none').masked_fill(unknown, math.nan)
-    return shared_mean(errors, counted)
+    return shared_mean(errors, weights)

@@ -27,8 +27,8 @@ def shared_mean(values: Tensor, weights: Tensor) -> Tensor:
 def scale_to_joined_batch(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Scale the mean losses of a process so that averaged gradients equal those of one joined batch.
 
-    This is `shared_mean` for losses that are means already. In one process, or with equal counts, nothing
-    changes. All processes must call this function.
+    This is `shared_mean` for losses that are means already. In one process, or with equal counts, losses do
+    not change. All processes must call this function.
 
     Args:
         losses: means over the images of a process, or lists of means. Entries without 'loss' in their name
@@ -61,7 +61,7 @@ class RunningMean(nn.Module):
     """Elementwise weighted mean of all batches added so far, in float32.
 
     The first batch sets the shape. Checkpoints store the mean, so that a resumed run continues with it. With
-    several processes, it is the mean over all of them. The mean is not a buffer: averaged copies of a model
+    several processes, all of them share one mean. The mean is not a buffer: averaged copies of a model
     (EMA) pair buffers by order, and a buffer that is added later would shift all others.
     """
 
@@ -86,7 +86,7 @@ class RunningMean(nn.Module):
         return self._mean.to(self._device.device)
 
     def add(self, total: Tensor, weight: Tensor) -> None:
-        """Add a batch. All processes must call it.
+        """Add a batch. All processes must call this method.
 
         Args:
             total: weighted sum of the batch's values, float32, of any shape.

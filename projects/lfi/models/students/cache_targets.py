@@ -1,4 +1,4 @@
-"""Targets to cache: the teacher of a student's config, asked without the student."""
+"""Targets to cache, from the teacher of a student's config without the student."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .labels import concept_labels
 
 
 class CacheTargets:
-    """Teacher of a student's config, and the targets of it that the student's parts need.
+    """Teacher of a student's config, which computes the targets that the student's parts need.
 
-    The student is built once for the checks of its training, and dropped.
+    The student is built once, for the checks of its training, and then discarded.
 
     Args:
         model: config of an `lfi.Student`.
 
     Raises:
         UsageError: if the model is no `lfi.Student`, or no part needs a teacher.
-        ValueError: if the student refuses to be built or to train.
-        TypeError: if the student refuses to be built.
+        ValueError: if the student cannot be built or trained.
+        TypeError: if the student cannot be built.
     """
 
     def __init__(self, model: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class CacheTargets:
                 f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
             )
         check_options(teacher=model['teacher'])
-        # Training will read a cache; the checks do not use the name of its folder.
+        # Check a training that reads a cache. The checks do not use the name of the folder.
         model = deepcopy({**model, 'teacher': {**model['teacher'], 'cache': 'cache'}})
         for part in configs_in(model):
             # timm loads pretrained weights in the constructor.
@@ -65,16 +65,16 @@ class CacheTargets:
             check_mixable(self.teacher.directions)
 
     def check_mosaics(self) -> None:
-        """Check that training from the cache can read pictures of several images.
+        """Check that a training that reads the cache can use pictures of several images.
 
         Raises:
-            UsageError: if a part needs features, which are not pasted.
+            UsageError: if a part needs features, which cannot be composed for such pictures.
             ValueError: if the teacher has no semantic reading.
         """
         if 'features' in self.teacher_outputs:
             raise UsageError(
-                'model.supervision has a part that needs features, and cached features of mosaics are not '
-                'pasted: leave out lfi.RecordedMosaic and lfi.RecordedMixUp, or set teacher.cache=None'
+                'model.supervision has a part that needs features, and cached features cannot be composed '
+                'for mosaics: leave out lfi.RecordedMosaic and lfi.RecordedMixUp, or set teacher.cache=None'
             )
         check_mixable(self.teacher.directions)
 
@@ -87,7 +87,7 @@ class CacheTargets:
         """Return the labels of unaugmented images, (B, C); None if no part needs maps."""
         if 'maps' not in self.teacher_outputs:
             return None
-        # A cache keeps the teacher's presence. Labels act in training.
+        # A cache stores the teacher's presence. Labels raise presence in training only.
         num_texts = len(self.teacher.bank)
         return concept_labels(
             self.family, data_samples, num_texts, self.num_classes, device, only_labels=False

@@ -1,4 +1,4 @@
-"""Class activation maps, which stand beside the interaction maps of students that were asked nothing."""
+"""Class activation maps of classifiers that were trained without queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def class_activation_maps(
 
     (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016.) The pooled vector is
     the mean of the patches, and the norm after pooling scales all patches of an image equally. So the mean of
-    a map over locations is the head's score, up to a constant per class.
+    a map over locations equals the head's score, up to a constant per class.
 
     Args:
         backbone: backbone with `out_type='avg_featmap'`.
@@ -63,9 +63,9 @@ def _linear_layers(head: nn.Module) -> list[nn.Linear]:
 class ByClassActivation(PredictBy):
     """Predict by a classifier's head, and answer texts by class activation maps. For testing only.
 
-    With it `configs/evaluation` measure a baseline that was asked nothing. Presence is the head's
-    probability. Concepts beyond the classes have flat maps. The scale of the maps is arbitrary, so `energy`,
-    `teacher_nss` and `teacher_kl`, which depend on it, do not compare.
+    The configs in `configs/evaluation` use it to measure a baseline that was trained without queries.
+    Presence is the head's probability. Concepts beyond the classes have flat maps. The scale of the maps is
+    arbitrary, so that `energy`, `teacher_nss` and `teacher_kl` are not comparable: they depend on the scale.
     """
 
     answers_by_readout = False
@@ -96,11 +96,11 @@ class ByClassActivation(PredictBy):
         """Return class activation maps of texts (M, E).
 
         Raises:
-            ValueError: if a text is none of the teacher's concepts, or the backbone or the head do not fit.
+            ValueError: if a text is none of the teacher's concepts, or the backbone or the head does not fit.
         """
         maps = class_activation_maps(student.backbone, student.head, states)
         scores = maps.mean((-2, -1)) + _linear_layers(student.head)[0](student.backbone.ln2.bias)
-        concepts = _concepts_of(texts, student.teacher.texts)
+        concepts = _concept_indices(texts, student.teacher.texts)
         is_class = concepts < maps.shape[1]
         index = concepts.clamp_max(maps.shape[1] - 1)
         return InteractionMaps(
@@ -112,11 +112,11 @@ class ByClassActivation(PredictBy):
         )
 
 
-def _concepts_of(texts: Tensor, teacher_texts: Tensor) -> Tensor:
+def _concept_indices(texts: Tensor, teacher_texts: Tensor) -> Tensor:
     """Return the index of each text among the teacher's concepts, (M,)."""
     cosines, concepts = (texts @ teacher_texts.to(texts.device).T).max(1)
     if (cosines < 0.999).any():
         raise ValueError(
-            "predict_by=ByClassActivation knows its head's classes alone: ask for concepts of its teacher"
+            "predict_by=ByClassActivation answers texts of the teacher's concepts alone: ask about these"
         )
     return concepts

@@ -1,4 +1,4 @@
-"""Builders of a student's components from their configs, and checks of one against another."""
+"""Builders of a student's components from their configs, and checks that components fit together."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def build_supervision(
                 f'supervision.{name} needs a teacher: set model.teacher, or supervision.{name}=None'
             )
         kind = Interactions if isinstance(part, Interactions) else type(part)
-        twice = [other for other in parts if isinstance(parts[other], kind)]
-        if len(twice) > 1:
+        same_kind = [other for other in parts if isinstance(parts[other], kind)]
+        if len(same_kind) > 1:
             raise ValueError(
-                f'supervision.{twice[0]} and supervision.{name} are both lfi.{kind.__name__}, and their '
+                f'supervision.{same_kind[0]} and supervision.{name} are both lfi.{kind.__name__}, and their '
                 'losses have the same names: switch one of them off'
             )
         missing = sorted(({'vector', 'scores'} & part.student_outputs) - task.provides)
@@ -64,8 +64,8 @@ def build_supervision(
 
 def _build_part(name: str, config: Any) -> SupervisionPart:
     option = f'supervision.{name}'
-    taken = name == 'predict_by' or hasattr(nn.ModuleDict(), str(name))
-    if not isinstance(name, str) or not name.isidentifier() or taken:
+    reserved = name == 'predict_by' or hasattr(nn.ModuleDict(), str(name))
+    if not isinstance(name, str) or not name.isidentifier() or reserved:
         raise ValueError(
             f'supervision has a part named {name!r}. The name is reserved, or is not made of letters, digits '
             'and _: choose another'
@@ -75,11 +75,11 @@ def _build_part(name: str, config: Any) -> SupervisionPart:
 
 
 def build_predict_by(predict_by: Any, default: str) -> PredictBy:
-    """Build the way to predict.
+    """Build the component by which a student predicts.
 
     Args:
         predict_by: config, or None.
-        default: type for None.
+        default: type of the component if `predict_by` is None.
 
     Raises:
         ValueError: if the config has no type, or the type is unknown.
@@ -90,7 +90,7 @@ def build_predict_by(predict_by: Any, default: str) -> PredictBy:
 
 
 def reads_readout(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> bool:
-    """Whether a part or `predict_by` reads the student's read-out."""
+    """Whether a part or `predict_by` uses the student's read-out."""
     return predict_by.reads_readout or any(isinstance(part, Interactions) for part in parts.values())
 
 
@@ -101,14 +101,14 @@ def build_readout(
     width: int,
     text_dims: Callable[[], int],
 ) -> InteractionReadout | None:
-    """Build the read-out of a student; None if nothing reads it and no arguments are given.
+    """Build the read-out of a student; None if nothing uses it and no arguments are given.
 
     Args:
         readout: arguments of the read-out, or None.
         parts: supervision parts of the student.
-        predict_by: way to predict of the student.
+        predict_by: component by which the student predicts.
         width: width of the student's tokens.
-        text_dims: returns the width of the text space, for a `readout` that does not state it.
+        text_dims: function that returns the width of the text space, called if `readout` does not state it.
     """
     if readout is None and not reads_readout(parts, predict_by):
         return None
@@ -144,7 +144,7 @@ def check_contrast_weight(readout: InteractionReadout | None, outputs: Collectio
         )
 
 
-def check_trained(readout: InteractionReadout | None, outputs: Collection[str]) -> None:
+def check_readout_trained(readout: InteractionReadout | None, outputs: Collection[str]) -> None:
     """Raise a ValueError if there is a read-out that no part trains."""
     if readout is not None and not {'attention', 'concept_scores', 'presence'} & {*outputs}:
         raise ValueError(
@@ -154,7 +154,7 @@ def check_trained(readout: InteractionReadout | None, outputs: Collection[str]) 
 
 
 def student_outputs_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
-    """Outputs of a student that parts read. Reading them trains them."""
+    """Outputs of a student that parts read, and so train."""
     outputs: frozenset[str] = frozenset().union(*(part.student_outputs for part in parts.values()))
     if 'scores' in outputs and predict_by.reads_readout:
         outputs |= {'presence'}
@@ -202,7 +202,7 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
         parts: supervision parts of the student.
 
     Raises:
-        ValueError: if it does not change the target of every part that needs the teacher.
+        ValueError: if the control does not change the target of every part that needs the teacher.
     """
     if control is None:
         return None
@@ -230,7 +230,7 @@ def check_teacher(
     text_dims: int | None,
     num_classes: int | None,
 ) -> None:
-    """Check a teacher against read-out, head and parts.
+    """Check that a teacher fits the read-out, the head and the parts.
 
     Args:
         teacher: teacher, or its cache.
@@ -239,7 +239,7 @@ def check_teacher(
         num_classes: number of classes of the head; None if the task has no single number.
 
     Raises:
-        ValueError: if it does not fit one of them; the message names the option.
+        ValueError: if the teacher does not fit; the message names the option.
     """
     if text_dims is not None:
         check_text_dims(text_dims, teacher.texts.shape[1])

@@ -13,7 +13,7 @@ from .tasks.pretraining import Pretraining
 
 
 def is_student(model: Mapping[str, Any]) -> bool:
-    """Whether a model config is of a `Student`, by its type or the class itself."""
+    """Whether a model config builds a `Student`: its type is the class or the class's name."""
     kind = model.get('type')
     return (MODELS.get(kind) if isinstance(kind, str) else kind) is Student
 
@@ -43,7 +43,7 @@ def cache_of(model: Mapping[str, Any]) -> str | None:
     return cache
 
 
-def online(model: Mapping[str, Any]) -> dict[str, Any]:
+def without_cache(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model config without the teacher's cache, so that the teacher runs."""
     teacher = model.get('teacher')
     if not isinstance(teacher, Mapping):

@@ -39,17 +39,17 @@ def concept_labels(
         ValueError: if presence comes from labels alone, and an image has neither label nor caption.
     """
     labels = family.labels(data_samples, num_texts, num_classes, device)
-    hidden = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
-    unknown = hidden if family.reads_labels else range(len(data_samples))
-    if only_labels and any('gt_concepts' not in data_samples[row] for row in unknown):
+    unlabelled = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
+    rows = unlabelled if family.reads_labels else range(len(data_samples))
+    if only_labels and any('gt_concepts' not in data_samples[row] for row in rows):
         raise ValueError(
             "presence='label' counts concepts without a label as absent, and some images have no label: set "
             "supervision.interactions.reading.presence to 'best-location' or 'image'"
         )
-    if hidden:
-        # The hidden annotations must not be read.
-        rows = torch.tensor(hidden).to(labels.device, non_blocking=True)
-        labels = labels.index_fill(0, rows, 0)
+    if unlabelled:
+        # The samples may still hold annotations, which must not be used.
+        index = torch.tensor(unlabelled).to(labels.device, non_blocking=True)
+        labels = labels.index_fill(0, index, 0)
     captions = [sample.gt_concepts for sample in data_samples if 'gt_concepts' in sample]
     if captions:
         # Some images of a joined data set may have no captions.

@@ -18,9 +18,9 @@ class PredictBy:
     """Base class of the ways to predict. It has no parameters."""
 
     reads_readout = False
-    """Whether predictions need the read-out."""
+    """Whether predictions use the read-out."""
     answers_by_readout = True
-    """Whether `answers` uses the read-out. Class activation answers without it."""
+    """Whether `answers` uses the read-out. `ByClassActivation` does not."""
     has_class_names: bool = False
     """Whether the class names come from the options of this object, and not from the checkpoint."""
 
@@ -32,27 +32,27 @@ class PredictBy:
         """Check a student when it is built.
 
         Raises:
-            ValueError: if it cannot predict in this way; the message names the option and the value to set.
+            ValueError: if the student cannot predict so; the message names the option and the value to set.
         """
 
     def check_training(self, student: Any) -> None:
-        """Check when training begins that losses train what predicts.
+        """Check, when training begins, that losses train all that the prediction uses.
 
         Raises:
-            ValueError: if they do not.
+            ValueError: if no loss trains it.
         """
 
     def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
-        """Return the samples with predictions; `task_predict(inputs, data_samples)` is the task model's."""
+        """Return predicted samples. `task_predict(inputs, data_samples)` is the task model's method."""
         predictions: Sequence = task_predict(inputs, data_samples)
         return predictions
 
     def tensor(self, student: Any, inputs: Tensor, task_tensor: Callable) -> Any:
-        """Return the outputs of mode 'tensor'; `task_tensor(inputs)` is the task model's."""
+        """Return the outputs of mode 'tensor'. `task_tensor(inputs)` is the task model's method."""
         return task_tensor(inputs)
 
     def asked_queries(self, student: Any) -> Tensor | None:
-        """Make the queries (K, C) that `scores` needs, or None."""
+        """Make the queries (K, C) whose states `scores` needs, or None."""
         return None
 
     def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
@@ -67,13 +67,13 @@ class PredictBy:
         texts: Tensor,
         layout: InteractionMaps,
     ) -> InteractionMaps:
-        """Read the answers from a forward pass that ran with the queries of texts (M, E).
+        """Compute the answers from a forward pass that ran with the queries of texts (M, E).
 
         Args:
             student: the student.
             states: recorded states of the pass.
             texts: (M, E), unit embeddings.
-            layout: maps whose concepts, grid and valid locations the answers take; the scores are not read.
+            layout: maps with the concepts, grid and valid locations of the answers; no scores are read.
         """
         return student.require_readout().answers(states, texts, layout)
 
@@ -93,9 +93,9 @@ class ByHead(PredictBy):
 
 @MODELS.register_module()
 class ByFeatures(PredictBy):
-    """Give each sample `features` (C,), the backbone's last features pooled over locations.
+    """Add `features` (C,) to each sample: the backbone's last features pooled over locations.
 
-    It is the default without a task. `lfi.KNNMetric` and `lfi.LinearProbeMetric` measure the features.
+    The default without a task. `lfi.KNNMetric` and `lfi.LinearProbeMetric` measure the features.
     """
 
     def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
@@ -103,7 +103,7 @@ class ByFeatures(PredictBy):
         from mmpretrain.structures import DataSample
 
         samples = [DataSample() for _ in inputs] if data_samples is None else data_samples
-        for sample, features in zip(samples, pooled(student.extract_feat(inputs)[-1])):
+        for sample, features in zip(samples, pool(student.extract_feat(inputs)[-1])):
             sample.features = features
         predictions: Sequence = samples
         return predictions
@@ -124,8 +124,8 @@ class ByTexts(PredictBy):
             teacher's prompts.
 
     Raises:
-        ValueError: for `templates` without `concepts`; without a read-out; and when training begins, if no
-            part trains presence.
+        ValueError: if `templates` are given without `concepts`; when the student is built, if task or teacher
+            does not fit; and when training begins, if no part trains presence.
     """
 
     reads_readout = True
@@ -180,7 +180,7 @@ class ByTexts(PredictBy):
             )
 
     def teacher_with_concepts(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the teacher's config with these concepts and prompts, so that drawn maps are of them."""
+        """Return the teacher's config with these concepts and prompts, so that maps are drawn for them."""
         options = {'concepts': self.concepts, 'templates': self.templates}
         return {**config, **{name: value for name, value in options.items() if value is not None}}
 
@@ -190,11 +190,11 @@ class ByTexts(PredictBy):
         if self.concepts is None and student.teacher_is_built:
             self._texts = student.teacher.texts[: student.head.num_classes]
         elif self._texts is None:
-            self._texts = self._embedded(student)
+            self._texts = self._embed_class_texts(student)
         self._texts = self._texts.to(device)
         return self._texts
 
-    def _embedded(self, student: Any) -> Tensor:
+    def _embed_class_texts(self, student: Any) -> Tensor:
         tower = TextTower(student.require_teacher_cfg())
         if self.concepts is None:
             return tower.embed(tower.concepts[: student.head.num_classes])
@@ -208,14 +208,14 @@ class ByTexts(PredictBy):
         """Return the samples with `pred_score` (K,) and `pred_label`."""
         from mmpretrain.models.heads import ClsHead
 
-        predictions: Sequence = ClsHead().predict((self._scores_of(student, inputs),), data_samples)
+        predictions: Sequence = ClsHead().predict((self._compute_logits(student, inputs),), data_samples)
         return predictions
 
     def tensor(self, student: Any, inputs: Tensor, task_tensor: Callable) -> Tensor:
         """Return the scores by text, (B, K)."""
-        return self._scores_of(student, inputs)
+        return self._compute_logits(student, inputs)
 
-    def _scores_of(self, student: Any, inputs: Tensor) -> Tensor:
+    def _compute_logits(self, student: Any, inputs: Tensor) -> Tensor:
         with student.backbone.record_interactions(self.asked_queries(student)) as record:
             features = student.extract_feat(inputs)
         return self.scores(student, features, record.states)
@@ -226,10 +226,10 @@ class ByTexts(PredictBy):
 
     def scores(self, student: Any, features: Sequence, states: InteractionStates) -> Tensor:
         """Compute presence logits of the classes, (B, K)."""
-        return student.require_readout().scores(states, self.class_texts(student))
+        return student.require_readout().presence_logits(states, self.class_texts(student))
 
 
-def pooled(features: Tensor) -> Tensor:
+def pool(features: Tensor) -> Tensor:
     """Pool features (B, C) or (B, C, H, W) to one vector per image, (B, C).
 
     Raises:

@@ -39,13 +39,13 @@ from .components import (
     build_readout,
     build_supervision,
     check_contrast_weight,
+    check_readout_trained,
     check_teacher,
-    check_trained,
     reads_readout,
     student_outputs_of,
     teacher_outputs_of,
 )
-from .freezing import freeze_unread
+from .freezing import freeze_unused
 from .labels import concept_labels
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
@@ -68,7 +68,7 @@ else:
     _TaskModel = object
 
 ADDED_ARGUMENTS = ('teacher', 'readout', 'supervision', 'control', 'predict_by')
-"""Arguments that a student adds, beside `task`, to those of its task's model."""
+"""Arguments that `Student` adds to those of the task's model, beside `task`."""
 
 
 @MODELS.register_module()
@@ -78,10 +78,9 @@ class Student(_TaskModel):
     `dict(type='lfi.Student', task='mmdet.RTMDet', backbone=..., ...)` builds a `StudentRTMDet`, a subclass of
     the task model's class with the same arguments, parameter names, predictions and hooks.
 
-    In a training step the teacher gives its targets. The student runs once, with a query for each concept
-    that a part asks about. The task's loss takes the images that have a label, and each part compares the
-    student with its target. The teacher is built when training begins, and never for testing. `ask` needs no
-    teacher.
+    In a training step the teacher computes its targets. The student runs once, with a query for each concept
+    that a part asks about. The task's loss uses the images that have a label, and each part compares the
+    student with the part's target. The teacher is built when training begins, and never for testing or `ask`.
 
     Args:
         task: registered type of the task's model, with its scope. The model has one backbone, which takes one
@@ -101,7 +100,7 @@ class Student(_TaskModel):
     Raises:
         ValueError: if the task's model does not fit, a part is unknown or lacks what it needs, or a control
             changes nothing. The message names the option and the value to set.
-        TypeError: if a part or the read-out needs a backbone that can be asked, and the backbone cannot.
+        TypeError: if a part or the read-out needs recorded interactions, and the backbone records none.
     """
 
     readout: InteractionReadout | None
@@ -145,7 +144,7 @@ class Student(_TaskModel):
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_with_concepts(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
         if parts or readout is not None or reads_readout(parts, self.predict_by):
-            self._require_asked_backbone()
+            self._require_recording_backbone()
         width = getattr(self.backbone, 'query_dims', 0)
         self.readout = build_readout(readout, parts, self.predict_by, width, self._text_dims)
         widths = StudentWidths(*self._widths(), self._text_dims)
@@ -158,11 +157,11 @@ class Student(_TaskModel):
             register_image_checks(self.data_preprocessor, self.require_teacher_cfg().get('cache'))
         self.student_outputs = student_outputs_of(parts, self.predict_by)
         check_contrast_weight(self.readout, self.student_outputs)
-        freeze_unread(self.backbone, self.readout, self.student_outputs)
+        freeze_unused(self.backbone, self.readout, self.student_outputs)
         self.predict_by.check(self)
 
     def _text_dims(self) -> int:
-        """Return the width of the teacher's text space, by the configs of read-out and teacher."""
+        """Return the width of the teacher's text space, from the read-out or the teacher's config."""
         readout = getattr(self, 'readout', None)
         if readout is not None:
             return int(readout.text_dims)
@@ -178,7 +177,7 @@ class Student(_TaskModel):
         vector = getattr(getattr(self, 'head', None), 'in_channels', None)
         return tokens, vector if isinstance(vector, int) else tokens
 
-    def _require_asked_backbone(self) -> None:
+    def _require_recording_backbone(self) -> None:
         if not hasattr(self.backbone, 'record_interactions'):
             raise TypeError(
                 f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, or another one in an '
@@ -247,16 +246,16 @@ class Student(_TaskModel):
         return self.teacher
 
     def check_training(self) -> None:
-        """Check that losses train everything that predicts, before the teacher or its cache is opened.
+        """Check that losses train all that predictions use, before the teacher is built or its cache opened.
 
         Raises:
-            ValueError: if they do not; the message names the option and the value to set.
+            ValueError: if no loss trains it; the message names the option and the value to set.
         """
         self.family.check_training(self)
         self.predict_by.check_training(self)
-        check_trained(self.readout, self.trained_outputs)
+        check_readout_trained(self.readout, self.trained_outputs)
         if self.teacher_outputs:
-            # It raises if the data preprocessor does not define its pixel format.
+            # The property raises if the data preprocessor does not define its pixel format.
             _ = self.pixel_format
         cache = (self.teacher_cfg or {}).get('cache')
         if cache is not None and not self.teacher_outputs:
@@ -266,7 +265,7 @@ class Student(_TaskModel):
             )
 
     def init_weights(self) -> None:
-        """Initialise the task's model, build the teacher or open its cache, and set the read-out's texts."""
+        """Initialise the task's model, build the teacher or open its cache, and fit the text statistics."""
         super().init_weights()
         # The Runner calls this method before training only.
         self.check_training()
@@ -295,7 +294,7 @@ class Student(_TaskModel):
         return BatchView.of(inputs, data_samples, pixel_format, labels)
 
     def concept_labels(self, data_samples: Sequence, device: torch.device) -> Tensor:
-        """Return which concepts are labels of each image, (B, number of texts) in [0, 1]."""
+        """Return the labels of images among the concepts, (B, number of texts) in [0, 1]."""
         if any('gt_concepts' in sample for sample in data_samples):
             check_mixtures_recorded(self.data_preprocessor)
         part, num_texts = self.interactions, len(self.teacher.bank)
@@ -313,32 +312,32 @@ class Student(_TaskModel):
                 return self.family.loss(self, task_loss, view, data_samples, wants_features)[0]
         targets = self.part_targets(view)
         asked_queries = self._asked_queries(targets, 'scores' in self.student_outputs)
-        with self.backbone.record_interactions(_joined(asked_queries), view.valid_sizes) as record:
+        with self.backbone.record_interactions(_join_queries(asked_queries), view.valid_sizes) as record:
             losses, features = self.family.loss(self, task_loss, view, data_samples, wants_features)
-        states = _split(record.states, asked_queries)
+        states = _split_states(record.states, asked_queries)
         vector = scores = None
         if features is not None and 'vector' in self.student_outputs:
             vector = self.family.vector(features)
         if features is not None and 'scores' in self.student_outputs:
             scores = self.predict_by.scores(self, features, states['predict_by'])
         texts = self.teacher.texts if self.teacher_outputs else None
-        task_gave_losses = bool(losses)
+        has_task_losses = bool(losses)
         for name, part in self.parts.items():
             outputs = StudentOutputs(states[name], vector, scores, self.readout, texts)
             terms = part(outputs, targets[name])
-            if twice := losses.keys() & terms.keys():
+            if shared := losses.keys() & terms.keys():
                 raise ValueError(
-                    f'supervision.{name} gives {min(twice)!r}, and so does another part or the task: switch '
+                    f'supervision.{name} gives {min(shared)!r}, and so does another part or the task: switch '
                     'one of them off'
                 )
             losses.update(terms)
-        if not task_gave_losses and features is not None:
+        if not has_task_losses and features is not None:
             first = next(iter(losses))
             losses[first] = losses[first] + _zero_loss_of(features)
         return losses
 
     def part_targets(self, view: BatchView) -> dict[str, Any]:
-        """Make the target of each part, as changed by the control; None for parts that need no teacher."""
+        """Make the target of each part, changed by the control; None for parts that need no teacher."""
         grid = StudentGrid.of(self.backbone, view.size)
         targets = self.teacher.targets(view, grid, self.teacher_outputs) if self.teacher_outputs else None
         if targets is not None and targets.class_scores is not None:
@@ -352,7 +351,7 @@ class Student(_TaskModel):
             if part.teacher_outputs and targets is not None:
                 target = part.target_of(targets, view, grid)
                 if not self._targets_checked:
-                    _check(part, target, view)
+                    _check_target(part, target, view)
                 if self.control is not None and self.training:
                     target = self.control.change_part_target(name, part, target, len(self.teacher.bank))
             part_targets[name] = target
@@ -413,10 +412,10 @@ class Student(_TaskModel):
     def ask(
         self, images: Tensor, texts: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
     ) -> InteractionMaps:
-        """Ask the student where images show what texts name, and whether they show it.
+        """Ask the student whether and where images show the things that texts name.
 
         Texts need not be in the concept bank; answers are best for texts similar to those of the training.
-        The student answers in evaluation mode, and returns to its mode afterwards.
+        The student answers in evaluation mode, and its mode is restored afterwards.
 
         Args:
             images: (B, 3, H, W), preprocessed images.
@@ -461,10 +460,10 @@ class Student(_TaskModel):
         texts: Tensor,
         valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
-        """Read the answers from a forward pass that ran with the queries of texts. `ask` runs the pass too.
+        """Compute the answers from a forward pass with the queries of texts. `ask` also runs this pass.
 
         Args:
-            states: recorded states of the pass, with the questions of the texts.
+            states: recorded states of the pass.
             images: (B, 3, H, W), preprocessed images.
             texts: (M, E), unit embeddings of the texts.
             valid_sizes: height and width in pixels of each image without its padding.
@@ -485,7 +484,7 @@ class Student(_TaskModel):
     ) -> tuple[InteractionMaps, InteractionMaps]:
         """Compute the maps of teacher and student for a batch: the same concepts on the same grid.
 
-        The student answers in evaluation mode, as in `ask`. No control acts.
+        The student answers in evaluation mode, as in `ask`. The control does not act.
 
         Raises:
             TypeError: if the student learns no interactions.
@@ -508,15 +507,15 @@ class Student(_TaskModel):
         valid_sizes: Sequence[tuple[int, int]] | None = None,
         labels: Tensor | None = None,
     ) -> tuple[InteractionMaps, InteractionMaps]:
-        """Compute the teacher's maps on the student's grid, by the training's reading.
+        """Compute the teacher's maps on the student's grid, with the training's reading.
 
-        Labels do not raise presence, and no control acts.
+        Labels do not raise presence, and the control does not act.
 
         Args:
             images: (B, 3, H, W), preprocessed images.
             valid_sizes: height and width in pixels of each image without its padding. Defaults to None: no
                 padding.
-            labels: (B, C) in [0, 1], which concepts are labels of each image. A training step asks about
+            labels: (B, C) in [0, 1], labels of the images among the concepts. A training step asks about
                 these concepts first. Defaults to None: no labels.
 
         Returns:
@@ -592,31 +591,31 @@ def _require_one_backbone(model: nn.Module) -> None:
         )
 
 
-def _joined(queries_by_name: Mapping[str, Tensor | None]) -> Tensor | None:
-    """Join the queries of all askers, (B, M, C) or (M, C)."""
-    queries = [asked for asked in queries_by_name.values() if asked is not None]
+def _join_queries(queries_by_name: Mapping[str, Tensor | None]) -> Tensor | None:
+    """Join the queries of all names, (B, M, C) or (M, C); None if there are none."""
+    queries = [tensor for tensor in queries_by_name.values() if tensor is not None]
     if len(queries) < 2:
         return queries[0] if queries else None
-    batch_size = next((len(asked) for asked in queries if asked.ndim == 3), None)
+    batch_size = next((len(tensor) for tensor in queries if tensor.ndim == 3), None)
     if batch_size is None:
         return torch.cat(queries)
-    batched = [asked if asked.ndim == 3 else asked.expand(batch_size, -1, -1) for asked in queries]
+    batched = [tensor if tensor.ndim == 3 else tensor.expand(batch_size, -1, -1) for tensor in queries]
     return torch.cat(batched, 1)
 
 
-def _split(
+def _split_states(
     states: InteractionStates, queries_by_name: Mapping[str, Tensor | None]
 ) -> dict[str, InteractionStates]:
-    """Split the states of a pass by asker."""
+    """Split the states of a pass by the names whose queries `_join_queries` joined."""
     states_by_name, start = {}, 0
-    for name, asked in queries_by_name.items():
-        number = 0 if asked is None else asked.shape[-2]
+    for name, queries in queries_by_name.items():
+        number = 0 if queries is None else queries.shape[-2]
         states_by_name[name] = states.select_queries(start, number)
         start += number
     return states_by_name
 
 
-def _check(part: SupervisionPart, target: Any, view: BatchView) -> None:
+def _check_target(part: SupervisionPart, target: Any, view: BatchView) -> None:
     """Check the target of a part; an error names the images of the batch."""
     try:
         part.check_target(target)

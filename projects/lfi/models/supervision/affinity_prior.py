@@ -14,11 +14,11 @@ from lfi.utils.options import check_weights
 
 from .part import StudentOutputs, SupervisionPart
 
-# Odds and not a probability: the target's mean cosine, 1 - TEMPERATURE * ln(SELF_ODDS), then does not depend
-# on the number of locations. On a grid of 8 x 8 the probability is 0.31.
+# With fixed odds, and not a fixed probability, the target's mean cosine, 1 - TEMPERATURE * ln(SELF_ODDS), is
+# the same for any number of locations. On a grid of 8 x 8 the probability is 0.31.
 SELF_ODDS = 28.3
-# In units of the geometric mean of the grid's height and width: the target then has the same shape in the
-# image for any patch size. On a grid of 8 x 8 it is 4.4 patches.
+# In units of the geometric mean of the grid's height and width, so that the target covers the same part of
+# the image for any patch size. On a grid of 8 x 8 the reach is 4.4 patches.
 REACH = 0.55
 TEMPERATURE = 0.1
 
@@ -29,24 +29,23 @@ class AffinityPrior(SupervisionPart):
 
     The patch tokens of a ViT that is trained from scratch on few images become alike. This loss keeps them
     apart. The affinity of location i for itself is 28.3 times its mean affinity for another location, and its
-    affinity for location j is proportional to exp(-d_ij / (0.55 * side)), where d is their distance in
-    patches. The student's affinity is softmax_j(cos(f_i, f_j) / 0.1), as in `PairwiseAffinity`. The target is
-    the same for every image and needs no teacher: it is an inductive bias. So every arm of a comparison has
-    it, or none.
+    affinity for location j is proportional to exp(-d_ij / (0.55 * side)): d_ij is the distance of i and j,
+    and side the geometric mean of the grid's height and width, in patches. The student's affinity is
+    softmax_j(cos(f_i, f_j) / 0.1), as in `PairwiseAffinity`. The target is the same for every image and needs
+    no teacher: it is an inductive bias. In a comparison, all arms must have it, or none.
 
     Related work:
 
     - Gram anchoring (Siméoni et al., "DINOv3", 2025, section 4) holds the patches' cosines to those of an
       earlier state of the model.
     - Losses for diverse patches (Gong et al., "Vision Transformers with Patch Diversification", 2021) push
-      the patches of an image apart, and know no distance.
+      the patches of an image apart, at any distance.
     - Uniformity on the hypersphere (Wang and Isola, ICML 2020) pushes images apart.
-    - CIRKD (Yang et al., CVPR 2022, section 3.2) has the same affinities of locations; its target is a
-      teacher's.
+    - CIRKD (Yang et al., CVPR 2022, section 3.2) learns the same affinities of locations from a teacher.
 
-    The constants are fitted to the mean affinity of the built-in Shapes teacher on a grid of 8 x 8. At 12 x
-    12 and 16 x 16 the teacher has odds of 32 and 20, and a reach of 0.4 both times; the probability of a
-    location itself falls from 0.31 to 0.07.
+    The constants 28.3 (odds) and 0.55 (reach) are fitted to the mean affinity of the built-in Shapes teacher
+    on a grid of 8 x 8. On grids of 12 x 12 and 16 x 16 the teacher has odds of 32 and 20, and a reach of 0.4;
+    the probability of a location itself falls from 0.31 to 0.07.
 
     Time and memory grow with the square of the number of locations.
 
@@ -59,7 +58,7 @@ class AffinityPrior(SupervisionPart):
 
     student_outputs = frozenset({'locations'})
 
-    _latest: tuple[tuple[tuple[int, int], torch.device], Tensor] | None = None
+    _cached: tuple[tuple[tuple[int, int], torch.device], Tensor] | None = None
 
     def __init__(self, loss_weight: float = 2.0) -> None:
         super().__init__()
@@ -77,8 +76,7 @@ class AffinityPrior(SupervisionPart):
 
         Args:
             locations: (B, C, H, W), patch tokens.
-            valid: (B, H, W) bool, locations that show some of their image; all others are left out. Defaults
-                to None: all are valid.
+            valid: (B, H, W) bool, locations that show some of their image. Defaults to None: all are valid.
 
         Returns:
             `loss_prior`, the weighted mean over valid locations, then over images that have any.
@@ -87,15 +85,15 @@ class AffinityPrior(SupervisionPart):
         log_student = log_affinity(locations, TEMPERATURE, valid)
         target = self.affinity((grid[0], grid[1]), locations.device)
         if valid is None:
-            counted = locations.new_ones(b, grid[0] * grid[1], dtype=torch.float32)
+            weights = locations.new_ones(b, grid[0] * grid[1], dtype=torch.float32)
         else:
             columns = valid.flatten(1)[:, None]  # [B, 1, N]
-            target = self._restricted(target, columns)
+            target = self._restrict(target, columns)
             log_student = log_student.masked_fill(~columns, 0)
-            counted = valid.flatten(1).float()
+            weights = valid.flatten(1).float()
         divergence = (torch.xlogy(target, target) - target * log_student).sum(-1)  # [B, N]
-        count = counted.sum(1)
-        per_image = (divergence * counted).sum(1) / count.clamp_min(1)
+        count = weights.sum(1)
+        per_image = (divergence * weights).sum(1) / count.clamp_min(1)
         return {'loss_prior': self.loss_weight * shared_mean(per_image, count > 0)}
 
     def affinity(self, grid: tuple[int, int], device: torch.device | str = 'cpu') -> Tensor:
@@ -104,12 +102,12 @@ class AffinityPrior(SupervisionPart):
         The affinities of the latest grid and device are cached.
         """
         key = grid, torch.device(device)
-        if self._latest is None or self._latest[0] != key:
-            self._latest = key, self._fixed_affinity(grid, key[1])
-        return self._latest[1]
+        if self._cached is None or self._cached[0] != key:
+            self._cached = key, self._compute_affinity(grid, key[1])
+        return self._cached[1]
 
     @torch.no_grad()
-    def _fixed_affinity(self, grid: tuple[int, int], device: torch.device) -> Tensor:
+    def _compute_affinity(self, grid: tuple[int, int], device: torch.device) -> Tensor:
         side = (grid[0] * grid[1]) ** 0.5
         n = grid[0] * grid[1]
         index = torch.arange(n, device=device)
@@ -117,16 +115,16 @@ class AffinityPrior(SupervisionPart):
         down, across = row[:, None] - row, column[:, None] - column
         distance = torch.hypot(down.float(), across.float())
         weights = torch.exp(-distance / (REACH * side)).fill_diagonal_(0)
-        return self._normalised(weights, torch.eye(n, device=device), torch.full((1, 1), n, device=device))
+        return self._normalise(weights, torch.eye(n, device=device), torch.full((1, 1), n, device=device))
 
-    def _restricted(self, target: Tensor, columns: Tensor) -> Tensor:
-        """Restrict affinities to valid columns (B, 1, N), as (B, N, N) whose rows sum to 1."""
+    def _restrict(self, target: Tensor, columns: Tensor) -> Tensor:
+        """Restrict affinities (N, N) to valid columns (B, 1, N): (B, N, N), whose rows sum to 1."""
         identity = torch.eye(len(target), device=target.device)
-        return self._normalised(target * (1 - identity) * columns, identity, columns.sum(-1, keepdim=True))
+        return self._normalise(target * (1 - identity) * columns, identity, columns.sum(-1, keepdim=True))
 
-    def _normalised(self, weights: Tensor, identity: Tensor, count: Tensor) -> Tensor:
-        """Normalised rows of SELF_ODDS at the location itself and 1 on average at the `count - 1` others."""
+    def _normalise(self, weights: Tensor, identity: Tensor, count: Tensor) -> Tensor:
+        """Scale rows to sum 1: a location itself gets SELF_ODDS times the mean of the `count - 1` others."""
         total = weights.sum(-1, keepdim=True)
-        others = weights / total.clamp_min(torch.finfo(weights.dtype).tiny) * (count - 1)
-        row = SELF_ODDS * identity + others
+        other = weights / total.clamp_min(torch.finfo(weights.dtype).tiny) * (count - 1)
+        row = SELF_ODDS * identity + other
         return row / row.sum(-1, keepdim=True)

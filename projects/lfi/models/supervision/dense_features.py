@@ -18,11 +18,11 @@ from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_
 
 @MODELS.register_module()
 class DenseFeatures(SupervisionPart):
-    """Half of 1 - cosine and half of the smooth L1 distance to the teacher's standardised features.
+    """Half of (1 - cosine) plus half of the smooth L1 distance to the teacher's standardised features.
 
-    The two distances and their weights are those of DUNE (Sariyildiz et al., CVPR 2025); AM-RADIO (Ranzinger
-    et al., CVPR 2024) and Theia (Shang et al., CoRL 2024) take the same two, 0.9 and 0.1. A two-layer
-    perceptron, as UNIC's (Sariyildiz et al., ECCV 2024), maps the student's tokens to the teacher's width.
+    The two distances and their weights are those of DUNE (Sariyildiz et al., CVPR 2025). AM-RADIO (Ranzinger
+    et al., CVPR 2024) and Theia (Shang et al., CoRL 2024) use the weights 0.9 and 0.1. A two-layer
+    perceptron, as in UNIC (Sariyildiz et al., ECCV 2024), maps the student's tokens to the teacher's width.
 
     Args:
         loss_weight: weight of the loss, 0 or more. Defaults to 1.
@@ -48,7 +48,7 @@ class DenseFeatures(SupervisionPart):
         """Build the perceptron and the statistics of the teacher's channels."""
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
         self.standardise = ChannelStandardisation(dims)
-        # The recorded tokens are those before the backbone's last norm.
+        # Tokens are recorded before the backbone's last norm.
         self.head = nn.Sequential(
             nn.LayerNorm(widths.tokens),
             nn.Linear(widths.tokens, dims),

@@ -18,10 +18,10 @@ from .part import StudentOutputs, StudentWidths, SupervisionPart, check_teacher_
 
 @MODELS.register_module()
 class FeatureMSE(SupervisionPart):
-    """Squared distance between the projected student's vector and the teacher's, both of unit length.
+    """Squared distance between the student's projected vector and the teacher's, both of unit length.
 
     (CLIP-KD, Yang et al., CVPR 2024, section 3.2: feature distillation.) The distance is summed over the
-    dimensions: 0 to 4.
+    dimensions, and lies in [0, 4].
 
     Args:
         loss_weight: weight of the loss, 0 or more. Defaults to 1.

@@ -19,7 +19,7 @@ from lfi.utils.options import check_options
 
 from .part import StudentOutputs, SupervisionPart
 
-# Default of the read-out, by the spatial reading. docs/lab_notebook.md has the trial that chose it.
+# Default `contrast_weight` of the read-out for each spatial reading, from a trial in docs/lab_notebook.md.
 CONTRAST_WEIGHT = {'logits': 0.0, 'concept_softmax': 0.9}
 
 WEIGHTS = ('spatial_weight', 'semantic_weight', 'presence_weight')
@@ -63,14 +63,13 @@ class Interactions(SupervisionPart):
                 'spatial_weight, semantic_weight and presence_weight are all 0, and nothing is learnt: '
                 'raise one of them, or switch the part off by None'
             )
-        read = {'attention': spatial, 'concept_scores': semantic, 'presence': presence}
-        self.student_outputs = frozenset(name for name, is_read in read.items() if is_read)
+        outputs = {'attention': spatial, 'concept_scores': semantic, 'presence': presence}
+        self.student_outputs = frozenset(name for name, is_compared in outputs.items() if is_compared)
         self.compares_locations = spatial or semantic
         self.averages = (('spatial',) if spatial else ()) + (('semantic',) if semantic else ())
-        compares = semantic or presence
-        self.readout_defaults = {
-            'contrast_weight': CONTRAST_WEIGHT[self.reading.spatial_reading] if compares else 0.0
-        }
+        trains_semantic_scores = semantic or presence
+        weight = CONTRAST_WEIGHT[self.reading.spatial_reading] if trains_semantic_scores else 0.0
+        self.readout_defaults = {'contrast_weight': weight}
 
     @property
     def differs_by_image(self) -> bool:
@@ -83,21 +82,21 @@ class Interactions(SupervisionPart):
         """Check that the teacher's maps have the readings that the loss compares.
 
         Raises:
-            ValueError: if they lack one.
+            ValueError: if the maps lack a reading, or a softmax has one text only.
         """
         self.reading.check(teacher.directions)
         presence = (teacher.presence_kind or '') if self.reading.presence == 'image' else ''
         if len(teacher.bank) == 1 and (presence.startswith('softmax') or self.reading.compares_concepts):
             raise ValueError(
-                'teacher.concepts has one text and no background beside it, and a softmax finds it in every '
-                "image: give more texts, or what is there where it is not, teacher.background=['background']"
+                'teacher.concepts has one text and no background beside it, and the softmax of one text is 1 '
+                "in every image: give more texts, or a background, such as teacher.background=['background']"
             )
         # Without semantic maps the semantic head of the read-out would get no gradient.
         if self.loss.semantic_weight and 'semantic' not in teacher.directions:
             raise ValueError('the maps of this teacher have no semantic reading: set loss.semantic_weight=0')
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """Read the maps by `reading`; labels of the view raise presence to 1."""
+        """Read the maps by `reading`; the presence of labelled concepts becomes 1."""
         assert targets.maps is not None
         return self.reading(targets.maps, view.labels)
 
@@ -112,20 +111,20 @@ class Interactions(SupervisionPart):
 
         The spatial map is the mean of the concept's probabilities over all views so far, weighted by its
         presence in each view. The semantic map is the mean of its probabilities at each location, over the
-        views that were asked about it. By the loss no other constant is nearer to the images' own maps.
-        `OTHER` has a mean of its own. All images must have one size.
+        views with a map of the concept. Among all constant maps, these have the least loss to the images' own
+        maps. `OTHER` has its own mean. All images must have the same size.
         """
         loss, changed = self.loss, target
-        chosen = _one_hot(target, num_texts)  # [B, M, C + 1]
+        one_hot = _one_hot(target, num_texts)  # [B, M, C + 1]
         with torch.autocast(target.logits.device.type, enabled=False):
             if 'spatial' in means:
-                present = target.presence[..., None] * chosen
+                present = target.presence[..., None] * one_hot
                 probs = target.spatial_log_probs(loss.spatial_scale(target)).exp()
-                mean = _log_mean(probs, target.valid, present, chosen, means['spatial'])
+                mean = _log_mean(probs, target.valid, present, one_hot, means['spatial'])
                 changed = replace(changed, spatial_logits=loss.spatial_temperature * mean)
             if 'semantic' in means:
                 probs = target.semantic_log_probs(loss.semantic_temperature).exp()
-                mean = _log_mean(probs, target.valid, chosen, chosen, means['semantic'])
+                mean = _log_mean(probs, target.valid, one_hot, one_hot, means['semantic'])
                 changed = replace(changed, logits=loss.semantic_temperature * mean)
         return changed
 
@@ -150,14 +149,14 @@ def _one_hot(maps: InteractionMaps, num_texts: int) -> Tensor:
     return (concepts.remainder(num_texts + 1)[..., None] == columns).float()
 
 
-def _log_mean(probs: Tensor, valid: Tensor, weight: Tensor, chosen: Tensor, mean: RunningMean) -> Tensor:
+def _log_mean(probs: Tensor, valid: Tensor, weight: Tensor, one_hot: Tensor, mean: RunningMean) -> Tensor:
     """Add maps to the running means of their concepts, and return the log means, (B, L, M, H, W).
 
     Args:
         probs: (B, L, M, H, W), probabilities.
         valid: (B, H, W) bool, valid locations.
         weight: (B, M, C + 1), weight of each map in the mean of each concept.
-        chosen: (B, M, C + 1), one-hot concept of each map.
+        one_hot: (B, M, C + 1), one-hot concept of each map.
         mean: running mean of the concepts, (L, C + 1, H, W).
     """
     mask = valid.float()
@@ -165,5 +164,5 @@ def _log_mean(probs: Tensor, valid: Tensor, weight: Tensor, chosen: Tensor, mean
         torch.einsum('bmc,blmhw,bhw->lchw', weight, probs, mask),
         torch.einsum('bmc,bhw->chw', weight, mask),
     )
-    # A concept that was never present has no mean and no weight in the loss.
-    return torch.einsum('bmc,lchw->blmhw', chosen, mean.mean.clamp_min(1e-12).log())
+    # A concept that was never present has mean 0, and no weight in the loss.
+    return torch.einsum('bmc,lchw->blmhw', one_hot, mean.mean.clamp_min(1e-12).log())

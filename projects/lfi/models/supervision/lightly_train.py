@@ -43,13 +43,13 @@ class LightlyTrain(SupervisionPart):
     Each of the two losses is a KL divergence between softmaxes of cosines at one temperature; both have the
     same weight. The local loss compares the cosines of an image's locations. The queue loss compares the
     cosines of an image's vector with the teacher's embeddings of the latest images, this batch included. One
-    linear layer maps the student's tokens to the teacher's width, another one maps its vector.
+    linear layer maps the student's tokens to the teacher's width, another one maps the student's vector.
 
     Six things differ from LightlyTrain:
 
-    - A layer norm precedes the linear layer of the tokens, which are those before the backbone's last norm.
+    - A layer norm precedes the tokens' linear layer: tokens are recorded before the backbone's last norm.
     - LightlyTrain mixes images (MixUp). Here all arms see the same images.
-    - LightlyTrain's queue starts with zeros that count. Ours starts empty.
+    - LightlyTrain's queue starts with zeros, which are compared too. Ours starts empty.
     - LightlyTrain has one queue per process. Here all processes share one, so that a checkpoint of the first
       process resumes all of them.
     - LightlyTrain compares locations on the teacher's grid. Ours are on the student's grid.
@@ -66,8 +66,8 @@ class LightlyTrain(SupervisionPart):
         teacher_dims: width of the teacher's features. Defaults to None: the width of its text space.
 
     Raises:
-        ValueError: if an option is out of range; or in a step whose images, over all processes, are more than
-            `queue_size`.
+        ValueError: if an option is out of range; or in a step with more than `queue_size` images over all
+            processes.
     """
 
     teacher_outputs = frozenset({'features'})
@@ -98,10 +98,10 @@ class LightlyTrain(SupervisionPart):
     def build_heads(self, widths: StudentWidths) -> None:
         """Build the two linear layers and the empty queue."""
         dims = widths.texts() if self.teacher_dims is None else self.teacher_dims
-        # The recorded tokens are those before the backbone's last norm.
+        # Tokens are recorded before the backbone's last norm.
         self.local_head = nn.Sequential(nn.LayerNorm(widths.tokens), nn.Linear(widths.tokens, dims))
         self.global_head = nn.Linear(widths.vector if self.student_dims is None else self.student_dims, dims)
-        # Latest first. Empty rows are zero.
+        # The latest embedding comes first. Empty rows are zero.
         self.register_buffer('queue', torch.zeros(self.queue_size, dims))
 
     def check_teacher(self, teacher: Teacher) -> None:

@@ -22,9 +22,9 @@ class LogitKD(SupervisionPart):
 
     (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's logits are
     its zero-shot logits, or the logarithm of presence if another part needs maps. The student's logits are
-    those of `predict_by`: of its head, or of its texts. The loss is multiplied by the squared temperature, as
-    in the paper. The head runs once for the task's loss and once for this one: dropout draws twice, and
-    batch norms of the head count a batch twice.
+    those by which it predicts (`predict_by`), from its head or from texts. The loss is multiplied by the
+    squared temperature, as in the paper. The head runs once for the task's loss and once for this loss:
+    dropout draws twice, and batch norms of the head count a batch twice.
 
     Args:
         temperature: T, divides the logits of both models. Defaults to 2.
@@ -46,13 +46,13 @@ class LogitKD(SupervisionPart):
         """Check that the teacher has a probability for each class.
 
         Raises:
-            ValueError: if it judges each concept by itself and is not asked about all of them.
+            ValueError: if the teacher scores concept by concept, and is not asked about all concepts.
         """
-        presence, asked = teacher.presence_kind or '', teacher.max_concepts
+        presence, max_concepts = teacher.presence_kind or '', teacher.max_concepts
         if (
             presence.endswith('concept by concept')
-            and asked is not None
-            and asked < teacher.bank.num_concepts
+            and max_concepts is not None
+            and max_concepts < teacher.bank.num_concepts
         ):
             raise ValueError(
                 'lfi.LogitKD copies the probability of each class, and the teacher gives none for concepts '

@@ -16,13 +16,13 @@ from lfi.models.teachers import Teacher
 from lfi.structures import BatchView, StudentGrid, Targets
 
 STUDENT_OUTPUTS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
-"""Outputs of a student that a part may read. A part trains what it reads; the rest is frozen:
+"""Outputs of a student that parts may read. Layers behind outputs that no part reads are frozen.
 
 - 'locations', the patch tokens as a feature map;
 - 'vector', the image's pooled vector, the input of the head;
 - 'scores', the class logits of `predict_by`;
 - 'attention', the attention of the asked queries over the patches;
-- 'concept_scores', the scores by which the read-out compares patches and texts;
+- 'concept_scores', the read-out's semantic scores of patches and texts;
 - 'presence', the read-out's presence of each asked concept.
 """
 
@@ -72,7 +72,7 @@ class SupervisionPart(nn.Module):
         teacher_outputs: fields of `Targets` that the part reads; empty if it needs no teacher.
         student_outputs: outputs of the student that the part reads, of `STUDENT_OUTPUTS`.
         compares_locations: whether the target differs from location to location.
-        averages: names of the means that `with_means` takes; empty if the part has no mean target.
+        averages: names of the running means that `with_means` needs; empty if the part has no mean target.
     """
 
     teacher_outputs: frozenset[str] = frozenset()
@@ -89,7 +89,7 @@ class SupervisionPart(nn.Module):
 
     @property
     def differs_by_image(self) -> bool:
-        """Whether the target depends on what the teacher says of each image."""
+        """Whether the target depends on the teacher's outputs for each image."""
         return bool(self.teacher_outputs)
 
     readout_defaults: Mapping[str, Any] = MappingProxyType({})
@@ -102,7 +102,7 @@ class SupervisionPart(nn.Module):
         """Check that a teacher has the outputs that the part reads, before training or caching.
 
         Raises:
-            ValueError: if it lacks one; the message names the option and the value to set.
+            ValueError: if the teacher lacks one; the message names the option and the value to set.
         """
 
     def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Any:
@@ -110,7 +110,7 @@ class SupervisionPart(nn.Module):
         return None
 
     def check_target(self, target: Any) -> None:
-        """Check the values of the first target of a run. The check waits for the device.
+        """Check a target's values. Only a run's first target is checked: the check waits for the device.
 
         Raises:
             ValueError: if a value is not finite or out of range.
@@ -129,7 +129,7 @@ class SupervisionPart(nn.Module):
     def asked_queries(self, readout: InteractionReadout, texts: Tensor, target: Any) -> Tensor | None:
         """Initial queries of the texts that the part asks about, (B, M, C) or (M, C); None for no query.
 
-        The student calls it for parts that need a teacher, if it has a read-out.
+        The student calls this method if it has a read-out and the part needs a teacher.
         """
         return None
 
@@ -156,7 +156,7 @@ def vector_of(outputs: StudentOutputs, width: int) -> Tensor:
     """Return the pooled vector of each image, (B, C).
 
     Raises:
-        ValueError: if C is not the input width of the layer that maps it.
+        ValueError: if C is not `width`, the input width of the part's layer.
     """
     assert outputs.vector is not None
     if outputs.vector.shape[1] != width:

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from lfi.models.students.tasks.detection import Detection, add_emptying
+from lfi.models.students.tasks.detection import Detection, register_annotation_emptying
 from lfi.registry import MODELS
 from mmdet.models import DetDataPreprocessor
 from mmengine.hub import get_config
@@ -329,7 +329,7 @@ SMALL = (48, 64)
 
 def preprocessor(**options):
     module = DetDataPreprocessor(mean=[0] * 3, std=[1] * 3, pad_mask=True, pad_size_divisor=32, **options)
-    add_emptying(module)
+    register_annotation_emptying(module)
     return module
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from lfi.models.students.tasks.segmentation import Segmentation, _blank
+from lfi.models.students.tasks.segmentation import Segmentation, _blank_sample
 from lfi.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
@@ -89,7 +89,7 @@ def test_a_blank_sample_has_all_maps_that_heads_read():
     hidden = sample(0)
     hidden.set_metainfo(dict(unlabelled=True))
     hidden.set_data(dict(gt_edge_map=PixelData(data=torch.ones(1, *SIZE, dtype=torch.uint8))))
-    blank = _blank(hidden, torch.device('cpu'))
+    blank = _blank_sample(hidden, torch.device('cpu'))
     assert not blank.gt_sem_seg.data.any() and not blank.gt_edge_map.data.any()
     assert blank.gt_edge_map.data.dtype == torch.uint8 and hidden.gt_edge_map.data.all()
     assert set(blank.keys()) == {'gt_sem_seg', 'gt_edge_map'}

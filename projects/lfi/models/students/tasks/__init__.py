@@ -1,4 +1,4 @@
-"""Task families: the facts that a student needs of its task, one file each.
+"""Task families: the facts about a task that a student needs, one file each.
 
 Importing the package registers the families. It does not import mmdet or mmseg.
 """

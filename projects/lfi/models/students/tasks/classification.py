@@ -22,7 +22,7 @@ HEAD_TERM = 'loss_cls'
 class Classification(Task):
     """mmpretrain's `ImageClassifier` and its subclasses.
 
-    If all images have labels the loss is mmpretrain's. Only the head's term `loss` is renamed `loss_cls`,
+    If all images have labels, the loss is mmpretrain's. Only the head's term `loss` is renamed `loss_cls`,
     since MMEngine logs the sum of all terms as `loss`.
     """
 
@@ -62,7 +62,7 @@ class Classification(Task):
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """Run the student; the head's losses are means over the labelled images of all processes.
 
-        All processes must call it, because it reduces over them. Heads whose losses are sums are not
+        All processes must call this method, which reduces over them. Heads whose losses are sums are not
         supported.
 
         Raises:
@@ -76,25 +76,25 @@ class Classification(Task):
             )
         rows = view.labelled
         if rows is None and not wants_features:
-            return _of_head(task_loss(view.inputs, data_samples), len(data_samples)), None
-        self._refuse_own_loss(task_loss)
+            return _scale_and_rename(task_loss(view.inputs, data_samples), len(data_samples)), None
+        self._refuse_overridden_loss(task_loss)
         features = student.extract_feat(view.inputs)
-        losses = _loss_of_rows(student.head, features, data_samples, rows)
-        return _of_head(losses, len(data_samples if rows is None else rows)), features
+        losses = _head_losses(student.head, features, data_samples, rows)
+        return _scale_and_rename(losses, len(data_samples if rows is None else rows)), features
 
     @staticmethod
-    def _refuse_own_loss(task_loss: Any) -> None:
-        # It may be a `partial` with arguments of the step.
+    def _refuse_overridden_loss(task_loss: Any) -> None:
+        # `task_loss` may be a `partial` with arguments of the step.
         method = getattr(task_loss, 'func', task_loss)
         function = getattr(method, '__func__', method)
         if not function.__module__.startswith('mmpretrain.'):
             raise ValueError(
-                f'{function.__qualname__} is a loss of its own, and images without a label and lfi.LogitKD '
-                'need the loss of the head alone: leave them out, or move the loss into the head'
+                f'{function.__qualname__} overrides the loss of mmpretrain, and images without a label and '
+                'lfi.LogitKD need the loss of the head alone: leave both out, or move the loss into the head'
             )
 
 
-def _loss_of_rows(
+def _head_losses(
     head: Any, features: Sequence, data_samples: Sequence, rows: Sequence[int] | None
 ) -> dict[str, Tensor]:
     """Compute the losses of a head over the labelled rows.
@@ -103,12 +103,12 @@ def _loss_of_rows(
         ValueError: if one image of the batch has a label and the head has batch norms.
     """
     if rows is None:
-        all_rows: dict[str, Tensor] = head.loss(features, data_samples)
-        return all_rows
-    taken = take_rows(features, rows)
+        all_losses: dict[str, Tensor] = head.loss(features, data_samples)
+        return all_losses
+    labelled_features = take_rows(features, rows)
     if not rows:
         # The sum over no row is 0, with gradients of 0.
-        return {'loss': head(taken).sum()}
+        return {'loss': head(labelled_features).sum()}
     norms = [part for part in head.modules() if isinstance(part, nn.BatchNorm1d)]
     if len(rows) == 1 and any(norm.training for norm in norms):
         raise ValueError(
@@ -116,18 +116,18 @@ def _loss_of_rows(
             'the head needs two: give each batch its share of labelled images, by '
             "train_dataloader.sampler=dict(type='lfi.LabelledShareSampler')"
         )
-    of_rows: dict[str, Tensor] = head.loss(taken, [data_samples[row] for row in rows])
-    return of_rows
+    losses: dict[str, Tensor] = head.loss(labelled_features, [data_samples[row] for row in rows])
+    return losses
 
 
-def _of_head(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _scale_and_rename(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Scale a head's mean losses over `count` images for several processes, and rename `loss`."""
     if 'loss' in losses and HEAD_TERM in losses:
         raise ValueError(
             f"the head gives both 'loss' and {HEAD_TERM!r}, and 'loss' is the sum of all terms in the log: "
             'give its term another name'
         )
-    # The order of terms stays: sums of floats depend on it.
+    # Keep the order of the terms: sums of floats depend on it.
     renamed = {HEAD_TERM if name == 'loss' else name: value for name, value in losses.items()}
     return scale_to_joined_batch(renamed, count)
 
@@ -139,16 +139,16 @@ def known_labels(data_samples: Sequence, device: torch.device) -> list[Tensor]:
 
 
 def add_label_check(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor check the labels of training batches, while they are on the CPU.
+    """Make a data preprocessor check the labels of training batches, while they are on the CPU.
 
-    It raises a ValueError for a label below 0 without the mark for unlabelled images, and for unlabelled
-    images whose labels would become scores (`to_onehot`, Mixup, CutMix).
+    It raises a ValueError if an image has a label below 0 and no mark as unlabelled, or if the labels of
+    unlabelled images would become scores (`to_onehot`, Mixup, CutMix).
     """
     data_preprocessor.register_forward_pre_hook(_LabelCheck(), with_kwargs=True)
 
 
 def add_score_check(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor raise a ValueError if unknown labels would become scores."""
+    """Make a data preprocessor raise a ValueError if unknown labels would become scores."""
     data_preprocessor.register_forward_pre_hook(_check_scores, with_kwargs=True)
 
 

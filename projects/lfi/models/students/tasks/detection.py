@@ -23,7 +23,7 @@ class Detection(Task):
 
     def set_up(self, student: Any) -> None:
         """Empty the annotations of unlabelled images: mmdet reads the annotations of all images."""
-        add_emptying(student.data_preprocessor)
+        register_annotation_emptying(student.data_preprocessor)
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
@@ -45,27 +45,27 @@ class Detection(Task):
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """Run the student; an image without instances and without the unlabelled mark is a negative."""
-        return labelled_loss(student, task_loss, view, data_samples, _as_it_is), None
+        return labelled_loss(student, task_loss, view, data_samples, _unchanged), None
 
 
-def _as_it_is(sample: Any) -> Any:
-    """Return a sample, whose annotations `add_emptying` has emptied."""
+def _unchanged(sample: Any) -> Any:
+    """Return the sample itself: the hook of `register_annotation_emptying` has emptied its annotations."""
     return sample
 
 
-def add_emptying(data_preprocessor: nn.Module) -> None:
-    """Let a data preprocessor empty the annotations of unlabelled images in training.
+def register_annotation_emptying(data_preprocessor: nn.Module) -> None:
+    """Make a data preprocessor empty the annotations of unlabelled images in training.
 
     The emptied annotations have the same fields as those of labelled images: mmdet pads masks and semantic
     maps of all images if the first image has them, and its losses read boxes and labels.
     """
-    data_preprocessor.register_forward_pre_hook(_Empty(), with_kwargs=True)
+    data_preprocessor.register_forward_pre_hook(_EmptyAnnotations(), with_kwargs=True)
 
 
-class _Empty:
-    """Hook of `add_emptying`, which notes the fields of the latest labelled image."""
+class _EmptyAnnotations:
+    """Hook of `register_annotation_emptying`, which stores the fields of the latest labelled image."""
 
-    # Before the first labelled image. Masks do no harm if no loss reads them.
+    # Values before the first labelled image. Masks do no harm if no loss reads them.
     with_mask = True
     with_map: bool | None = None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def samples_of_training(arguments: tuple, kwargs: Mapping[str, Any]) -> Sequence:
-    """Return the samples of a training batch from the arguments of a hook; outside training ()."""
+    """Return the samples of a training batch from the arguments of a hook; () outside training."""
     training = kwargs.get('training', arguments[1] if len(arguments) > 1 else False)
     data = arguments[0] if arguments else kwargs.get('data')
     samples = data.get('data_samples') if isinstance(data, dict) else None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lfi.models.students.predict_by import pooled
+from lfi.models.students.predict_by import pool
 from lfi.structures import BatchView
 
 from .classification import add_score_check
@@ -30,14 +30,14 @@ class Pretraining(Task):
         """Refuse a neck and a head, which would learn nothing.
 
         Raises:
-            ValueError: if there is one.
+            ValueError: if the student has a neck or a head.
         """
         add_score_check(student.data_preprocessor)
         for name in ('neck', 'head'):
-            part = getattr(student, name)
-            if part is not None:
+            module = getattr(student, name)
+            if module is not None:
                 raise ValueError(
-                    f'{name}={type(part).__name__} would learn nothing without a task: set {name}=None, or '
+                    f'{name}={type(module).__name__} would learn nothing without a task: set {name}=None, or '
                     "name the task, as task='mmpretrain.ImageClassifier'"
                 )
 
@@ -69,4 +69,4 @@ class Pretraining(Task):
 
     def vector(self, features: Sequence[Tensor]) -> Tensor:
         """Pool the last features over locations."""
-        return pooled(features[-1])
+        return pool(features[-1])

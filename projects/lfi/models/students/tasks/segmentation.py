@@ -18,8 +18,8 @@ from .task import Task, labelled_loss
 class Segmentation(Task):
     """mmseg's `EncoderDecoder` and its subclasses.
 
-    With sliding windows (`test_cfg.mode='slide'`) learned queries read padding: mmseg does not tell the place
-    of a window.
+    With sliding windows (`test_cfg.mode='slide'`) learned queries read padding: mmseg does not report where
+    a window lies in its image.
     """
 
     package, base = 'mmseg', 'EncoderDecoder'
@@ -39,7 +39,7 @@ class Segmentation(Task):
                 classes = sample.gt_sem_seg.data.flatten()
             else:
                 classes = torch.zeros(0, dtype=torch.long, device=device)
-            # An extra column takes the rest. Counting would wait for the device.
+            # An extra column takes all other pixels: selecting pixels would wait for the device.
             columns = classes.where((classes >= 0) & (classes < limit), num_concepts)
             multi_hot = torch.zeros(num_concepts + 1, device=classes.device)
             rows.append(multi_hot.index_fill(0, columns, 1)[:-1])
@@ -55,15 +55,15 @@ class Segmentation(Task):
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """Run the student; the decode head learns from labelled images."""
         return labelled_loss(
-            student, task_loss, view, data_samples, partial(_blank, device=view.inputs.device)
+            student, task_loss, view, data_samples, partial(_blank_sample, device=view.inputs.device)
         ), None
 
 
-def _blank(sample: Any, device: torch.device) -> Any:
+def _blank_sample(sample: Any, device: torch.device) -> Any:
     """Make a sample whose pixels are all of class 0; some losses are NaN if all pixels are ignored."""
     blank = type(sample)(metainfo=sample.metainfo)
     for name, value in sample.items():
-        # Some heads read further maps, as PIDNet's reads edges.
+        # Some heads also read other maps: PIDNet's head reads edges.
         if name.startswith('gt_') and isinstance(value, PixelData):
             setattr(blank, name, PixelData(data=torch.zeros_like(value.data)))
     if 'gt_sem_seg' not in blank:

@@ -28,7 +28,7 @@ class Task:
     provides: ClassVar[frozenset[str]] = frozenset()
     """Outputs that the task's model gives to parts: 'vector', 'scores', both or none."""
     reads_labels: ClassVar[bool] = True
-    """Whether labels are read. The concepts then start with the data set's classes, in their order."""
+    """Whether training reads labels. If so, concepts start with the data set's classes, in their order."""
     default_predict_by: ClassVar[str] = 'lfi.ByHead'
     """Type of the default `predict_by`."""
 
@@ -81,7 +81,7 @@ class Task:
 
         The backbone runs once. The task never sees an image that is marked as unlabelled, so such an image is
         no negative. If no image has a label, the task's losses are exactly 0 with gradients of 0, since DDP
-        needs all gradients; some heads, as mmdet's CondInst, leave parameters without one.
+        needs all gradients; some heads, such as mmdet's CondInst, leave parameters without a gradient.
 
         Args:
             student: the student.
@@ -101,7 +101,7 @@ class Task:
 
 
 def task_of(kind: type) -> type[Task] | None:
-    """Return the family of a model's class, the latest that fits, or None."""
+    """Return the family of a model's class, the latest registered one that fits, or None."""
     return next((task for task in reversed(TASKS) if task.fits(kind)), None)
 
 
@@ -119,12 +119,12 @@ def labelled_loss(
         task_loss: loss of the task's model, which calls `extract_feat` once.
         view: view of the batch.
         data_samples: samples of the batch.
-        blank: makes a sample that the task's loss accepts from an unlabelled one, if no image has a label.
+        blank: function that turns an unlabelled sample into one for the loss, if no image has a label.
     """
     rows = view.labelled
     if rows is None:
         return task_loss(view.inputs, data_samples)
-    # The task needs at least one image. Without a labelled one its losses are multiplied by 0.
+    # The task's loss needs an image. If none has a label, the losses are multiplied by 0.
     used_rows = list(rows) or [0]
     samples = [data_samples[row] for row in used_rows] if rows else [blank(data_samples[0])]
     with student.use_features(take_rows(student.extract_feat(view.inputs), used_rows)):
