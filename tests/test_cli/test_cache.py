@@ -170,7 +170,10 @@ def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
         f'_base_ = {str(config_path(CONFIG))!r}\n'
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))"
     )
-    with pytest.raises(UsageError, match="cannot read the maps: model.teacher.cache='cache' .* Or let"):
+    with pytest.raises(
+        UsageError,
+        match="cannot read the maps: model.teacher.cache='cache' .* Or write a config with .lfi adapt.",
+    ):
         call_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
     assert not (tmp_path / 'cache').exists()
 
