@@ -63,6 +63,13 @@ def prior_mask_rcnn() -> Student:
 
 def build(name: str, arguments: dict) -> Student:
     """The student of a case with further arguments."""
+    cfg = student_config(name, arguments)
+    torch.manual_seed(0)
+    return MODELS.build(cfg)
+
+
+def student_config(name: str, arguments: dict) -> ConfigDict:
+    """Its config."""
     task, config, neck = CASES[name]
     cfg = get_config(f'mmdet::{config}').model
     cfg.backbone = BACKBONE
@@ -77,8 +84,7 @@ def build(name: str, arguments: dict) -> Student:
         if 'mask_head' in cfg.roi_head:
             cfg.roi_head.mask_head.num_convs = 1
     cfg.update(type='lfi.Student', task=task, **arguments)
-    torch.manual_seed(0)
-    return MODELS.build(cfg)
+    return cfg
 
 
 def few_proposals(cfg: ConfigDict) -> None:

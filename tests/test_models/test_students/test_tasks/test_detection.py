@@ -9,7 +9,16 @@ from lfi.registry import MODELS
 from mmdet.models import DetDataPreprocessor
 from mmengine.hub import get_config
 from mmengine.structures import InstanceData, PixelData
-from small_detectors import CASES, INTERACTIONS, NAMES, PRIOR, few_proposals, prior_mask_rcnn, sample
+from small_detectors import (
+    CASES,
+    INTERACTIONS,
+    NAMES,
+    PRIOR,
+    few_proposals,
+    prior_mask_rcnn,
+    sample,
+    student_config,
+)
 
 pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
@@ -262,6 +271,56 @@ def test_a_batch_without_any_label_moves_no_head(detector):
         head = name.startswith(('rpn_head', 'roi_head', 'neck'))
         if parameter.requires_grad and head:
             assert parameter.grad is None or not parameter.grad.any(), name
+
+
+def ghm_retinanet():
+    cfg = student_config('retinanet', dict(supervision=PRIOR))
+    cfg.bbox_head.loss_cls = dict(type='GHMC', bins=30, momentum=0.75)
+    cfg.bbox_head.loss_bbox = dict(type='GHMR', mu=0.02, bins=10, momentum=0.7)
+    torch.manual_seed(0)
+    return MODELS.build(cfg)
+
+
+def dynamic_rcnn():
+    cfg = student_config('faster_rcnn', dict(supervision=PRIOR))
+    cfg.roi_head.type = 'DynamicRoIHead'
+    cfg.roi_head.bbox_head.loss_bbox = dict(type='SmoothL1Loss', beta=1.0)
+    cfg.train_cfg.rcnn.dynamic_rcnn = dict(
+        iou_topk=75, beta_topk=10, update_iter_interval=2, initial_iou=0.4, initial_beta=1.0
+    )
+    torch.manual_seed(0)
+    return MODELS.build(cfg)
+
+
+def statistics(detector):
+    """Buffers of the heads, and the numbers that Dynamic R-CNN learns."""
+    found = {name: buffer.clone() for name, buffer in detector.named_buffers() if '_head.' in name}
+    head = getattr(detector, 'roi_head', None)
+    if head is not None:
+        numbers = [*head.iou_history, 0, *head.beta_history, 0, head.bbox_assigner.pos_iou_thr]
+        found['dynamic'] = torch.tensor(numbers)
+    return found
+
+
+@pytest.mark.parametrize('make', [ghm_retinanet, dynamic_rcnn])
+def test_a_batch_without_any_label_leaves_statistics_of_heads_and_losses(make):
+    model = make()
+    held = dict(model.named_buffers())
+    known = [sample(SIZE, BOXES, [1]), sample(SIZE, [[4, 4, 30, 30]], [2])]
+    losses_of(model, images(2), known)
+    before = statistics(model)
+    # DDP needs a gradient for each parameter of the heads.
+    losses = model.train()(images(2), [sample(SIZE, unlabelled=True) for _ in known], mode='loss')
+    model.parse_losses(losses)[0].backward()
+    heads = [(name, p) for name, p in model.named_parameters() if '_head.' in name and p.requires_grad]
+    assert heads and all(p.grad is not None and not p.grad.any() for _, p in heads)
+    after = statistics(model)
+    assert before.keys() == after.keys() and all(after[name].equal(before[name]) for name in before)
+    # DDP synchronises the buffers that it found when it was built.
+    assert all(buffer is held[name] for name, buffer in model.named_buffers())
+    # A labelled batch still counts.
+    losses_of(model, images(2), known)
+    assert not all(value.equal(before[name]) for name, value in statistics(model).items())
 
 
 def through_the_preprocessor(detector, samples):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lfi.structures import BatchView
 from lfi.utils.modules import has_base
 
 TASKS: list[type[Task]] = []
 """Registered task families."""
+# Lists of mmdet's Dynamic R-CNN, from which it sets its thresholds.
+HISTORIES = ('iou_history', 'beta_history')
 
 
 class Task:
@@ -82,6 +85,7 @@ class Task:
         The backbone runs once. The task never sees an image that is marked as unlabelled, so such an image is
         no negative. If no image has a label, the task's losses are exactly 0 with gradients of 0, since DDP
         needs all gradients; some heads, such as mmdet's CondInst, leave parameters without a gradient.
+        Buffers of the task's heads and losses stay as they were.
 
         Args:
             student: the student.
@@ -128,8 +132,36 @@ def labelled_loss(
     used_rows = list(rows) or [0]
     samples = [data_samples[row] for row in used_rows] if rows else [blank(data_samples[0])]
     with student.use_features(take_rows(student.extract_feat(view.inputs), used_rows)):
-        losses = task_loss(take_rows(view.inputs, used_rows), samples)
-    return losses if rows else {name: _zeroed(value) for name, value in losses.items()}
+        if rows:
+            return task_loss(take_rows(view.inputs, used_rows), samples)
+        with _kept_statistics(student):
+            losses = task_loss(take_rows(view.inputs, used_rows), samples)
+    return {name: _zeroed(value) for name, value in losses.items()}
+
+
+@contextmanager
+def _kept_statistics(student: nn.Module) -> Iterator[None]:
+    """Context in which the task's heads and losses change copies of their statistics.
+
+    mmdet's GHM, EQLv2 and seesaw losses and batch norms keep buffers, and Dynamic R-CNN keeps lists.
+    """
+    parts = (part for name, part in student.named_children() if name not in ('backbone', 'neck'))
+    kept = []
+    for module in (module for part in parts for module in part.modules()):
+        buffers = dict(module.named_buffers(recurse=False))
+        lists = {name: vars(module)[name] for name in HISTORIES if name in vars(module)}
+        kept.append((module, buffers, lists))
+        # Copies, since DDP holds the buffers themselves, and the graph of the loss may hold what it changes.
+        module._buffers.update({name: buffer.clone() for name, buffer in buffers.items()})
+        # Empty lists are too short for an update of the thresholds.
+        vars(module).update({name: [] for name in lists})
+    try:
+        yield
+    finally:
+        # A module of two parts was copied twice.
+        for module, buffers, lists in reversed(kept):
+            module._buffers.update(buffers)
+            vars(module).update(lists)
 
 
 def take_rows(features: Any, rows: Sequence[int]) -> Any:
