@@ -1,5 +1,7 @@
 """Images that are mixed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ import torch.nn.functional as F
 from lfi.models.teachers import CachedTeacher
 from lfi.structures import Tiles
 from mmengine.runner import set_random_seed
+from mmpretrain.engine.hooks import SwitchRecipeHook
 from mmpretrain.models import ClsDataPreprocessor
-from mmpretrain.models.utils.batch_augments import Mixup
+from mmpretrain.models.utils.batch_augments import Mixup, RandomBatchAugment
 from small_students import CLASSES, NORMALISE, batch, interactions, unread_maps
 
 
@@ -173,13 +176,51 @@ def test_captions_are_mixed_without_a_cache_too(make_classifier, name):
     torch.testing.assert_close(model.concept_labels(samples, torch.device('cpu'))[:, 4:], expected[:, 4:])
 
 
-def test_captions_that_are_mixed_in_unknown_ways_are_refused(make_classifier):
-    class Unknown(Mixup):
-        pass
+class Unknown(Mixup):
+    """A batch augment that LFI does not know."""
 
+
+def switched(model, augments):
+    """The model after mmpretrain's hook has set other batch augments."""
+    SwitchRecipeHook._switch_batch_augments(SimpleNamespace(model=model), augments)
+    return model
+
+
+@pytest.mark.parametrize('first', [None, 'Mixup'])
+def test_batch_augments_that_a_hook_sets_are_recorded(make_classifier, first):
+    start = dict(num_classes=CLASSES, to_onehot=True) if first is None else mixing(first)
+    model = make_classifier(data_preprocessor=start)
+    mixed_captions(model)
+    samples = mixed_captions(switched(model, RandomBatchAugment(MIXING['CutMix'])))
+    mixture = samples[0].metainfo['mixture']
+    assert mixture.box is not None
+    spoken = F.one_hot(torch.tensor([4, 5, 4]), 6).float()
+    labels = model.concept_labels(samples, torch.device('cpu'))
+    torch.testing.assert_close(labels[:, 4:], mixture.mix_labels(spoken)[:, 4:])
+    samples = mixed_captions(switched(model, None))
+    assert 'mixture' not in samples[0].metainfo and samples[0].gt_score.max() == 1
+    assert model.concept_labels(samples, torch.device('cpu'))[:, 4:].equal(spoken[:, 4:])
+    samples = mixed_captions(switched(model, RandomBatchAugment(Unknown(1.0))))
+    with pytest.raises(ValueError, match='batch_augments has Unknown: .* gt_concepts are those of'):
+        model.concept_labels(samples, torch.device('cpu'))
+
+
+def test_a_cache_refuses_unknown_batch_augments_that_a_hook_sets(cached_model):
+    _, images, samples, cached = cached_model
+    model = switched(cached(data_preprocessor=mixing('Mixup')), RandomBatchAugment(Unknown(1.0)))
+    with pytest.raises(ValueError, match='batch_augments has Unknown: .*teacher.cache=None'):
+        mixed_batch(model, images, samples)
+    switched(model, RandomBatchAugment(MIXING['CutMix']))
+    assert mixed_batch(model, images, samples)['data_samples'][0].metainfo['mixture'].box is not None
+
+
+def test_captions_that_are_mixed_in_unknown_ways_are_refused(make_classifier):
     augments = dict(augments=[Unknown(1.0)])
     model = make_classifier(data_preprocessor=dict(num_classes=CLASSES, batch_augments=augments))
     with pytest.raises(ValueError, match='batch_augments has Unknown: .* gt_concepts are those of'):
+        model.concept_labels(mixed_captions(model), torch.device('cpu'))
+    model.data_preprocessor = ClsDataPreprocessor(**NORMALISE, **mixing('Mixup'))
+    with pytest.raises(ValueError, match="has Mixup: it is not recorded, .* in the student's config"):
         model.concept_labels(mixed_captions(model), torch.device('cpu'))
 
 

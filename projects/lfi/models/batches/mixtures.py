@@ -27,7 +27,8 @@ def record_mixtures(data_preprocessor: nn.Module) -> None:
     augment = getattr(data_preprocessor, 'batch_augments', None)
     if isinstance(augment, RandomBatchAugment) and not records_mixtures(data_preprocessor):
         data_preprocessor.batch_augments = RecordedBatchAugment(augment)
-        data_preprocessor.register_forward_hook(_attach_mixture)
+        if _attach_mixture not in data_preprocessor._forward_hooks.values():
+            data_preprocessor.register_forward_hook(_attach_mixture)
 
 
 def records_mixtures(data_preprocessor: nn.Module) -> bool:
@@ -35,10 +36,11 @@ def records_mixtures(data_preprocessor: nn.Module) -> bool:
     return isinstance(getattr(data_preprocessor, 'batch_augments', None), RecordedBatchAugment)
 
 
-def can_record_mixtures(data_preprocessor: nn.Module) -> bool:
-    """Whether a data preprocessor mixes images, by augments that `record_mixtures` supports."""
+def record_known_mixtures(data_preprocessor: nn.Module) -> None:
+    """Record mixtures as `record_mixtures` does, but leave augments that it refuses without a record."""
     augment = getattr(data_preprocessor, 'batch_augments', None)
-    return isinstance(augment, RandomBatchAugment) and not unsupported_augments(augment)
+    if isinstance(augment, RandomBatchAugment) and not unsupported_augments(augment):
+        record_mixtures(data_preprocessor)
 
 
 def check_mixable(directions: Sequence[str]) -> None:
@@ -60,9 +62,11 @@ def check_mixtures_recorded(data_preprocessor: nn.Module) -> None:
     """Raise a ValueError if a data preprocessor mixes images without a record, which captions need."""
     augment = getattr(data_preprocessor, 'batch_augments', None)
     if isinstance(augment, RandomBatchAugment) and not records_mixtures(data_preprocessor):
+        # A known augment has no record if the data preprocessor has replaced that of the student's config.
+        unrecorded = (unsupported_augments(augment) or augment.augments)[0]
         raise ValueError(
-            f'data_preprocessor.batch_augments has {type(unsupported_augments(augment)[0]).__name__}: it '
-            'is not recorded, and gt_concepts are those of single images. Use Mixup, CutMix or ResizeMix'
+            f'data_preprocessor.batch_augments has {type(unrecorded).__name__}: it is not recorded, and '
+            "gt_concepts are those of single images. Use Mixup, CutMix or ResizeMix, in the student's config"
         )
 
 
@@ -139,6 +143,9 @@ def _refuse_unequal_sizes(data_samples: Sequence) -> None:
 
 
 def _attach_mixture(data_preprocessor: Any, arguments: tuple, output: dict) -> None:
+    if not records_mixtures(data_preprocessor):
+        # A hook, such as mmpretrain's SwitchRecipeHook, has set other batch augments, or none.
+        return
     mixture = data_preprocessor.batch_augments.take()
     if mixture is not None:
         _refuse_unequal_sizes(output['data_samples'])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .mixtures import can_record_mixtures, record_mixtures
+from .mixtures import record_known_mixtures, record_mixtures
 
 # Normalised or dark images have absolute values up to this bound. Other raw images have larger values.
 DARK = 16.0
@@ -19,6 +19,8 @@ DARKENED = -64.0
 def register_image_checks(data_preprocessor: nn.Module, cache: str | None) -> None:
     """Register the checks of images that a teacher needs, and record how images are mixed.
 
+    Batch augments that a hook such as mmpretrain's `SwitchRecipeHook` sets during training are recorded too.
+
     Args:
         data_preprocessor: data preprocessor of the student.
         cache: folder of the teacher's cache. None for a teacher that is asked online.
@@ -28,8 +30,10 @@ def register_image_checks(data_preprocessor: nn.Module, cache: str | None) -> No
     """
     if cache is None:
         refuse_normalized_images(data_preprocessor)
-    if cache is not None or can_record_mixtures(data_preprocessor):
-        record_mixtures(data_preprocessor)
+    # An online teacher sees the mixed image, whatever has mixed it.
+    record = record_known_mixtures if cache is None else record_mixtures
+    record(data_preprocessor)
+    data_preprocessor.register_forward_pre_hook(_Recording(record))
 
 
 def correct_image_sizes(data_preprocessor: nn.Module) -> None:
@@ -74,6 +78,16 @@ class _ImageSizes:
                     'used: a transform does not keep img_shape up to date',
                     'current',
                 )
+
+
+class _Recording:
+    """Hook that calls a function which records mixtures, before the data preprocessor mixes a batch."""
+
+    def __init__(self, record: Callable[[nn.Module], None]) -> None:
+        self.record = record
+
+    def __call__(self, data_preprocessor: nn.Module, arguments: tuple) -> None:
+        self.record(data_preprocessor)
 
 
 class _FirstImages:
