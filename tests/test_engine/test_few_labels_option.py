@@ -124,6 +124,25 @@ def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
             check_few_labels(cfg)
 
 
+def test_images_without_labels_are_mixed_by_no_hook():
+    def check(dataset, augments):
+        hook = dict(
+            type='mmpretrain.SwitchRecipeHook', schedule=[dict(action_epoch=2, batch_augments=augments)]
+        )
+        model = dict(type='lfi.Student', task='mmpretrain.ImageClassifier')
+        check_few_labels(
+            Config(dict(model=model, custom_hooks=[hook], train_dataloader=dict(dataset=dataset)))
+        )
+
+    mixup = dict(augments=dict(type='Mixup', alpha=0.8))
+    few = dict(type='lfi.FewLabels', labels_per_class=1, dataset=dict(type='lfi.Shapes'))
+    for dataset in (few, dict(type='lfi.ImageFolder', data_root='images')):
+        with pytest.raises(UsageError, match='^custom_hooks: .* adds batch_augments, .* from the schedule$'):
+            check(dataset, mixup)
+        check(dataset, None)
+    check(dict(type='lfi.Shapes'), mixup)
+
+
 def test_images_without_labels_are_in_no_mosaic():
     folder = dict(type='lfi.ImageFolder', data_root='images')
     coco = dict(type='mmdet.CocoDataset')

@@ -12,7 +12,7 @@ from lfi.structures.labels import check_share
 from lfi.utils.config_types import configs_in, dataset_configs, leaf_configs, type_name
 
 from .cache_labels import hides_labels
-from .pipelines import hooks_of, switched_pipelines
+from .pipelines import hooks_of, recipes_of, switched_pipelines
 
 OPTION = 'train_dataloader.few_labels'
 COUNTS = ('labels_per_class', 'labelled_images')
@@ -90,8 +90,8 @@ def check_few_labels(cfg: Config) -> None:
 
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
-            `lfi.Student`, a step mixes images without labels into others and does not record which, or a
-            step crops or drops images by hidden annotations.
+            `lfi.Student`, a step mixes images without labels into others and does not record which, a step
+            crops or drops images by hidden annotations, or a hook adds batch augments, such as Mixup.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
@@ -118,6 +118,12 @@ def check_few_labels(cfg: Config) -> None:
         raise UsageError(
             f'train_dataloader: its pipeline has the step {name}, which drops or crops images by '
             f'annotations, and lfi.FewLabels hides these: {fix}'
+        )
+    if any(recipe.get('batch_augments') for recipe in recipes_of(hooks_of(cfg))):
+        raise UsageError(
+            'custom_hooks: the schedule of a hook adds batch_augments, such as Mixup, which mix the labels '
+            'of all images, but lfi.FewLabels and lfi.ImageFolder have images without a label: remove '
+            'batch_augments from the schedule'
         )
     if not is_student(cfg.model):
         kind = cfg.model.type

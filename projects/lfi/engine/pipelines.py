@@ -276,9 +276,13 @@ def switched_pipelines(hooks: Sequence[dict]) -> list[list[dict]]:
     Args:
         hooks: configs of hooks.
     """
-    recipes = [recipe for hook in hooks for recipe in hook.get('schedule') or ()]
     switched = [hook[HOOK_PIPELINE] for hook in hooks if HOOK_PIPELINE in hook]
-    return switched + [recipe[RECIPE_PIPELINE] for recipe in recipes if RECIPE_PIPELINE in recipe]
+    return switched + [recipe[RECIPE_PIPELINE] for recipe in recipes_of(hooks) if RECIPE_PIPELINE in recipe]
+
+
+def recipes_of(hooks: Sequence[dict]) -> list[dict]:
+    """Return the changes that mmpretrain's `SwitchRecipeHook` makes during training."""
+    return [recipe for hook in hooks for recipe in hook.get('schedule') or ()]
 
 
 def mixes_images(cfg: Config) -> bool:
