@@ -129,6 +129,7 @@ def test_the_pipeline_reads_the_models_cache(wrapper):
     ('steps', 'message'),
     [
         ((READ, PACK_CACHED), 'records no view'),
+        ((dict(type='lfi.RecordedCachedMosaic'), READ, PACK_CACHED), r'records no view.*transforms=\[\]$'),
         ((VIEW, READ, PACK), r"packs by PackInputs and drops 'view'.*to its algorithm_keys$"),
         ((VIEW, READ, dict(PACK, algorithm_keys=('view',))), "drops 'interaction_maps'"),
         ((VIEW, READ, dict(type='mmdet.PackDetInputs', meta_keys=('view',))), 'to its meta_keys$'),

@@ -221,12 +221,12 @@ def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
                 "pipeline to which a hook switches: put dict(type='lfi.LoadInteractionMaps') before the last "
                 'step, and pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
             )
-        if not any(
-            type_name(step).startswith(('RecordView', MIXING_PREFIX)) for step in _typed_configs(part)
-        ):
+        if not any(type_name(step) == 'RecordView' for step in _typed_configs(part)):
+            # A mosaic leaves some images as they are, and records nothing of these.
             raise UsageError(
                 'train_dataloader: its pipeline records no view, but cached maps are warped to the view: put '
-                "the steps that move pixels into dict(type='lfi.RecordView', transforms=[...])"
+                "the steps that move pixels into dict(type='lfi.RecordView', transforms=[...]). If only "
+                'steps such as lfi.RecordedMosaic move them, put it before these with transforms=[]'
             )
         for step in _typed_configs(part):
             _check_packing(step)
