@@ -323,6 +323,19 @@ def test_a_batch_without_any_label_leaves_statistics_of_heads_and_losses(make):
     assert not all(value.equal(before[name]) for name, value in statistics(model).items())
 
 
+def test_features_of_several_rows_an_image_are_refused_by_name():
+    cfg = get_config('mmdet::tridentnet/tridentnet_r50-caffe_1x_coco.py').model
+    cfg.backbone.init_cfg = None
+    few_proposals(cfg)
+    cfg.backbone = dict(type='lfi.InteractionQueryAdapter', backbone=cfg.backbone, query_dims=16, num_heads=2)
+    cfg.update(type='lfi.Student', task='mmdet.TridentFasterRCNN', supervision=PRIOR)
+    model = MODELS.build(cfg)
+    known, hidden = sample(SIZE, BOXES, [1]), sample(SIZE, unlabelled=True)
+    with pytest.raises(ValueError, match='TridentResNet gives features of 6 rows for 2 images, .* backbone'):
+        losses_of(model, images(2), [known, hidden])
+    assert losses_of(model, images(2), [known, known])['loss_rpn_cls'] > 0
+
+
 def through_the_preprocessor(detector, samples):
     """Losses of what a pipeline gives; where it reads no annotations an image has no fields of instances."""
     inputs = [image.byte() for image in images(len(samples))]

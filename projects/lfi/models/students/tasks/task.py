@@ -124,6 +124,10 @@ def labelled_loss(
         view: view of the batch.
         data_samples: samples of the batch.
         blank: function that turns an unlabelled sample into one for the loss, if no image has a label.
+
+    Raises:
+        ValueError: if some images have no label, and the features do not have one row for each image, such
+            as those of mmdet's TridentNet.
     """
     rows = view.labelled
     if rows is None:
@@ -131,7 +135,9 @@ def labelled_loss(
     # The task's loss needs an image. If none has a label, the losses are multiplied by 0.
     used_rows = list(rows) or [0]
     samples = [data_samples[row] for row in used_rows] if rows else [blank(data_samples[0])]
-    with student.use_features(take_rows(student.extract_feat(view.inputs), used_rows)):
+    features = student.extract_feat(view.inputs)
+    _check_rows(features, len(view.inputs), type(student.backbone).__name__)
+    with student.use_features(take_rows(features, used_rows)):
         if rows:
             return task_loss(take_rows(view.inputs, used_rows), samples)
         with _kept_statistics(student):
@@ -170,6 +176,18 @@ def take_rows(features: Any, rows: Sequence[int]) -> Any:
         index = torch.tensor(rows, dtype=torch.long)
         return features.index_select(0, index.to(features.device, non_blocking=True))
     return type(features)(take_rows(part, rows) for part in features)
+
+
+def _check_rows(features: Any, batch_size: int, backbone: str) -> None:
+    """Raise a ValueError if a feature does not have one row for each image."""
+    if not isinstance(features, Tensor):
+        for part in features:
+            _check_rows(part, batch_size, backbone)
+    elif len(features) != batch_size:
+        raise ValueError(
+            f'{backbone} gives features of {len(features)} rows for {batch_size} images, so that images '
+            'without a label cannot be left out: take another backbone, or give all training images labels'
+        )
 
 
 def _zeroed(value: Any) -> Any:
