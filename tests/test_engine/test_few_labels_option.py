@@ -124,6 +124,14 @@ def test_a_model_that_would_learn_from_hidden_labels_is_refused(model, known):
             check_few_labels(cfg)
 
 
+def test_a_sampler_that_reads_the_classes_of_all_images_is_refused():
+    few = dict(type='lfi.FewLabels', labelled_images=1, dataset=dict(type='lfi.Shapes'))
+    loader = dict(sampler=dict(type='mmdet.ClassAwareSampler', num_sample_class=1), dataset=few)
+    with pytest.raises(UsageError, match='sampler=ClassAwareSampler .*lfi.LabelledShareSampler'):
+        check_few_labels(Config(dict(model=DETECTOR, train_dataloader=loader)))
+    check_few_labels(Config(dict(model=DETECTOR, train_dataloader=dict(loader, dataset=few['dataset']))))
+
+
 def test_images_without_labels_are_mixed_by_no_hook():
     def check(dataset, augments):
         hook = dict(

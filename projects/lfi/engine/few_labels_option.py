@@ -91,13 +91,19 @@ def check_few_labels(cfg: Config) -> None:
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
             `lfi.Student`, a step mixes images without labels into others and does not record which, a step
-            crops or drops images by hidden annotations, or a hook adds batch augments, such as Mixup.
+            crops or drops images by hidden annotations, a hook adds batch augments, such as Mixup, or the
+            sampler is mmdet's `ClassAwareSampler`.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
         return
     from lfi.models.students.config_facts import is_student, reads_labels
 
+    if type_name(cfg.train_dataloader.get('sampler') or {}) == 'ClassAwareSampler':
+        raise UsageError(
+            'train_dataloader.sampler=ClassAwareSampler reads the classes of all images, and lfi.FewLabels '
+            "and lfi.ImageFolder have images without a label: use dict(type='lfi.LabelledShareSampler')"
+        )
     trains_on_labels = reads_labels(cfg.model)
     memory_step = _step_with_memory(cfg, dataset) if trains_on_labels else None
     if memory_step is not None:
