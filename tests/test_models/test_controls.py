@@ -283,7 +283,9 @@ def test_means_are_saved_and_restored_and_a_resumed_run_goes_on_with_them(make_c
     first = batch(labels=(0, 1, 2))
     unbroken.loss(*first)
     state = unbroken.state_dict()
-    assert {name.rpartition('.')[0] for name in state if name.startswith('control.')} == {*means}
+    stored = {name.rpartition('.')[0] for name in state if name.startswith('control.means.')}
+    assert stored == {*means}
+    assert ('control.grid' in state) == (part not in PLACELESS)
     resumed.load_state_dict(state, strict=True)
     assert [name for name, _ in unbroken.named_buffers() if not name.endswith('._device')] == saved
     inputs, samples = batch()
@@ -311,8 +313,11 @@ def test_presence_stays_the_images_own_and_maps_do_not(make_classifier):
 def test_images_of_another_size_have_no_mean(make_classifier, part):
     model = make_classifier(supervision=parts(part), control=control_of('MeanTarget'))
     model.loss(*batch((32, 64)))
+    resumed = make_classifier(supervision=parts(part), control=control_of('MeanTarget'))
+    resumed.load_state_dict(model.state_dict(), strict=True)
     # As many locations as before, in another order.
-    for size in ((32, 32), (64, 32)):
+    for size, run in product(((32, 32), (64, 32)), (model, resumed)):
         with pytest.raises(ValueError, match=r'a mean over the grid \(4, 8\) got .* all images to one size'):
-            model.loss(*batch(size))
-    model.loss(*batch((32, 64)))
+            run.loss(*batch(size))
+    for run in (model, resumed):
+        run.loss(*batch((32, 64)))

@@ -161,8 +161,8 @@ class MeanTarget(Control):
 
     `SupervisionPart.with_means` computes the mean target of a part, with the part's temperatures. Of
     `lfi.Interactions` only the maps are averaged; presence, asked concepts and labels stay with their images.
-    If only one image has a map of a concept, this map is the mean. Checkpoints store the means. All images
-    must have the same size.
+    If only one image has a map of a concept, this map is the mean. Checkpoints store the means and their
+    grid. All images must have the same size.
     """
 
     def changes(self, part: SupervisionPart) -> bool:
@@ -200,3 +200,13 @@ class MeanTarget(Control):
                 )
         means: Any = self.means[name]
         return part.with_means(target, means, num_texts)
+
+    # As in `RunningMean`, the grid is no buffer, and there is none before the first batch.
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        if self._grid is not None:
+            destination[f'{prefix}grid'] = torch.tensor(self._grid)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        if (stored := state_dict.get(f'{prefix}grid')) is not None:
+            height, width = stored.tolist()
+            self._grid = height, width
