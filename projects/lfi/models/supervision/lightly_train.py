@@ -28,7 +28,8 @@ class LightlyTarget(NamedTuple):
     Args:
         affinity: (B, N, N), logarithm of the teacher's affinities of locations.
         embedding: (B, E), unit embeddings of the images.
-        latest: (B, E), the teacher's unit embeddings that enter the queue. No control changes them.
+        latest: (B, E), the teacher's unit embeddings that enter the queue. `MeanTarget` leaves them as they
+            are, and `OtherImage` permutes them with their images.
     """
 
     affinity: Tensor
