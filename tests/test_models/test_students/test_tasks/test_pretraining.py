@@ -9,7 +9,18 @@ from lfi.export import export_student
 from lfi.registry import MODELS
 from mmengine.registry import DefaultScope
 from mmpretrain.models.classifiers import ImageClassifier
-from small_students import BACKBONE, HEAD, NORMALISE, PARTS, TERMS, interactions, losses_of, parts, raw_batch
+from small_students import (
+    ADAPTER,
+    BACKBONE,
+    HEAD,
+    NORMALISE,
+    PARTS,
+    TERMS,
+    interactions,
+    losses_of,
+    parts,
+    raw_batch,
+)
 
 PREPROCESSOR = dict(type='mmpretrain.ClsDataPreprocessor', to_rgb=True, **NORMALISE)
 LEARNABLE = [name for name in PARTS if name != 'logit_kd']
@@ -81,6 +92,27 @@ def test_what_learns_nothing_is_refused(make_pretrainer, supervision):
     assert set(losses_of(model, batch())) == {'loss_prior'}
     # It is asked and tested all the same.
     make_pretrainer(std=0.1, supervision=supervision).eval().val_step(batch())
+
+
+def test_attention_alone_is_refused_where_it_leaves_the_last_block_untrained(make_pretrainer):
+    spatial = interactions(semantic_weight=0, presence_weight=0)
+    message = r'supervision.interactions reads attention alone.*set supervision.interactions.loss.semantic_we'
+    with pytest.raises(ValueError, match=message):
+        make_pretrainer(supervision=spatial)
+    # The student can still be tested.
+    make_pretrainer(std=0.1, supervision=spatial).eval().val_step(batch())
+    # The layers of an adapter read the last map of the backbone.
+    make_pretrainer(supervision=spatial, backbone=ADAPTER)
+    last = ('attn.proj.weight', 'ln2.weight', 'ffn.layers.1.weight')
+    for supervision in (
+        interactions(semantic_weight=0),
+        interactions(presence_weight=0),
+        spatial | parts('prior'),
+    ):
+        model = make_pretrainer(supervision=supervision)
+        sum(losses_of(model, batch()).values()).backward()
+        block = dict(model.backbone.layers[-1].named_parameters())
+        assert all(block[name].grad.any() for name in last)
 
 
 def test_concepts_need_not_be_the_data_sets_classes(make_pretrainer):

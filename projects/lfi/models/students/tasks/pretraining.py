@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lfi.models.backbones import InteractionQueryViT
 from lfi.models.students.predict_by import pool
 from lfi.structures import BatchView
 
@@ -42,11 +43,19 @@ class Pretraining(Task):
                 )
 
     def check_training(self, student: Any) -> None:
-        """Check that a supervision part with a weight above 0 trains the backbone."""
+        """Check that supervision parts with weights above 0 train the backbone, and its last block too."""
         if not student.trained_outputs:
             raise ValueError(
                 'supervision teaches the backbone nothing, and there is no task: give a part with a weight '
                 "above 0, as supervision=dict(interactions=dict(type='lfi.Interactions')), or model.task"
+            )
+        if student.trained_outputs == {'attention'} and isinstance(student.backbone, InteractionQueryViT):
+            name = next(name for name, part in student.parts.items() if part.learns)
+            raise ValueError(
+                f'supervision.{name} reads attention alone, which trains nothing after the attention of the '
+                "backbone's last block, so that weight decay alone would change the features: set "
+                f'supervision.{name}.loss.semantic_weight or presence_weight above 0, or add a part that '
+                "reads locations, as supervision.prior=dict(type='lfi.AffinityPrior')"
             )
 
     def labels(
