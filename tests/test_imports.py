@@ -25,6 +25,7 @@ FLOORS = (
     {'export', 'visualization'},
     {'evaluation'},
     {'adaptation', 'safe_loading'},
+    {'new_config'},
     {'apis', 'hub'},
     {'pseudo_labels'},
     {'cli'},

@@ -40,16 +40,23 @@ class Overlay:
     """Config file before it is written.
 
     Args:
-        text: content of the file.
+        title: comment at the top of the file.
+        variables: values of the file by variable name, in their order.
         summary: (topic, description) of each change, for the user.
         can_cache: whether training can read a cache of the teacher's maps.
         task_model: the task's model.
     """
 
-    text: str
+    title: str
+    variables: dict[str, Any]
     summary: list[tuple[str, str]]
     can_cache: bool
     task_model: nn.Module
+
+    @property
+    def text(self) -> str:
+        """Content of the file."""
+        return self.title + assignments(self.variables)
 
 
 def build_overlay(
@@ -129,8 +136,7 @@ def build_overlay(
         variables.update(resume=False, load_from=None)
         summary.append(('resume', 'False: training starts from the first epoch'))
     title = f'# {user.path.name}, learning from the interactions of {teacher}; written by `lfi adapt`.\n'
-    text = title + assignments(variables)
-    return Overlay(text, [*summary, *data.summary], data.cache_obstacle is None, task_model)
+    return Overlay(title, variables, [*summary, *data.summary], data.cache_obstacle is None, task_model)
 
 
 def build_model(cfg: Config, config_name: str) -> nn.Module:

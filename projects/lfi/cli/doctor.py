@@ -72,6 +72,7 @@ OPTIONAL = {
     'textblob': 'captions',
     'onnxruntime': 'export',
     'gradio': 'demo',
+    'supervision': 'formats',
     'mmseg': 'segmentation',
 }
 """Packages that parts of LFI need, with the extras that install them."""

@@ -15,7 +15,7 @@ from .arguments import ArgumentParser
 from .running import run_tool
 
 GROUPS = {
-    'Begin': ('adapt', 'doctor', 'completion'),
+    'Begin': ('init', 'adapt', 'doctor', 'completion'),
     'Train and test': ('train', 'pretrain', 'test', 'print-config'),
     'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache'),
     'Ask a trained model': ('infer', 'demo'),

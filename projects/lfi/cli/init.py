@@ -1,0 +1,129 @@
+"""Write a config that trains a student on your data.
+
+lfi init my_photos --teacher clip-b16
+lfi init my_photos --model resnet50 --labels-per-class 10 --out my.py
+lfi init data.yaml --model rtmdet_tiny
+
+DATA is a folder of images (one subfolder for each class, or no labels), a CSV or TSV of paths and labels, a
+data set of YOLO, Pascal VOC or COCO JSON, images with PNG masks, or a data set of Hugging Face on disk. Finds
+the classes, splits off a validation if there is none, builds the model as a check, and prints the next
+commands. Trains nothing.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lfi.config_files import teacher_names
+
+from .adapt import missing_checkpoints, next_commands
+from .arguments import ArgumentParser
+
+if TYPE_CHECKING:
+    from lfi.new_config import FoundData
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument('data', metavar='DATA', help='folder or file of the data set')
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help='model of mmpretrain, timm, mmdet or mmseg, such as resnet50, convnext-tiny or rtmdet_tiny '
+        '(default: a small model for the task)',
+    )
+    parser.add_argument(
+        '--teacher',
+        default='clip-b16',
+        metavar='NAME',
+        help=f'{", ".join(teacher_names())}, MODEL:TAG of lfi teachers, or a folder (default: %(default)s)',
+    )
+    parser.add_argument('--out', metavar='FILE', help='new config (default: lfi_<name of the data>.py)')
+    parser.add_argument(
+        '--labels-per-class',
+        type=int,
+        metavar='N',
+        help='hide all labels but N of each class (default: none)',
+    )
+    parser.add_argument(
+        '--concepts',
+        metavar='FILE',
+        help='for images without labels: texts to ask the teacher about, one a line (default: the names of '
+        'ImageNet)',
+    )
+    parser.add_argument(
+        '--weights',
+        metavar='FILE',
+        help="initial weights of the backbone: a checkpoint, timm, or none (default: those of the model's "
+        'own config)',
+    )
+    parser.add_argument(
+        '--epochs', type=int, metavar='N', help="epochs (default: by the data, or the model's)"
+    )
+    parser.add_argument(
+        '--batch-size', type=int, metavar='N', help="images of a step (default: by the data, or the model's)"
+    )
+    parser.add_argument(
+        '--input-size', type=int, metavar='N', help='side of the images in pixels (default: by the data)'
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=2,
+        metavar='N',
+        help='processes that load images (default: %(default)s)',
+    )
+
+
+def run(args: Namespace) -> None:
+    """Read the data, write the config, and print what was found and what to type next."""
+    from mmengine.logging import MMLogger
+
+    from lfi.errors import UsageError
+    from lfi.new_config import (
+        Settings,
+        find_data,
+        remove_leaks,
+        split_off_validation,
+        write_config,
+    )
+
+    # Some optimizer wrappers log each parameter.
+    MMLogger.get_current_instance().setLevel('ERROR')
+    source = Path(args.data)
+    out = Path(args.out or f'lfi_{source.resolve().stem}.py')
+    if out.suffix != '.py':
+        raise UsageError(f'--out {out} must be a .py file')
+    if out.exists():
+        raise UsageError(f'--out {out} exists already: remove it, or name another file')
+    names = ('epochs', 'batch_size', 'input_size', 'labels_per_class', 'weights', 'workers')
+    settings = Settings(**{name: getattr(args, name) for name in names})
+    data = remove_leaks(find_data(source, out.parent / f'{out.stem}_data'))
+    data = split_off_validation(data)
+    written = write_config(data, args.model, args.teacher, args.concepts, settings, out)
+    for line in describe(data):
+        print(line)
+    print(f'{out} trains')
+    width = max(len(topic) for topic, _ in written.changes)
+    for topic, description in written.changes:
+        print(f'  {topic.ljust(width)}  {description}')
+    for line in missing_checkpoints(written.report.cfg):
+        print(line)
+    print('Next:')
+    for line in next_commands(out, written.report.cfg, written.cached):
+        print(f'  {line}')
+
+
+def describe(data: FoundData) -> list[str]:
+    """Describe a data set: its format, its images, its classes, and what was left out."""
+    from lfi.new_config import typical_size
+
+    width, height = typical_size(data)
+    images = f'{len(data.train)} images to train' + (f', {len(data.val)} to validate' if data.val else '')
+    lines = [f'{data.root}: {data.form}, for {data.task}; {images}; typically {width} x {height} pixels']
+    if data.classes:
+        names = ' | '.join(data.classes[:8]) + (' | …' if len(data.classes) > 8 else '')
+        lines.append(f'{len(data.classes)} classes: {names}')
+    return [*lines, *(f'{note[0].upper()}{note[1:]}.' for note in data.notes)]

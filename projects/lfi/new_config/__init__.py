@@ -1,0 +1,23 @@
+"""Configs for a data set: `lfi init` finds the format of the data and writes a student's config.
+
+`reading` reads the formats, `tasks` has the config of each task, and `writing` adds the student by
+`lfi.adaptation`. This package may import `adaptation`, `engine` and `models`.
+"""
+
+from .labelled_image import FoundData, LabelledImage
+from .reading import find_data
+from .settings import Settings, typical_size
+from .splitting import remove_leaks, split_off_validation
+from .writing import WrittenConfig, write_config
+
+__all__ = [
+    'FoundData',
+    'LabelledImage',
+    'Settings',
+    'WrittenConfig',
+    'find_data',
+    'remove_leaks',
+    'split_off_validation',
+    'typical_size',
+    'write_config',
+]

@@ -1,0 +1,5 @@
+"""Readers of data sets, one file for each format, and the search for the format."""
+
+from .find import find_data
+
+__all__ = ['find_data']

@@ -1,0 +1,106 @@
+"""Folders of images: one subfolder for each class, with or without a split, or no labels at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lfi.errors import UsageError
+from lfi.new_config.labelled_image import FoundData, LabelledImage
+from lfi.utils.folders import image_names
+
+TRAIN, VAL = ('train', 'training'), ('val', 'valid', 'validation', 'test')
+"""Names of the folders of a split, in the order in which they are looked for."""
+
+
+def split_folders(root: Path) -> tuple[Path, Path | None] | None:
+    """Return the folders for training and validation (None if there is none), or None without a split."""
+    train = next((root / name for name in TRAIN if (root / name).is_dir()), None)
+    if train is None:
+        return None
+    return train, next((root / name for name in VAL if (root / name).is_dir()), None)
+
+
+def read_class_folders(root: Path) -> FoundData:
+    """Read a folder with one subfolder for each class, below `train` and `val` if it has these.
+
+    A folder without subfolders of images is read as images without labels.
+
+    Raises:
+        UsageError: if there is no image, a class has no image, images lie beside the class folders, there is
+            one class only, or both splits have different classes.
+    """
+    folders = split_folders(root)
+    train, val = folders or (root, None)
+    names = sorted(image_names(train))
+    if not names:
+        raise UsageError(f'{train} has no image, nor do its subfolders: give the folder of your images')
+    by_class = _by_class(names)
+    empty = sorted(
+        folder.name
+        for folder in train.iterdir()
+        if folder.is_dir() and not folder.name.startswith('.') and folder.name not in by_class
+    )
+    loose = by_class.pop('', [])
+    if not by_class:
+        images = tuple(LabelledImage(_below(root, train, name)) for name in loose)
+        return FoundData('a folder of images without labels', 'pretraining', root, (), images, ())
+    if loose:
+        raise UsageError(
+            f'{train} has {len(loose)} images beside the folders of classes, such as {loose[0]}: move them '
+            'into the folder of their class, or out of it'
+        )
+    if empty:
+        raise UsageError(
+            f'the class folder {train / empty[0]} has no image: add images, or remove the folder'
+        )
+    classes = tuple(sorted(by_class))
+    if len(classes) < 2:
+        raise UsageError(
+            f'{train} has one class folder, {classes[0]!r}, and a classifier needs two. To pretrain without '
+            f'labels, give {train / classes[0]}'
+        )
+    form = 'class folders' if folders is None else f'class folders below {train.name}'
+    val_images: tuple[LabelledImage, ...] = ()
+    if val is not None:
+        form += f' and {val.name}'
+        of_val = _by_class(sorted(image_names(val)))
+        _check_same_classes(train, val, set(classes), set(of_val))
+        val_images = _labelled(root, val, classes, of_val)
+    return FoundData(
+        form, 'classification', root, classes, _labelled(root, train, classes, by_class), val_images
+    )
+
+
+def _by_class(names: list[str]) -> dict[str, list[str]]:
+    """Group paths by their first folder; '' for files outside folders."""
+    by_class: dict[str, list[str]] = {}
+    for name in names:
+        parts = Path(name).parts
+        by_class.setdefault(parts[0] if len(parts) > 1 else '', []).append(name)
+    return by_class
+
+
+def _check_same_classes(train: Path, val: Path, of_train: set[str], of_val: set[str]) -> None:
+    if '' in of_val and len(of_val) == 1:
+        raise UsageError(
+            f'{val} has images and no class folders, unlike {train}: sort its images into folders of the '
+            'same names'
+        )
+    if unknown := sorted(of_val - of_train):
+        raise UsageError(
+            f'{val} has the class {unknown[0]!r}, which {train} lacks: use the same folder names in both'
+        )
+
+
+def _labelled(
+    root: Path, folder: Path, classes: tuple[str, ...], by_class: dict[str, list[str]]
+) -> tuple[LabelledImage, ...]:
+    return tuple(
+        LabelledImage(_below(root, folder, name), (index,))
+        for index, label in enumerate(classes)
+        for name in by_class.get(label, ())
+    )
+
+
+def _below(root: Path, folder: Path, name: str) -> str:
+    return (folder.relative_to(root) / name).as_posix()

@@ -1,0 +1,139 @@
+"""Annotations of objects in COCO's JSON, by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lfi.errors import UsageError
+from lfi.new_config.labelled_image import FoundData, LabelledImage
+
+VAL_WORDS = ('val', 'valid', 'validation', 'test')
+
+
+def is_coco_json(file: Path) -> bool:
+    """Whether a JSON file has annotations of objects in COCO's form. Large files are judged by their keys."""
+    try:
+        with file.open(encoding='utf-8') as stream:
+            content = json.load(stream)
+    except (OSError, ValueError):
+        return False
+    return (
+        isinstance(content, dict)
+        and {'images', 'annotations', 'categories'} <= content.keys()
+        and all('bbox' in annotation for annotation in content['annotations'][:1])
+    )
+
+
+def read_coco(files: Sequence[Path], root: Path | None = None) -> FoundData:
+    """Read COCO JSON files of objects: one, or one for training and one for validation.
+
+    Args:
+        files: the files. With two, the one with `val`, `valid` or `test` in its name or folder is the
+            validation.
+        root: folder of the images. Defaults to None: it is looked for beside the files.
+
+    Raises:
+        UsageError: if a file cannot be read, images do not exist, or the files have different categories.
+    """
+    train_file, val_file = _train_and_val(files)
+    base = root or _common_folder(files)
+    classes, train, masks = _read(train_file, base)
+    val: tuple[LabelledImage, ...] = ()
+    if val_file is not None:
+        val_classes, val, _ = _read(val_file, base)
+        if val_classes != classes:
+            raise UsageError(
+                f'{train_file} and {val_file} have different categories, '
+                f'{", ".join(classes[:3])}, … and {", ".join(val_classes[:3])}, …: write the same list'
+            )
+    form = f'COCO JSON, {" and ".join(file.name for file in files)}'
+    return FoundData(
+        form, 'instance segmentation' if masks else 'object detection', base, classes, train, val
+    )
+
+
+def _train_and_val(files: Sequence[Path]) -> tuple[Path, Path | None]:
+    if len(files) == 1:
+        return files[0], None
+    val = [file for file in files if any(word in f'{file.parent.name} {file.name}' for word in VAL_WORDS)]
+    if len(files) != 2 or len(val) != 1:
+        names = ', '.join(str(file) for file in files)
+        raise UsageError(
+            f'found {len(files)} COCO files, {names}: give one of them, or leave one for training and one '
+            'with val in its name'
+        )
+    return next(file for file in files if file != val[0]), val[0]
+
+
+def _common_folder(files: Sequence[Path]) -> Path:
+    folder = files[0].parent
+    while not all(file.is_relative_to(folder) for file in files):
+        folder = folder.parent
+    return folder.parent if folder.name == 'annotations' else folder
+
+
+def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage, ...], bool]:
+    from pycocotools.coco import COCO
+
+    try:
+        # It prints.
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO(str(file))
+    # pycocotools checks little, and raises errors of any type at a wrong file.
+    except Exception as error:
+        raise UsageError(f'{file} cannot be read as COCO JSON: {type(error).__name__}: {error}') from error
+    try:
+        # mmdet's order, by id.
+        categories = sorted(coco.cats.values(), key=lambda category: category['id'])
+        index = {category['id']: position for position, category in enumerate(categories)}
+        objects: dict[Any, list[dict]] = defaultdict(list)
+        for annotation in coco.anns.values():
+            objects[annotation['image_id']].append(_object(annotation, index))
+        folder = _images_folder(file, root, [image['file_name'] for image in coco.imgs.values()])
+        images = tuple(
+            LabelledImage(
+                (folder / image['file_name']).relative_to(root).as_posix(),
+                tuple(sorted({item['category'] for item in objects[image['id']]})),
+                tuple(objects[image['id']]),
+                (image['width'], image['height']),
+            )
+            for image in coco.imgs.values()
+        )
+    except KeyError as error:
+        raise UsageError(f'{file} lacks the field or the id {error} of COCO JSON') from error
+    if not categories or not coco.anns:
+        raise UsageError(f'{file} has no annotation of an object')
+    masks = all(item.get('segmentation') for image in images for item in image.objects)
+    return tuple(str(category['name']) for category in categories), images, masks
+
+
+def _object(annotation: dict, index: dict) -> dict:
+    kept = {name: annotation[name] for name in ('bbox', 'segmentation', 'area') if name in annotation}
+    return {**kept, 'iscrowd': annotation.get('iscrowd', 0), 'category': index[annotation['category_id']]}
+
+
+def _images_folder(file: Path, root: Path, names: list[str]) -> Path:
+    """Return the folder of the images that a file names: beside it, or a folder that is named as it is."""
+    stem = file.stem.removeprefix('instances_').removeprefix('_annotations.coco')
+    folders = [
+        file.parent,
+        root,
+        root / 'images',
+        root / stem,
+        root / 'images' / stem,
+        file.parent / 'images',
+    ]
+    missing = {folder: [name for name in names if not (folder / name).is_file()] for folder in folders}
+    best = min(folders, key=lambda folder: len(missing[folder]))
+    if missing[best]:
+        raise UsageError(
+            f'{len(missing[best])} of {len(names)} images of {file} do not exist, such as '
+            f'{best / missing[best][0]}: put the images beside the file, or into {root / stem}'
+        )
+    return best

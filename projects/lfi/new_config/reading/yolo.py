@@ -1,0 +1,143 @@
+"""YOLO: a `data.yaml`, and a text file of boxes or polygons for each image, read by supervision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lfi.errors import UsageError
+from lfi.new_config.labelled_image import FoundData, LabelledImage
+from lfi.utils.folders import image_names
+
+from .boxes import coco_objects, image_size, import_supervision
+
+SUFFIXES = ('.yaml', '.yml')
+SPLITS = {'train': ('train',), 'val': ('val', 'valid', 'test')}
+
+
+def yolo_files(root: Path) -> list[Path]:
+    """Return the YAML files of a folder that describe a YOLO data set."""
+    return [file for file in sorted(root.iterdir()) if file.suffix.lower() in SUFFIXES and is_yolo(file)]
+
+
+def is_yolo(file: Path) -> bool:
+    """Whether a YAML file names classes and training images."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(content, dict) and {'names', 'train'} <= content.keys()
+
+
+def read_yolo(file: Path) -> FoundData:
+    """Read a data set of boxes, or of polygons, which is then one of instance segmentation.
+
+    Images lie in the folders or lists that `train` and `val` name. The labels of `images/a.jpg` lie in
+    `labels/a.txt`. Images without a label file show no object.
+
+    Raises:
+        UsageError: if supervision is not installed, a folder does not exist, or a label cannot be read.
+    """
+    import_supervision('YOLO')
+    from supervision.dataset.formats.yolo import _extract_class_names
+
+    content = yaml.safe_load(file.read_text(encoding='utf-8'))
+    if content.get('kpt_shape'):
+        raise UsageError(f'{file} has kpt_shape, and LFI trains no keypoints: remove it to train the boxes')
+    try:
+        classes = tuple(_extract_class_names(str(file)))
+    except ValueError as error:
+        raise UsageError(f'{file}: {error}') from error
+    root = _root(file, content)
+    images: dict[str, tuple[LabelledImage, ...]] = {}
+    for split, keys in SPLITS.items():
+        key = next((name for name in keys if content.get(name)), None)
+        paths = [] if key is None else sorted(_images(file, root, key, content[key]))
+        images[split] = tuple(_read(root, path, classes) for path in paths)
+    if not images['train']:
+        raise UsageError(f'train={content["train"]!r} of {file} has no image')
+    objects = [item for split in images.values() for image in split for item in image.objects]
+    if not objects:
+        raise UsageError(
+            f'the images of {file} have no labels: the labels of images/a.jpg are looked for in labels/a.txt'
+        )
+    masks = all('segmentation' in item for item in objects)
+    return FoundData(
+        f'YOLO, {file.name}',
+        'instance segmentation' if masks else 'object detection',
+        root,
+        classes,
+        images['train'],
+        images['val'],
+    )
+
+
+def _root(file: Path, content: dict) -> Path:
+    """Return the folder that `path` names: the file's own if it names none, or one of another machine."""
+    path = Path(content.get('path') or '.')
+    folders = (file.parent / path, Path.cwd() / path, file.parent)
+    return next(folder for folder in folders if folder.is_dir()).resolve()
+
+
+def _images(file: Path, root: Path, key: str, value: Any) -> Iterator[Path]:
+    for name in value if isinstance(value, list) else [value]:
+        folders = [folder / str(name) for folder in (root, file.parent)]
+        # Roboflow writes ../train/images for a folder beside the file.
+        folders.append(file.parent / str(name).removeprefix('../'))
+        path = next((folder for folder in folders if folder.exists()), None)
+        if path is None:
+            raise UsageError(f'{key}={name!r} of {file} does not exist: {folders[0]}')
+        if path.is_dir():
+            yield from (path.resolve() / image for image in image_names(path))
+        else:
+            lines = (line.strip() for line in path.read_text(encoding='utf-8').splitlines())
+            yield from ((root / line).resolve() for line in lines if line)
+
+
+def label_file(image: Path) -> Path:
+    """Return the label file of an image: the last folder `images` becomes `labels`, the suffix `.txt`."""
+    parts = list(image.parts)
+    positions = [index for index, part in enumerate(parts[:-1]) if part == 'images']
+    if positions:
+        parts[positions[-1]] = 'labels'
+    return Path(*parts).with_suffix('.txt')
+
+
+def _read(root: Path, path: Path, classes: tuple[str, ...]) -> LabelledImage:
+    from supervision.dataset.formats.yolo import yolo_annotations_to_detections
+
+    if not path.is_relative_to(root):
+        raise UsageError(f'{path} is not below {root}: move the images there')
+    file = label_file(path)
+    text = file.read_text(encoding='utf-8') if file.is_file() else ''
+    lines = [line for line in text.splitlines() if line.strip()]
+    width, height = image_size(path)
+    try:
+        detections = yolo_annotations_to_detections(lines, (width, height), with_masks=False)
+    except ValueError as error:
+        raise UsageError(f'{file}: {error}') from error
+    indices = () if detections.class_id is None else detections.class_id
+    unknown = [int(index) for index in indices if not 0 <= index < len(classes)]
+    if unknown:
+        raise UsageError(
+            f'{file} has the class {unknown[0]}, and names of the YAML file has {len(classes)}: add its name'
+        )
+    image = coco_objects(root, path, detections)
+    polygons = [_polygon(line, width, height) for line in lines]
+    if len(image.objects) < len(polygons) or not all(polygons):
+        return image
+    objects = [{**item, 'segmentation': [polygon]} for item, polygon in zip(image.objects, polygons)]
+    return image._replace(objects=tuple(objects))
+
+
+def _polygon(line: str, width: int, height: int) -> list[float]:
+    """Return a polygon x, y, x, y, … in pixels; empty if the line is a box."""
+    values = [float(value) for value in line.split()[1:]]
+    if len(values) < 6:
+        return []
+    # A last odd value is a confidence.
+    values = values[: len(values) // 2 * 2]
+    return [value * (height if index % 2 else width) for index, value in enumerate(values)]

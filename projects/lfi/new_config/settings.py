@@ -1,0 +1,69 @@
+"""Settings of a training that `lfi init` can choose, and their defaults by the size of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from lfi.errors import UsageError
+
+from .labelled_image import FoundData
+from .reading.boxes import image_size
+
+IMAGENET_MEAN, IMAGENET_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+MEASURED_IMAGES = 100
+"""Images whose headers are read for the typical size."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a training.
+
+    Args:
+        epochs: number of epochs. None: the number of the model's own config, or by the number of images.
+        batch_size: images of a step. None: that of the model's own config, or by the number of images.
+        input_size: side in pixels of the model's images. None: by the size of the images.
+        labels_per_class: number of images of each class that keep their label. None: all.
+        weights: checkpoint of the backbone; 'none' for random weights. None: those of the model's own
+            config.
+        workers: processes that load images. Defaults to 2.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    input_size: int | None = None
+    labels_per_class: int | None = None
+    weights: str | None = None
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ('epochs', 'batch_size', 'input_size', 'labels_per_class'):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f'--{name.replace("_", "-")} {value} must be at least 1')
+
+
+def default_epochs(num_images: int) -> int:
+    """Return the number of epochs for images without a schedule of their own: fewer for more images."""
+    return 100 if num_images < 20_000 else 50 if num_images < 200_000 else 30
+
+
+def default_batch_size(num_images: int) -> int:
+    """Return the number of images of a step: 16 to 128, so that an epoch has some 30 steps or more."""
+    sizes = (16, 32, 64, 128)
+    return next((size for size in sizes if num_images < 30 * 2 * size), sizes[-1])
+
+
+def typical_size(data: FoundData) -> tuple[int, int]:
+    """Return the median width and height of the training images, from an even sample of their headers."""
+    step = max(1, len(data.train) // MEASURED_IMAGES)
+    sizes = [image.size or image_size(data.root / image.path) for image in data.train[::step]]
+    return round(median(width for width, _ in sizes)), round(median(height for _, height in sizes))
+
+
+def default_input_size(size: tuple[int, int]) -> int:
+    """Return the side of a classifier's images for a typical width and height.
+
+    224 pixels, as the models were designed for, but no more than twice the images' shorter side.
+    """
+    return min(224, max(64, 2 * min(size) // 32 * 32))

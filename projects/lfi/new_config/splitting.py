@@ -1,0 +1,104 @@
+"""Validation images: a seeded part of the training images, without copies of them."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lfi.errors import UsageError
+
+from .labelled_image import FoundData, LabelledImage
+
+SHARE, SEED = 0.2, 0
+
+
+def split_off_validation(data: FoundData) -> FoundData:
+    """Move a fifth of the training images of each class to the validation, by the seed 0.
+
+    Copies of a file stay on one side. A data set that has a validation, or no labels, keeps its split.
+
+    Raises:
+        UsageError: if a class has a single image.
+    """
+    if data.val or data.task == 'pretraining':
+        return data
+    by_class: dict[int, list[list[LabelledImage]]] = defaultdict(list)
+    for copies in _groups_of_copies(data.root, data.train):
+        by_class[min(copies[0].classes, default=-1)].append(copies)
+    generator, train, val = random.Random(SEED), list[LabelledImage](), list[LabelledImage]()
+    for index in sorted(by_class):
+        groups = by_class[index]
+        if len(groups) < 2 and data.task == 'classification':
+            raise UsageError(
+                f'the class {data.classes[index]!r} has one image ({groups[0][0].path}), and training and '
+                'validation need one each: add images, or remove the class'
+            )
+        generator.shuffle(groups)
+        count = max(1, round(SHARE * len(groups))) if len(groups) > 1 else 0
+        val += [image for group in groups[:count] for image in group]
+        train += [image for group in groups[count:] for image in group]
+    if not train or not val:
+        raise UsageError(f'{data.root} has {len(data.train)} images: training and validation need two')
+    note = (
+        f'{len(val)} of {len(data.train)} images were split off for validation (a fifth of each class, '
+        f'seed {SEED})'
+    )
+    return replace(data, train=_sorted(train), val=_sorted(val), notes=(*data.notes, note))
+
+
+def remove_leaks(data: FoundData) -> FoundData:
+    """Leave copies of validation images out of the training images."""
+    if not data.val or data.task == 'pretraining':
+        return data
+    images = (*data.train, *data.val)
+    in_val = {image.path for image in data.val}
+    leaks = {
+        image.path
+        for copies in _groups_of_copies(data.root, images)
+        if any(image.path in in_val for image in copies)
+        for image in copies
+        if image.path not in in_val
+    }
+    if not leaks:
+        return data
+    train = tuple(image for image in data.train if image.path not in leaks)
+    if not train:
+        raise UsageError(
+            f'all {len(data.train)} training images of {data.root} are validation images too: give other ones'
+        )
+    note = (
+        f'{len(leaks)} training images are copies of validation images and were left out, such as '
+        f'{min(leaks)}'
+    )
+    return replace(data, train=train, notes=(*data.notes, note))
+
+
+def _groups_of_copies(root: Path, images: Sequence[LabelledImage]) -> Iterable[list[LabelledImage]]:
+    """Group images whose files have the same bytes, in the order of the images."""
+    sizes: dict[int, int] = defaultdict(int)
+    lengths = [(root / image.path).stat().st_size for image in images]
+    for length in lengths:
+        sizes[length] += 1
+    groups: dict[object, list[LabelledImage]] = {}
+    for image, length in zip(images, lengths):
+        # Files of different lengths are no copies, so that most files are not read.
+        key = image.path if sizes[length] == 1 else (length, _digest(root / image.path))
+        groups.setdefault(key, []).append(image)
+    return groups.values()
+
+
+def _digest(path: Path) -> bytes:
+    with path.open('rb') as file:
+        return (
+            hashlib.file_digest(file, 'sha256').digest()
+            if hasattr(hashlib, 'file_digest')
+            else (hashlib.sha256(file.read()).digest())
+        )
+
+
+def _sorted(images: Iterable[LabelledImage]) -> tuple[LabelledImage, ...]:
+    return tuple(sorted(images, key=lambda image: image.path))

@@ -1,0 +1,30 @@
+"""Number of classes of a model's heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def with_num_classes(model: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
+    """Return changes that set `num_classes` in all heads of a model.
+
+    A list of heads is written in full, since MMEngine merges dicts and not lists.
+
+    Args:
+        model: config of the model.
+        num_classes: number of classes.
+    """
+    changes: dict[str, Any] = {}
+    for key, value in model.items():
+        if key == 'num_classes' and isinstance(value, int):
+            changes[key] = num_classes
+        elif isinstance(value, Mapping) and key != 'data_preprocessor':
+            inner = with_num_classes(value, num_classes)
+            if inner:
+                changes[key] = inner
+        elif isinstance(value, list) and any(
+            'num_classes' in item for item in value if isinstance(item, Mapping)
+        ):
+            changes[key] = [{**item, **with_num_classes(item, num_classes)} for item in value]
+    return changes

@@ -1,0 +1,123 @@
+"""Config of a detector of mmdet, for boxes or for instance masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from lfi.adaptation.source import Expression
+from lfi.new_config.labelled_image import FoundData, LabelledImage
+from lfi.new_config.models import BaseModel
+from lfi.new_config.settings import Settings
+from lfi.utils.config_types import leaf_configs
+
+from .classes import with_num_classes
+from .image_size import scale_pipelines
+from .merging import merge
+from .schedule import scaled_schedule
+from .weights import weights_of
+
+
+def detection_config(
+    data: FoundData, base: BaseModel, settings: Settings, annotations: Path
+) -> dict[str, Any]:
+    """Write the annotation files of a detector's data, and return the variables of its config.
+
+    The model's own config gives pipelines, optimizer and schedule.
+
+    Args:
+        data: images with objects.
+        base: config of mmdet to start from.
+        settings: settings of the training.
+        annotations: folder for the annotation files, beside the config.
+    """
+    assert base.base is not None
+    cfg = own_config(base.base)
+    files = {
+        split: write_coco(annotations / f'{split}.json', images, data.classes)
+        for split, images in (('train', data.train), ('val', data.val))
+    }
+    variables: dict[str, Any] = {
+        '_base_': base.base,
+        'data_root': str(data.root),
+        'classes': list(data.classes),
+        'model': with_num_classes(base.model, len(data.classes)),
+    }
+    if weights := weights_of(base, settings.weights):
+        variables['model'].setdefault('backbone', {}).update(weights)
+    for split in ('train', 'val'):
+        leaf = {
+            'data_root': Expression('data_root'),
+            'ann_file': files[split],
+            'data_prefix': {'_delete_': True, 'img': ''},
+            'metainfo': {'classes': Expression('classes')},
+        }
+        if split == 'train':
+            # mmdet leaves out images below 32 pixels by default.
+            leaf['filter_cfg'] = {'filter_empty_gt': False, 'min_size': 1}
+        loader: dict[str, Any] = {'num_workers': settings.workers, 'persistent_workers': settings.workers > 0}
+        if settings.batch_size is not None and split == 'train':
+            loader['batch_size'] = settings.batch_size
+        loader['dataset'] = with_leaf(cfg[f'{split}_dataloader']['dataset'], leaf)
+        variables[f'{split}_dataloader'] = loader
+    evaluator: dict[str, Any] = {'ann_file': files['val']}
+    variables['val_evaluator'] = evaluator
+    variables['test_dataloader'] = Expression('val_dataloader')
+    variables['test_evaluator'] = Expression('val_evaluator')
+    if settings.input_size is not None:
+        variables = merge(variables, scale_pipelines(cfg, settings.input_size))
+        cfg = Config({**cfg, 'custom_hooks': variables.get('custom_hooks', cfg.get('custom_hooks'))})
+    if settings.epochs is not None:
+        variables.update(scaled_schedule(cfg, settings.epochs))
+    # The learning rate of the model's own config is for its own number of GPUs.
+    variables['auto_scale_lr'] = {'enable': True}
+    variables['default_hooks'] = {'checkpoint': {'save_best': 'coco/bbox_mAP', 'max_keep_ckpts': 3}}
+    return variables
+
+
+def own_config(base: str) -> Config:
+    """Return the config of a project that a `_base_` names."""
+    return Config.fromstring(f'_base_ = {base!r}\n', '.py')
+
+
+def with_leaf(dataset: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes of the data set inside the wrappers of a data set's config."""
+    if 'dataset' in dataset:
+        return {'dataset': with_leaf(dataset['dataset'], changes)}
+    assert next(leaf_configs(dict(dataset)), None) is not None
+    return dict(changes)
+
+
+def write_coco(file: Path, images: tuple[LabelledImage, ...], classes: tuple[str, ...]) -> str:
+    """Write images and their objects as COCO JSON, and return the path in the config."""
+    annotations: list[dict[str, Any]] = []
+    for index, image in enumerate(images):
+        for item in image.objects:
+            box = item['bbox']
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': index,
+                    'category_id': item['category'],
+                    'bbox': box,
+                    'area': item.get('area', box[2] * box[3]),
+                    'iscrowd': item['iscrowd'],
+                    **({'segmentation': item['segmentation']} if item.get('segmentation') else {}),
+                }
+            )
+    content = {
+        'images': [
+            {'id': index, 'file_name': image.path, 'width': image.size[0], 'height': image.size[1]}
+            for index, image in enumerate(images)
+            if image.size
+        ],
+        'annotations': annotations,
+        'categories': [{'id': index, 'name': name} for index, name in enumerate(classes)],
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, ensure_ascii=False), encoding='utf-8')
+    return f'{{{{ fileDirname }}}}/{file.parent.name}/{file.name}'

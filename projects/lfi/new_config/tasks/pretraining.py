@@ -1,0 +1,111 @@
+"""Config that pretrains a backbone on images without labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lfi.adaptation.backbone import AdaptedBackbone
+from lfi.adaptation.source import Call, Expression
+from lfi.new_config.labelled_image import FoundData
+from lfi.new_config.models import BaseModel
+from lfi.new_config.settings import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Settings,
+    default_batch_size,
+    default_epochs,
+    default_input_size,
+    typical_size,
+)
+from lfi.structures import CACHE_KEYS
+
+from .classification import test_pipeline
+from .schedule import adamw_schedule
+from .weights import weights_of
+
+
+def pretraining_config(
+    data: FoundData, base: BaseModel, adapted: AdaptedBackbone, teacher: Call, settings: Settings
+) -> dict[str, Any]:
+    """Return the variables of a config that pretrains a backbone.
+
+    Args:
+        data: images without labels.
+        base: classifier whose backbone is pretrained.
+        adapted: the backbone with queries.
+        teacher: call of the teacher's config.
+        settings: settings of the training.
+    """
+    size = settings.input_size or default_input_size(typical_size(data))
+    batch_size = settings.batch_size or default_batch_size(len(data.train))
+    backbone = {**base.model['backbone'], **weights_of(base, settings.weights)}
+    if 'img_size' in backbone:
+        backbone['img_size'] = size
+    changes = {name: value for name, value in adapted.changes.items() if name != '_delete_'}
+    if adapted.adds_layers:
+        backbone = {**changes, 'backbone': backbone}
+    else:
+        # Interactions train the patches, so the image feature is their average.
+        backbone = {**backbone, **changes, 'out_type': 'avg_featmap', 'final_norm': False}
+    loader = {
+        'batch_size': batch_size,
+        'num_workers': settings.workers,
+        'persistent_workers': settings.workers > 0,
+    }
+    return {
+        '_base_': 'lfi::_base_/default_runtime.py',
+        'data_root': str(data.root),
+        'data_preprocessor': {
+            '_scope_': 'mmpretrain',
+            'type': 'ClsDataPreprocessor',
+            'mean': IMAGENET_MEAN,
+            'std': IMAGENET_STD,
+            'to_rgb': True,
+        },
+        'model': {
+            '_scope_': 'mmpretrain',
+            'type': 'lfi.Student',
+            'backbone': backbone,
+            'teacher': teacher,
+            'supervision': {'interactions': {'type': 'lfi.Interactions'}},
+        },
+        'train_pipeline': [
+            {'type': 'LoadImageFromFile'},
+            {
+                '_scope_': 'mmpretrain',
+                'type': 'lfi.RecordView',
+                'transforms': [
+                    {'type': 'RandomResizedCrop', 'scale': size, 'crop_ratio_range': (0.35, 1.0)},
+                    {'type': 'RandomFlip', 'prob': 0.5, 'direction': 'horizontal'},
+                ],
+            },
+            {'type': 'lfi.LoadInteractionMaps'},
+            {'_scope_': 'mmpretrain', 'type': 'PackInputs', 'algorithm_keys': CACHE_KEYS},
+        ],
+        'test_pipeline': test_pipeline(size),
+        'train_dataloader': {
+            **loader,
+            'sampler': {'type': 'DefaultSampler', 'shuffle': True},
+            'dataset': _images('train_pipeline'),
+        },
+        'test_dataloader': {
+            **loader,
+            'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+            'dataset': _images('test_pipeline'),
+        },
+        'test_evaluator': [],
+        **adamw_schedule(settings.epochs or default_epochs(len(data.train)), batch_size, len(data.train)),
+        'val_cfg': None,
+        'test_cfg': {},
+        'default_hooks': {'checkpoint': {'save_best': None}},
+        'custom_hooks': [],
+    }
+
+
+def _images(pipeline: str) -> dict[str, Any]:
+    return {
+        '_scope_': 'mmpretrain',
+        'type': 'lfi.ImageFolder',
+        'data_root': Expression('data_root'),
+        'pipeline': Expression(pipeline),
+    }

@@ -1,0 +1,89 @@
+"""Schedules of a training: one written in full, and a shorter or longer one of a model's own config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lfi.adaptation.source import Expression
+
+EPOCH_OPTIONS = ('end', 'T_max', 'switch_epoch', 'num_last_epochs')
+"""Options of schedulers and hooks that count epochs, beside `begin` and `milestones`."""
+
+
+def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, Any]:
+    """Return the variables of AdamW with a warm-up and a cosine.
+
+    Args:
+        epochs: number of epochs.
+        batch_size: images of a step; the learning rate grows with its root, from 5e-4 at 32.
+        num_images: images of an epoch; the warm-up takes 5 % of all steps, at most 500.
+    """
+    warmup = min(500, max(1, epochs * num_images // batch_size // 20))
+    rate = float(f'{5e-4 * (batch_size / 32) ** 0.5:.2g}')
+    return {
+        'optim_wrapper': {
+            'type': 'OptimWrapper',
+            'optimizer': {'type': 'AdamW', 'lr': rate, 'weight_decay': 0.05},
+            'paramwise_cfg': {'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0, 'flat_decay_mult': 0.0},
+            'clip_grad': {'max_norm': 1.0},
+        },
+        'max_epochs': epochs,
+        'param_scheduler': [
+            {'type': 'LinearLR', 'start_factor': 0.01, 'by_epoch': False, 'end': warmup},
+            {
+                'type': 'CosineAnnealingLR',
+                'eta_min': 1e-5,
+                'by_epoch': True,
+                'end': Expression('max_epochs'),
+                'convert_to_iter_based': True,
+            },
+        ],
+        'train_cfg': {'by_epoch': True, 'max_epochs': Expression('max_epochs'), 'val_interval': 1},
+        'auto_scale_lr': {'base_batch_size': batch_size},
+    }
+
+
+def scaled_schedule(cfg: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """Return the variables of a config's own schedule for another number of epochs.
+
+    Epochs at which schedulers and hooks begin, end or switch move in proportion.
+
+    Args:
+        cfg: config with `train_cfg.max_epochs`.
+        epochs: number of epochs.
+    """
+    factor = epochs / cfg['train_cfg']['max_epochs']
+    interval = max(1, round(factor * cfg['train_cfg'].get('val_interval', 1)))
+    variables: dict[str, Any] = {
+        'max_epochs': epochs,
+        'train_cfg': {'max_epochs': Expression('max_epochs'), 'val_interval': interval},
+    }
+    if cfg['train_cfg'].get('dynamic_intervals'):
+        variables['train_cfg']['dynamic_intervals'] = [
+            (max(1, round(factor * epoch)), interval)
+            for epoch, interval in cfg['train_cfg']['dynamic_intervals']
+        ]
+    schedulers = cfg.get('param_scheduler') or []
+    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    variables['param_scheduler'] = [
+        _scaled(scheduler, factor) if scheduler.get('by_epoch', True) else dict(scheduler)
+        for scheduler in schedulers
+    ]
+    hooks = [dict(hook) for hook in cfg.get('custom_hooks') or ()]
+    if any(option in hook for hook in hooks for option in EPOCH_OPTIONS):
+        variables['custom_hooks'] = [_scaled(hook, factor) for hook in hooks]
+    return variables
+
+
+def _scaled(config: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    scaled = dict(config)
+    for option in EPOCH_OPTIONS:
+        if isinstance(config.get(option), int) and config[option] > 0:
+            scaled[option] = max(1, round(factor * config[option]))
+    if config.get('begin'):
+        # A scheduler may begin with the first epoch, and must end later.
+        scaled['begin'] = int(factor * config['begin'])
+    if 'milestones' in config:
+        scaled['milestones'] = [max(1, round(factor * epoch)) for epoch in config['milestones']]
+    return scaled

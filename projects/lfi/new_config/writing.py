@@ -1,0 +1,179 @@
+"""A complete config for a data set: the task's, with the student and the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from lfi.adaptation import CheckReport, UserConfig, build_overlay, check_config
+from lfi.adaptation.backbone import INHERITED, adapt_backbone
+from lfi.adaptation.class_names import read_concepts
+from lfi.adaptation.overlay import build_model
+from lfi.adaptation.source import Call, assignments
+from lfi.adaptation.teacher import configure_teacher
+from lfi.concepts import concept_names
+from lfi.errors import UsageError
+
+from .labelled_image import FoundData
+from .models import BaseModel, find_classifier, find_dense_model
+from .settings import Settings
+from .tasks import classification_config, detection_config, pretraining_config, segmentation_config
+from .tasks.merging import merge
+
+DEFAULT_MODELS = {
+    'classification': 'resnet18',
+    'multi-label classification': 'resnet18',
+    'pretraining': 'resnet18',
+    'object detection': 'rtmdet_tiny',
+    'instance segmentation': 'mask-rcnn_r50_fpn_1x_coco',
+    'semantic segmentation': 'fpn_r50',
+}
+IMAGENET_CONCEPTS = {'type': 'lfi.ImageNetNames'}
+
+
+@dataclass(frozen=True)
+class WrittenConfig:
+    """Config that was written for a data set.
+
+    Args:
+        report: result of its check.
+        cached: whether training can read a cache of the teacher's maps.
+        changes: (topic, description) of the student, the teacher and the pipelines.
+    """
+
+    report: CheckReport
+    cached: bool
+    changes: list[tuple[str, str]]
+
+
+def write_config(
+    data: FoundData, model: str | None, teacher: str, concepts: str | None, settings: Settings, out: Path
+) -> WrittenConfig:
+    """Write the config of a student, and the annotation files beside it, and check it.
+
+    Args:
+        data: the data set.
+        model: name of the model. None: a small model for the task.
+        teacher: name of the teacher, see `lfi.adaptation.teacher.find_teacher`.
+        concepts: file with one text a line for images without labels. None: the names of ImageNet.
+        settings: settings of the training.
+        out: path of the config. Files of annotations go into the folder `<name>_data` beside it.
+
+    Raises:
+        UsageError: if the model or the teacher is unknown, or the config cannot be built.
+    """
+    name = model or DEFAULT_MODELS[data.task]
+    annotations = out.parent / f'{out.stem}_data'
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if settings.labels_per_class is not None and data.task != 'classification':
+        raise UsageError(
+            f'--labels-per-class is for images with one label, and the data are of {data.task}: leave it out'
+        )
+    if data.task == 'pretraining':
+        return _write_pretraining(data, find_classifier(name), teacher, concepts, settings, out)
+    if concepts is not None:
+        raise UsageError(f'--concepts is for images without labels: {data.form} names its classes')
+    if 'classification' in data.task:
+        base = find_classifier(name)
+        variables = classification_config(data, base, settings, annotations)
+    elif data.task == 'semantic segmentation':
+        base = find_dense_model(name, 'mmseg')
+        variables = segmentation_config(data, base, settings, annotations)
+    else:
+        base = find_dense_model(name, 'mmdet')
+        _check_masks(data, base, name)
+        variables = detection_config(data, base, settings, annotations)
+    return _write_student(variables, base, teacher, settings, out)
+
+
+def _write_student(
+    variables: Mapping[str, Any], base: BaseModel, teacher: str, settings: Settings, out: Path
+) -> WrittenConfig:
+    """Add the student to the config of a task, write it and check it."""
+    cfg = _load(variables, out)
+    overlay = build_overlay(UserConfig(out, None, cfg), out, teacher)
+    changes = {name: value for name, value in overlay.variables.items() if name != '_base_'}
+    if changes['custom_imports'] == cfg.get('custom_imports'):
+        del changes['custom_imports']
+    merged = merge(variables, changes)
+    model = merged['model']
+    if model.get('backbone', {}).get('backbone') == INHERITED and 'backbone' in variables['model']:
+        model['backbone'] = {**model['backbone'], 'backbone': cfg.model.backbone.to_dict()}
+    if settings.labels_per_class is not None:
+        # Ahead of the head where labels are few (docs/results.md).
+        model['predict_by'] = {'type': 'lfi.ByTexts'}
+    if base.base is None:
+        merged['model'] = _without_delete(model)
+    return _write_and_check(merged, out, overlay.task_model, overlay.can_cache, overlay.summary)
+
+
+def _write_pretraining(
+    data: FoundData, base: BaseModel, teacher: str, file: str | None, settings: Settings, out: Path
+) -> WrittenConfig:
+    concepts: Any = IMAGENET_CONCEPTS if file is None else read_concepts(file)
+    names = concept_names(concepts) if file is None else concepts
+    call, config = configure_teacher(teacher, concepts, len(names), is_dense=False)
+    model = {**base.model, 'backbone': dict(base.model['backbone'])}
+    adapted = adapt_backbone(model, 'mmpretrain')
+    variables = pretraining_config(data, base, adapted, call, settings)
+    plain = Config(
+        {
+            'model': {
+                '_scope_': 'mmpretrain',
+                'type': 'lfi.Student',
+                'backbone': variables['model']['backbone'],
+            }
+        }
+    )
+    source = 'ImageNet' if file is None else file
+    limit = f', at most {config["max_concepts"]} for each image' if 'max_concepts' in config else ''
+    summary = [
+        ('backbone', adapted.description),
+        ('teacher', f'{teacher} is asked about {len(names)} concepts of {source}{limit}'),
+    ]
+    task_model = build_model(plain, str(out))
+    return _write_and_check(variables, out, task_model, True, summary)
+
+
+def _load(variables: Mapping[str, Any], out: Path) -> Config:
+    """Load the config of a task as if it lay at `out`."""
+    partial = out.with_name(f'{out.stem}_task.py')
+    partial.write_text(assignments(variables), encoding='utf-8')
+    try:
+        return Config.fromfile(partial)
+    finally:
+        partial.unlink()
+
+
+def _write_and_check(
+    variables: Mapping[str, Any], out: Path, task_model: Any, cached: bool, changes: list[tuple[str, str]]
+) -> WrittenConfig:
+    title = '# Written by `lfi init`. It is yours to change.\n'
+    out.write_text(title + assignments(variables), encoding='utf-8')
+    try:
+        report = check_config(out, task_model)
+    except BaseException:
+        out.unlink()
+        raise
+    return WrittenConfig(report, cached, changes)
+
+
+def _without_delete(value: Any) -> Any:
+    """Remove `_delete_`, which MMEngine would pass to a type that no base has."""
+    if not isinstance(value, Mapping) or isinstance(value, Call):
+        return value
+    return {name: _without_delete(item) for name, item in value.items() if name != '_delete_'}
+
+
+def _check_masks(data: FoundData, base: BaseModel, name: str) -> None:
+    heads = [base.model, base.model.get('roi_head') or {}]
+    predicts_masks = any('mask_head' in head for head in heads)
+    if predicts_masks and data.task == 'object detection':
+        raise UsageError(
+            f'--model {name} predicts masks, and {data.form} has boxes alone: take a detector of boxes, such '
+            'as rtmdet_tiny'
+        )
