@@ -151,7 +151,7 @@ def test_what_it_writes_is_the_plain_model_with_interactions(config, task, reads
         16,
     )
     assert teacher.get('input_size') == (448 if config.startswith('mmdet') else None)
-    assert f'lfi cache {file.name} --out' in said and 'the training data were not found' in said
+    assert f'lfi train {file.name} --cache-teacher' in said and 'the training data were not found' in said
     plain = model_of(read_user_config(config).cfg)
     adapted = model_of(cfg, plain.state_dict())
     assert isinstance(adapted.backbone, InteractionQueries | InteractionQueryViT)
@@ -266,14 +266,14 @@ def test_a_model_of_the_written_file_trains_from_its_cache(write, tmp_path, warm
     file = write()
     assert "reads=('layer3', 'layer4')" in file.read_text() and "_base_ = 'mine.py'" in file.read_text()
     commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('  lfi ')]
-    assert [words[1] for words in commands] == ['cache', 'train', 'test']
+    assert [words[1] for words in commands] == ['train', 'test']
     script = tmp_path / 'lfi'
     script.write_text('from lfi.cli import main\nmain()\n')
     for words in commands:
         process = warm_python.run([script, *words[1:]], tmp_path)
         assert process.returncode == 0, process.stdout
     log = next((tmp_path / 'work_dirs/lfi_mine').glob('*/vis_data/scalars.json'))
-    assert len(list(log.parents[1].parent.glob('maps/*'))) > 1
+    assert len(list(log.parents[1].parent.glob('teacher_cache/*'))) > 1
     checkpoint = torch.load(tmp_path / 'work_dirs/lfi_mine/epoch_1.pth', weights_only=False)
     assert checkpoint['message_hub']['runtime_info']['iter'] == 1
 
@@ -412,15 +412,15 @@ def test_the_next_commands_can_be_typed(write, tmp_path, capsys):
     Config.fromstring(SHAPES, '.py').dump(tmp_path / 'my net.yaml')
     write('my net.yaml')
     typed = [shlex.split(line)[:3] for line in capsys.readouterr().out.splitlines() if line[:5] == '  lfi']
-    assert typed == [['lfi', command, 'lfi_my net.py'] for command in ('cache', 'train', 'test')]
+    assert typed == [['lfi', command, 'lfi_my net.py'] for command in ('train', 'test')]
 
 
 def test_the_next_commands_name_the_work_dir_and_no_test_that_is_not_there(write, capsys):
     without = SHAPES.replace('test_dataloader =', '_unused =').replace('test_evaluator =', '_no =')
     write(without.replace('test_cfg = dict()', ''))
     said = capsys.readouterr().out
-    assert 'lfi cache lfi_mine.py --out work_dirs/lfi_mine/maps' in said
-    assert 'model.teacher.cache=work_dirs/lfi_mine/maps' in said and 'lfi test' not in said
+    assert 'lfi train lfi_mine.py --cache-teacher' in said
+    assert 'lfi test' not in said
 
 
 def test_the_trainings_own_folder_and_checkpoints_are_left_alone(write, capsys):
@@ -466,7 +466,7 @@ def test_what_no_cache_can_follow_is_taught_online(swirl, write, capsys):
     file = write(config)
     said = capsys.readouterr().out
     assert 'the teacher is asked in each step: RecordView cannot follow Swirl' in said
-    assert 'lfi cache' not in said and 'RecordView' not in file.read_text()
+    assert '--cache-teacher' not in said and 'RecordView' not in file.read_text()
 
 
 def test_data_are_not_fetched(write, capsys, monkeypatch):

@@ -49,6 +49,20 @@ def test_train_then_test_then_resume(run_tool, toy_config):
     assert 'The checkpoint has 4 steps in 1 epochs, and this' in run_tool('train.py', toy_config, *more)
 
 
+def test_the_teacher_is_cached_before_training_and_not_again(run_tool, tmp_path):
+    config = 'lfi_vit-128x6-p8_shapes'
+    data = ('train_dataloader.dataset.num_images=12', 'val_dataloader.dataset.num_images=8')
+    small = (*data, 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0')
+    options = ('--no-validate', '--work-dir', 'work', '--cfg-options', *small, 'train_cfg.max_epochs=1')
+    options = (*options, 'train_dataloader.batch_size=4', 'default_hooks.logger.interval=1')
+    cached = run_tool('train', config, '--cache-teacher', *options)
+    again = run_tool('train', config, '--cache-teacher', *options)
+    assert (tmp_path / 'work' / 'teacher_cache' / 'manifest.json').is_file()
+    assert '12/12' in cached and '0/12' in cached and '0/12' not in again
+    losses = [re.findall(r' loss: ([\d.]+)', output) for output in (cached, again)]
+    assert len(losses[0]) == 3 and losses[0] == losses[1]
+
+
 def test_training_goes_on_after_a_kill(run_tool, tool_command, tool_env, warm_python, toy_config):
     work = toy_config.parent / 'work'
     command = tool_command('train.py', toy_config, '--cfg-options', 'train_cfg.max_epochs=10000')

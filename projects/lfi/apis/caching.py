@@ -30,6 +30,7 @@ from lfi.engine.pipelines import (
     map_loading_steps,
     mixes_images,
 )
+from lfi.engine.watch_images import max_unreadable
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.models.teachers.cached_teacher import open_cache
@@ -37,6 +38,7 @@ from lfi.structures import BatchView, InteractionMaps, missing_records, pack, un
 from lfi.structures.interaction_cache import (
     CacheManifest,
     CacheWriter,
+    InteractionCache,
     image_keys,
     name_parts,
     record_sizes,
@@ -220,6 +222,30 @@ class ImageReader:
         counts = Counts(len(others) + 1, len(self.read_rows), self.total, denominator=self.total)
         names = [image.path for image in others]
         refuse_too_many(counts, self.max_share, latest, names, self.job.name)
+
+
+def cache_teacher(cfg: Config, folder: str, batch_size: int = 64, num_workers: int = 2) -> InteractionCache:
+    """Cache the teacher's maps of all training images, or complete a cache that was begun.
+
+    All processes call it and share the work.
+
+    Args:
+        cfg: config of the training.
+        folder: folder of the cache.
+        batch_size: images in a batch. Defaults to 64.
+        num_workers: processes that load images. Defaults to 2.
+
+    Returns:
+        The complete cache.
+
+    Raises:
+        UsageError: if the config has no teacher, or training cannot read the maps.
+        UnreadableImageError: if more than `max_unreadable` of the images cannot be read.
+    """
+    max_share = max_unreadable(cfg)
+    check_training_reads_cache(cfg, folder)
+    write(TeacherJob(cfg), Path(folder), batch_size, num_workers, max_share)
+    return InteractionCache(folder)
 
 
 def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_share: float) -> None:

@@ -109,14 +109,13 @@ def missing_checkpoints(cfg: Config) -> list[str]:
 
 
 def next_commands(out: Path, cfg: dict, can_cache: bool) -> list[str]:
-    """Return the commands to type next: cache if possible, train, and test if the config has test data."""
+    """Return the commands to type next: train, from a cache if possible, and test if there are test data."""
     work_dir, train_cfg = cfg.get('work_dir') or f'work_dirs/{out.stem}', cfg.get('train_cfg') or {}
     iterations = train_cfg.get('max_iters')
     last = f'iter_{iterations}' if iterations else f'epoch_{train_cfg.get("max_epochs", "N")}'
     commands = [['lfi', 'train', str(out)]]
     if can_cache:
-        commands[0] += ['--cfg-options', f'model.teacher.cache={work_dir}/maps']
-        commands.insert(0, ['lfi', 'cache', str(out), '--out', f'{work_dir}/maps'])
+        commands[0].append('--cache-teacher')
     if cfg.get('test_dataloader'):
         commands.append(['lfi', 'test', str(out), f'{work_dir}/{last}.pth'])
     return [shlex.join(command) for command in commands]

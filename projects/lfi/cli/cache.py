@@ -42,32 +42,22 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Write the cache, or verify it."""
     from mmengine import dist
-    from mmengine.registry import init_default_scope
 
     from lfi.apis import caching
     from lfi.engine.config_loading import load_config
-    from lfi.engine.processes import start_processes
-    from lfi.engine.watch_images import max_unreadable
-    from lfi.structures.interaction_cache import InteractionCache
+    from lfi.engine.processes import join_processes, start_processes
     from lfi.unreadable import UnreadableList
     from lfi.utils.options import format_option
 
     cfg = load_config(args.config, args.cfg_options)
     start_processes(cfg, args.launcher, args.local_rank)
-    if args.launcher != 'none' and not dist.is_distributed():
-        dist.init_dist(args.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    max_share = max_unreadable(cfg)
-    if args.verify is None:
-        caching.check_training_reads_cache(cfg, args.out)
-    job = caching.TeacherJob(cfg)
-    folder = Path(args.out)
+    join_processes(cfg)
     if args.verify is not None:
-        passed = caching.verify(job, folder, args.batch_size, args.num_workers, args.verify)
+        job = caching.TeacherJob(cfg)
+        passed = caching.verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify)
         sys.exit(0 if passed else 1)
-    caching.write(job, folder, args.batch_size, args.num_workers, max_share)
+    cache = caching.cache_teacher(cfg, args.out, args.batch_size, args.num_workers)
     if dist.get_rank() == 0:
-        cache = InteractionCache(args.out)
         total, unread = cache.manifest.num_images, len(UnreadableList(args.out))
         count = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
         options = {**(args.cfg_options or {}), 'model.teacher.cache': args.out}

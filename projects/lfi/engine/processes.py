@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Mapping
 
 import torch.distributed
+from mmengine import dist
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.registry import init_default_scope
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -117,3 +119,14 @@ def refuse_shards(model: nn.Module) -> None:
             'interaction maps of a sharded model cannot be computed: leave the hook out, and use it on the '
             'checkpoint'
         )
+
+
+def join_processes(cfg: Config) -> None:
+    """Start the process group and set the default scope before a Runner does, or without a Runner.
+
+    Args:
+        cfg: config of the run, after `start_processes`.
+    """
+    if cfg.launcher != 'none' and not dist.is_distributed():
+        dist.init_dist(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
