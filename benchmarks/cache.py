@@ -63,7 +63,7 @@ def main() -> None:
         if device.type == 'cuda':
             torch.cuda.synchronize()
 
-    maps, texts = ask(), teacher.texts.cpu().numpy()
+    maps, texts = ask(), teacher.text_embeddings.cpu().numpy()
     keys = image_keys([f'batch/{i}' for i in range(args.batch_size)], 2)
     with tempfile.TemporaryDirectory() as folder:
         writer = CacheWriter(Path(folder), CacheManifest.of({}, keys, 2, texts, maps), keys, texts)

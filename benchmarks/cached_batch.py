@@ -21,13 +21,13 @@ def write_cache(folder: str, student: Student, data: dict) -> None:
             image; `interaction_maps` is set.
     """
     samples, teacher = data['data_samples'], student.online_teacher
-    view, kind = student.view_of(data['inputs'], samples), cache_kind(student.teacher_outputs)
-    maps = teacher.ask(view) if kind is CachedTeacher else features_to_cache(teacher, view)
+    batch, kind = student.batch_of(data['inputs'], samples), cache_kind(student.teacher_outputs)
+    maps = teacher.ask(batch) if kind is CachedTeacher else features_to_cache(teacher, batch)
     identity = kind.identity(
         {key: value for key, value in student.require_teacher_cfg().items() if key != 'cache'}
     )
     keys = image_keys([sample.img_path for sample in samples], 2)
-    texts = teacher.texts.cpu().numpy()
+    texts = teacher.text_embeddings.cpu().numpy()
     manifest = CacheManifest.of(identity, keys, 2, texts, maps, labels=KNOWN)
     CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
     cache = InteractionCache(folder)

@@ -106,7 +106,7 @@ def draw_questions(axes: np.ndarray, model: Student, dataset: BaseDataset) -> No
     bank = model.teacher.bank
     for cells, (index, concepts, shown) in zip(axes, choose_questions(dataset, bank.num_concepts)):
         images, batch = _load(model, dataset, [index])
-        answers = model.ask(batch['inputs'], model.teacher.texts[concepts])
+        answers = model.ask(batch['inputs'], model.teacher.text_embeddings[concepts])
         titles = [
             f'{bank.names[concept]} ({"there" if is_shown else "not there"})'
             for concept, is_shown in zip(concepts, shown)

@@ -80,7 +80,7 @@ def test_what_predicts_by_texts_names_is_compared_with_the_test_set(classes, wor
     predict_by = ByTexts(concepts=['cat', 'dog'])
     model = SimpleNamespace(
         predict_by=predict_by,
-        require_teacher_cfg=lambda: predict_by.teacher_with_concepts(dict(model='ViT-B-32')),
+        require_teacher_cfg=lambda: predict_by.teacher_cfg_for(dict(model='ViT-B-32')),
     )
     augmented = SimpleNamespace(module=model)
     runner = SimpleNamespace(model=augmented, test_dataloader=SimpleNamespace(dataset=dataset))

@@ -67,7 +67,7 @@ def test_the_extractor_of_thirty_lines_is_sclip(shown):
     x = tokens[0] + block.attn.out_proj(torch.cat(heads, -1))
     x = (x + block.mlp(block.ln_2(x)))[:, 1:]
     locations = torch.nn.functional.normalize(visual.ln_post(x) @ visual.proj, dim=-1)
-    expected = teacher.logit_scale * (locations @ teacher.texts.T).mT.view(1, 1, 2, 7, 7)
+    expected = teacher.logit_scale * (locations @ teacher.text_embeddings.T).mT.view(1, 1, 2, 7, 7)
     torch.testing.assert_close(maps.logits, expected, rtol=1e-3, atol=1e-3)
 
 

@@ -38,7 +38,7 @@ class Model(torch.nn.Module):
         self.backbone = Patches()
         self.pool = partial(F.avg_pool2d, kernel_size=8)
         # The text of a concept is its number.
-        self.teacher = SimpleNamespace(bank=Bank('abcdef'), texts=torch.arange(6.0)[:, None])
+        self.teacher = SimpleNamespace(bank=Bank('abcdef'), text_embeddings=torch.arange(6.0)[:, None])
         self.interactions = Interactions(loss=dict(spatial_weight=1))
         self.family = SimpleNamespace(reads_labels=True)
         self.asked = []
@@ -55,7 +55,7 @@ class Model(torch.nn.Module):
     def teacher_answers(self, images, valid_sizes, labels=None):
         """Presence is the concept's number in tenths; a step of training asks about all."""
         light = self.pool(images.mean(1, keepdim=True))  # [B, 1, H, W]
-        numbers = self.teacher.texts[:, 0]
+        numbers = self.teacher.text_embeddings[:, 0]
         maps = InteractionMaps(
             (light * (numbers[:, None, None] + 1))[:, None],
             presence=(numbers / 10).expand(len(images), -1),
@@ -224,7 +224,10 @@ def test_the_teachers_map_is_the_one_that_the_loss_compares_with():
         for layer in maps.student
     ]
     inputs = model.data_preprocessor(batch, False)['inputs']
-    (teacher, _), student = model.teacher_answers(inputs, None), model.ask(inputs, model.teacher.texts, None)
+    (teacher, _), student = (
+        model.teacher_answers(inputs, None),
+        model.ask(inputs, model.teacher.text_embeddings, None),
+    )
     teacher = replace(teacher, presence=torch.arange(6).lt(5).float().expand(len(inputs), -1))
     loss = model.interactions.loss(student, teacher)['loss_spatial']
     assert torch.cat(divergences).mean().item() == pytest.approx(loss.item(), rel=1e-4)

@@ -208,7 +208,10 @@ def cache_of(tmp_path):
     """Writes the maps of a model's teacher into a cache in `tmp_path`, and reads it into the samples."""
 
     def write(model, samples, maps):
-        keys, texts = image_keys([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
+        keys, texts = (
+            image_keys([sample.img_path for sample in samples], 2),
+            model.teacher.text_embeddings.numpy(),
+        )
         manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
         CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
         read = LoadInteractionMaps(str(tmp_path))

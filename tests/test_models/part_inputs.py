@@ -36,9 +36,9 @@ def read(part: SupervisionPart, teacher: ImageFeatures):
     """What a part reads of a teacher's features on the student's grid, of images that fill it."""
     b, _, h, w = teacher.locations.shape
     size = (8 * h, 8 * w)
-    view = BatchView.raw(torch.zeros(b, 3, *size), [size] * b)
+    batch = BatchView.raw(torch.zeros(b, 3, *size), [size] * b)
     return part.target_of(
-        Targets(features=teacher, class_scores=teacher.scores), view, StudentGrid((h, w), size)
+        Targets(features=teacher, class_scores=teacher.scores), batch, StudentGrid((h, w), size)
     )
 
 

@@ -145,5 +145,5 @@ def unread_maps(
     model: Student, inputs: torch.Tensor, data_samples: list
 ) -> tuple[InteractionMaps, torch.Tensor]:
     """The teacher's maps of a preprocessed batch before they are read, and the labels (B, C)."""
-    view = model.view_of(inputs, data_samples)
-    return model.teacher.maps_in(view, StudentGrid.of(model.backbone, view.size)), view.labels
+    batch = model.batch_of(inputs, data_samples)
+    return model.teacher.maps_in(batch, StudentGrid.of(model.backbone, batch.size)), batch.labels

@@ -157,7 +157,7 @@ def test_maps_and_features_of_one_student_are_of_the_same_other_image(make_class
     supervision = parts('interactions', 'dense_features', 'logit_kd')
     plain = make_classifier(supervision=supervision)
     changed = make_classifier(supervision=supervision, control=control_of('OtherImage'))
-    own, others = (model.part_targets(model.view_of(*batch())) for model in (plain, changed))
+    own, others = (model.part_targets(model.batch_of(*batch())) for model in (plain, changed))
     assert torch.equal(others['interactions'].logits, own['interactions'].logits.roll(1, 0))
     torch.testing.assert_close(others['dense_features'], own['dense_features'].roll(1, 0))
     assert torch.equal(others['logit_kd'], own['logit_kd'].roll(1, 0))
@@ -166,9 +166,9 @@ def test_maps_and_features_of_one_student_are_of_the_same_other_image(make_class
 def test_labels_stay_with_their_images(make_classifier):
     model = make_classifier(control=control_of('OtherImage'))
     inputs, samples = batch(labels=(0, 3, 1))
-    presence = model.part_targets(model.view_of(inputs, samples))['interactions'].presence
+    presence = model.part_targets(model.batch_of(inputs, samples))['interactions'].presence
     assert [presence[row, label].item() for row, label in enumerate((0, 3, 1))] == [1, 1, 1]
-    own = make_classifier().part_targets(model.view_of(*batch(hidden=(0, 1, 2))))['interactions'].presence
+    own = make_classifier().part_targets(model.batch_of(*batch(hidden=(0, 1, 2))))['interactions'].presence
     assert torch.equal(presence[0, 1:], own[2, 1:])
 
 
@@ -300,7 +300,7 @@ def test_means_are_saved_and_restored_and_a_resumed_run_goes_on_with_them(make_c
 
 def test_presence_stays_the_images_own_and_maps_do_not(make_classifier):
     plain, changed = make_classifier(), make_classifier(control=control_of('MeanTarget'))
-    view = plain.view_of(*batch())
+    view = plain.batch_of(*batch())
     ours, theirs = (model.part_targets(view)['interactions'] for model in (changed, plain))
     assert torch.equal(ours.presence, theirs.presence)
     assert theirs.presence[0].ne(theirs.presence[1]).any()

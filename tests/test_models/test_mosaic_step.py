@@ -70,7 +70,10 @@ def cache(make_detector, tmp_path_factory):
     inputs = data['inputs'][..., :64, :64]
     labels = model.concept_labels(samples, inputs.device)
     maps = model.teacher.ask(BatchView(inputs, model.pixel_format, [(64, 64)] * 6, labels=labels))
-    keys, texts = image_keys([sample.img_path for sample in samples], 2), model.teacher.texts.numpy()
+    keys, texts = (
+        image_keys([sample.img_path for sample in samples], 2),
+        model.teacher.text_embeddings.numpy(),
+    )
     identity = teacher_identity({**model.teacher_cfg, 'cache': None})
     manifest = CacheManifest.of(identity, keys, 2, texts, maps)
     CacheWriter(folder, manifest, keys, texts).write(0, pack(maps))

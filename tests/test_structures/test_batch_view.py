@@ -40,7 +40,7 @@ def stored(tiles=None):
     return StoredMaps(np.zeros(1), 'digest', tiles)
 
 
-def view_of(*samples, **kwargs):
+def batch_of(*samples, **kwargs):
     return BatchView.of(images(len(samples)), samples, PixelFormat.raw(), **kwargs)
 
 
@@ -63,15 +63,15 @@ def test_channels_are_no_size_and_an_image_without_a_shape_fills_its_batch():
 
 @given(shapes=st.lists(st.tuples(st.integers(1, 32), st.integers(1, 40)), min_size=1, max_size=4))
 def test_padding_is_refused_by_its_smallest_image(shapes):
-    view = view_of(*(sample(shape) for shape in shapes))
+    batch = batch_of(*(sample(shape) for shape in shapes))
     padded = [shape for shape in shapes if shape != SIZE]
     if not padded:
-        assert view.refuse_padding() is None
+        assert batch.refuse_padding() is None
         return
     height, width = min(padded)
     message = f'^an image of {height} x {width} pixels is padded to 32 x 40, .* in train_pipeline$'
     with pytest.raises(ValueError, match=message):
-        view.refuse_padding()
+        batch.refuse_padding()
 
 
 # ---- Labels ----------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_rows_without_the_mark_have_a_label(marks):
     rows = [row for row, marked in enumerate(marks) if not marked]
     expected = None if len(rows) == len(marks) else rows
     samples = [sample(unlabelled=marked) for marked in marks]
-    assert labelled_rows(samples) == view_of(*samples).labelled == expected
+    assert labelled_rows(samples) == batch_of(*samples).labelled == expected
 
 
 @given(concepts=st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=4))
@@ -99,17 +99,17 @@ def test_labels_are_marked_in_place(concepts):
 
 def test_labels_are_those_that_are_given():
     labels = torch.eye(2)
-    assert view_of(sample(), sample(), labels=labels).labels is labels
-    assert view_of(sample()).labels is None
+    assert batch_of(sample(), sample(), labels=labels).labels is labels
+    assert batch_of(sample()).labels is None
 
 
 # ---- What a pipeline has read and recorded ---------------------------------------------------------------
 
 
 def test_a_batch_of_which_nothing_was_recorded():
-    view = view_of(sample(name='a.jpg'), sample(name='b.jpg'))
-    assert view.names == 'a.jpg, b.jpg' and view.size == SIZE
-    assert (view.stored, view.views, view.tiles, view.mixture, view.labelled) == (None,) * 5
+    batch = batch_of(sample(name='a.jpg'), sample(name='b.jpg'))
+    assert batch.names == 'a.jpg, b.jpg' and batch.size == SIZE
+    assert (batch.stored, batch.views, batch.tiles, batch.mixture, batch.labelled) == (None,) * 5
 
 
 def test_maps_and_views_are_there_where_all_images_have_them():
@@ -118,12 +118,12 @@ def test_maps_and_views_are_there_where_all_images_have_them():
         dict(interaction_maps=stored()),
         dict(view=2 * WHOLE),
     )
-    view = view_of(sample(**both), sample(**both))
-    assert len(view.stored) == 2 and view.views.equal(torch.stack([WHOLE, WHOLE])) and view.tiles is None
-    view = view_of(sample(**both), sample(**maps))
-    assert len(view.stored) == 2 and view.views is None
-    view = view_of(sample(**both), sample(**views))
-    assert view.stored is None and view.views.equal(torch.stack([WHOLE, 2 * WHOLE]))
+    batch = batch_of(sample(**both), sample(**both))
+    assert len(batch.stored) == 2 and batch.views.equal(torch.stack([WHOLE, WHOLE])) and batch.tiles is None
+    batch = batch_of(sample(**both), sample(**maps))
+    assert len(batch.stored) == 2 and batch.views is None
+    batch = batch_of(sample(**both), sample(**views))
+    assert batch.stored is None and batch.views.equal(torch.stack([WHOLE, 2 * WHOLE]))
 
 
 def test_a_picture_of_one_image_beside_a_mosaic_is_a_whole_piece():
@@ -132,30 +132,30 @@ def test_a_picture_of_one_image_beside_a_mosaic_is_a_whole_piece():
         sample(interaction_maps=stored(halves), view=WHOLE),
         sample(interaction_maps=stored(), view=2 * WHOLE),
     )
-    first, second = view_of(mosaic, plain).tiles
+    first, second = batch_of(mosaic, plain).tiles
     assert first is halves and second.views.equal(2 * WHOLE[None]) and second.shares == (1.0,)
     # Without views there is no telling.
     unrecorded = sample(interaction_maps=stored())
-    assert view_of(mosaic, unrecorded).tiles is None
+    assert batch_of(mosaic, unrecorded).tiles is None
 
 
 def test_a_mixture_is_that_of_the_batch():
     mixture = BatchMixture(torch.tensor([1, 0]), SIZE, 0.25)
-    assert view_of(sample(mixture=mixture), sample(mixture=mixture)).mixture is mixture
+    assert batch_of(sample(mixture=mixture), sample(mixture=mixture)).mixture is mixture
 
 
 def test_an_image_of_no_file_has_no_name():
     made = sample()
     del made.img_path
-    assert view_of(sample(), made).names == 'a.jpg, unknown'
+    assert batch_of(sample(), made).names == 'a.jpg, unknown'
 
 
 # ---- Images as they are loaded ---------------------------------------------------------------------------
 
 
 def test_raw_images_are_bytes_in_the_order_in_which_they_are_loaded():
-    view = BatchView.raw(images(2), [SIZE, (16, 8)], torch.ones(2, 4))
-    assert view.pixel_format == PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False) == PixelFormat.raw()
+    batch = BatchView.raw(images(2), [SIZE, (16, 8)], torch.ones(2, 4))
+    assert batch.pixel_format == PixelFormat((0.0,) * 3, (1.0,) * 3, rgb=False) == PixelFormat.raw()
     assert PixelFormat.raw(rgb=True).rgb
-    assert view.valid_sizes == [SIZE, (16, 8)] and view.labels.shape == (2, 4)
-    assert view.labelled is None and view.names == ''
+    assert batch.valid_sizes == [SIZE, (16, 8)] and batch.labels.shape == (2, 4)
+    assert batch.labelled is None and batch.names == ''

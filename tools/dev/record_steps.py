@@ -161,7 +161,7 @@ def run_steps(cfg: Config, weights: Mapping[str, Tensor] | None) -> dict[str, An
         )
         if getattr(model, 'readout', None) is not None:
             inputs = model.data_preprocessor(val_batch, False)['inputs']
-            answers = model.ask(inputs, model.teacher.texts)
+            answers = model.ask(inputs, model.teacher.text_embeddings)
             record['values'].update(answer_logits=answers.logits, answer_presence=answers.presence)
     record['values'] = {name: value.clone() for name, value in record['values'].items()}
     return record

@@ -258,7 +258,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     keys = image_keys(job.paths, parts)
     # The manifest needs the shape of the maps.
     maps = first_maps(job)
-    texts = job.cache_targets.teacher.texts.cpu().numpy()
+    texts = job.cache_targets.teacher.text_embeddings.cpu().numpy()
     presence_kind = job.cache_targets.teacher.presence_kind
     manifest = CacheManifest.of(job.identity, keys, parts, texts, maps, job.labels, presence_kind)
     if dist.get_rank() == 0:

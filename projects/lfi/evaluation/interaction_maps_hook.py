@@ -97,14 +97,14 @@ def add_interactions(model: Any, batch: dict) -> None:
     if model.family.reads_labels:
         labels = _training_labels(samples, indices, num_concepts, len(model.teacher.bank)).to(inputs.device)
     teacher, training_maps = (maps.to('cpu') for maps in model.teacher_answers(inputs, sizes, labels))
-    texts = model.teacher.texts[:num_concepts]
+    texts = model.teacher.text_embeddings[:num_concepts]
     student = model.ask(inputs, texts, sizes).to('cpu')
     # The student needs at least one concept, even if all concepts of the batch lie beyond the bank.
     asked = sorted({concept for concepts in indices for concept in concepts}) or [0]
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = StudentGrid.of(model.backbone, tuple(inputs.shape[-2:])).canvas
     # Read the teacher's maps at the scale that the loss uses in training.
-    scale = model.interactions.loss.spatial_scale(align_maps(training_maps, student))
+    scale = model.interactions.loss.spatial_temperature_of(align_maps(training_maps, student))
     teacher_maps = align_maps(teacher, student).spatial_log_probs(scale)[:, -1].exp()  # [B, C, H, W]
     student_maps = student.spatial_log_probs().exp()  # [B, L, C, H, W]
     mirrored_maps = mirrored.spatial_log_probs()[:, -1].exp()  # [B, len(asked), H, W]

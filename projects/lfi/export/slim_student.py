@@ -128,7 +128,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     if not from_student:
         return slim
     predict_by = cfg.get('predict_by') or {}
-    if 'type' in predict_by and getattr(_registered(predict_by['type']), 'reads_readout', False):
+    if 'type' in predict_by and getattr(_registered(predict_by['type']), 'needs_readout', False):
         raise ValueError(
             f'predict_by={type_name(predict_by)} scores classes by the read-out, which an export lacks: '
             'set predict_by=None'

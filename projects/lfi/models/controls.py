@@ -30,7 +30,7 @@ class Control(nn.Module):
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
         """Create the control's state for the parts (by name) that need the teacher."""
 
-    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, batch: BatchView) -> Targets:
         """Change the teacher's targets of a batch."""
         return targets
 
@@ -60,14 +60,14 @@ class OtherImage(Control):
 
     def changes(self, part: SupervisionPart) -> bool:
         """Whether the part's target depends on the image."""
-        return part.differs_by_image
+        return part.target_needs_teacher
 
-    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, batch: BatchView) -> Targets:
         """Give each image the targets of the nearest image before it that shows another file.
 
         A location is valid if it is valid in both images.
         """
-        rows = other_image_rows(view)
+        rows = other_image_rows(batch)
         maps, features, scores = targets.maps, targets.features, targets.class_scores
         if maps is not None:
             other = maps.take(rows)
@@ -79,7 +79,7 @@ class OtherImage(Control):
         return replace(targets, maps=maps, features=features, class_scores=scores)
 
 
-def other_image_rows(view: BatchView) -> Tensor:
+def other_image_rows(batch: BatchView) -> Tensor:
     """Return for each image the row of the nearest image before it that shows another file, (B,).
 
     The last image of the batch comes before the first.
@@ -87,10 +87,10 @@ def other_image_rows(view: BatchView) -> Tensor:
     Raises:
         ValueError: if all images show the same file.
     """
-    samples = view.data_samples
+    samples = batch.data_samples
     files: list[Any] = [_file_of(sample) for sample in samples]
     # Images without a path or a number count as different files.
-    files = [row if file is None else file for row, file in enumerate(files or [None] * len(view.inputs))]
+    files = [row if file is None else file for row, file in enumerate(files or [None] * len(batch.inputs))]
     rows = [
         next((row - step for step in range(1, len(files)) if files[row - step] != file), None)
         for row, file in enumerate(files)
@@ -102,7 +102,7 @@ def other_image_rows(view: BatchView) -> Tensor:
             'batch of an epoch may be smaller; and let the sampler draw several files'
         )
     index = torch.tensor(rows) % len(files)
-    return index.to(view.inputs.device, non_blocking=True)
+    return index.to(batch.inputs.device, non_blocking=True)
 
 
 def _file_of(sample: Any) -> Any:
@@ -124,9 +124,9 @@ class ShuffledLocations(Control):
 
     def changes(self, part: SupervisionPart) -> bool:
         """Whether the part's target differs from location to location."""
-        return part.compares_locations
+        return part.target_varies_by_location
 
-    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, batch: BatchView) -> Targets:
         """Shuffle the locations of maps and features."""
         maps, features = targets.maps, targets.features
         if maps is not None:
@@ -167,7 +167,7 @@ class MeanTarget(Control):
 
     def changes(self, part: SupervisionPart) -> bool:
         """Whether the part has a mean target."""
-        return bool(part.averages)
+        return bool(part.mean_names)
 
     def set_up(self, parts: Mapping[str, SupervisionPart]) -> None:
         """Create the running means of each part."""
@@ -175,12 +175,12 @@ class MeanTarget(Control):
         self._last_grid: tuple[int, int] | None = None
         self.means = nn.ModuleDict(
             {
-                name: nn.ModuleDict({average: RunningMean() for average in part.averages})
+                name: nn.ModuleDict({average: RunningMean() for average in part.mean_names})
                 for name, part in parts.items()
             }
         )
 
-    def change_teacher_targets(self, targets: Targets, view: BatchView) -> Targets:
+    def change_teacher_targets(self, targets: Targets, batch: BatchView) -> Targets:
         """Store the grid of the targets, and return the targets unchanged."""
         self._last_grid = targets.grid
         return targets
@@ -191,7 +191,7 @@ class MeanTarget(Control):
         Raises:
             ValueError: if the part compares locations and earlier batches had another grid.
         """
-        if part.compares_locations:
+        if part.target_varies_by_location:
             self._grid = self._grid or self._last_grid
             if self._grid != self._last_grid:
                 raise ValueError(

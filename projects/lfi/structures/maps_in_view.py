@@ -39,22 +39,22 @@ def maps_in_view(
 
 
 def mixed_maps_in_view(
-    maps: InteractionMaps, grid: StudentGrid, view: BatchView, views: Tensor, num_texts: int
+    maps: InteractionMaps, grid: StudentGrid, batch: BatchView, views: Tensor, num_texts: int
 ) -> InteractionMaps:
     """Combine the maps of S images into the maps of B pictures that show them, on the student's grid.
 
     Args:
         maps: maps of the S images.
         grid: grid of the student.
-        view: the pictures with their tiles, mixture and labels.
+        batch: the pictures with their tiles, mixture and labels.
         views: (S, 2, 3), views of the images that the student sees.
         num_texts: C, number of the teacher's concepts.
     """
-    tiles = view.tiles or [Tiles.whole(matrix) for matrix in views]
-    window = image_windows(grid.canvas, view.valid_sizes, view.inputs.device)
-    if view.mixture is None:
+    tiles = batch.tiles or [Tiles.whole(matrix) for matrix in views]
+    window = image_windows(grid.canvas, batch.valid_sizes, batch.inputs.device)
+    if batch.mixture is None:
         sources, share = tile_maps(maps, tiles, grid.shape, window)
     else:
-        sources, share = view.mixture.sources(maps, tiles, grid.shape, grid.canvas, view.valid_sizes)
+        sources, share = batch.mixture.sources(maps, tiles, grid.shape, grid.canvas, batch.valid_sizes)
     # `InteractionMaps.warp` divides by the largest coverage too.
-    return mix_maps(sources, share / max_coverage(grid.shape, window)[:, None], num_texts, view.labels)
+    return mix_maps(sources, share / max_coverage(grid.shape, window)[:, None], num_texts, batch.labels)

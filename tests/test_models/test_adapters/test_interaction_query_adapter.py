@@ -212,7 +212,7 @@ def test_queries_read_no_padding(make_adapted):
     adapted = make_adapted('resnet', num_queries=3)
     set_mode(False, adapted)
     x = images(2, 3, 64, 96)
-    with adapted.padded([(64, 96), (32, 50)]):
+    with adapted.hide_padding([(64, 96), (32, 50)]):
         states = ask(adapted, x, questions(3))[1]
     shown = torch.zeros(4, 6, dtype=torch.bool)
     shown[:2, :4] = True

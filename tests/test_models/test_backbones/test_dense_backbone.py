@@ -80,7 +80,7 @@ def test_what_lies_in_the_padding_changes_no_query(make_student, write_back):
     for x in (batch, other):
         with (
             torch.no_grad(),
-            student.padded([(16, 16), (32, 32)]),
+            student.hide_padding([(16, 16), (32, 32)]),
             student.record_interactions(questions) as record,
         ):
             features = student(x)[0]
@@ -97,7 +97,7 @@ def test_what_lies_in_the_padding_changes_no_query(make_student, write_back):
 
 def test_images_without_padding_need_no_mask(make_student):
     student, batch = make_student(**DENSE), images(2, 3, 32, 32)
-    with torch.no_grad(), student.padded([(25, 32), (32, 26)]):
+    with torch.no_grad(), student.hide_padding([(25, 32), (32, 26)]):
         # Every patch shows a part of its image.
         padded = student(batch)[0]
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_checkpointing_and_compilation_change_nothing(make_student, window_size)
     saving = make_student(**arguments, with_cp=True)
     gradients = []
     for student in (plain, saving):
-        with student.padded([(40, 32), (24, 16)]):
+        with student.hide_padding([(40, 32), (24, 16)]):
             student.train()(batch)[0].square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]))
     torch.testing.assert_close(*gradients)
@@ -125,7 +125,7 @@ def test_checkpointing_and_compilation_change_nothing(make_student, window_size)
 def test_a_padded_image_of_no_size_is_refused(make_student, size):
     student = make_student(**DENSE)
     message = rf'valid_sizes has \({size[0]}, {size[1]}\): heights and widths must be at least 1 pixel'
-    with pytest.raises(ValueError, match=message), student.padded([(32, 32), size]):
+    with pytest.raises(ValueError, match=message), student.hide_padding([(32, 32), size]):
         pass
     assert student._valid_sizes is None
 
@@ -134,14 +134,14 @@ def test_a_padded_image_of_no_size_is_refused(make_student, size):
 def test_other_numbers_of_sizes_than_of_images_are_refused(make_student, sizes):
     student = make_student(**DENSE)
     message = f'valid_sizes has {len(sizes)} sizes for a batch of 2 images'
-    with student.padded(sizes), pytest.raises(ValueError, match=message):
+    with student.hide_padding(sizes), pytest.raises(ValueError, match=message):
         student(images(2, 3, 32, 32))
 
 
 def test_a_context_of_padding_within_another_ends_with_the_outer_one(make_student):
     student = make_student()
-    with student.padded([(16, 16)]):
-        with student.padded([(8, 8)]):
+    with student.hide_padding([(16, 16)]):
+        with student.hide_padding([(8, 8)]):
             assert student._valid_sizes == [(8, 8)]
         assert student._valid_sizes == [(16, 16)]
     assert student._valid_sizes is None

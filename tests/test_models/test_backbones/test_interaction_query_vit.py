@@ -237,7 +237,7 @@ def test_blocks_and_records_equal_a_written_out_reference(make_student, write_ba
     sizes = [(32, 40), (12, 25)] if padded else [(32, 40)] * 2
     learned = []
     student.layers[-1].register_forward_hook(lambda layer, args, out: learned.append(out[1]))
-    with student.padded(sizes):
+    with student.hide_padding(sizes):
         (out,), states = ask(student, x, first)
     assert (states.layers, states.grid) == ((0, 2, 3), (4, 5))
     valid = torch.ones(2, 4, 5, dtype=torch.bool)
@@ -281,7 +281,7 @@ def test_an_answer_depends_neither_on_what_else_is_asked_nor_on_the_order(
     open_gates(student)
     x, bank = images(2, 3, 32, 40, seed=seed), 3 * questions(6, seed=seed)
     sizes = [(20, 40), (32, 10)] if padded else [(32, 40)] * 2
-    with torch.no_grad(), student.padded(sizes):
+    with torch.no_grad(), student.hide_padding(sizes):
         one_by_one = [ask(student, x, bank[i : i + 1])[1] for i in order]
         together = ask(student, x, bank[order])[1]
     for m, alone in enumerate(one_by_one):
@@ -297,7 +297,7 @@ def test_asked_queries_read_no_padding(make_student, arguments):
     student = make_student(**arguments).eval()
     # A second pixel of padding would reach the patches, which read one another.
     x = images(2, 3, 32, 32)
-    with student.padded([(32, 32), (9, 32)]):
+    with student.hide_padding([(32, 32), (9, 32)]):
         states = ask(student, x, questions(3))[1]
     for attention in states.attention:
         maps = attention.unflatten(-1, (4, 4))
@@ -334,13 +334,13 @@ def test_recording_ends_with_its_context_even_by_an_error(make_student):
 def test_a_record_knows_of_padding_too(make_student):
     student, x, asked = make_student().eval(), images(2, 3, 32, 40), questions(3)
     sizes = [(32, 40), (20, 16)]
-    with student.padded(sizes), student.record_interactions(asked) as both:
+    with student.hide_padding(sizes), student.record_interactions(asked) as both:
         student(x)
     with student.record_interactions(asked, sizes) as one:
         student(x)
     torch.testing.assert_close(vars(one.states), vars(both.states))
     # As outside, unless sizes are given; and so again after an error.
-    with student.padded(sizes):
+    with student.hide_padding(sizes):
         with (
             pytest.raises(ValueError, match='at least 1 pixel'),
             student.record_interactions(asked, [(0, 8)]),

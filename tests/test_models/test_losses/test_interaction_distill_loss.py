@@ -166,7 +166,7 @@ def test_the_map_of_all_others_is_in_no_unit(make_pair):
     # However strong it is.
     louder = replace(teacher, logits=teacher.logits * torch.tensor([1, 1, 50.0]).view(3, 1, 1))
     loss = unweighted()
-    assert torch.equal(loss.spatial_scale(louder), loss.spatial_scale(teacher))
+    assert torch.equal(loss.spatial_temperature_of(louder), loss.spatial_temperature_of(teacher))
 
 
 def test_where_nothing_is_present_the_positions_term_is_exactly_zero(make_maps):

@@ -33,7 +33,7 @@ def cached_model(make_classifier, cache_of, tmp_path):
     """A model whose teacher's maps of two images are in a cache, the images, their samples, and its maker."""
     model = make_classifier()
     images, samples = batch(shapes=(None, None), labels=(0, 1))
-    cache_of(model, samples, model.teacher.ask(model.view_of(images, samples)))
+    cache_of(model, samples, model.teacher.ask(model.batch_of(images, samples)))
 
     def cached(**kwargs):
         return make_classifier(teacher=dict(cache=str(tmp_path)), **kwargs)

@@ -50,7 +50,7 @@ def test_a_baselines_student_is_measured_beside_the_teacher(make_model, make_mea
     missing = model.load_state_dict(baseline.state_dict(), strict=False).missing_keys
     assert {name.split('.')[0] for name in missing} == {'readout'}
     inputs, samples = batch()
-    texts = model.teacher.texts
+    texts = model.teacher.text_embeddings
     asked = [5, 2, 0]
     found = model.ask(inputs, texts[asked])
     with model.backbone.record_interactions() as record:
@@ -101,8 +101,8 @@ def test_its_pictures_show_where_the_heads_evidence_lies(make_model):
     model = make_model(supervision=interactions(), predict_by=predict_by)
     inputs, samples = batch()
     teacher, student = model.predict_interactions(inputs, samples)
-    assert student.logits.shape[2] == teacher.logits.shape[2] == len(model.teacher.texts)
-    assert torch.equal(student.logits, model.ask(inputs, model.teacher.texts).logits)
+    assert student.logits.shape[2] == teacher.logits.shape[2] == len(model.teacher.text_embeddings)
+    assert torch.equal(student.logits, model.ask(inputs, model.teacher.text_embeddings).logits)
 
 
 def test_it_does_not_train(make_classifier):

@@ -109,7 +109,7 @@ def test_of_targets_and_pictures(make_classifier, training):
     found = []
     for labels in ((0, 3, 1), (0, 2, 1)):
         inputs, samples = batch(labels=labels, hidden=(1,))
-        view = model.view_of(inputs, samples)
+        view = model.batch_of(inputs, samples)
         targets = copy.deepcopy(model).part_targets(view)
         presence = model.predict_interactions(inputs, samples)[0].presence
         found.append((view.labels, targets['interactions'].presence, targets['logit_kd'], presence))

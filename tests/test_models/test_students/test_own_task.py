@@ -62,9 +62,9 @@ def ranking(monkeypatch):
                 found[row, int(sample.rank)] = 1
             return found
 
-        def loss(self, student, task_loss, view, data_samples, wants_features):
-            losses = labelled_loss(student, task_loss, view, data_samples, lambda sample: sample)
-            features = student.extract_feat(view.inputs) if wants_features else None
+        def loss(self, student, task_loss, batch, data_samples, wants_features):
+            losses = labelled_loss(student, task_loss, batch, data_samples, lambda sample: sample)
+            features = student.extract_feat(batch.inputs) if wants_features else None
             return losses, features
 
     return Ranking
@@ -112,7 +112,7 @@ def test_its_models_learn_from_interactions_beside_their_task(make, unlearnt, ta
     model.parse_losses(losses)[0].backward()
     assert not unlearnt(model)
     assert model.predict(inputs(), samples()).shape == (3,)
-    assert model.ask(inputs(), model.teacher.texts).check()
+    assert model.ask(inputs(), model.teacher.text_embeddings).check()
 
 
 def test_it_says_what_is_an_images_label(make, ranking):

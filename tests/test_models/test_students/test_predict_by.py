@@ -86,7 +86,7 @@ def test_predictions_are_the_softmax_of_the_classes_presence(make_model):
     model = make_model(predict_by=BY_TEXTS).eval()
     assert model.teacher is not None  # Built as when training begins.
     inputs, samples = batch()
-    presence = model.ask(inputs, model.teacher.texts).presence[:, :CLASSES]
+    presence = model.ask(inputs, model.teacher.text_embeddings).presence[:, :CLASSES]
     expected = torch.logit(presence.double()).softmax(1).float()
     found = model(inputs, samples, mode='predict')
     torch.testing.assert_close(scores_of(found), expected, rtol=1e-4, atol=1e-6)
@@ -109,7 +109,7 @@ def test_where_it_is_only_tested_the_text_tower_is_all_that_it_asks(make_model):
 def test_padding_has_no_say(make_model):
     model = make_model(predict_by=BY_TEXTS).eval()
     inputs, samples = batch(shapes=[(16, 32)] * 3)
-    with model.backbone.padded([(16, 32)] * 3):
+    with model.backbone.hide_padding([(16, 32)] * 3):
         expected = model(inputs).softmax(1)
     torch.testing.assert_close(scores_of(model.predict(inputs, samples)), expected)
     assert not torch.allclose(scores_of(model.predict(inputs)), expected)
@@ -131,7 +131,7 @@ def test_logit_kd_reaches_the_scores_by_text(make_model, max_concepts):
     model = make_model(predict_by=BY_TEXTS, supervision=taught, teacher=dict(max_concepts=max_concepts))
     inputs, samples = batch(hidden=(0, 1, 2))
     losses = model.loss(inputs, samples)
-    theirs = model.part_targets(model.view_of(inputs, samples))['logit_kd'][:, :CLASSES].softmax(1)
+    theirs = model.part_targets(model.batch_of(inputs, samples))['logit_kd'][:, :CLASSES].softmax(1)
     ours = model(inputs).softmax(1)
     expected = 2 * (theirs * (theirs / ours).log()).sum(1).mean()
     torch.testing.assert_close(losses['loss_logits'], expected, rtol=1e-4, atol=1e-6)
@@ -178,7 +178,7 @@ def test_its_queries_read_no_padding(zero_shot):
     model = zero_shot()
     inputs, samples = named_batch(shapes=[(16, 32), (32, 32)], labels=(0, 0))
     padded = scores_of(model.predict(inputs, samples))
-    with model.backbone.padded([(16, 32), (32, 32)]):
+    with model.backbone.hide_padding([(16, 32), (32, 32)]):
         expected = model(inputs).softmax(1)
     torch.testing.assert_close(padded, expected)
     assert not torch.allclose(padded[0], model(inputs)[0].softmax(0))

@@ -176,7 +176,7 @@ def test_there_is_a_readout_where_something_reads_it(make_classifier, arguments,
 
 def test_the_readout_is_as_wide_as_the_teachers_text_space_unless_it_is_stated(make_classifier, tmp_path):
     by_config, stated = make_classifier(), make_classifier(readout=dict(text_dims=24))
-    assert by_config.readout.text_dims == by_config.teacher.texts.shape[1] == 24
+    assert by_config.readout.text_dims == by_config.teacher.text_embeddings.shape[1] == 24
     for name, value in stated.readout.state_dict().items():
         assert torch.equal(value, by_config.readout.state_dict()[name])
     gone = dict(model=str(tmp_path / 'gone'))

@@ -32,7 +32,7 @@ def test_ask_leaves_padding_out(make_classifier, backbone):
     model = make_classifier(backbone={**backbone, **kwargs}).eval()
     inputs, _ = batch((40, 32))
     sizes = [(24, 16), (40, 32), (35, 13)]
-    texts = model.teacher.texts
+    texts = model.teacher.text_embeddings
     got = model.ask(inputs, texts, sizes)
     for b, (rows, columns) in enumerate([(3, 2), (5, 4), (4, 2)]):
         expected = torch.zeros(5, 4, dtype=torch.bool)
@@ -66,7 +66,7 @@ def test_a_model_in_training_answers_as_in_evaluation_mode_and_goes_on_training(
     assert set(modes.values()) == {True, False}
     state = {name: value.clone() for name, value in model.state_dict().items()}
     inputs, samples = batch((64, 64))
-    texts = model.teacher.texts
+    texts = model.teacher.text_embeddings
     asked = [model.ask(inputs, texts), *model.predict_interactions(inputs, samples)]
     with pytest.raises(ValueError, match='texts must be'):
         model.ask(inputs, texts[0])
@@ -122,7 +122,7 @@ def test_a_student_answers_as_its_teacher_is_read(make_classifier, spatial_readi
         supervision=interactions(dict(spatial_reading=spatial_reading, presence='image'))
     ).eval()
     model.init_weights()
-    texts = model.teacher.texts
+    texts = model.teacher.text_embeddings
     assert model.readout.contrast_weight == contrast_weight
     if contrast_weight:
         assert model.readout.contrast_texts[: len(texts)].equal(texts)
@@ -138,7 +138,7 @@ def test_training_from_a_checkpoint_takes_the_rivals_of_its_own_bank(make_classi
     model = make_classifier(**taught, teacher=dict(concepts=[*NAMES[:CLASSES], 'gear', 'moon']))
     model.load_state_dict(before.state_dict())
     model.loss(*batch())
-    assert torch.equal(model.readout.contrast_texts[: len(NAMES)], model.teacher.texts)
+    assert torch.equal(model.readout.contrast_texts[: len(NAMES)], model.teacher.text_embeddings)
     assert not torch.equal(model.readout.contrast_texts, before.readout.contrast_texts)
     # What was learnt refers to the mean.
     assert torch.equal(model.readout.text_centre, before.readout.text_centre)
@@ -157,7 +157,7 @@ def test_scores_that_do_not_learn_weigh_no_answer(make_classifier):
 
 def test_a_student_of_no_interactions_says_what_it_cannot(make_classifier):
     plain = make_classifier(supervision=parts('logit_kd'))
-    texts = plain.teacher.texts
+    texts = plain.teacher.text_embeddings
     with pytest.raises(ValueError, match='StudentImageClassifier has no read-out to answer texts with'):
         plain.ask(batch()[0], texts)
     for answer in (lambda: plain.predict_interactions(*batch()), lambda: plain.teacher_answers(batch()[0])):

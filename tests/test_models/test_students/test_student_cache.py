@@ -24,7 +24,7 @@ def test_maps_from_a_cache_are_warped_into_each_view(cached_model, make_classifi
 def test_a_class_that_a_crop_has_left_out_keeps_the_presence_that_the_teacher_gives_it(make_classifier):
     model = make_classifier(teacher=dict(max_concepts=2))
     images, samples = batch(shapes=(None, None), labels=(2, 0))
-    kept = model.teacher.ask(model.view_of(images, samples))
+    kept = model.teacher.ask(model.batch_of(images, samples))
     probabilities = make_classifier().teacher(images, model.pixel_format).presence
     assert kept.concepts[:, 0].tolist() == [2, 0]
     torch.testing.assert_close(kept.presence[:, 0], probabilities[[0, 1], [2, 0]])
@@ -97,11 +97,14 @@ def both(make_classifier, tmp_path):
         teacher = dict(extractor='dense', input_size=32, **teacher)
         online = make_classifier('cnn_test_resnet', supervision=parts(*names), teacher=teacher)
         inputs, samples = batch()
-        view = online.view_of(inputs, samples)
+        view = online.batch_of(inputs, samples)
         maps = set(online.teacher_outputs) <= {'maps', 'class_scores'} and 'maps' in online.teacher_outputs
         kept = online.teacher.ask(view) if maps else features_to_cache(online.teacher, view)
         identity = teacher_identity if maps else feature_identity
-        keys, texts = image_keys([sample.img_path for sample in samples], 2), online.teacher.texts.numpy()
+        keys, texts = (
+            image_keys([sample.img_path for sample in samples], 2),
+            online.teacher.text_embeddings.numpy(),
+        )
         manifest = CacheManifest.of(identity(online.teacher_cfg), keys, 2, texts, kept)
         CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(kept))
         read = LoadInteractionMaps(str(tmp_path))
@@ -131,7 +134,7 @@ def values_of(name, target):
 @pytest.mark.parametrize('max_concepts', [None, 3])
 def test_of_unaugmented_views_targets_are_the_online_teachers(both, names, max_concepts):
     online, cached, data = both(*names, max_concepts=max_concepts)
-    ours, theirs = (model.part_targets(model.view_of(*data)) for model in (cached, online))
+    ours, theirs = (model.part_targets(model.batch_of(*data)) for model in (cached, online))
     assert ours.keys() == theirs.keys() == {*names}
     for name in names:
         found, expected = values_of(name, ours[name]), values_of(name, theirs[name])
@@ -147,5 +150,5 @@ def test_of_unaugmented_views_targets_are_the_online_teachers(both, names, max_c
 
 def test_class_scores_of_a_cache_of_maps_are_the_logarithm_of_its_presence(both):
     online, cached, data = both('interactions', 'logit_kd')
-    ours, theirs = (model.part_targets(model.view_of(*data))['logit_kd'] for model in (cached, online))
+    ours, theirs = (model.part_targets(model.batch_of(*data))['logit_kd'] for model in (cached, online))
     torch.testing.assert_close(ours.exp(), theirs.exp(), atol=1e-3, rtol=1e-3)

@@ -283,7 +283,7 @@ def test_the_features_are_those_behind_the_maps(make_classifier):
         model.teacher(inputs, model.pixel_format),
     )
     assert torch.allclose(features.scores.softmax(-1), maps.presence, atol=1e-6)
-    cosines = torch.einsum('ce,behw->bchw', model.teacher.texts, features.locations)
+    cosines = torch.einsum('ce,behw->bchw', model.teacher.text_embeddings, features.locations)
     assert torch.allclose(model.teacher.map_scale * cosines, maps.logits[:, 0], atol=1e-4)
 
 
@@ -326,7 +326,7 @@ def test_a_part_of_ones_own_learns_beside_ours(make_classifier, monkeypatch):
 def test_class_scores_with_interactions_are_those_of_the_maps(make_classifier, num_concepts):
     taught = parts('interactions', logit_kd=dict(temperature=1.0))
     model = make_classifier(supervision=taught, teacher=dict(max_concepts=num_concepts))
-    view = model.view_of(*batch())
+    view = model.batch_of(*batch())
     maps, found = model.teacher.ask(view), model.part_targets(view)['logit_kd'].exp()
     asked = torch.arange(len(NAMES)).expand(3, -1) if maps.concepts is None else maps.concepts[:, :-1]
     assert found.shape == (3, CLASSES)

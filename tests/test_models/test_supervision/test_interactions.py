@@ -55,7 +55,7 @@ def test_each_concept_has_the_mean_of_all_its_maps(make_maps, means_of, asked, r
     semantic_log_probs = mean_of(
         batches, lambda maps: torch.ones(2, m), lambda maps: (maps.logits / 2).softmax(2)
     )
-    scale = part.loss.spatial_scale
+    scale = part.loss.spatial_temperature_of
     spatial_log_probs = mean_of(
         batches, lambda maps: maps.presence, lambda maps: maps.spatial_log_probs(scale(maps)).exp()
     )
@@ -80,9 +80,9 @@ def test_it_reads_and_averages_what_its_loss_compares(off):
     part = part_of({f'{term}_weight': 0 for term in off})
     on = [term for term in TERMS if term not in off]
     assert part.student_outputs == {NAMES[term] for term in on}
-    assert part.averages == tuple(term for term in on if term != 'presence')
-    assert part.compares_locations is bool({'spatial', 'semantic'} & {*on})
-    assert part.teacher_outputs == {'maps'} and part.differs_by_image
+    assert part.mean_names == tuple(term for term in on if term != 'presence')
+    assert part.target_varies_by_location is bool({'spatial', 'semantic'} & {*on})
+    assert part.teacher_outputs == {'maps'} and part.target_needs_teacher
 
 
 def test_what_compares_nothing_is_refused():
@@ -93,8 +93,8 @@ def test_what_compares_nothing_is_refused():
 
 def test_presence_of_labels_alone_is_no_teachers():
     labels = dict(presence='label')
-    assert not part_of(dict(spatial_weight=0, semantic_weight=0), **labels).differs_by_image
-    assert part_of(dict(semantic_weight=0), **labels).differs_by_image
+    assert not part_of(dict(spatial_weight=0, semantic_weight=0), **labels).target_needs_teacher
+    assert part_of(dict(semantic_weight=0), **labels).target_needs_teacher
 
 
 @pytest.mark.parametrize(

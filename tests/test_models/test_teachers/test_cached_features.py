@@ -51,7 +51,7 @@ def images():
 @pytest.fixture
 def cache(config, teacher, images, tmp_path):
     maps = teacher.features(images, PIXELS).as_maps(teacher.logit_scale)
-    keys, texts = image_keys(PATHS, 2), teacher.texts.numpy()
+    keys, texts = image_keys(PATHS, 2), teacher.text_embeddings.numpy()
     manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, maps)
     CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(maps))
     return str(tmp_path / 'cache')
@@ -59,7 +59,7 @@ def cache(config, teacher, images, tmp_path):
 
 def ask(cache, config, views, grid, mixture=None, tiles=None):
     stored = [InteractionCache(cache).stored([path]) for path in PATHS]
-    view = BatchView(
+    batch = BatchView(
         torch.zeros(3, 3, 8, 8),
         PIXELS,
         [(8, 8)] * 3,
@@ -68,7 +68,7 @@ def ask(cache, config, views, grid, mixture=None, tiles=None):
         tiles=tiles,
         mixture=mixture,
     )
-    return CachedFeatures(cache, config).features_in(view, StudentGrid(grid, (8, 8)))
+    return CachedFeatures(cache, config).features_in(batch, StudentGrid(grid, (8, 8)))
 
 
 def test_whole_images_have_the_teachers_features(cache, config, teacher, images):
@@ -93,7 +93,10 @@ def test_a_view_is_the_mean_of_the_locations_that_it_shows(cache, config, teache
     wanted = F.normalize(locations[..., :2].mean((-2, -1)), dim=1)
     assert F.cosine_similarity(seen.pooled, wanted).min() > 0.999
     torch.testing.assert_close(
-        seen.scores, teacher.logit_scale * wanted @ teacher.texts.T, atol=0.01 * teacher.logit_scale, rtol=0
+        seen.scores,
+        teacher.logit_scale * wanted @ teacher.text_embeddings.T,
+        atol=0.01 * teacher.logit_scale,
+        rtol=0,
     )
 
 
@@ -160,16 +163,16 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
     config['background'] = ['grass']
     teacher = VLMAttentionTeacher(**{k: v for k, v in config.items() if k != 'type'})
     labels = torch.eye(3, 6)
-    view = BatchView(images, PIXELS, [(128, 128)] * 3, labels=labels)
+    batch = BatchView(images, PIXELS, [(128, 128)] * 3, labels=labels)
     asked = teacher(images, PIXELS, labels)
-    features = features_to_cache(teacher, view)
-    keys, texts = image_keys(PATHS, 2), teacher.texts.numpy()
+    features = features_to_cache(teacher, batch)
+    keys, texts = image_keys(PATHS, 2), teacher.text_embeddings.numpy()
     manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, features)
     CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(features))
     stored = [InteractionCache(tmp_path / 'cache').stored([path]) for path in PATHS]
     cached = CachedFeatures(str(tmp_path / 'cache'), config)
     assert cached.directions == teacher.directions
-    maps = cached.ask(replace(view, stored=stored, views=WHOLE))
+    maps = cached.ask(replace(batch, stored=stored, views=WHOLE))
     assert torch.equal(maps.concepts, asked.concepts)
     # As exact as the bytes in which features are kept.
     torch.testing.assert_close(maps.logits, asked.logits, atol=0.03 * teacher.logit_scale, rtol=0)
@@ -185,7 +188,7 @@ def test_features_of_a_teacher_with_a_bias_are_not_cached(teacher, images):
 def test_maps_are_no_features(cache, config, teacher, images, tmp_path):
     with pytest.raises(CacheError, match=r"teacher\.kept is 'features' in the cache, None here"):
         CachedTeacher(cache, config)
-    np.testing.assert_array_equal(CachedFeatures(cache, config).texts, teacher.texts)
+    np.testing.assert_array_equal(CachedFeatures(cache, config).text_embeddings, teacher.text_embeddings)
     with pytest.raises(CacheError, match=r'teacher\.input_size is 128 in the cache, 64 here'):
         CachedFeatures(cache, {**config, 'input_size': 64})
 

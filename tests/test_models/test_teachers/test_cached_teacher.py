@@ -49,7 +49,7 @@ def maps(config):
 
 @pytest.fixture
 def cache(config, maps, tmp_path):
-    records, keys, texts = pack(maps), image_keys(PATHS, 2), build(config).texts.numpy()
+    records, keys, texts = pack(maps), image_keys(PATHS, 2), build(config).text_embeddings.numpy()
     manifest = replace(CacheManifest.of(teacher_identity(config), keys, 2, texts, maps), shard_size=3)
     writer = CacheWriter(tmp_path / 'cache', manifest, keys, texts)
     writer.write(0, records[:3])
@@ -66,7 +66,7 @@ def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
     extent = (maps.logits.amax((-2, -1)) - maps.logits.amin((-2, -1))).max()
     torch.testing.assert_close(cached.logits, maps.logits.flip(0), atol=extent.item() / 500, rtol=0)
     assert (cached.layers, cached.directions) == (maps.layers, maps.directions)
-    torch.testing.assert_close(teacher.texts, build(config).texts)
+    torch.testing.assert_close(teacher.text_embeddings, build(config).text_embeddings)
     assert teacher.bank.names == tuple(config['concepts'])
     assert (teacher.max_concepts, teacher.presence_kind) == (2, None)
 
@@ -80,8 +80,8 @@ def test_presence_is_the_teachers_own_whatever_the_labels_of_the_view_are(cache,
     labels[0, kept] = 1
     pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, True)
     images = torch.zeros(4, 3, 8, 8)
-    view = BatchView(images, pixels, [(8, 8)] * 4, labels=labels, stored=stored, views=views)
-    asked = CachedTeacher(cache, config).ask(view)
+    batch = BatchView(images, pixels, [(8, 8)] * 4, labels=labels, stored=stored, views=views)
+    asked = CachedTeacher(cache, config).ask(batch)
     assert asked.concepts.equal(own.concepts) and asked.presence.equal(own.presence)
 
 

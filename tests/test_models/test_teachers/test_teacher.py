@@ -11,7 +11,7 @@ from lfi.structures import OTHER, TEACHER_OUTPUTS, BatchView, ImageFeatures, Int
 CONCEPTS, TEXTS = 7, 8
 BANK = ConceptBank(tuple('abcdefgh'), ('{}',), torch.eye(TEXTS), num_background=1)
 GRID = StudentGrid((2, 4), (16, 32))
-VIEW = BatchView.raw(torch.zeros(3, 3, 16, 32), [(16, 32)] * 3)
+BATCH = BatchView.raw(torch.zeros(3, 3, 16, 32), [(16, 32)] * 3)
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ class Known(Teacher):
     def __init__(self, maps):
         self.bank, self.maps, self.asked = BANK, maps, []
 
-    def ask(self, view):
+    def ask(self, batch):
         self.asked.append('maps')
         return self.maps
 
-    def features_of(self, view):
+    def features_of(self, batch):
         self.asked.append('features')
         locations = self.maps.logits[:, 0]
         return ImageFeatures(locations.mean((-2, -1)), 2 * locations.mean((-2, -1)), locations)
@@ -81,17 +81,17 @@ def test_presence_that_adds_up_to_more_than_one_leaves_the_least(every):
 )
 def test_targets_are_what_is_needed_and_nothing_is_asked_twice(every, teacher_outputs, asked):
     teacher = Known(every)
-    targets = teacher.targets(VIEW, GRID, teacher_outputs)
+    targets = teacher.targets(BATCH, GRID, teacher_outputs)
     assert teacher.asked == asked
     assert {name for name in TEACHER_OUTPUTS if getattr(targets, name) is not None} == {*teacher_outputs}
     if 'class_scores' in teacher_outputs:
         by_maps = class_log_probabilities(every, TEXTS)
-        expected = by_maps if 'maps' in teacher_outputs else teacher.features_of(VIEW).scores
+        expected = by_maps if 'maps' in teacher_outputs else teacher.features_of(BATCH).scores
         assert torch.equal(targets.class_scores, expected)
 
 
 def test_maps_and_features_are_on_the_students_grid(every):
-    targets = Known(every).targets(VIEW, GRID, TEACHER_OUTPUTS)
+    targets = Known(every).targets(BATCH, GRID, TEACHER_OUTPUTS)
     assert targets.maps.grid == GRID.shape
     # Features and maps are read by one filter: those of a cache are kept as maps.
     torch.testing.assert_close(targets.features.locations, every.resize(GRID.shape).logits[:, 0])
@@ -99,6 +99,6 @@ def test_maps_and_features_are_on_the_students_grid(every):
 
 def test_a_teacher_that_says_nothing_is_named():
     with pytest.raises(NotImplementedError, match='Teacher has no interaction maps'):
-        Teacher().ask(VIEW)
+        Teacher().ask(BATCH)
     with pytest.raises(NotImplementedError, match='Teacher has no features'):
-        Teacher().features_of(VIEW)
+        Teacher().features_of(BATCH)

@@ -126,7 +126,7 @@ def test_an_input_size_that_the_model_fails_at_is_refused_when_built(make_teache
     teacher = make_teacher('cnn_test_resnet')
     monkeypatch.setattr(LocationsExtractor, 'pooled', fail)
     with pytest.raises(ValueError, match=r'takes no images of input_size=\(8, 8\): kernel size'):
-        teacher.extractor.check_size((8, 8), teacher.texts)
+        teacher.extractor.check_size((8, 8), teacher.text_embeddings)
 
 
 def test_an_interpolation_that_is_none_is_refused():
@@ -362,4 +362,4 @@ def test_the_text_tower_is_used_once_and_freed(make_teacher, monkeypatch):
     teacher(batch(1, 3, 32, 32), RGB)
     assert len(calls) == 1
     assert not any(isinstance(value, open_clip.CLIP) for value in vars(teacher).values())
-    assert torch.equal(teacher.texts, teacher.bank.embeddings)
+    assert torch.equal(teacher.text_embeddings, teacher.bank.embeddings)

@@ -92,7 +92,7 @@ def test_answers_are_drawn_with_the_presence_of_each():
 
     model = SimpleNamespace(
         teacher=SimpleNamespace(
-            texts=torch.arange(6.0)[:, None], bank=SimpleNamespace(names='abcdef', num_concepts=6)
+            text_embeddings=torch.arange(6.0)[:, None], bank=SimpleNamespace(names='abcdef', num_concepts=6)
         ),
         data_preprocessor=lambda data, training: dict(inputs=torch.stack(data['inputs']).float()),
         ask=ask,

@@ -21,7 +21,7 @@ from small_cache import PATHS, TEXTS, open_writer
 def test_records_come_back_by_name_wherever_the_data_lie(folder, records, manifest):
     cache = InteractionCache(folder)
     assert cache.manifest.difference(manifest) is None
-    np.testing.assert_array_equal(cache.texts, np.eye(2))
+    np.testing.assert_array_equal(cache.text_embeddings, np.eye(2))
     order = [7, 0, 9, 9, 3]
     moved = [PATHS[i].replace('/data/set', 'elsewhere') for i in order]
     assert cache.read(moved).tobytes() == records[order].tobytes()

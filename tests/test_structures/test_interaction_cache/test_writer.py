@@ -82,7 +82,7 @@ def test_texts_that_another_cpu_rounds_otherwise_are_the_same(folder, manifest):
     rounded, texts = other_texts(manifest, TEXTS + np.float32(3e-6))
     writer = CacheWriter(folder, rounded, image_keys(PATHS, 2), texts)
     assert all(writer.is_done(shard) for shard in range(3))
-    np.testing.assert_array_equal(InteractionCache(folder).texts, TEXTS)
+    np.testing.assert_array_equal(InteractionCache(folder).text_embeddings, TEXTS)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def check_weights(model: nn.Module, checkpoint: dict, needs_readout: bool) -> No
     shapes = {name: tuple(value.shape) for name, value in state_dict_of(checkpoint).items()}
     predict_by = getattr(model, 'predict_by', None)
     answers = needs_readout and getattr(predict_by, 'answers_by_readout', False)
-    reads_out = answers or getattr(predict_by, 'reads_readout', False)
+    reads_out = answers or getattr(predict_by, 'needs_readout', False)
     missing, mismatched = [], []
     for name, value in model.state_dict().items():
         needed = needed_to_predict(name, model) or (reads_out and name.startswith('readout.'))

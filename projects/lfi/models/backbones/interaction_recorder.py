@@ -108,11 +108,11 @@ class InteractionRecorder:
         Args:
             asked_queries: initial asked queries, (B, M, C), or (M, C) for all images. Each query reads the
                 patches in every block. Defaults to None: nothing is asked.
-            valid_sizes: argument of `padded`, so that one context does both: `torch.compile` fails at two
-                contexts in one function. Defaults to None: the sizes of the outer context.
+            valid_sizes: argument of `hide_padding`. One context does both, because `torch.compile` fails at
+                two contexts in one function. Defaults to None: the sizes of the outer context.
 
         Raises:
-            ValueError: if `padded` refuses the sizes.
+            ValueError: if `hide_padding` refuses the sizes.
 
         Example:
             >>> with backbone.record_interactions(readout.asked_queries(texts)) as record:
@@ -129,7 +129,7 @@ class InteractionRecorder:
             self._records, self._valid_sizes = outer
 
     @contextmanager
-    def padded(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
+    def hide_padding(self, valid_sizes: Sequence[tuple[int, int]]) -> Iterator[None]:
         """Hide padding from the queries in forward passes inside the context.
 
         Args:

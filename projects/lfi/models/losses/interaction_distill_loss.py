@@ -84,7 +84,7 @@ class InteractionDistillLoss(nn.Module):
         terms = {}
         directions = set(student.directions) & set(teacher.directions)
         if 'spatial' in directions and self.spatial_weight:
-            log_t = teacher.spatial_log_probs(self.spatial_scale(teacher))
+            log_t = teacher.spatial_log_probs(self.spatial_temperature_of(teacher))
             weight = teacher.presence * valid.flatten(1).any(1, keepdim=True)
             divergence = _spatial_divergence(student.spatial_log_probs(), log_t, weight)
             terms['loss_spatial'] = self.spatial_weight * divergence
@@ -97,7 +97,7 @@ class InteractionDistillLoss(nn.Module):
             terms['loss_presence'] = self.presence_weight * _presence_loss(student, teacher)
         return terms
 
-    def spatial_scale(self, teacher: InteractionMaps) -> float | Tensor:
+    def spatial_temperature_of(self, teacher: InteractionMaps) -> float | Tensor:
         """Temperature of the teacher's `spatial_log_probs`, a number or (B, 1, 1, 1, 1)."""
         if teacher.spatial_logits is not None:
             return self.spatial_temperature

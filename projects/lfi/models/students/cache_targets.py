@@ -93,11 +93,11 @@ class CacheTargets:
             self.family, data_samples, num_texts, self.num_classes, device, only_labels=False
         )
 
-    def compute(self, view: BatchView) -> InteractionMaps:
+    def compute(self, batch: BatchView) -> InteractionMaps:
         """Compute the targets of unaugmented images: maps, or features in the form of maps.
 
         Presence is the teacher's; labels do not raise it.
         """
         if 'maps' in self.teacher_outputs and 'features' not in self.teacher_outputs:
-            return self.teacher.ask(view)
-        return features_to_cache(cast('VLMAttentionTeacher', self.teacher), view)
+            return self.teacher.ask(batch)
+        return features_to_cache(cast('VLMAttentionTeacher', self.teacher), batch)

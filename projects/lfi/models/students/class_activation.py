@@ -100,7 +100,7 @@ class ByClassActivation(PredictBy):
         """
         maps = class_activation_maps(student.backbone, student.head, states)
         scores = maps.mean((-2, -1)) + _linear_layers(student.head)[0](student.backbone.ln2.bias)
-        concepts = _concept_indices(texts, student.teacher.texts)
+        concepts = _concept_indices(texts, student.teacher.text_embeddings)
         is_class = concepts < maps.shape[1]
         index = concepts.clamp_max(maps.shape[1] - 1)
         return InteractionMaps(

@@ -89,9 +89,9 @@ def build_predict_by(predict_by: Any, default: str) -> PredictBy:
     return built
 
 
-def reads_readout(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> bool:
+def needs_readout(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> bool:
     """Whether a part or `predict_by` uses the student's read-out."""
-    return predict_by.reads_readout or any(isinstance(part, Interactions) for part in parts.values())
+    return predict_by.needs_readout or any(isinstance(part, Interactions) for part in parts.values())
 
 
 def build_readout(
@@ -110,7 +110,7 @@ def build_readout(
         width: width of the student's tokens.
         text_dims: function that returns the width of the text space, called if `readout` does not state it.
     """
-    if readout is None and not reads_readout(parts, predict_by):
+    if readout is None and not needs_readout(parts, predict_by):
         return None
     arguments = dict(readout or {})
     if arguments.setdefault('embed_dims', width) != width:
@@ -156,7 +156,7 @@ def check_readout_trained(readout: InteractionReadout | None, outputs: Collectio
 def student_outputs_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
     """Outputs of a student that parts read, and so train."""
     outputs: frozenset[str] = frozenset().union(*(part.student_outputs for part in parts.values()))
-    if 'scores' in outputs and predict_by.reads_readout:
+    if 'scores' in outputs and predict_by.needs_readout:
         outputs |= {'presence'}
     return outputs
 
@@ -242,7 +242,7 @@ def check_teacher(
         ValueError: if the teacher does not fit; the message names the option.
     """
     if text_dims is not None:
-        check_text_dims(text_dims, teacher.texts.shape[1])
+        check_text_dims(text_dims, teacher.text_embeddings.shape[1])
     num_concepts = teacher.bank.num_concepts
     if (num_classes or 0) > num_concepts:
         raise ValueError(

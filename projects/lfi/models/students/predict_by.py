@@ -17,14 +17,14 @@ from lfi.structures import InteractionMaps
 class PredictBy:
     """Base class of the ways to predict. It has no parameters."""
 
-    reads_readout = False
+    needs_readout = False
     """Whether predictions use the read-out."""
     answers_by_readout = True
     """Whether `answers` uses the read-out. `ByClassActivation` does not."""
     has_class_names: bool = False
     """Whether the class names come from the options of this object, and not from the checkpoint."""
 
-    def teacher_with_concepts(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def teacher_cfg_for(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the teacher's config, with its concepts replaced by those to predict."""
         return config
 
@@ -128,7 +128,7 @@ class ByTexts(PredictBy):
             does not fit; and when training begins, if no part trains presence.
     """
 
-    reads_readout = True
+    needs_readout = True
 
     def __init__(
         self, concepts: Sequence[str] | Mapping | None = None, templates: Sequence[str] | str | None = None
@@ -179,7 +179,7 @@ class ByTexts(PredictBy):
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'
             )
 
-    def teacher_with_concepts(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def teacher_cfg_for(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the teacher's config with these concepts and prompts, so that maps are drawn for them."""
         options = {'concepts': self.concepts, 'templates': self.templates}
         return {**config, **{name: value for name, value in options.items() if value is not None}}
@@ -188,7 +188,7 @@ class ByTexts(PredictBy):
         """Return the unit embeddings of the classes' texts, (K, E), on the student's device."""
         device = student.require_readout().text_centre.device
         if self.concepts is None and student.teacher_is_built:
-            self._texts = student.teacher.texts[: student.head.num_classes]
+            self._texts = student.teacher.text_embeddings[: student.head.num_classes]
         elif self._texts is None:
             self._texts = self._embed_class_texts(student)
         self._texts = self._texts.to(device)

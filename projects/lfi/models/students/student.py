@@ -41,7 +41,7 @@ from .components import (
     check_contrast_weight,
     check_readout_trained,
     check_teacher,
-    reads_readout,
+    needs_readout,
     student_outputs_of,
     teacher_outputs_of,
 )
@@ -141,9 +141,9 @@ class Student(_TaskModel):
         if not isinstance(cache, str | PathLike | None):
             raise ValueError(f'teacher.cache={cache!r} must be a folder, or None to ask the teacher')
         self.predict_by = build_predict_by(predict_by, self.family.default_predict_by)
-        self.teacher_cfg = None if teacher is None else self.predict_by.teacher_with_concepts(teacher)
+        self.teacher_cfg = None if teacher is None else self.predict_by.teacher_cfg_for(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
-        if parts or readout is not None or reads_readout(parts, self.predict_by):
+        if parts or readout is not None or needs_readout(parts, self.predict_by):
             self._require_recording_backbone()
         width = getattr(self.backbone, 'query_dims', 0)
         self.readout = build_readout(readout, parts, self.predict_by, width, self._text_dims)
@@ -272,7 +272,9 @@ class Student(_TaskModel):
         if self.teacher_outputs:
             _ = self.teacher
             if self.readout is not None:
-                self.readout.fit_text_statistics(self.teacher.texts, self.teacher.bank.num_background)
+                self.readout.fit_text_statistics(
+                    self.teacher.text_embeddings, self.teacher.bank.num_background
+                )
 
     @property
     def pixel_format(self) -> PixelFormat:
@@ -282,7 +284,7 @@ class Student(_TaskModel):
             self._pixel_format = self.data_preprocessor, pixel_format_of(self.data_preprocessor)
         return self._pixel_format[1]
 
-    def view_of(self, inputs: Tensor, data_samples: Sequence) -> BatchView:
+    def batch_of(self, inputs: Tensor, data_samples: Sequence) -> BatchView:
         """Make the `BatchView` of a preprocessed batch, with labels if a part needs maps."""
         if not isinstance(inputs, Tensor):
             raise ValueError(
@@ -305,22 +307,22 @@ class Student(_TaskModel):
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Any]:
         """Compute the task's losses and those of the supervision parts."""
         task_loss = partial(super().loss, **kwargs) if kwargs else super().loss
-        view = self.view_of(inputs, data_samples)
+        batch = self.batch_of(inputs, data_samples)
         wants_features = bool({'vector', 'scores'} & self.student_outputs)
         if not self.supervision:
-            with self._padded(view.valid_sizes):
-                return self.family.loss(self, task_loss, view, data_samples, wants_features)[0]
-        targets = self.part_targets(view)
+            with self._hide_padding(batch.valid_sizes):
+                return self.family.loss(self, task_loss, batch, data_samples, wants_features)[0]
+        targets = self.part_targets(batch)
         asked_queries = self._asked_queries(targets, 'scores' in self.student_outputs)
-        with self.backbone.record_interactions(_join_queries(asked_queries), view.valid_sizes) as record:
-            losses, features = self.family.loss(self, task_loss, view, data_samples, wants_features)
+        with self.backbone.record_interactions(_join_queries(asked_queries), batch.valid_sizes) as record:
+            losses, features = self.family.loss(self, task_loss, batch, data_samples, wants_features)
         states = _split_states(record.states, asked_queries)
         vector = scores = None
         if features is not None and 'vector' in self.student_outputs:
             vector = self.family.vector(features)
         if features is not None and 'scores' in self.student_outputs:
             scores = self.predict_by.scores(self, features, states['predict_by'])
-        texts = self.teacher.texts if self.teacher_outputs else None
+        texts = self.teacher.text_embeddings if self.teacher_outputs else None
         has_task_losses = bool(losses)
         for name, part in self.parts.items():
             outputs = StudentOutputs(states[name], vector, scores, self.readout, texts)
@@ -336,28 +338,28 @@ class Student(_TaskModel):
             losses[first] = losses[first] + _zero_loss_of(features)
         return losses
 
-    def part_targets(self, view: BatchView) -> dict[str, Any]:
+    def part_targets(self, batch: BatchView) -> dict[str, Any]:
         """Make the target of each part, changed by the control; None for parts that need no teacher."""
-        grid = StudentGrid.of(self.backbone, view.size)
-        targets = self.teacher.targets(view, grid, self.teacher_outputs) if self.teacher_outputs else None
+        grid = StudentGrid.of(self.backbone, batch.size)
+        targets = self.teacher.targets(batch, grid, self.teacher_outputs) if self.teacher_outputs else None
         if targets is not None and targets.class_scores is not None:
             # The classes are the bank's first concepts.
             targets = replace(targets, class_scores=targets.class_scores[:, : self.family.num_classes(self)])
         if targets is not None and self.control is not None and self.training:
-            targets = self.control.change_teacher_targets(targets, view)
+            targets = self.control.change_teacher_targets(targets, batch)
         part_targets = {}
         for name, part in self.parts.items():
             target = None
             if part.teacher_outputs and targets is not None:
-                target = part.target_of(targets, view, grid)
+                target = part.target_of(targets, batch, grid)
                 if not self._targets_checked:
-                    _check_target(part, target, view)
+                    _check_target(part, target, batch)
                 if self.control is not None and self.training:
                     target = self.control.change_part_target(name, part, target, len(self.teacher.bank))
             part_targets[name] = target
         if not self._targets_checked and self.readout is not None and self.teacher_outputs:
             # A checkpoint that training starts from may have contrast texts of another bank.
-            self.readout.set_contrast_texts(self.teacher.texts, self.teacher.bank.num_background)
+            self.readout.set_contrast_texts(self.teacher.text_embeddings, self.teacher.bank.num_background)
         self._targets_checked = True
         return part_targets
 
@@ -367,7 +369,9 @@ class Student(_TaskModel):
         for name, part in self.parts.items():
             asked_queries[name] = None
             if self.readout is not None and part.teacher_outputs:
-                asked_queries[name] = part.asked_queries(self.readout, self.teacher.texts, targets[name])
+                asked_queries[name] = part.asked_queries(
+                    self.readout, self.teacher.text_embeddings, targets[name]
+                )
         if with_scores:
             asked_queries['predict_by'] = self.predict_by.asked_queries(self)
         return asked_queries
@@ -396,12 +400,16 @@ class Student(_TaskModel):
         task_predict = partial(super().predict, **kwargs)
         if data_samples is None:
             return self.predict_by.predict(self, inputs, data_samples, task_predict)
-        with self._padded(get_valid_sizes(inputs, data_samples)):
+        with self._hide_padding(get_valid_sizes(inputs, data_samples)):
             return self.predict_by.predict(self, inputs, data_samples, task_predict)
 
-    def _padded(self, valid_sizes: Sequence[tuple[int, int]]) -> AbstractContextManager:
+    def _hide_padding(self, valid_sizes: Sequence[tuple[int, int]]) -> AbstractContextManager:
         """Context in which queries read no padding; nothing changes for a backbone without queries."""
-        return self.backbone.padded(valid_sizes) if hasattr(self.backbone, 'padded') else nullcontext()
+        return (
+            self.backbone.hide_padding(valid_sizes)
+            if hasattr(self.backbone, 'hide_padding')
+            else nullcontext()
+        )
 
     @property
     def interactions(self) -> Interactions | None:
@@ -491,13 +499,15 @@ class Student(_TaskModel):
         """
         part, readout = self.require_interactions(), self.require_readout()
         with eval_mode(self):
-            view = self.view_of(inputs, data_samples)
-            grid = StudentGrid.of(self.backbone, view.size)
-            teacher_maps = part.target_of(self.teacher.targets(view, grid, part.teacher_outputs), view, grid)
-            asked_queries = readout.asked_queries(self.teacher.texts, teacher_maps.concepts)
-            with self.backbone.record_interactions(asked_queries, view.valid_sizes) as record:
+            batch = self.batch_of(inputs, data_samples)
+            grid = StudentGrid.of(self.backbone, batch.size)
+            teacher_maps = part.target_of(
+                self.teacher.targets(batch, grid, part.teacher_outputs), batch, grid
+            )
+            asked_queries = readout.asked_queries(self.teacher.text_embeddings, teacher_maps.concepts)
+            with self.backbone.record_interactions(asked_queries, batch.valid_sizes) as record:
                 self.backbone(inputs)
-            answers = self.predict_by.answers(self, record.states, self.teacher.texts, teacher_maps)
+            answers = self.predict_by.answers(self, record.states, self.teacher.text_embeddings, teacher_maps)
             return teacher_maps, answers
 
     @torch.no_grad()
@@ -615,13 +625,13 @@ def _split_states(
     return states_by_name
 
 
-def _check_target(part: SupervisionPart, target: Any, view: BatchView) -> None:
+def _check_target(part: SupervisionPart, target: Any, batch: BatchView) -> None:
     """Check the target of a part; an error names the images of the batch."""
     try:
         part.check_target(target)
     except ValueError as error:
         raise ValueError(
-            f"the teacher's maps: {error}. The batch's images, in order: {view.names}"
+            f"the teacher's maps: {error}. The batch's images, in order: {batch.names}"
         ) from error
 
 

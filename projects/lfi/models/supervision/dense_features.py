@@ -31,8 +31,8 @@ class DenseFeatures(SupervisionPart):
 
     teacher_outputs = frozenset({'features'})
     student_outputs = frozenset({'locations'})
-    compares_locations = True
-    averages = ('features',)
+    target_varies_by_location = True
+    mean_names = ('features',)
 
     standardise: ChannelStandardisation
     head: nn.Sequential
@@ -60,14 +60,14 @@ class DenseFeatures(SupervisionPart):
         """Check `teacher_dims`."""
         check_teacher_dims(self.teacher_dims, teacher)
 
-    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Tensor:
         """Standardise the teacher's features of each location, (B, N, E).
 
         Raises:
             ValueError: if images are padded, or end within a location.
         """
-        view.refuse_padding()
-        grid.refuse_overhang(view.size)
+        batch.refuse_padding()
+        grid.refuse_overhang(batch.size)
         assert targets.features is not None
         return self.standardise(_tokens(targets.features.locations))
 

@@ -32,7 +32,7 @@ class FeatureMSE(SupervisionPart):
 
     teacher_outputs = frozenset({'features'})
     student_outputs = frozenset({'vector'})
-    averages = ('embedding',)
+    mean_names = ('embedding',)
 
     projection: nn.Linear
 
@@ -58,13 +58,13 @@ class FeatureMSE(SupervisionPart):
         """Check `teacher_dims`."""
         check_teacher_dims(self.teacher_dims, teacher)
 
-    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Tensor:
         """Normalise the teacher's embeddings of the images, (B, E).
 
         Raises:
             ValueError: if images are padded.
         """
-        view.refuse_padding()
+        batch.refuse_padding()
         assert targets.features is not None
         return F.normalize(targets.features.pooled.float(), dim=-1)
 

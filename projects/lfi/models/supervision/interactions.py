@@ -65,16 +65,16 @@ class Interactions(SupervisionPart):
             )
         outputs = {'attention': spatial, 'concept_scores': semantic, 'presence': presence}
         self.student_outputs = frozenset(name for name, is_compared in outputs.items() if is_compared)
-        self.compares_locations = spatial or semantic
-        self.averages = (('spatial',) if spatial else ()) + (('semantic',) if semantic else ())
+        self.target_varies_by_location = spatial or semantic
+        self.mean_names = (('spatial',) if spatial else ()) + (('semantic',) if semantic else ())
         trains_semantic_scores = semantic or presence
         weight = CONTRAST_WEIGHT[self.reading.spatial_reading] if trains_semantic_scores else 0.0
         self.readout_defaults = {'contrast_weight': weight}
 
     @property
-    def differs_by_image(self) -> bool:
+    def target_needs_teacher(self) -> bool:
         """Whether the loss compares more than presence from labels, which does not depend on the teacher."""
-        return self.compares_locations or (
+        return self.target_varies_by_location or (
             'presence' in self.student_outputs and self.reading.presence != 'label'
         )
 
@@ -95,10 +95,10 @@ class Interactions(SupervisionPart):
         if self.loss.semantic_weight and 'semantic' not in teacher.directions:
             raise ValueError('the maps of this teacher have no semantic reading: set loss.semantic_weight=0')
 
-    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+    def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
         """Read the maps by `reading`; the presence of labelled concepts becomes 1."""
         assert targets.maps is not None
-        return self.reading(targets.maps, view.labels)
+        return self.reading(targets.maps, batch.labels)
 
     def check_target(self, target: InteractionMaps) -> None:
         """Check the values of the maps, by `InteractionMaps.check`."""
@@ -119,7 +119,7 @@ class Interactions(SupervisionPart):
         with torch.autocast(target.logits.device.type, enabled=False):
             if 'spatial' in means:
                 present = target.presence[..., None] * one_hot
-                probs = target.spatial_log_probs(loss.spatial_scale(target)).exp()
+                probs = target.spatial_log_probs(loss.spatial_temperature_of(target)).exp()
                 mean = _log_mean(probs, target.valid, present, one_hot, means['spatial'])
                 changed = replace(changed, spatial_logits=loss.spatial_temperature * mean)
             if 'semantic' in means:

@@ -73,8 +73,8 @@ class LightlyTrain(SupervisionPart):
 
     teacher_outputs = frozenset({'features'})
     student_outputs = frozenset({'locations', 'vector'})
-    compares_locations = True
-    averages = ('affinity', 'embedding')
+    target_varies_by_location = True
+    mean_names = ('affinity', 'embedding')
 
     queue: Tensor
     local_head: nn.Sequential
@@ -109,14 +109,14 @@ class LightlyTrain(SupervisionPart):
         """Check `teacher_dims`."""
         check_teacher_dims(self.teacher_dims, teacher)
 
-    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> LightlyTarget:
+    def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> LightlyTarget:
         """Compute the teacher's affinities of locations and unit embeddings of the images.
 
         Raises:
             ValueError: if images are padded, or end within a location.
         """
-        view.refuse_padding()
-        grid.refuse_overhang(view.size)
+        batch.refuse_padding()
+        grid.refuse_overhang(batch.size)
         assert targets.features is not None
         embedding = F.normalize(targets.features.pooled.float(), dim=-1)
         affinity = log_affinity(targets.features.locations, TEMPERATURE)

@@ -33,7 +33,7 @@ class LogitKD(SupervisionPart):
 
     teacher_outputs = frozenset({'class_scores'})
     student_outputs = frozenset({'scores'})
-    averages = ('probabilities',)
+    mean_names = ('probabilities',)
 
     def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class LogitKD(SupervisionPart):
                 f'that it is not asked about ({presence}): set teacher.max_concepts=None, or drop the part'
             )
 
-    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Tensor:
         """Return the teacher's class logits, (B, K)."""
         assert targets.class_scores is not None
         return targets.class_scores

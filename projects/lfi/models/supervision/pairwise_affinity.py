@@ -31,22 +31,22 @@ class PairwiseAffinity(SupervisionPart):
 
     teacher_outputs = frozenset({'features'})
     student_outputs = frozenset({'locations'})
-    compares_locations = True
-    averages = ('affinity',)
+    target_varies_by_location = True
+    mean_names = ('affinity',)
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
-    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Tensor:
+    def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Tensor:
         """Compute the logarithm of the teacher's affinities, (B, N, N).
 
         Raises:
             ValueError: if images are padded, or end within a location.
         """
-        view.refuse_padding()
-        grid.refuse_overhang(view.size)
+        batch.refuse_padding()
+        grid.refuse_overhang(batch.size)
         assert targets.features is not None
         return log_affinity(targets.features.locations, TEMPERATURE)
 

@@ -71,14 +71,14 @@ class SupervisionPart(nn.Module):
     Attributes:
         teacher_outputs: fields of `Targets` that the part reads; empty if it needs no teacher.
         student_outputs: outputs of the student that the part reads, of `STUDENT_OUTPUTS`.
-        compares_locations: whether the target differs from location to location.
-        averages: names of the running means that `with_means` needs; empty if the part has no mean target.
+        target_varies_by_location: whether the target differs from location to location.
+        mean_names: names of the running means that `with_means` needs; empty if the part has no mean target.
     """
 
     teacher_outputs: frozenset[str] = frozenset()
     student_outputs: frozenset[str] = frozenset()
-    compares_locations: bool = False
-    averages: tuple[str, ...] = ()
+    target_varies_by_location: bool = False
+    mean_names: tuple[str, ...] = ()
 
     loss_weight: float = 1.0
 
@@ -88,7 +88,7 @@ class SupervisionPart(nn.Module):
         return self.loss_weight > 0
 
     @property
-    def differs_by_image(self) -> bool:
+    def target_needs_teacher(self) -> bool:
         """Whether the target depends on the teacher's outputs for each image."""
         return bool(self.teacher_outputs)
 
@@ -105,7 +105,7 @@ class SupervisionPart(nn.Module):
             ValueError: if the teacher lacks one; the message names the option and the value to set.
         """
 
-    def target_of(self, targets: Targets, view: BatchView, grid: StudentGrid) -> Any:
+    def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Any:
         """Make the part's target from the teacher's targets; None if the part needs no teacher."""
         return None
 
@@ -121,7 +121,7 @@ class SupervisionPart(nn.Module):
 
         Args:
             target: result of `target_of`.
-            means: running mean for each name of `averages`.
+            means: running mean for each name of `mean_names`.
             num_texts: number of texts in the teacher's bank.
         """
         raise NotImplementedError
@@ -144,7 +144,7 @@ def check_teacher_dims(teacher_dims: int | None, teacher: Teacher) -> None:
     Raises:
         ValueError: if the widths differ.
     """
-    width = teacher.texts.shape[1]
+    width = teacher.text_embeddings.shape[1]
     if teacher_dims not in (None, width):
         raise ValueError(
             f'teacher_dims={teacher_dims}, but the features of the teacher have {width} values: set it to '

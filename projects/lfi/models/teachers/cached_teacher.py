@@ -52,7 +52,7 @@ class CachedOutputs(Teacher):
     def __init__(self, cache: str, teacher: dict) -> None:
         self.cache = open_cache(cache, self.identity(teacher))
         self.bank = bank_of(self.cache)
-        self._texts = self.bank.embeddings
+        self._text_embeddings = self.bank.embeddings
         self.max_concepts = num_asked_concepts(self.bank, self.cache.manifest.teacher.get('max_concepts'))
 
     @property
@@ -66,20 +66,20 @@ class CachedOutputs(Teacher):
         return self.cache.manifest.presence_kind
 
     @property
-    def texts(self) -> Tensor:
+    def text_embeddings(self) -> Tensor:
         """Unit embeddings of the concepts, (C, E), on the device of the latest call."""
-        return self._texts
+        return self._text_embeddings
 
-    def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+    def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
         """Return the maps of the views on the student's grid: the unaugmented images' maps, warped and mixed.
 
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
-        maps, views = self.ask(view), _views_of(view)
-        if view.tiles is None and view.mixture is None:
-            return maps_in_view(maps, grid, view.valid_sizes, views)
-        return mixed_maps_in_view(maps, grid, view, views, len(self.bank))
+        maps, views = self.ask(batch), _views_of(batch)
+        if batch.tiles is None and batch.mixture is None:
+            return maps_in_view(maps, grid, batch.valid_sizes, views)
+        return mixed_maps_in_view(maps, grid, batch, views, len(self.bank))
 
     def maps_of(self, stored: Sequence[StoredMaps], device: torch.device) -> InteractionMaps:
         """Unpack the maps of unaugmented images, on the teacher's own grid.
@@ -96,31 +96,31 @@ class CachedOutputs(Teacher):
                 f'model.teacher.cache={str(self.cache.folder)!r}, but the pipeline reads another cache: give '
                 'lfi.LoadInteractionMaps the same folder'
             )
-        self._texts = self._texts.to(device)
+        self._text_embeddings = self._text_embeddings.to(device)
         manifest = self.cache.manifest
         records = np.concatenate([maps.record for maps in stored])
         return unpack(records, manifest.layers, manifest.directions, device)
 
-    def stored_maps(self, view: BatchView) -> InteractionMaps:
+    def stored_outputs(self, batch: BatchView) -> InteractionMaps:
         """Return the maps of a batch's unaugmented images, on the teacher's own grid.
 
         Raises:
             CacheError: if the pipeline reads no maps or another cache, or records no views.
         """
-        if view.stored is None:
+        if batch.stored is None:
             raise CacheError(
                 f"model.teacher.cache={str(self.cache.folder)!r} needs each image's maps: put "
                 "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into the train_pipeline of "
                 "each data set, and pack the maps: PackInputs needs algorithm_keys=('view', "
                 "'interaction_maps'), PackDetInputs meta_keys=(..., 'view', 'interaction_maps')"
             )
-        if view.views is None:
+        if batch.views is None:
             raise CacheError(
                 "model.teacher.cache needs each image's view: in the train_pipeline of each data set, put "
                 "transforms that move pixels into dict(type='lfi.RecordView', transforms=[...]), and pack it:"
                 " PackInputs needs algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
             )
-        return self.maps_of(view.stored, view.inputs.device)
+        return self.maps_of(batch.stored, batch.inputs.device)
 
 
 class CachedTeacher(CachedOutputs):
@@ -131,7 +131,7 @@ class CachedTeacher(CachedOutputs):
         if not self.cache.manifest.has_chosen_concepts:
             check_map_count(self.cache, len(self.bank))
 
-    def ask(self, view: BatchView) -> InteractionMaps:
+    def ask(self, batch: BatchView) -> InteractionMaps:
         """Return the maps of a batch's unaugmented images, on the teacher's own grid.
 
         Presence is the teacher's own, of the unaugmented image.
@@ -139,13 +139,13 @@ class CachedTeacher(CachedOutputs):
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
-        return self.stored_maps(view)
+        return self.stored_outputs(batch)
 
 
-def _views_of(view: BatchView) -> Tensor:
-    """Return the recorded views of a batch. `stored_maps` has checked that they exist."""
-    assert view.views is not None
-    return view.views
+def _views_of(batch: BatchView) -> Tensor:
+    """Return the recorded views of a batch. `stored_outputs` has checked that they exist."""
+    assert batch.views is not None
+    return batch.views
 
 
 def open_cache(folder: str, identity: dict) -> InteractionCache:
@@ -191,7 +191,7 @@ def bank_of(cache: InteractionCache) -> ConceptBank:
     return ConceptBank(
         (*cached['concepts'], *background),
         tuple(cached['templates']),
-        torch.from_numpy(cache.texts),
+        torch.from_numpy(cache.text_embeddings),
         len(background),
     )
 
@@ -201,12 +201,12 @@ def feature_identity(config: dict) -> dict:
     return {**teacher_identity(config), 'kept': 'features'}
 
 
-def features_to_cache(teacher: VLMAttentionTeacher, view: BatchView) -> InteractionMaps:
+def features_to_cache(teacher: VLMAttentionTeacher, batch: BatchView) -> InteractionMaps:
     """Compute the features of unaugmented images, in the form of maps that a cache stores.
 
     Args:
         teacher: teacher with a CNN.
-        view: unaugmented images.
+        batch: unaugmented images.
 
     Raises:
         ValueError: if the extractor reads no features, the embedding is not the mean of the locations, or the
@@ -217,7 +217,7 @@ def features_to_cache(teacher: VLMAttentionTeacher, view: BatchView) -> Interact
             'features of a teacher with a logit_bias, such as SigLIP, cannot be cached: presence is no '
             'softmax over the bank. Train with teacher.cache=None'
         )
-    features = teacher.features_of(view)
+    features = teacher.features_of(batch)
     return features.as_maps(teacher.logit_scale)
 
 
@@ -235,37 +235,37 @@ class CachedFeatures(CachedOutputs):
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)
         # A record stores each channel of the features as a map.
-        check_map_count(self.cache, self.texts.shape[1])
+        check_map_count(self.cache, self.text_embeddings.shape[1])
 
     @property
     def directions(self) -> tuple[str, ...]:
         """Meaningful readings of the maps of `ask`."""
         return DIRECTIONS
 
-    def ask(self, view: BatchView) -> InteractionMaps:
+    def ask(self, batch: BatchView) -> InteractionMaps:
         """Compute maps: products of text embeddings with features. See `CachedTeacher.ask`."""
-        return self._select_concepts(self._maps_of_bank(view), view)
+        return self._select_concepts(self._maps_of_bank(batch), batch)
 
-    def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+    def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
         """Return the maps of the views on the student's grid. Images are mixed before concepts are chosen."""
-        if view.mixture is None:
-            return super().maps_in(view, grid)
-        maps = mixed_maps_in_view(self._maps_of_bank(view), grid, view, _views_of(view), len(self.bank))
-        return self._select_concepts(maps, view)
+        if batch.mixture is None:
+            return super().maps_in(batch, grid)
+        maps = mixed_maps_in_view(self._maps_of_bank(batch), grid, batch, _views_of(batch), len(self.bank))
+        return self._select_concepts(maps, batch)
 
-    def _select_concepts(self, maps: InteractionMaps, view: BatchView) -> InteractionMaps:
+    def _select_concepts(self, maps: InteractionMaps, batch: BatchView) -> InteractionMaps:
         """Reduce the maps of the whole bank to `max_concepts` concepts per image."""
         if self.max_concepts is None:
             return maps
-        return topk_concepts(maps, view.labels, self.bank, self.max_concepts)
+        return topk_concepts(maps, batch.labels, self.bank, self.max_concepts)
 
-    def _maps_of_bank(self, view: BatchView) -> InteractionMaps:
+    def _maps_of_bank(self, batch: BatchView) -> InteractionMaps:
         """Compute the maps of the whole bank for the unaugmented images."""
-        _refuse_mosaics(view.tiles or ())
-        features = self.stored_maps(view)
+        _refuse_mosaics(batch.tiles or ())
+        features = self.stored_outputs(batch)
         locations = features.logits[:, 0]  # [B, E, h, w]
         with torch.autocast(locations.device.type, enabled=False):
-            logits = torch.einsum('ce,behw->bchw', self.texts, locations)
+            logits = torch.einsum('ce,behw->bchw', self.text_embeddings, locations)
         return InteractionMaps(
             logits=logits[:, None],
             # The mean of a concept's map is the image's own logit.
@@ -274,32 +274,32 @@ class CachedFeatures(CachedOutputs):
             layers=features.layers,
         )
 
-    def features_in(self, view: BatchView, grid: StudentGrid) -> ImageFeatures:
+    def features_in(self, batch: BatchView, grid: StudentGrid) -> ImageFeatures:
         """Return the features of the views on the student's grid.
 
         Raises:
-            CacheError: if `stored_maps` refuses the batch, a picture is a mosaic, or more than half of a
+            CacheError: if `stored_outputs` refuses the batch, a picture is a mosaic, or more than half of a
                 location shows filler, which has no features.
             ValueError: if images are padded.
         """
-        view.refuse_padding()
-        maps, views = self.stored_maps(view), _views_of(view)
+        batch.refuse_padding()
+        maps, views = self.stored_outputs(batch), _views_of(batch)
         scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         windows = None
-        if view.tiles is not None:
+        if batch.tiles is not None:
             # In the box of ResizeMix a location may show filler of two images, so none is allowed.
-            min_share = 1.0 if view.mixture is not None and view.mixture.resized else 0.5
-            _refuse_filler(view.tiles, grid.shape, min_share)
+            min_share = 1.0 if batch.mixture is not None and batch.mixture.resized else 0.5
+            _refuse_filler(batch.tiles, grid.shape, min_share)
             # Each picture has one tile, and possibly a margin of filler.
-            views = torch.cat([tile.views for tile in view.tiles])
-            windows = torch.cat([tile.windows for tile in view.tiles])
-        if view.mixture is None:
+            views = torch.cat([tile.views for tile in batch.tiles])
+            windows = torch.cat([tile.windows for tile in batch.tiles])
+        if batch.mixture is None:
             maps = maps.warp(views, grid.shape, windows)
         else:
-            tiles = view.tiles or [Tiles.whole(image_view) for image_view in views]
+            tiles = batch.tiles or [Tiles.whole(image_view) for image_view in views]
             # The mean features of all images have the same length: the scale of the teacher's logits.
-            maps = mean_maps(*view.mixture.sources(maps, tiles, grid.shape))
-        return ImageFeatures.of_view(maps, scale, self.texts)
+            maps = mean_maps(*batch.mixture.sources(maps, tiles, grid.shape))
+        return ImageFeatures.of_view(maps, scale, self.text_embeddings)
 
 
 def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int], min_share: float) -> None:

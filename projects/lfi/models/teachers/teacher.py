@@ -42,7 +42,7 @@ class Teacher:
         return self
 
     @property
-    def texts(self) -> Tensor:
+    def text_embeddings(self) -> Tensor:
         """Unit embeddings of the concepts, (C, E), on the device of the latest batch."""
         return self.bank.embeddings
 
@@ -56,24 +56,24 @@ class Teacher:
         """Description of the presence of the maps, for tables; None if unknown."""
         return None
 
-    def ask(self, view: BatchView) -> InteractionMaps:
+    def ask(self, batch: BatchView) -> InteractionMaps:
         """Read the interaction maps of a batch, on the teacher's own grid."""
         raise NotImplementedError(f'{type(self).__name__} has no interaction maps')
 
-    def features_of(self, view: BatchView) -> ImageFeatures:
+    def features_of(self, batch: BatchView) -> ImageFeatures:
         """Read the features of a batch, on the teacher's own grid."""
         raise NotImplementedError(f'{type(self).__name__} has no features')
 
-    def maps_in(self, view: BatchView, grid: StudentGrid) -> InteractionMaps:
+    def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
         """Return the maps of the views on the student's grid, before any reading."""
-        return maps_in_view(self.ask(view), grid, view.valid_sizes)
+        return maps_in_view(self.ask(batch), grid, batch.valid_sizes)
 
-    def features_in(self, view: BatchView, grid: StudentGrid) -> ImageFeatures:
+    def features_in(self, batch: BatchView, grid: StudentGrid) -> ImageFeatures:
         """Return the features of the views on the student's grid."""
-        features = self.features_of(view)
+        features = self.features_of(batch)
         return replace(features, locations=features.locations_on(grid.shape))
 
-    def targets(self, view: BatchView, grid: StudentGrid, teacher_outputs: Collection[str]) -> Targets:
+    def targets(self, batch: BatchView, grid: StudentGrid, teacher_outputs: Collection[str]) -> Targets:
         """Compute the teacher's targets for the views of a batch.
 
         With 'maps' in `teacher_outputs`, class scores are the logarithm of the maps' presence. Otherwise they
@@ -81,20 +81,20 @@ class Teacher:
         not the view.
 
         Args:
-            view: views of the batch.
+            batch: views of the batch.
             grid: grid of the student.
             teacher_outputs: fields of `Targets` to compute, a subset of `lfi.structures.TEACHER_OUTPUTS`.
         """
-        maps = self.maps_in(view, grid) if 'maps' in teacher_outputs else None
+        maps = self.maps_in(batch, grid) if 'maps' in teacher_outputs else None
         if maps is not None:
             # A part's reading sets `spatial_logits` later; controls change `logits` alone.
             maps = replace(maps, spatial_logits=None)
-        features = self.features_in(view, grid) if 'features' in teacher_outputs else None
+        features = self.features_in(batch, grid) if 'features' in teacher_outputs else None
         scores = None
         if 'class_scores' in teacher_outputs and maps is not None:
             scores = class_log_probabilities(maps, len(self.bank))
         elif 'class_scores' in teacher_outputs:
-            scores = (features or self.features_in(view, grid)).scores
+            scores = (features or self.features_in(batch, grid)).scores
         return Targets(maps, features, scores)
 
 

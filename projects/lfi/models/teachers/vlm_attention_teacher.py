@@ -122,13 +122,13 @@ class VLMAttentionTeacher(Teacher):
         if input_size is not None:
             self.extractor.check_size(self.input_size, self.bank.embeddings)
         self.max_concepts = num_asked_concepts(self.bank, max_concepts)
-        self._texts = self.bank.embeddings
+        self._text_embeddings = self.bank.embeddings
 
     def to(self, device: torch.device) -> VLMAttentionTeacher:
         """Move the teacher to a device."""
-        if self._texts.device != device:
+        if self._text_embeddings.device != device:
             self.extractor.to(device)
-            self._texts = self._texts.to(device)
+            self._text_embeddings = self._text_embeddings.to(device)
         return self
 
     @property
@@ -149,9 +149,9 @@ class VLMAttentionTeacher(Teacher):
         return 'softmax over the bank' if self.logit_bias is None else 'sigmoid, concept by concept'
 
     @property
-    def texts(self) -> Tensor:
+    def text_embeddings(self) -> Tensor:
         """Unit embeddings of the concepts, (C, E), on the device of the latest input."""
-        return self._texts
+        return self._text_embeddings
 
     @torch.no_grad()
     def __call__(
@@ -190,7 +190,7 @@ class VLMAttentionTeacher(Teacher):
         if isinstance(self.extractor, PresenceExtractor):
             maps, presence = self.extractor.maps_and_presence(images)
         else:
-            maps, pooled = self.extractor(images, self._texts)
+            maps, pooled = self.extractor(images, self._text_embeddings)
             presence = self._presence(pooled)
         with torch.autocast(inputs.device.type, enabled=False):
             maps = self.map_scale * maps.float()  # [B, L, C, h, w]
@@ -212,16 +212,16 @@ class VLMAttentionTeacher(Teacher):
     def _presence(self, pooled: Tensor) -> Tensor:
         """Presence (B, C) of all concepts, from the images' embeddings (B, E)."""
         with torch.autocast(pooled.device.type, enabled=False):
-            scores = self.logit_scale * pooled.float() @ self._texts.T
+            scores = self.logit_scale * pooled.float() @ self._text_embeddings.T
             return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
-    def ask(self, view: BatchView) -> InteractionMaps:
+    def ask(self, batch: BatchView) -> InteractionMaps:
         """Read the maps of a batch's views. See `__call__`."""
-        return self(view.inputs, view.pixel_format, view.labels, view.valid_sizes)
+        return self(batch.inputs, batch.pixel_format, batch.labels, batch.valid_sizes)
 
-    def features_of(self, view: BatchView) -> ImageFeatures:
+    def features_of(self, batch: BatchView) -> ImageFeatures:
         """Read the features of a batch's views. See `features`."""
-        return self.features(view.inputs, view.pixel_format, view.valid_sizes)
+        return self.features(batch.inputs, batch.pixel_format, batch.valid_sizes)
 
     @torch.no_grad()
     def features(
@@ -254,7 +254,7 @@ class VLMAttentionTeacher(Teacher):
         locations, pooled = self.extractor.features(self._prepare(inputs, pixel_format, valid_sizes))
         with torch.autocast(inputs.device.type, enabled=False):
             pooled = F.normalize(pooled.float(), dim=-1)
-            scores = self.logit_scale * pooled @ self._texts.T
+            scores = self.logit_scale * pooled @ self._text_embeddings.T
         return ImageFeatures(pooled, scores, locations[:, -1].float())
 
     def _prepare(

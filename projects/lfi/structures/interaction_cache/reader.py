@@ -81,15 +81,15 @@ class InteractionCache:
                 f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
                 f'the first is {missing[0]}. lfi cache with the same arguments continues it'
             )
-        self.texts = load_texts(self.folder, self.manifest.texts)
-        num_concepts, shape = len(self.manifest.concepts), self.texts.shape
+        self.text_embeddings = load_texts(self.folder, self.manifest.texts)
+        num_concepts, shape = len(self.manifest.concepts), self.text_embeddings.shape
         # The user's own teacher may name no concepts.
         if len(shape) != 2 or 0 in shape or num_concepts not in (0, shape[0]):
             raise CacheError(
                 f'{folder} is corrupted: texts.npy has the shape {shape}, and manifest.json names '
                 f'{num_concepts} concepts. {REDO}'
             )
-        if not (abs(np.linalg.norm(self.texts, axis=1) - 1) <= UNIT_TOLERANCE).all():
+        if not (abs(np.linalg.norm(self.text_embeddings, axis=1) - 1) <= UNIT_TOLERANCE).all():
             raise CacheError(
                 f'{folder} is corrupted: texts.npy has embeddings that are not of unit length. {REDO}'
             )
@@ -203,7 +203,7 @@ class InteractionCache:
                 )
             _refuse_invalid_values(path, records)
             if self.manifest.has_chosen_concepts:
-                _refuse_unknown_concepts(path, records['concepts'], len(self.texts))
+                _refuse_unknown_concepts(path, records['concepts'], len(self.text_embeddings))
             self._shards[shard] = records
         return self._shards[shard]
 

@@ -61,7 +61,7 @@ def test_the_detectors_own_losses_are_untouched(make_detector, name):
     outcomes = []
     for loss in (type(detector).loss, plain.loss):
         torch.manual_seed(1)
-        with detector.backbone.padded([(64, 48), (64, 64)]):
+        with detector.backbone.hide_padding([(64, 48), (64, 64)]):
             outcomes.append(loss(detector, data['inputs'], data['data_samples']))
     for key, value in outcomes[1].items():
         torch.testing.assert_close(outcomes[0][key], value)
@@ -92,12 +92,12 @@ def test_a_negative_control_learns_from_the_maps_of_another_image(make_detector)
         make_detector('mask_rcnn', control=control).train() for control in (None, dict(type='lfi.OtherImage'))
     )
     data = method.data_preprocessor(ordinary(), training=True)
-    view = method.view_of(data['inputs'], data['data_samples'])
-    theirs, others = (model.part_targets(view)['interactions'] for model in (method, changed))
+    batch = method.batch_of(data['inputs'], data['data_samples'])
+    theirs, others = (model.part_targets(batch)['interactions'] for model in (method, changed))
     assert torch.equal(others.logits, theirs.logits.roll(1, 0))
     assert torch.equal(others.concepts, theirs.concepts.roll(1, 0))
     # What it is measured by are the image's own.
-    assert torch.equal(changed.eval().part_targets(view)['interactions'].logits, theirs.logits)
+    assert torch.equal(changed.eval().part_targets(batch)['interactions'].logits, theirs.logits)
 
 
 @pytest.mark.parametrize('part', ['affinity', 'dense_features'])

@@ -62,14 +62,14 @@ def test_captions_raise_presence(make_pretrainer):
         losses_of(model, batch())
     named = [torch.tensor(concepts, dtype=torch.long) for concepts in ([0], [], [1, 4], [2])]
     data = model.data_preprocessor(batch(gt_concepts=named), training=True)
-    presence = model.part_targets(model.view_of(**data))['interactions'].presence
+    presence = model.part_targets(model.batch_of(**data))['interactions'].presence
     expected = torch.zeros(4, 6)
     for row, concepts in enumerate(named):
         expected[row, concepts] = 1
     assert presence.equal(expected)
     del data['data_samples'][2].gt_concepts
     with pytest.raises(ValueError, match=message):
-        model.view_of(**data)
+        model.batch_of(**data)
 
 
 @pytest.mark.parametrize(

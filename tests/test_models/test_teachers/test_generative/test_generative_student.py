@@ -33,7 +33,7 @@ def make_model(generative_folder):
 def test_a_student_learns_from_it_through_a_cache(make_model, cache_of, tmp_path):
     model = make_model()
     images, samples = batch(shapes=(None, None), labels=(0, 1))
-    maps = model.teacher.ask(model.view_of(images, samples))
+    maps = model.teacher.ask(model.batch_of(images, samples))
     cache_of(model, samples, maps)
     for sample in samples:
         sample.set_field(torch.eye(2, 3), 'view', dtype=torch.Tensor)

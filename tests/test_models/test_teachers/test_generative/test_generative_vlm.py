@@ -181,7 +181,7 @@ def test_texts_are_embedded_without_the_rest_of_the_model(folder, monkeypatch):
         model=f'transformers:{folder}', extractor=dict(type='generative'), concepts=NAMES, templates=['{}']
     )
     texts = TextTower(teacher).embed(NAMES)
-    torch.testing.assert_close(texts, VLMAttentionTeacher(**teacher).texts)
+    torch.testing.assert_close(texts, VLMAttentionTeacher(**teacher).text_embeddings)
     assert sum(parameter.numel() for parameter in loaded[0][0].parameters()) == 400 * 32
 
 

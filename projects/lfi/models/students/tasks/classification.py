@@ -56,7 +56,7 @@ class Classification(Task):
         self,
         student: Any,
         task_loss: Callable[..., dict[str, Any]],
-        view: BatchView,
+        batch: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
@@ -74,11 +74,11 @@ class Classification(Task):
                 f'{type(student).__name__} has no head, and is for testing only: give model.head, or '
                 'pretrain a backbone without a task, model.task=None'
             )
-        rows = view.labelled
+        rows = batch.labelled
         if rows is None and not wants_features:
-            return _scale_and_rename(task_loss(view.inputs, data_samples), len(data_samples)), None
+            return _scale_and_rename(task_loss(batch.inputs, data_samples), len(data_samples)), None
         self._refuse_overridden_loss(task_loss)
-        features = student.extract_feat(view.inputs)
+        features = student.extract_feat(batch.inputs)
         losses = _head_losses(student.head, features, data_samples, rows)
         return _scale_and_rename(losses, len(data_samples if rows is None else rows)), features
 

@@ -40,12 +40,12 @@ class Detection(Task):
         self,
         student: Any,
         task_loss: Callable[..., dict[str, Any]],
-        view: BatchView,
+        batch: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """Run the student; an image without instances and without the unlabelled mark is a negative."""
-        return labelled_loss(student, task_loss, view, data_samples, _unchanged), None
+        return labelled_loss(student, task_loss, batch, data_samples, _unchanged), None
 
 
 def _unchanged(sample: Any) -> Any:

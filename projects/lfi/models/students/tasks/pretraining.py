@@ -68,12 +68,12 @@ class Pretraining(Task):
         self,
         student: Any,
         task_loss: Callable[..., dict[str, Any]],
-        view: BatchView,
+        batch: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """Return no task loss, and the features of the backbone."""
-        features: Sequence[Tensor] = student.extract_feat(view.inputs)
+        features: Sequence[Tensor] = student.extract_feat(batch.inputs)
         return {}, features
 
     def vector(self, features: Sequence[Tensor]) -> Tensor:

@@ -49,13 +49,13 @@ class Segmentation(Task):
         self,
         student: Any,
         task_loss: Callable[..., dict[str, Any]],
-        view: BatchView,
+        batch: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
         """Run the student; the decode head learns from labelled images."""
         return labelled_loss(
-            student, task_loss, view, data_samples, partial(_blank_sample, device=view.inputs.device)
+            student, task_loss, batch, data_samples, partial(_blank_sample, device=batch.inputs.device)
         ), None
 
 

@@ -76,7 +76,7 @@ class Task:
         self,
         student: Any,
         task_loss: Callable[..., dict[str, Any]],
-        view: BatchView,
+        batch: BatchView,
         data_samples: Sequence,
         wants_features: bool,
     ) -> tuple[dict[str, Any], Sequence[Tensor] | None]:
@@ -90,7 +90,7 @@ class Task:
         Args:
             student: the student.
             task_loss: loss of the task's model, `task_loss(inputs, data_samples)`.
-            view: view of the batch.
+            batch: view of the batch.
             data_samples: samples of the batch.
             wants_features: whether a part reads the vector or the scores.
 
@@ -112,7 +112,7 @@ def task_of(kind: type) -> type[Task] | None:
 def labelled_loss(
     student: Any,
     task_loss: Callable[..., dict[str, Any]],
-    view: BatchView,
+    batch: BatchView,
     data_samples: Sequence,
     blank: Callable[[Any], Any],
 ) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def labelled_loss(
     Args:
         student: the student.
         task_loss: loss of the task's model, which calls `extract_feat` once.
-        view: view of the batch.
+        batch: view of the batch.
         data_samples: samples of the batch.
         blank: function that turns an unlabelled sample into one for the loss, if no image has a label.
 
@@ -129,19 +129,19 @@ def labelled_loss(
         ValueError: if some images have no label, and the features do not have one row for each image, such
             as those of mmdet's TridentNet.
     """
-    rows = view.labelled
+    rows = batch.labelled
     if rows is None:
-        return task_loss(view.inputs, data_samples)
+        return task_loss(batch.inputs, data_samples)
     # The task's loss needs an image. If none has a label, the losses are multiplied by 0.
     used_rows = list(rows) or [0]
     samples = [data_samples[row] for row in used_rows] if rows else [blank(data_samples[0])]
-    features = student.extract_feat(view.inputs)
-    _check_rows(features, len(view.inputs), type(student.backbone).__name__)
+    features = student.extract_feat(batch.inputs)
+    _check_rows(features, len(batch.inputs), type(student.backbone).__name__)
     with student.use_features(take_rows(features, used_rows)):
         if rows:
-            return task_loss(take_rows(view.inputs, used_rows), samples)
+            return task_loss(take_rows(batch.inputs, used_rows), samples)
         with _kept_statistics(student):
-            losses = task_loss(take_rows(view.inputs, used_rows), samples)
+            losses = task_loss(take_rows(batch.inputs, used_rows), samples)
     return {name: _zeroed(value) for name, value in losses.items()}
 
 
