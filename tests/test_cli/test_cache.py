@@ -190,7 +190,7 @@ def test_mosaics_that_training_cannot_paste_are_refused_before_the_first_image(
         call_tool('cache', config_path(MOSAIC), '--out', 'cache', *dense)
     monkeypatch.setattr('lfi.models.teachers.VLMAttentionTeacher.directions', ('spatial',))
     monkeypatch.setattr('lfi.models.students.cache_targets.check_teacher', lambda *args: None)
-    with pytest.raises(ValueError, match='this teacher have no semantic reading'):
+    with pytest.raises(ValueError, match='this teacher have no semantic direction'):
         call_tool('cache', config_path(MOSAIC), '--out', 'cache')
 
 

@@ -74,5 +74,5 @@ def test_a_detector_and_a_pretrainer_have_their_tasks(small_config):
 def test_a_cache_is_described_by_its_manifest(small_cache):
     header, rows = parts_of(cache_card(CacheManifest.read(small_cache), dict(license='cc0-1.0')))
     assert header == dict(license='cc0-1.0', tags=['lfi', 'knowledge-distillation'])
-    assert (rows['images'], rows['teacher'], rows['readings']) == ('2', '`shapes-tiny`', 'spatial')
+    assert (rows['images'], rows['teacher'], rows['directions']) == ('2', '`shapes-tiny`', 'spatial')
     assert 'labels that chose concepts' not in rows

@@ -86,7 +86,7 @@ def load(config: str, **options: object) -> tuple[nn.Module, dict]:
 def step(model: nn.Module, data: dict) -> list[str]:
     """Forward and backward on the device; the names of the losses."""
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    model._targets_checked = True
+    model._first_step_done = True
     interaction_maps.is_axis_aligned = lambda view: view.device.type == 'cpu'
     with pretended_device():
         model.to(DEVICE)

@@ -87,8 +87,8 @@ def test_every_loss_of_interactions_is_changed_or_the_control_is_refused(make_cl
 @pytest.mark.parametrize(
     ('supervision', 'what'),
     [
-        (parts('prior'), 'is read, for no part needs a teacher'),
-        ({}, 'is read, for no part needs a teacher'),
+        (parts('prior'), 'no part needs a teacher'),
+        ({}, 'no part needs a teacher'),
         (
             interactions(dict(presence='label'), spatial_weight=0, semantic_weight=0),
             'supervision.interactions',

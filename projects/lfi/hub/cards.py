@@ -95,7 +95,7 @@ def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
         **_teacher(manifest.teacher),
         'concepts': len(manifest.concepts),
         'layers': ', '.join(map(str, manifest.layers)),
-        'readings': ', '.join(manifest.directions),
+        'directions': ', '.join(manifest.directions),
         'labels that chose concepts': manifest.labels,
     }
     return _page({**metadata}, [CACHE, _table(rows)])

@@ -19,6 +19,7 @@ from .views import (
 
 DIRECTIONS = ('spatial', 'semantic')
 # Index in `InteractionMaps.concepts` that marks the joint map of all other concepts of the bank.
+# In a teacher's scores this map is the log-sum-exp over all texts that the image is not asked about.
 OTHER = -1
 # Score of an invalid location: its probability is exactly 0, and gradients stay finite.
 MASKED = -1e9
@@ -28,8 +29,8 @@ MASKED = -1e9
 class InteractionMaps:
     """Scores of every (concept, location) pair of a batch of images, at one or more layers.
 
-    The maps have two readings. 'spatial' is text->image: where is this concept, over the locations?
-    'semantic' is image->text: which concept is at this location, over the concepts?
+    Scores can be read in two directions. 'spatial' is text->image, over the locations: where is this concept?
+    'semantic' is image->text, over the concepts: which concept is at this location?
 
     Args:
         logits: (B, L, M, H, W), raw scores, float32.
@@ -41,7 +42,7 @@ class InteractionMaps:
         layers: indices of the L layers in the model. Defaults to (-1,).
         directions: directions in which the scores can be read, a subset of `DIRECTIONS`. Scores that are
             normalised over locations have `('spatial',)` only. Defaults to both.
-        spatial_logits: (B, L, M, H, W), float32, scores of the spatial reading: a student's attention, or a
+        spatial_logits: (B, L, M, H, W), float32, scores of the spatial direction: a student's attention, or a
             teacher's log-probability among all concepts (`concept_softmax`). Defaults to None: `logits`.
 
     Raises:
@@ -242,9 +243,7 @@ class InteractionMaps:
 
     def _require(self, direction: str) -> None:
         if direction not in self.directions:
-            raise ValueError(
-                f'these maps have no {direction} reading: their directions are {self.directions}'
-            )
+            raise ValueError(f'these maps have the directions {self.directions}, without {direction!r}')
 
 
 def valid_locations(share: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ def mixed_maps_in_view(
     Args:
         maps: maps of the S images.
         grid: grid of the student.
-        batch: the pictures with their tiles, mixture and labels.
-        views: (S, 2, 3), views of the images that the student sees.
+        batch: the B pictures, with their tiles, mixture and labels.
+        views: (S, 2, 3), view of each image that the student sees.
         num_texts: C, number of the teacher's concepts.
     """
     tiles = batch.tiles or [Tiles.whole(matrix) for matrix in views]
@@ -56,5 +56,5 @@ def mixed_maps_in_view(
         sources, share = tile_maps(maps, tiles, grid.shape, window)
     else:
         sources, share = batch.mixture.sources(maps, tiles, grid.shape, grid.canvas, batch.valid_sizes)
-    # `InteractionMaps.warp` divides by the largest coverage too.
+    # Divide by the largest coverage, as `InteractionMaps.warp` does.
     return mix_maps(sources, share / max_coverage(grid.shape, window)[:, None], num_texts, batch.labels)

@@ -134,7 +134,7 @@ def mix_maps(
         Maps of as many concepts as a source has. A location is valid if at least half of it shows sources.
 
     Raises:
-        ValueError: if the maps have no semantic reading: scores that are normalised within an image cannot
+        ValueError: if the maps have no semantic direction: scores that are normalised within an image cannot
             be compared with those of another image.
     """
     first = sources[0]

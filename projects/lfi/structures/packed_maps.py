@@ -83,7 +83,7 @@ def unpack(
     Args:
         records: (B,) of `packed_dtype`.
         layers: layers of the maps.
-        directions: readings of the maps.
+        directions: directions in which the maps can be read.
         device: device of the maps.
     """
 

@@ -29,13 +29,14 @@ class TeacherReading:
               logit.
 
             Defaults to 'logits'.
-        presence: whether a concept is in the image. A label raises it to 1 in every case:
+        presence: how to judge whether a concept is in the image. A label raises presence to 1 whatever the
+            choice. One of:
 
             - 'label', the labels alone;
             - 'image', the teacher's answer about the whole image: for each concept by itself (SigLIP,
               generative VLMs), or a softmax over the bank. See `VLMAttentionTeacher.presence_kind`;
-            - 'best-location', the largest probability of the concept among the bank over the valid
-              locations. It finds small objects beside the main one, and several objects at once.
+            - 'best-location', the concept's probability among all concepts of the bank, at the valid location
+              where it is largest. It finds small objects beside the main one, and several objects at once.
 
             Defaults to 'image'.
 
@@ -65,7 +66,7 @@ class TeacherReading:
                 if getattr(self, name) in ('concept_softmax', 'best-location'):
                     raise ValueError(
                         f'{name}={getattr(self, name)!r} compares concepts at each location, and the maps of '
-                        f'this teacher have no semantic reading: set reading.{name}={alternative!r}'
+                        f'this teacher have no semantic direction: set reading.{name}={alternative!r}'
                     )
 
     def __call__(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
@@ -101,7 +102,7 @@ class TeacherReading:
 def _best_location(maps: InteractionMaps, log_probs: Tensor) -> Tensor:
     """Largest probability of each concept over the valid locations, mean over layers: (B, M).
 
-    It is 0 for `OTHER`, and for an image without a valid location.
+    It is 0 for the joint map `OTHER`, and for an image without a valid location.
     """
     log_probs = log_probs.masked_fill(~maps.valid[:, None, None], MASKED)
     best = log_probs.flatten(-2).amax(-1).exp().mean(1)

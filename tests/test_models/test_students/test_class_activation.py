@@ -61,7 +61,7 @@ def test_a_baselines_student_is_measured_beside_the_teacher(make_model, make_mea
     torch.testing.assert_close(found.presence[:, 1:], scores.softmax(1)[:, asked[1:]])
     # What the head does not know.
     assert not found.logits[:, 0, 0].any() and not found.presence[:, 0].any()
-    with pytest.raises(ValueError, match="answers texts of the teacher's concepts alone"):
+    with pytest.raises(ValueError, match='answers only texts that are concepts of the teacher'):
         model.ask(inputs, -texts)
     predicted = torch.stack([sample.pred_score for sample in model.predict(inputs, samples)])
     torch.testing.assert_close(predicted, scores.softmax(1))

@@ -277,7 +277,7 @@ def test_what_cannot_predict_by_texts_is_refused_when_it_is_built(make_classifie
         predict_by=BY_TEXTS,
     )
     refused(
-        r"predict_by.templates=\['{}'\] are prompts of predict_by.concepts: give these too",
+        r"predict_by.templates=\['{}'\] are prompts of predict_by.concepts: set predict_by.concepts too",
         make_classifier,
         predict_by=dict(BY_TEXTS, templates=['{}']),
     )
@@ -295,7 +295,7 @@ def test_texts_of_another_width_than_the_readouts_are_refused(zero_shot):
 )
 def test_training_that_learns_no_presence_is_refused(make_classifier, supervision):
     refused(
-        'predict_by=ByTexts predicts by presence, and no part learns it: set '
+        'predict_by=ByTexts predicts by presence, and no part learns presence: set '
         'supervision.interactions.loss.presence_weight above 0, or predict_by=None',
         make_classifier,
         supervision=supervision,

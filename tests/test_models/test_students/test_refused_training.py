@@ -20,11 +20,11 @@ ROOM = dict(prior=dict(type='lfi.AffinityPrior'))
     [
         (
             dict(supervision=ROOM, readout=dict(text_dims=24)),
-            'readout is given, no supervision part trains',
+            'readout is given, but no supervision part trains',
         ),
         (
             dict(supervision=None, predict_by=dict(type='lfi.ByTexts'), readout=dict(text_dims=24)),
-            'predicts by presence, and no part learns it',
+            'predicts by presence, and no part learns presence',
         ),
         (
             dict(supervision=interactions(), predict_by=dict(type='lfi.ByTexts', concepts=['a', 'b'])),
@@ -107,7 +107,7 @@ def test_what_is_no_task(task):
 
 def test_what_has_no_weight_trains_nothing(make_classifier):
     unlearnt = dict(type='lfi.LogitKD', loss_weight=0)
-    with pytest.raises(ValueError, match='predicts by presence, and no part learns it'):
+    with pytest.raises(ValueError, match='predicts by presence, and no part learns presence'):
         make_classifier(
             supervision=dict(kd=unlearnt), predict_by=dict(type='lfi.ByTexts'), readout=dict(text_dims=24)
         )

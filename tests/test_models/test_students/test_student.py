@@ -189,7 +189,7 @@ def test_the_readout_is_as_wide_as_the_teachers_text_space_unless_it_is_stated(m
 
 def test_a_readout_that_no_part_trains_is_refused_when_training_begins(make_classifier):
     for supervision in (parts('logit_kd'), parts('prior')):
-        with pytest.raises(ValueError, match='readout is given, no supervision part trains it'):
+        with pytest.raises(ValueError, match='readout is given, but no supervision part trains it'):
             make_classifier(supervision=supervision, readout={})
 
 
@@ -348,7 +348,7 @@ def test_a_readout_that_does_not_fit_the_teacher_is_refused_before_training(make
 
 @pytest.mark.parametrize('part', PARTS)
 def test_a_backbone_that_records_nothing_is_refused(make_classifier, part):
-    message = 'StudentImageClassifier needs an lfi.InteractionQueryViT .*got VisionTransformer'
+    message = 'StudentImageClassifier needs a backbone that records .*got VisionTransformer'
     with pytest.raises(TypeError, match=message):
         make_classifier(backbone=PLAIN, supervision=parts(part))
 
@@ -366,7 +366,7 @@ def test_more_classes_than_concepts_are_refused(make_classifier, part):
 def test_a_teacher_without_a_reading_over_concepts_needs_a_loss_without_one(make_classifier):
     teacher = dict(extractor=dict(type='legrad'))
     reading = dict(spatial_reading='logits', presence='image')
-    message = r'supervision.interactions: .*no semantic reading: set loss.semantic_weight=0'
+    message = r'supervision.interactions: .*no semantic direction: set loss.semantic_weight=0'
     with pytest.raises(ValueError, match=message):
         make_classifier(teacher=teacher, supervision=interactions(reading))
     model = make_classifier(teacher=teacher, supervision=interactions(reading, semantic_weight=0))

@@ -250,7 +250,9 @@ def test_a_teacher_without_features_of_locations_is_refused(make_classifier, par
 
 def test_images_of_several_views_are_refused(make_classifier):
     inputs, samples = batch()
-    with pytest.raises(ValueError, match='StudentImageClassifier gets images as list.* one tensor'):
+    with pytest.raises(
+        ValueError, match='StudentImageClassifier gets images as a list, but takes one tensor'
+    ):
         make_classifier().loss([inputs, inputs], samples)
 
 

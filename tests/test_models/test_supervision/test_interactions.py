@@ -122,7 +122,7 @@ def test_one_text_needs_another_where_concepts_are_compared(reading, own, messag
 
 def test_maps_without_a_reading_over_concepts_need_a_loss_without_one():
     teacher = SimpleNamespace(bank=[None] * 3, directions=('spatial',), presence_kind=None)
-    with pytest.raises(ValueError, match=r'no semantic reading: set loss.semantic_weight=0'):
+    with pytest.raises(ValueError, match=r'no semantic direction: set loss.semantic_weight=0'):
         part_of(spatial_reading='logits').check_teacher(teacher)
     part_of(dict(semantic_weight=0), spatial_reading='logits').check_teacher(teacher)
 

@@ -44,10 +44,10 @@ def record_known_mixtures(data_preprocessor: nn.Module) -> None:
 
 
 def check_mixable(directions: Sequence[str]) -> None:
-    """Raise a ValueError if cached maps have no semantic reading, which mixed images need."""
+    """Raise a ValueError if cached maps have no semantic direction, which mixed images need."""
     if 'semantic' not in directions:
         raise ValueError(
-            'the maps of this teacher have no semantic reading, so that maps of different images cannot be '
+            'the maps of this teacher have no semantic direction, so that maps of different images cannot be '
             'mixed: remove data_preprocessor.batch_augments (or train_cfg.augments), or ask the teacher '
             'online with teacher.cache=None'
         )

@@ -19,7 +19,7 @@ from lfi.utils.options import check_options
 
 from .components import check_teacher
 from .config_facts import is_student
-from .labels import concept_labels
+from .labels import concept_labels_of
 
 
 class CacheTargets:
@@ -42,7 +42,7 @@ class CacheTargets:
                 f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
             )
         check_options(teacher=model['teacher'])
-        # Check a training that reads a cache. The checks do not use the name of the folder.
+        # Check a training that reads a cache. No check uses the folder's name, 'cache'.
         model = deepcopy({**model, 'teacher': {**model['teacher'], 'cache': 'cache'}})
         for part in configs_in(model):
             # timm loads pretrained weights in the constructor.
@@ -69,7 +69,7 @@ class CacheTargets:
 
         Raises:
             UsageError: if a part needs features, which cannot be composed for such pictures.
-            ValueError: if the teacher has no semantic reading.
+            ValueError: if the teacher's maps have no semantic direction.
         """
         if 'features' in self.teacher_outputs:
             raise UsageError(
@@ -89,14 +89,14 @@ class CacheTargets:
             return None
         # A cache stores the teacher's presence. Labels raise presence in training only.
         num_texts = len(self.teacher.bank)
-        return concept_labels(
-            self.family, data_samples, num_texts, self.num_classes, device, only_labels=False
+        return concept_labels_of(
+            self.family, data_samples, num_texts, self.num_classes, device, presence_from_labels=False
         )
 
     def compute(self, batch: BatchView) -> InteractionMaps:
         """Compute the targets of unaugmented images: maps, or features in the form of maps.
 
-        Presence is the teacher's; labels do not raise it.
+        Presence is the teacher's own: labels do not raise it.
         """
         if 'maps' in self.teacher_outputs and 'features' not in self.teacher_outputs:
             return self.teacher.ask(batch)

@@ -26,7 +26,7 @@ def class_activation_maps(
     Args:
         backbone: backbone with `out_type='avg_featmap'`.
         head: head with one linear layer.
-        states: recorded states of the pass.
+        states: recorded states of a forward pass.
 
     Returns:
         Maps (B, K, H, W), float32.
@@ -112,11 +112,12 @@ class ByClassActivation(PredictBy):
         )
 
 
-def _concept_indices(texts: Tensor, teacher_texts: Tensor) -> Tensor:
+def _concept_indices(texts: Tensor, text_embeddings: Tensor) -> Tensor:
     """Return the index of each text among the teacher's concepts, (M,)."""
-    cosines, concepts = (texts @ teacher_texts.to(texts.device).T).max(1)
+    cosines, concepts = (texts @ text_embeddings.to(texts.device).T).max(1)
     if (cosines < 0.999).any():
         raise ValueError(
-            "predict_by=ByClassActivation answers texts of the teacher's concepts alone: ask about these"
+            'predict_by=ByClassActivation answers only texts that are concepts of the teacher: ask '
+            'about concepts'
         )
     return concepts

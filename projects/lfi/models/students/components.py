@@ -98,7 +98,7 @@ def build_readout(
     readout: Mapping | None,
     parts: Mapping[str, SupervisionPart],
     predict_by: PredictBy,
-    width: int,
+    query_dims: int,
     text_dims: Callable[[], int],
 ) -> InteractionReadout | None:
     """Build the read-out of a student; None if nothing uses it and no arguments are given.
@@ -107,16 +107,16 @@ def build_readout(
         readout: arguments of the read-out, or None.
         parts: supervision parts of the student.
         predict_by: component by which the student predicts.
-        width: width of the student's tokens.
+        query_dims: width of the student's tokens and queries.
         text_dims: function that returns the width of the text space, called if `readout` does not state it.
     """
     if readout is None and not needs_readout(parts, predict_by):
         return None
     arguments = dict(readout or {})
-    if arguments.setdefault('embed_dims', width) != width:
+    if arguments.setdefault('embed_dims', query_dims) != query_dims:
         raise ValueError(
-            f'readout.embed_dims={arguments["embed_dims"]!r} must be the width of the backbone, {width}: '
-            'leave it out'
+            f'readout.embed_dims={arguments["embed_dims"]!r} must be the width of the '
+            f'backbone, {query_dims}: leave it out'
         )
     defaults: dict[str, Any] = {}
     for part in parts.values():
@@ -139,7 +139,7 @@ def check_contrast_weight(readout: InteractionReadout | None, outputs: Collectio
     ):
         raise ValueError(
             f'readout.contrast_weight={readout.contrast_weight} weighs answers by the semantic scores, and '
-            'nothing trains these: semantic_weight and presence_weight of lfi.Interactions are 0. Set '
+            'no loss trains these scores: semantic_weight and presence_weight of lfi.Interactions are 0. Set '
             'readout.contrast_weight=0'
         )
 
@@ -148,13 +148,13 @@ def check_readout_trained(readout: InteractionReadout | None, outputs: Collectio
     """Raise a ValueError if there is a read-out that no part trains."""
     if readout is not None and not {'attention', 'concept_scores', 'presence'} & {*outputs}:
         raise ValueError(
-            'readout is given, no supervision part trains it, and its answers would be random: set '
+            'readout is given, but no supervision part trains it, so its answers would be random: set '
             'readout=None'
         )
 
 
 def student_outputs_of(parts: Mapping[str, SupervisionPart], predict_by: PredictBy) -> frozenset[str]:
-    """Outputs of a student that parts read, and so train."""
+    """Outputs of a student that parts read and thereby train."""
     outputs: frozenset[str] = frozenset().union(*(part.student_outputs for part in parts.values()))
     if 'scores' in outputs and predict_by.needs_readout:
         outputs |= {'presence'}
@@ -210,9 +210,9 @@ def build_control(control: Mapping | None, parts: Mapping[str, SupervisionPart])
     teacher_parts = {name: part for name, part in parts.items() if part.teacher_outputs}
     unchanged = [name for name, part in teacher_parts.items() if not (part.learns and built.changes(part))]
     if unchanged or not teacher_parts:
-        subject = f'supervision.{unchanged[0]} reads' if unchanged else 'is read, for no part needs a teacher'
+        reads = f'supervision.{unchanged[0]} reads' if unchanged else 'a part reads: no part needs a teacher'
         raise ValueError(
-            f'control={type(built).__name__} changes nothing that {subject}: take another control, '
+            f'control={type(built).__name__} changes nothing that {reads}: take another control, '
             'or control=None'
         )
     built.set_up(teacher_parts)
@@ -234,7 +234,7 @@ def check_teacher(
 
     Args:
         teacher: teacher, or its cache.
-        parts: supervision parts of the student.
+        parts: supervision parts of the student, by name.
         text_dims: width of the read-out's text space; None without a read-out.
         num_classes: number of classes of the head; None if the task has no single number.
 

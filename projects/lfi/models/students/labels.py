@@ -1,4 +1,4 @@
-"""Labels of a batch among the teacher's concepts."""
+"""Concepts that the images of a batch are labelled with."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lfi.structures import is_unlabelled, recorded_mixture, set_multi_hot_
 from .tasks import Task
 
 
-def concept_labels(
+def concept_labels_of(
     family: Task,
     data_samples: Sequence,
     num_texts: int,
     num_classes: int | None,
     device: torch.device,
-    only_labels: bool,
+    presence_from_labels: bool,
 ) -> Tensor:
-    """Return the labels of images among the concepts, and the concepts of their captions.
+    """Return the concepts that images are labelled with, and those that their captions mention.
 
     Captions come from `lfi.LoadCaptionConcepts`. An image that is marked as unlabelled has no label.
 
@@ -30,7 +30,7 @@ def concept_labels(
         num_texts: number of texts in the teacher's bank.
         num_classes: number of classes of the head; None if the task has no single number.
         device: device of the images.
-        only_labels: whether presence comes from labels alone.
+        presence_from_labels: whether presence comes from labels alone.
 
     Returns:
         Labels (B, num_texts) in [0, 1].
@@ -41,7 +41,7 @@ def concept_labels(
     labels = family.labels(data_samples, num_texts, num_classes, device)
     unlabelled = [row for row, sample in enumerate(data_samples) if is_unlabelled(sample)]
     rows = unlabelled if family.reads_labels else range(len(data_samples))
-    if only_labels and any('gt_concepts' not in data_samples[row] for row in rows):
+    if presence_from_labels and any('gt_concepts' not in data_samples[row] for row in rows):
         raise ValueError(
             "presence='label' counts concepts without a label as absent, and some images have no label: set "
             "supervision.interactions.reading.presence to 'best-location' or 'image'"

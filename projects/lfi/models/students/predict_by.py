@@ -18,28 +18,29 @@ class PredictBy:
     """Base class of the ways to predict. It has no parameters."""
 
     needs_readout = False
-    """Whether predictions use the read-out."""
+    """Whether predictions need the read-out."""
     answers_by_readout = True
     """Whether `answers` uses the read-out. `ByClassActivation` does not."""
     has_class_names: bool = False
     """Whether the class names come from the options of this object, and not from the checkpoint."""
 
-    def teacher_cfg_for(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    def teacher_cfg_for(self, teacher_cfg: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the teacher's config, with its concepts replaced by those to predict."""
-        return config
+        return teacher_cfg
 
     def check(self, student: Any) -> None:
         """Check a student when it is built.
 
         Raises:
-            ValueError: if the student cannot predict so; the message names the option and the value to set.
+            ValueError: if the student cannot predict in this way. The message names the option and the value
+                to set.
         """
 
     def check_training(self, student: Any) -> None:
         """Check, when training begins, that losses train all that the prediction uses.
 
         Raises:
-            ValueError: if no loss trains it.
+            ValueError: if no loss trains a module that the prediction uses.
         """
 
     def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
@@ -67,13 +68,13 @@ class PredictBy:
         texts: Tensor,
         layout: InteractionMaps,
     ) -> InteractionMaps:
-        """Compute the answers from a forward pass that ran with the queries of texts (M, E).
+        """Compute the answers from a forward pass that has run with the texts' queries.
 
         Args:
             student: the student.
-            states: recorded states of the pass.
+            states: recorded states of the forward pass.
             texts: (M, E), unit embeddings.
-            layout: maps with the concepts, grid and valid locations of the answers; no scores are read.
+            layout: maps with the concepts, grid and valid locations of the answers. Its scores are not read.
         """
         return student.require_readout().answers(states, texts, layout)
 
@@ -114,7 +115,7 @@ class ByTexts(PredictBy):
     """Predict the classes of images by their texts: the student is asked about each class.
 
     The prediction is the softmax of `InteractionReadout.scores` over the classes. The head is not used, so
-    that training without labels can be validated. In a test the teacher's text tower embeds the texts once.
+    training without labels can be validated. In a test the teacher's text tower embeds the texts once.
 
     Args:
         concepts: classes in the test set's order, or a data set that names them
@@ -135,14 +136,15 @@ class ByTexts(PredictBy):
     ) -> None:
         if concepts is None and templates is not None:
             raise ValueError(
-                f'predict_by.templates={templates!r} are prompts of predict_by.concepts: give these too'
+                f'predict_by.templates={templates!r} are prompts of predict_by.concepts: set '
+                'predict_by.concepts too'
             )
         self.concepts, self.templates = concepts, templates
         self.has_class_names = concepts is not None
         self._texts: Tensor | None = None
 
     def class_names_of(self, student: Any) -> tuple[str, ...]:
-        """Return the names of `concepts`, which must be the test set's classes in their order."""
+        """Return the names of `concepts`. They must be the test set's classes in the same order."""
         return TextTower(student.require_teacher_cfg()).concepts
 
     def check(self, student: Any) -> None:
@@ -170,19 +172,19 @@ class ByTexts(PredictBy):
         """
         if self.concepts is not None:
             raise ValueError(
-                'predict_by.concepts names the classes of a test, and would replace those that the teacher '
-                "is asked about: train with predict_by=None, or dict(type='lfi.ByTexts')"
+                'predict_by.concepts names the classes of a test, and would replace the concepts that the '
+                "teacher is asked about: train with predict_by=None, or dict(type='lfi.ByTexts')"
             )
         if 'presence' not in student.trained_outputs:
             raise ValueError(
-                'predict_by=ByTexts predicts by presence, and no part learns it: set '
+                'predict_by=ByTexts predicts by presence, and no part learns presence: set '
                 'supervision.interactions.loss.presence_weight above 0, or predict_by=None'
             )
 
-    def teacher_cfg_for(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the teacher's config with these concepts and prompts, so that maps are drawn for them."""
+    def teacher_cfg_for(self, teacher_cfg: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the teacher's config with `concepts` and `templates`, so that maps are drawn for them."""
         options = {'concepts': self.concepts, 'templates': self.templates}
-        return {**config, **{name: value for name, value in options.items() if value is not None}}
+        return {**teacher_cfg, **{name: value for name, value in options.items() if value is not None}}
 
     def class_texts(self, student: Any) -> Tensor:
         """Return the unit embeddings of the classes' texts, (K, E), on the student's device."""

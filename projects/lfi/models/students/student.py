@@ -46,7 +46,7 @@ from .components import (
     teacher_outputs_of,
 )
 from .freezing import freeze_unused
-from .labels import concept_labels
+from .labels import concept_labels_of
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
 
@@ -107,8 +107,8 @@ class Student(_TaskModel):
     _teacher: Teacher | None = None
     _pixel_format: tuple[nn.Module, PixelFormat] | None = None
     _features: Any = None
-    # Only the first targets are checked: a check waits for the device.
-    _targets_checked = False
+    # Targets are checked in the first step only: a check waits for the device.
+    _first_step_done = False
 
     def __new__(cls, *args: Any, task: str | None = None, **kwargs: Any) -> Student:
         """Create an instance of the student class of the task."""
@@ -145,13 +145,15 @@ class Student(_TaskModel):
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
         if parts or readout is not None or needs_readout(parts, self.predict_by):
             self._require_recording_backbone()
-        width = getattr(self.backbone, 'query_dims', 0)
-        self.readout = build_readout(readout, parts, self.predict_by, width, self._text_dims)
-        widths = StudentWidths(*self._widths(), self._text_dims)
+        query_dims = getattr(self.backbone, 'query_dims', 0)
+        # `_find_text_dims` is passed uncalled: without a teacher it raises, and not every part needs it.
+        self.readout = build_readout(readout, parts, self.predict_by, query_dims, self._find_text_dims)
+        widths = StudentWidths(*self._widths(), self._find_text_dims)
         for part in parts.values():
             part.build_heads(widths)
         self.supervision = nn.ModuleDict(parts)
         self.control = build_control(control, parts)
+        # `teacher_outputs` and `student_outputs` are names of the outputs that parts need.
         self.teacher_outputs = teacher_outputs_of(parts.values())
         if self.teacher_outputs:
             register_image_checks(self.data_preprocessor, self.require_teacher_cfg().get('cache'))
@@ -160,7 +162,7 @@ class Student(_TaskModel):
         freeze_unused(self.backbone, self.readout, self.student_outputs)
         self.predict_by.check(self)
 
-    def _text_dims(self) -> int:
+    def _find_text_dims(self) -> int:
         """Return the width of the teacher's text space, from the read-out or the teacher's config."""
         readout = getattr(self, 'readout', None)
         if readout is not None:
@@ -180,8 +182,9 @@ class Student(_TaskModel):
     def _require_recording_backbone(self) -> None:
         if not hasattr(self.backbone, 'record_interactions'):
             raise TypeError(
-                f'{type(self).__name__} needs an lfi.InteractionQueryViT as backbone, or another one in an '
-                f'lfi.InteractionQueryAdapter; got {type(self.backbone).__name__}'
+                f'{type(self).__name__} needs a backbone that records interactions: an '
+                'lfi.InteractionQueryViT, or another backbone inside an lfi.InteractionQueryAdapter; got '
+                f'{type(self.backbone).__name__}'
             )
 
     @property
@@ -192,7 +195,7 @@ class Student(_TaskModel):
 
     @property
     def trained_outputs(self) -> frozenset[str]:
-        """Outputs of the student that losses with a weight above 0 read."""
+        """Names of the student's outputs that a loss with a weight above 0 reads."""
         parts = {name: part for name, part in self.parts.items() if part.learns}
         return student_outputs_of(parts, self.predict_by)
 
@@ -209,7 +212,7 @@ class Student(_TaskModel):
             text_dims = None if self.readout is None else self.readout.text_dims
             check_teacher(teacher, self.parts, text_dims, self.family.num_classes(self))
             if config.get('cache') is not None and records_mixtures(self.data_preprocessor):
-                # Cached maps of mixed images must compare concepts.
+                # Cached maps can be mixed only if their scores can be compared between concepts.
                 check_mixable(teacher.directions)
             self._teacher = teacher
         return self._teacher
@@ -246,10 +249,11 @@ class Student(_TaskModel):
         return self.teacher
 
     def check_training(self) -> None:
-        """Check that losses train all that predictions use, before the teacher is built or its cache opened.
+        """Check that the student can be trained, before the teacher is built or its cache opened.
 
         Raises:
-            ValueError: if no loss trains it; the message names the option and the value to set.
+            ValueError: if no loss trains a module that predictions use, the pixel format is not defined, or
+                no part reads the cache. The message names the option and the value to set.
         """
         self.family.check_training(self)
         self.predict_by.check_training(self)
@@ -260,7 +264,7 @@ class Student(_TaskModel):
         cache = (self.teacher_cfg or {}).get('cache')
         if cache is not None and not self.teacher_outputs:
             raise ValueError(
-                f'model.teacher.cache={cache!r} is read by no supervision part: set it to None, or give a '
+                f'model.teacher.cache={cache!r} is read by no supervision part: set it to None, or add a '
                 'part that needs the teacher'
             )
 
@@ -285,24 +289,26 @@ class Student(_TaskModel):
         return self._pixel_format[1]
 
     def batch_of(self, inputs: Tensor, data_samples: Sequence) -> BatchView:
-        """Make the `BatchView` of a preprocessed batch, with labels if a part needs maps."""
+        """Make the `BatchView` of a preprocessed batch, with labels if a part needs the teacher's maps."""
         if not isinstance(inputs, Tensor):
             raise ValueError(
-                f'{type(self).__name__} gets images as {type(inputs).__name__}, and takes one tensor: use a '
-                'data_preprocessor and a pipeline with one view of each image'
+                f'{type(self).__name__} gets images as a {type(inputs).__name__}, but takes one tensor: use '
+                'a data_preprocessor and a pipeline with one view of each image'
             )
         pixel_format = self.pixel_format if self.teacher_outputs else PixelFormat.raw()
         labels = self.concept_labels(data_samples, inputs.device) if 'maps' in self.teacher_outputs else None
         return BatchView.of(inputs, data_samples, pixel_format, labels)
 
     def concept_labels(self, data_samples: Sequence, device: torch.device) -> Tensor:
-        """Return the labels of images among the concepts, (B, number of texts) in [0, 1]."""
+        """Return the concepts that each image is labelled with, (B, number of texts) in [0, 1]."""
         if any('gt_concepts' in sample for sample in data_samples):
             check_mixtures_recorded(self.data_preprocessor)
         part, num_texts = self.interactions, len(self.teacher.bank)
-        only_labels = part is not None and part.reading.presence == 'label'
+        presence_from_labels = part is not None and part.reading.presence == 'label'
         num_classes = self.family.num_classes(self)
-        return concept_labels(self.family, data_samples, num_texts, num_classes, device, only_labels)
+        return concept_labels_of(
+            self.family, data_samples, num_texts, num_classes, device, presence_from_labels
+        )
 
     def loss(self, inputs: Tensor, data_samples: Sequence, **kwargs: Any) -> dict[str, Any]:
         """Compute the task's losses and those of the supervision parts."""
@@ -312,8 +318,8 @@ class Student(_TaskModel):
         if not self.supervision:
             with self._hide_padding(batch.valid_sizes):
                 return self.family.loss(self, task_loss, batch, data_samples, wants_features)[0]
-        targets = self.part_targets(batch)
-        asked_queries = self._asked_queries(targets, 'scores' in self.student_outputs)
+        part_targets = self.part_targets(batch)
+        asked_queries = self._asked_queries(part_targets, 'scores' in self.student_outputs)
         with self.backbone.record_interactions(_join_queries(asked_queries), batch.valid_sizes) as record:
             losses, features = self.family.loss(self, task_loss, batch, data_samples, wants_features)
         states = _split_states(record.states, asked_queries)
@@ -326,7 +332,7 @@ class Student(_TaskModel):
         has_task_losses = bool(losses)
         for name, part in self.parts.items():
             outputs = StudentOutputs(states[name], vector, scores, self.readout, texts)
-            terms = part(outputs, targets[name])
+            terms = part(outputs, part_targets[name])
             if shared := losses.keys() & terms.keys():
                 raise ValueError(
                     f'supervision.{name} gives {min(shared)!r}, and so does another part or the task: switch '
@@ -341,38 +347,44 @@ class Student(_TaskModel):
     def part_targets(self, batch: BatchView) -> dict[str, Any]:
         """Make the target of each part, changed by the control; None for parts that need no teacher."""
         grid = StudentGrid.of(self.backbone, batch.size)
-        targets = self.teacher.targets(batch, grid, self.teacher_outputs) if self.teacher_outputs else None
-        if targets is not None and targets.class_scores is not None:
+        teacher_targets = (
+            self.teacher.targets(batch, grid, self.teacher_outputs) if self.teacher_outputs else None
+        )
+        if teacher_targets is not None and teacher_targets.class_scores is not None:
             # The classes are the bank's first concepts.
-            targets = replace(targets, class_scores=targets.class_scores[:, : self.family.num_classes(self)])
-        if targets is not None and self.control is not None and self.training:
-            targets = self.control.change_teacher_targets(targets, batch)
+            teacher_targets = replace(
+                teacher_targets, class_scores=teacher_targets.class_scores[:, : self.family.num_classes(self)]
+            )
+        if teacher_targets is not None and self.control is not None and self.training:
+            teacher_targets = self.control.change_teacher_targets(teacher_targets, batch)
         part_targets = {}
         for name, part in self.parts.items():
             target = None
-            if part.teacher_outputs and targets is not None:
-                target = part.target_of(targets, batch, grid)
-                if not self._targets_checked:
+            if part.teacher_outputs and teacher_targets is not None:
+                target = part.target_of(teacher_targets, batch, grid)
+                if not self._first_step_done:
                     _check_target(part, target, batch)
                 if self.control is not None and self.training:
                     target = self.control.change_part_target(name, part, target, len(self.teacher.bank))
             part_targets[name] = target
-        if not self._targets_checked and self.readout is not None and self.teacher_outputs:
+        if not self._first_step_done and self.readout is not None and self.teacher_outputs:
             # A checkpoint that training starts from may have contrast texts of another bank.
             self.readout.set_contrast_texts(self.teacher.text_embeddings, self.teacher.bank.num_background)
-        self._targets_checked = True
+        self._first_step_done = True
         return part_targets
 
-    def _asked_queries(self, targets: Mapping[str, Any], with_scores: bool) -> dict[str, Tensor | None]:
-        """Make the queries of each part, and of `predict_by`, by name."""
+    def _asked_queries(
+        self, part_targets: Mapping[str, Any], for_predict_by: bool
+    ) -> dict[str, Tensor | None]:
+        """Make the queries of each part by name, and those of `predict_by` if `for_predict_by`."""
         asked_queries: dict[str, Tensor | None] = {}
         for name, part in self.parts.items():
             asked_queries[name] = None
             if self.readout is not None and part.teacher_outputs:
                 asked_queries[name] = part.asked_queries(
-                    self.readout, self.teacher.text_embeddings, targets[name]
+                    self.readout, self.teacher.text_embeddings, part_targets[name]
                 )
-        if with_scores:
+        if for_predict_by:
             asked_queries['predict_by'] = self.predict_by.asked_queries(self)
         return asked_queries
 
@@ -396,7 +408,7 @@ class Student(_TaskModel):
         return super().forward(inputs, data_samples, mode)
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None, **kwargs: Any) -> Sequence:
-        """Predict by `predict_by`; queries read no padding, as in training."""
+        """Predict as `predict_by` says. Queries read no padding, as in training."""
         task_predict = partial(super().predict, **kwargs)
         if data_samples is None:
             return self.predict_by.predict(self, inputs, data_samples, task_predict)
@@ -404,7 +416,7 @@ class Student(_TaskModel):
             return self.predict_by.predict(self, inputs, data_samples, task_predict)
 
     def _hide_padding(self, valid_sizes: Sequence[tuple[int, int]]) -> AbstractContextManager:
-        """Context in which queries read no padding; nothing changes for a backbone without queries."""
+        """Context in which queries read no padding. A backbone without queries is not changed."""
         return (
             self.backbone.hide_padding(valid_sizes)
             if hasattr(self.backbone, 'hide_padding')
@@ -468,15 +480,18 @@ class Student(_TaskModel):
         texts: Tensor,
         valid_sizes: Sequence[tuple[int, int]],
     ) -> InteractionMaps:
-        """Compute the answers from a forward pass with the queries of texts. `ask` also runs this pass.
+        """Compute the answers from the recorded states of a forward pass with the texts' queries.
+
+        This method does not run the pass. `ask` runs it, and then calls this method.
 
         Args:
-            states: recorded states of the pass.
+            states: recorded states of the forward pass.
             images: (B, 3, H, W), preprocessed images.
             texts: (M, E), unit embeddings of the texts.
             valid_sizes: height and width in pixels of each image without its padding.
         """
         b, m = len(images), len(texts)
+        # `PredictBy.answers` reads the grid, concepts and valid locations of `layout`, but not its scores.
         blank = InteractionMaps(
             logits=images.new_zeros(b, 1, m, 1, 1, dtype=torch.float32),
             presence=images.new_ones(b, m, dtype=torch.float32),
@@ -525,7 +540,7 @@ class Student(_TaskModel):
             images: (B, 3, H, W), preprocessed images.
             valid_sizes: height and width in pixels of each image without its padding. Defaults to None: no
                 padding.
-            labels: (B, C) in [0, 1], labels of the images among the concepts. A training step asks about
+            labels: (B, C) in [0, 1], concepts that each image is labelled with. A training step asks about
                 these concepts first. Defaults to None: no labels.
 
         Returns:
@@ -597,7 +612,8 @@ def _require_one_backbone(model: nn.Module) -> None:
     if names != ['backbone']:
         raise ValueError(
             f'{type(model).__name__} has {", ".join(names) or "no backbone"}: a student needs a task whose '
-            "model has one backbone, named 'backbone'; for a model inside another, set the inner model's type"
+            "model has one backbone, named 'backbone'. If the task's model wraps another model, set task to "
+            "the inner model's type"
         )
 
 

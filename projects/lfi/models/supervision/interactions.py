@@ -34,9 +34,11 @@ class Interactions(SupervisionPart):
 
     Args:
         reading: arguments of `TeacherReading`, which reads spatial maps and presence from the teacher's
-            scores. Defaults to the arguments' defaults: logits, and the presence of the pooled image.
-        loss: config of an `InteractionDistillLoss`, or of a loss with the same call and weights. Defaults to
-            an `InteractionDistillLoss` with its default arguments.
+            scores. Defaults to `spatial_reading='logits'` and `presence='image'`, the teacher's answer about
+            the whole image.
+        loss: config of an `InteractionDistillLoss`, or of another loss that is called with the same arguments
+            and has the attributes `spatial_weight`, `semantic_weight` and `presence_weight`. Defaults to an
+            `InteractionDistillLoss` with its default arguments.
 
     Raises:
         ValueError: if an option is out of range.
@@ -53,7 +55,7 @@ class Interactions(SupervisionPart):
         if missing:
             raise ValueError(
                 f'loss.type={type(self.loss).__name__} has no {missing[0]}: take an InteractionDistillLoss, '
-                'or a class that inherits from it'
+                'or give the class this attribute'
             )
         spatial, semantic, presence = (
             weight > 0 for weight in (getattr(self.loss, name) for name in WEIGHTS)
@@ -61,7 +63,7 @@ class Interactions(SupervisionPart):
         if not (spatial or semantic or presence):
             raise ValueError(
                 'spatial_weight, semantic_weight and presence_weight are all 0, and nothing is learnt: '
-                'raise one of them, or switch the part off by None'
+                'raise one of them, or set the part to None'
             )
         outputs = {'attention': spatial, 'concept_scores': semantic, 'presence': presence}
         self.student_outputs = frozenset(name for name, is_compared in outputs.items() if is_compared)
@@ -73,30 +75,35 @@ class Interactions(SupervisionPart):
 
     @property
     def target_needs_teacher(self) -> bool:
-        """Whether the loss compares more than presence from labels, which does not depend on the teacher."""
+        """Whether the target depends on the teacher's answers about each image.
+
+        It does not if the loss compares presence alone, and presence comes from labels alone.
+        """
         return self.target_varies_by_location or (
             'presence' in self.student_outputs and self.reading.presence != 'label'
         )
 
     def check_teacher(self, teacher: Teacher) -> None:
-        """Check that the teacher's maps have the readings that the loss compares.
+        """Check that the teacher's maps have the directions that the loss compares.
 
         Raises:
-            ValueError: if the maps lack a reading, or a softmax has one text only.
+            ValueError: if the maps lack a direction, or a softmax would run over one text only.
         """
         self.reading.check(teacher.directions)
-        presence = (teacher.presence_kind or '') if self.reading.presence == 'image' else ''
-        if len(teacher.bank) == 1 and (presence.startswith('softmax') or self.reading.compares_concepts):
+        presence_kind = (teacher.presence_kind or '') if self.reading.presence == 'image' else ''
+        if len(teacher.bank) == 1 and (presence_kind.startswith('softmax') or self.reading.compares_concepts):
             raise ValueError(
                 'teacher.concepts has one text and no background beside it, and the softmax of one text is 1 '
                 "in every image: give more texts, or a background, such as teacher.background=['background']"
             )
         # Without semantic maps the semantic head of the read-out would get no gradient.
         if self.loss.semantic_weight and 'semantic' not in teacher.directions:
-            raise ValueError('the maps of this teacher have no semantic reading: set loss.semantic_weight=0')
+            raise ValueError(
+                'the maps of this teacher have no semantic direction: set loss.semantic_weight=0'
+            )
 
     def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """Read the maps by `reading`; the presence of labelled concepts becomes 1."""
+        """Read the maps as `reading` says. Labels raise the presence of their concepts to 1."""
         assert targets.maps is not None
         return self.reading(targets.maps, batch.labels)
 
@@ -111,8 +118,9 @@ class Interactions(SupervisionPart):
 
         The spatial map is the mean of the concept's probabilities over all views so far, weighted by its
         presence in each view. The semantic map is the mean of its probabilities at each location, over the
-        views with a map of the concept. Among all constant maps, these have the least loss to the images' own
-        maps. `OTHER` has its own mean. All images must have the same size.
+        views with a map of the concept. Of all maps that are the same for every image, these have the
+        smallest loss against the images' own maps. The joint map of all other concepts (`OTHER`) has its own
+        mean. All images must have the same size.
         """
         loss, changed = self.loss, target
         one_hot = _one_hot(target, num_texts)  # [B, M, C + 1]
@@ -140,16 +148,18 @@ class Interactions(SupervisionPart):
 
 
 def _one_hot(maps: InteractionMaps, num_texts: int) -> Tensor:
-    """One-hot concept of each map, (B, M, C + 1); `OTHER` is the last column."""
+    """One-hot concept of each map, (B, M, C + 1); the last column is the joint map `OTHER`."""
     concepts = maps.concepts
     if concepts is None:
         concepts = torch.arange(num_texts, device=maps.logits.device).expand(len(maps.logits), -1)
-    # The remainder of OTHER, -1, is the last column. `F.one_hot` would wait for the device.
+    # OTHER is -1, so its remainder is C, the last column. `F.one_hot` would wait for the device.
     columns = torch.arange(num_texts + 1, device=concepts.device)
     return (concepts.remainder(num_texts + 1)[..., None] == columns).float()
 
 
-def _log_mean(probs: Tensor, valid: Tensor, weight: Tensor, one_hot: Tensor, mean: RunningMean) -> Tensor:
+def _log_mean(
+    probs: Tensor, valid: Tensor, weight: Tensor, one_hot: Tensor, running_mean: RunningMean
+) -> Tensor:
     """Add maps to the running means of their concepts, and return the log means, (B, L, M, H, W).
 
     Args:
@@ -157,12 +167,12 @@ def _log_mean(probs: Tensor, valid: Tensor, weight: Tensor, one_hot: Tensor, mea
         valid: (B, H, W) bool, valid locations.
         weight: (B, M, C + 1), weight of each map in the mean of each concept.
         one_hot: (B, M, C + 1), one-hot concept of each map.
-        mean: running mean of the concepts, (L, C + 1, H, W).
+        running_mean: running mean of the concepts' maps, (L, C + 1, H, W).
     """
     mask = valid.float()
-    mean.add(
+    running_mean.add(
         torch.einsum('bmc,blmhw,bhw->lchw', weight, probs, mask),
         torch.einsum('bmc,bhw->chw', weight, mask),
     )
     # A concept that was never present has mean 0, and no weight in the loss.
-    return torch.einsum('bmc,lchw->blmhw', one_hot, mean.mean.clamp_min(1e-12).log())
+    return torch.einsum('bmc,lchw->blmhw', one_hot, running_mean.mean.clamp_min(1e-12).log())

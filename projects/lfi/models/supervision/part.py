@@ -102,7 +102,7 @@ class SupervisionPart(nn.Module):
         """Check that a teacher has the outputs that the part reads, before training or caching.
 
         Raises:
-            ValueError: if the teacher lacks one; the message names the option and the value to set.
+            ValueError: if the teacher lacks an output. The message names the option and the value to set.
         """
 
     def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Any:
@@ -147,8 +147,8 @@ def check_teacher_dims(teacher_dims: int | None, teacher: Teacher) -> None:
     width = teacher.text_embeddings.shape[1]
     if teacher_dims not in (None, width):
         raise ValueError(
-            f'teacher_dims={teacher_dims}, but the features of the teacher have {width} values: set it to '
-            f'{width}, or leave it out'
+            f'teacher_dims={teacher_dims}, but the features of the teacher have {width} values: set '
+            f'teacher_dims={width}, or leave teacher_dims out'
         )
 
 

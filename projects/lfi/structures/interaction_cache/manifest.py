@@ -40,7 +40,7 @@ class CacheManifest:
         shard_size: number of records in each shard but the last.
         name_parts: number of last path parts that identify an image.
         layers: layers of the maps.
-        directions: readings of the maps.
+        directions: directions in which the maps can be read.
         record: fields of a record, in the form of `numpy.dtype.descr`.
         labels: labels that chose the concepts of the stored maps: 'known', labels of all images; 'hidden', no
             labels; or one of these for each of several data sets. Defaults to None: unknown, or the cache
