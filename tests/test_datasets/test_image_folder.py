@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from lfi.datasets import FewLabels, ImageFolder, LabelledShareSampler, SemiSupervisedDataset, unaugmented
-from lfi.datasets.labelled_images import labelled_images
+from lfi.datasets.labelled_images import labelled_mask
 from lfi.errors import UsageError
 from lfi.unreadable import UnreadableList, replace_unreadable
 from mmengine.config import ConfigDict
@@ -53,7 +53,7 @@ def test_samples_are_marked_as_those_whose_label_is_hidden(folder):
         assert sample.gt_label.item() == theirs.gt_label.item() == -1
         assert sample.metainfo == theirs.metainfo
         assert sample.metainfo['unlabelled'] is True
-    assert not labelled_images(data).any()
+    assert not labelled_mask(data).any()
 
 
 def test_beside_labelled_data_batches_have_their_share(folder, fake_tiny_imagenet):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.datasets import LabelledShareSampler, Shapes
-from lfi.datasets.labelled_images import labelled_images
+from lfi.datasets.labelled_images import labelled_mask
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmengine.runner import Runner
 
@@ -26,19 +26,19 @@ class Infos(BaseDataset):
 def test_a_label_below_0_none_and_a_mark_are_no_label():
     unlabelled = [dict(gt_label=-1), dict(), dict(gt_label=2, unlabelled=True)]
     labelled = [dict(gt_label=0), dict(gt_label=[1, 2])]
-    assert labelled_images(Infos([*unlabelled, *labelled])).tolist() == [False] * 3 + [True] * 2
+    assert labelled_mask(Infos([*unlabelled, *labelled])).tolist() == [False] * 3 + [True] * 2
 
 
 def test_wrappers_are_looked_into():
     both = ConcatDataset([SHAPES, HIDDEN])
-    assert labelled_images(both).tolist() == [True] * 20 + [False] * 20
+    assert labelled_mask(both).tolist() == [True] * 20 + [False] * 20
     part = Infos([dict(gt_label=0), dict(gt_label=-1)])
-    assert labelled_images(RepeatDataset(part, 2)).tolist() == [True, False, True, False]
+    assert labelled_mask(RepeatDataset(part, 2)).tolist() == [True, False, True, False]
 
 
 def test_nothing_is_drawn(monkeypatch):
     monkeypatch.setattr(Shapes, '_sample', lambda *args: pytest.fail('drawn'))
-    assert np.array_equal(labelled_images(ConcatDataset([SHAPES])), [True] * 20)
+    assert np.array_equal(labelled_mask(ConcatDataset([SHAPES])), [True] * 20)
 
 
 class Labelled:

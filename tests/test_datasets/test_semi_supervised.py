@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from lfi.datasets import LabelledShareSampler, SemiSupervisedDataset
-from lfi.datasets.labelled_images import labelled_images
+from lfi.datasets.labelled_images import labelled_mask
 from lfi.structures import is_unlabelled
 from mmdet.engine.hooks import PipelineSwitchHook, YOLOXModeSwitchHook
 from mmengine.dataset import BaseDataset, ConcatDataset
@@ -41,7 +41,7 @@ def test_images_without_labels_stand_beside_those_with_and_name_nothing():
     assert dataset.metainfo == DATASETS.build(SHAPES).metainfo
     # mmpretrain's ClassNumCheckHook asks for them.
     assert dataset.metainfo['classes'] == dataset.CLASSES
-    assert np.array_equal(labelled_images(dataset), [True] * 6 + [False] * 10)
+    assert np.array_equal(labelled_mask(dataset), [True] * 6 + [False] * 10)
     assert len(LabelledShareSampler(dataset)) == 20
     with pytest.raises(ValueError, match='does not match meta information'):
         ConcatDataset([SHAPES, dict(HIDDEN, dataset=dict(HIDDEN['dataset'], metainfo=dict(classes=('a',))))])

@@ -152,7 +152,7 @@ def test_a_pipeline_to_which_a_hook_switches_reads_the_cache_too():
     cfg = switching(READ, VIEW, PACK_CACHED)
     set_teacher_cache(cfg)
     assert cfg.custom_hooks[1].switch_pipeline[0].cache == 'maps'
-    with pytest.raises(UsageError, match='and so does each pipeline to which a hook switches'):
+    with pytest.raises(UsageError, match='each pipeline to which a hook switches, must read'):
         set_teacher_cache(switching(dict(type='PackInputs')))
 
 
@@ -217,11 +217,11 @@ def test_a_hook_that_would_change_no_pipeline_is_refused(hook):
             check_pipelines(joined(kind, hook))
     check_pipelines(joined('lfi.SemiSupervisedDataset', hook))
     if 'switch_pipeline' in hook:
-        with pytest.raises(UsageError, match='SwitchHook replaces the pipeline of a MultiImageMixDataset'):
+        with pytest.raises(UsageError, match='SwitchHook gives a new pipeline to a MultiImageMixDataset'):
             check_pipelines(joined('mmdet.MultiImageMixDataset', hook))
         beside = joined('lfi.SemiSupervisedDataset', hook)
         beside.train_dataloader.dataset.datasets[0].type = 'MultiImageMixDataset'
-        with pytest.raises(UsageError, match='SwitchHook replaces the pipeline of a MultiImageMixDataset'):
+        with pytest.raises(UsageError, match='SwitchHook gives a new pipeline to a MultiImageMixDataset'):
             check_pipelines(beside)
     check_pipelines(joined('ConcatDataset', dict(type='EMAHook')))
 
@@ -236,7 +236,7 @@ def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_ref
     cfg = cached(dict(READ, cache='others'), VIEW)
     set_teacher_cache(cfg)
     assert cfg.train_dataloader.dataset.pipeline[0].cache == 'others'
-    with pytest.raises(UsageError, match='a training pipeline that reads it.*LoadInteractionMaps'):
+    with pytest.raises(UsageError, match='must read the cache.*LoadInteractionMaps'):
         set_teacher_cache(cached(dict(type='PackInputs')))
     cfg = cached(dict(type='PackInputs'))
     cfg.model.teacher.cache = None

@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset, Compose
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
 
-from .labelled_images import labelled_images, mark_unlabelled, raw_info
+from .labelled_images import labelled_mask, mark_unlabelled, raw_info
 
 # Keys of the objects in a data info of mmdet: boxes and masks, and panoptic segments.
 INSTANCES = ('instances', 'segments_info')
@@ -25,10 +25,10 @@ class FewLabels:
     An image with a hidden label has `gt_label=-1` and `unlabelled=True` in its data info, and
     `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models leave it out of
     the task's loss. Its instances are removed before the pipeline, so that no step selects pixels by them.
-    Semantic maps and captions stay: steps load them, and the task's loss does not read them. The choice of
-    images depends only on `seed`, the class and the order of the images. A larger number keeps the images of
-    a smaller number and adds others. The wrapped data set provides images and pipeline. Set exactly one of
-    `labels_per_class` and `labelled_images`.
+    Annotated segmentation maps and captions stay: steps load them, but the task's loss ignores those of
+    unlabelled images. The choice of images depends only on `seed`, the class and the order of the images. A
+    larger number keeps the images of a smaller number and adds others. The wrapped data set provides images
+    and pipeline. Set exactly one of `labels_per_class` and `labelled_images`.
 
     Args:
         dataset: data set of mmengine, or its config. `labels_per_class` needs one `gt_label` for each image.
@@ -41,8 +41,8 @@ class FewLabels:
 
     Raises:
         TypeError: if `dataset` is a wrapper, or `labels_per_class` is set and an image has no single label.
-        ValueError: if a number is below 0, an argument is unknown, not exactly one number is set, or a class
-            or the data set has fewer labelled images than requested.
+        ValueError: if a number is below 0, an argument is unknown, both or neither of `labels_per_class` and
+            `labelled_images` are set, or a class or the data set has fewer labelled images than requested.
 
     Examples:
         >>> few = FewLabels(dict(type='lfi.Shapes', split='train', num_images=200), labels_per_class=2)
@@ -65,19 +65,20 @@ class FewLabels:
                 'labelled_images, lazy_init. Put arguments of the wrapped data set into dataset=dict(...)'
             )
         counts = {'labels_per_class': labels_per_class, 'labelled_images': labelled_images}
-        numbers = {name: count for name, count in counts.items() if count is not None}
-        if len(numbers) != 1:
+        given = {name: count for name, count in counts.items() if count is not None}
+        if len(given) != 1:
             raise ValueError(
-                f'FewLabels has {numbers or "neither"}: set exactly one of labels_per_class, labelled_images'
+                'FewLabels: set exactly one of labels_per_class and labelled_images, not '
+                f'{given or "neither"}'
             )
-        for name, value in {**numbers, 'seed': seed}.items():
+        for name, value in {**given, 'seed': seed}.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f'{name}={value!r} must be a whole number of 0 or more')
         built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not isinstance(built, BaseDataset):
             raise TypeError(
-                f'FewLabels cannot wrap {type(built).__name__}: wrap the data set inside it, which '
-                "must be mmengine's BaseDataset or a subclass"
+                f'FewLabels cannot wrap {type(built).__name__}. It wraps a data set that inherits from '
+                "mmengine's BaseDataset: put it around the data sets inside a wrapper"
             )
         # Hide labels in a copy: the caller's data set keeps them.
         self.dataset = copy.copy(built)
@@ -137,14 +138,17 @@ class FewLabels:
         return np.array([self.get_cat_ids(index)[0] for index in range(len(self))])
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """Return the label of an image, -1 if hidden, or the categories of a labelled image's objects."""
+        """Return the image's label in a list, or for boxes and masks the categories of its objects.
+
+        Of an image whose label is hidden, return [-1].
+        """
         info = _hide(raw_info(self.dataset, index), self.labelled)
         return [info['gt_label']] if 'gt_label' in info else self.dataset.get_cat_ids(index)
 
     def _choose_images(self) -> np.ndarray:
-        """Mask of the images that keep their annotations, (N,) bool, regardless of class."""
+        """Choose images regardless of class. Return the mask of the chosen images, (N,) bool."""
         assert self.labelled_images is not None
-        annotated = np.flatnonzero(labelled_images(self.dataset))
+        annotated = np.flatnonzero(labelled_mask(self.dataset))
         if len(annotated) < self.labelled_images:
             raise ValueError(
                 f'labelled_images={self.labelled_images}, but {type(self.dataset).__name__} has '
@@ -156,11 +160,11 @@ class FewLabels:
         return chosen
 
     def _choose_by_class(self) -> np.ndarray:
-        """Mask of the images that keep their label, (N,) bool, with equal numbers of each class."""
+        """Choose equally many images of each class. Return the mask of the chosen images, (N,) bool."""
         assert self.labels_per_class is not None
         infos = [raw_info(self.dataset, index) for index in range(len(self.dataset))]
         labels = np.array([self._label(info) for info in infos], np.int64)
-        annotated = labelled_images(self.dataset) & (labels >= 0)
+        annotated = labelled_mask(self.dataset) & (labels >= 0)
         chosen = np.zeros(len(labels), bool)
         if self.labels_per_class == 0:
             return chosen

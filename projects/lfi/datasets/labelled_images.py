@@ -26,7 +26,7 @@ def raw_info(dataset: Any, index: int) -> dict:
     )
 
 
-def labelled_images(dataset: Any) -> np.ndarray:
+def labelled_mask(dataset: Any) -> np.ndarray:
     """Return the mask of the labelled images, (N,) bool.
 
     An image is unlabelled if its data info has `unlabelled=True`, a `gt_label` below 0, or none of the keys
@@ -41,10 +41,10 @@ def labelled_images(dataset: Any) -> np.ndarray:
         # mmengine's `num_batch_per_epoch` shortens the data set, but not this mask.
         return np.asarray(labelled)[: len(dataset)]
     if isinstance(dataset, RepeatDataset):
-        return np.tile(labelled_images(dataset.dataset), dataset.times)
+        return np.tile(labelled_mask(dataset.dataset), dataset.times)
     parts = getattr(dataset, 'datasets', None)
     if parts is not None:
-        return np.concatenate([labelled_images(part) for part in parts])[: len(dataset)]
+        return np.concatenate([labelled_mask(part) for part in parts])[: len(dataset)]
     return np.array([_has_label(raw_info(dataset, i)) for i in range(len(dataset))], bool)
 
 
@@ -71,17 +71,17 @@ UNLABELLED_STREAM, LABELLED_STREAM = 0, 1
 class LabelledShareSampler(Sampler[int]):
     """Sampler that mixes labelled and unlabelled images at a fixed share in each batch.
 
-    An epoch is one pass over the labelled or the unlabelled images, whichever last longer at this share. The
-    other images are spread evenly over the epoch and repeated: all are drawn once before any is drawn again,
-    across epochs too. The number of labelled images in a batch of any size is exact to within one image. If
-    all images are labelled, or none, an epoch is one pass over all images.
+    An epoch ends when both the labelled and the unlabelled images have been drawn. The images that run out
+    first are repeated, evenly spread over the epoch: all are drawn once before any is drawn again, across
+    epochs too. The number of labelled images in a batch of any size is exact to within one image. If all
+    images are labelled, or none, an epoch is one pass over all images.
 
-    Processes draw disjoint images in a pass, equally many of each kind; images from the start of a pass fill
-    up its end. The order depends only on seed, epoch and number of processes, so that a resumed run continues
-    with the same images.
+    Processes draw disjoint images in a pass, equally many labelled and unlabelled ones. Images from the start
+    of a pass fill up its end. The order depends only on seed, epoch and number of processes, so that a
+    resumed run continues with the same images.
 
     Args:
-        dataset: data set, such as `lfi.FewLabels` or `lfi.SemiSupervisedDataset`; see `labelled_images`.
+        dataset: data set, such as `lfi.FewLabels` or `lfi.SemiSupervisedDataset`; see `labelled_mask`.
         labelled_share: share of labelled images, more than 0.0001 away from 0 and 1. Defaults to 0.5.
         seed: seed of all processes. Defaults to None: the processes agree on one.
 
@@ -94,7 +94,7 @@ class LabelledShareSampler(Sampler[int]):
         self.seed = sync_random_seed() if seed is None else seed
         if self.seed < 0:
             raise ValueError(f'seed={seed!r} is negative; use 0 or more')
-        labelled = labelled_images(dataset)
+        labelled = labelled_mask(dataset)
         if not len(labelled):
             raise ValueError('the data set has no images')
         self.labelled_share = labelled_share

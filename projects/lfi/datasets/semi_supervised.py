@@ -9,7 +9,7 @@ from mmengine.dataset import BaseDataset, ConcatDataset
 
 from lfi.registry import DATASETS
 
-from .labelled_images import labelled_images, mark_unlabelled
+from .labelled_images import labelled_mask, mark_unlabelled
 
 
 @DATASETS.register_module()
@@ -63,7 +63,7 @@ class SemiSupervisedDataset(ConcatDataset):
             return
         super().full_init()
         for dataset in self.datasets[1:]:
-            if labelled_images(dataset).any():
+            if labelled_mask(dataset).any():
                 raise ValueError(
                     f'{type(dataset).__name__} has labels, and is not the first data set of '
                     'lfi.SemiSupervisedDataset, which does not compare classes: join labelled data sets by '

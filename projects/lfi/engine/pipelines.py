@@ -37,11 +37,12 @@ def check_pipelines(cfg: Config) -> None:
     """Check that the pipelines of a config give images that student and teacher read correctly.
 
     - Padding: only a data preprocessor may pad, since it records the padding. Padding of a pipeline would
-      count as image. Exception: with a cache, a pipeline with `lfi.Recorded*` steps may pad, since they
-      record what each image covers.
-    - Channels: images are BGR until the data preprocessor converts them.
-    - Pixels: an online teacher would see normalised pixels as near-black.
-    - Captions: their indices of concepts must be the teacher's.
+      count as image. Exception: with a cache, a pipeline with `lfi.Recorded*` steps may pad, since these
+      steps record what each image covers.
+    - Channels: images must stay BGR until the data preprocessor converts them.
+    - Pixels: with an online teacher no step may normalise, because the teacher would see near-black images.
+    - Captions: `lfi.LoadCaptionConcepts` and the teacher must have the same list of concepts, because
+      captions refer to concepts by index.
     - Hooks: a hook that switches the pipeline has no effect on mmengine's `ConcatDataset`.
 
     Args:
@@ -80,17 +81,17 @@ def _check_switch_hooks(cfg: Config) -> None:
     if kind in WITHOUT_PIPELINE and changing_hook:
         raise UsageError(
             f'custom_hooks: {changing_hook} changes no pipeline in a {kind}. For labelled and unlabelled '
-            "images, use type='lfi.SemiSupervisedDataset', where the hook changes the first data set. "
-            'Otherwise remove the hook'
+            "images, use type='lfi.SemiSupervisedDataset': there the hook changes the pipeline of the "
+            'first data set. Otherwise remove the hook'
         )
     mixed = bool(dataset) and any(
         type_name(part) == 'MultiImageMixDataset' for part in dataset_configs(dataset)
     )
     if mixed and switching_hook:
         raise UsageError(
-            f'custom_hooks: {switching_hook} replaces the pipeline of a MultiImageMixDataset, which would '
-            'skip the last steps of the new pipeline: remove the hook, or mix inside the pipeline by '
-            'CachedMosaic and CachedMixUp'
+            f'custom_hooks: {switching_hook} gives a new pipeline to a MultiImageMixDataset, but this data '
+            'set would skip the last steps of the new pipeline: remove the hook, or mix inside the pipeline '
+            'by CachedMosaic and CachedMixUp'
         )
 
 
@@ -102,7 +103,7 @@ def refuse_padding(steps: Sequence[Mapping], part: str) -> None:
         part: part of the config that has the steps, for the error.
 
     Raises:
-        UsageError: if a step pads. The message names it and the fix.
+        UsageError: if a step pads. The message names the step and the fix.
     """
     for step in steps:
         name = type_name(step)
@@ -115,7 +116,7 @@ def refuse_padding(steps: Sequence[Mapping], part: str) -> None:
 
 
 def _check_captions(steps: Sequence[Mapping], models: Sequence[Mapping], part: str) -> None:
-    """Refuse captions whose list of concepts is not the teacher's: indices would mean other concepts."""
+    """Refuse captions with another list of concepts than the teacher: indices would mean other concepts."""
     caption_lists = [step['concepts'] for step in steps if type_name(step) == 'LoadCaptionConcepts']
     teacher_lists = [model['teacher']['concepts'] for model in models if 'concepts' in model['teacher']]
     for caption_concepts, teacher_concepts in product(caption_lists, teacher_lists):
@@ -126,8 +127,8 @@ def _check_captions(steps: Sequence[Mapping], models: Sequence[Mapping], part: s
             if name is None or expected is None or plain_name(name) != plain_name(expected):
                 raise UsageError(
                     f'{part}: concept {index} is {name!r} in lfi.LoadCaptionConcepts and {expected!r} in the '
-                    'teacher. Give both the same list: '
-                    'concepts={{_base_.model.teacher.concepts}}, or one variable'
+                    'teacher. Give both the same list: write '
+                    'concepts={{_base_.model.teacher.concepts}}, or use one variable in both'
                 )
 
 
@@ -194,9 +195,9 @@ def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
         cache: folder of the maps, for the error.
 
     Raises:
-        UsageError: if a training pipeline, or one to which a hook switches, has no `lfi.LoadInteractionMaps`,
-            records no views, or does not pack what the step loads; or if a hook skips steps by name, as
-            mmdet's `YOLOXModeSwitchHook`, or changes `batch_augments`.
+        UsageError: if a training pipeline, or a pipeline to which a hook switches, has no
+            `lfi.LoadInteractionMaps`, records no views, or does not pack what the step loads; or if a hook
+            skips steps by name, as mmdet's `YOLOXModeSwitchHook`, or changes `batch_augments`.
     """
     hooks = hooks_of(cfg)
     skipping = step_skipping_hook(hooks)
@@ -217,8 +218,8 @@ def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
         loading_steps = [step for step in _typed_configs(part) if type_name(step) == 'LoadInteractionMaps']
         if not loading_steps:
             raise UsageError(
-                f'model.teacher.cache={cache!r} needs a training pipeline that reads it, and so does each '
-                "pipeline to which a hook switches: put dict(type='lfi.LoadInteractionMaps') before the last "
+                f'model.teacher.cache={cache!r}: the training pipeline, and each pipeline to which a hook '
+                "switches, must read the cache. Put dict(type='lfi.LoadInteractionMaps') before the last "
                 'step, and pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
             )
         if not any(type_name(step) == 'RecordView' for step in _typed_configs(part)):
@@ -260,7 +261,7 @@ def hooks_of(cfg: Config) -> list[dict]:
         if not isinstance(hook, dict):
             raise UsageError(
                 f'custom_hooks: {hook!r} is not a dict. A command line cannot hold dicts in a list: write '
-                'them into a config that inherits this one'
+                'the hooks into a config that inherits this one'
             )
     return hooks
 
@@ -306,7 +307,7 @@ def check_unrecorded_steps(cfg: Config) -> None:
 
 
 def _models_with_teacher(model: dict) -> list[dict]:
-    """Return the configs with a teacher: the model, and models inside it whose teacher is LFI's."""
+    """Return the configs with a teacher: the model, and models inside the model whose teacher is LFI's."""
     configs = [part for part in configs_in(model) if isinstance(part.get('teacher'), dict)]
     return [part for part in configs if part is model or _is_lfi_teacher(part['teacher'])]
 

@@ -19,8 +19,8 @@ from .localization import (
     rank_correlations,
     region_iou,
 )
-from .localization_metric import SemanticConsistencyMetric
 from .presence import presence_quality
+from .semantic_consistency_metric import SemanticConsistencyMetric
 
 __all__ = [
     'MEASURES',

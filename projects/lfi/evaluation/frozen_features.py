@@ -18,12 +18,12 @@ from lfi.registry import METRICS
 class FeatureMetric(BaseMetric):
     """Base class of metrics that predict labels from features: top-1 accuracy, in per cent.
 
-    The images of the data set are split into references, whose labels are given, and queries, whose labels
-    are predicted. Each sample needs `features`, (C,), which `lfi.ByFeatures` predicts, and `gt_label`.
+    The images of the data set are split into references, whose labels the metric uses, and queries, whose
+    labels it predicts. Each sample needs `features`, (C,), which `lfi.ByFeatures` predicts, and `gt_label`.
 
     Args:
         references: number of references, the first images of the data set, such as the training images of a
-            `ConcatDataset`. Defaults to None: every other image of each class, starting with the first.
+            `ConcatDataset`. Defaults to None: every second image of each class, starting with the first.
         **kwargs: arguments of mmengine's `BaseMetric`.
 
     Raises:
@@ -80,7 +80,7 @@ def reference_mask(labels: Tensor, references: int | None) -> Tensor:
 
     Args:
         labels: (N,), labels of all images.
-        references: number of references, the first images. None: every other image of each class.
+        references: number of references, the first images. None: every second image of each class.
 
     Raises:
         ValueError: if there are no references or no queries.

@@ -35,8 +35,8 @@ class ImageMaps:
         student: (L, n, H, W), probabilities over locations from the supervised layers of the student.
         mirrored: (n, H, W), probabilities from the last layer for the mirrored image, mirrored back.
         teacher: (n, H, W), probabilities from the last layer of the teacher, as the loss reads them.
-        presence: (C,) in [0, 1], presence from the student for all concepts of the bank but the background.
-        teacher_presence: (C,) in [0, 1], presence from the teacher as the student learns it, without labels.
+        presence: (C,) in [0, 1], presence from the student for all concepts of the bank, without background.
+        teacher_presence: (C,) in [0, 1], presence from the teacher, before labels raise it.
         valid: (H, W) bool, locations that show the image.
         size: height and width of the image, in pixels.
         canvas: height and width of the canvas, in pixels, see `StudentGrid.canvas`.

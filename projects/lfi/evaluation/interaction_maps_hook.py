@@ -19,7 +19,7 @@ from lfi.registry import HOOKS
 from lfi.structures import StudentGrid, get_valid_sizes, set_multi_hot_
 
 from .image_maps import ImageMaps, fill_padding
-from .localization_metric import image_labels
+from .semantic_consistency_metric import image_labels
 
 
 @HOOKS.register_module()
@@ -27,8 +27,8 @@ class InteractionMapsHook(Hook):
     """Hook that adds interaction maps of student and teacher to validation and test samples.
 
     The hook sets `interactions`, an `ImageMaps`, of samples with `regions` (`lfi.LoadRegions`) or `heat_maps`
-    (`lfi.LoadHeatMap`) before prediction. They hold the maps of the concepts with a region or a heat map,
-    and the presence of all concepts. Concepts beyond the teacher's bank are left out.
+    (`lfi.LoadHeatMap`) before prediction. `ImageMaps` holds the maps of the concepts with a region or a heat
+    map, and the presence of all concepts. Concepts beyond the teacher's bank are left out.
 
     Each batch costs two more passes of the student, one of them on mirrored images, and one pass of the
     teacher, in float32.
@@ -92,7 +92,7 @@ def add_interactions(model: Any, batch: dict) -> None:
     inputs = data['inputs']
     sizes = get_valid_sizes(inputs, data['data_samples'])
 
-    # Run the teacher first: it moves its text embeddings to the device.
+    # Run the teacher first, which moves its text embeddings to the device.
     labels = None
     if model.family.reads_labels:
         labels = _training_labels(samples, indices, num_concepts, len(model.teacher.bank)).to(inputs.device)
@@ -103,9 +103,9 @@ def add_interactions(model: Any, batch: dict) -> None:
     asked = sorted({concept for concepts in indices for concept in concepts}) or [0]
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = StudentGrid.of(model.backbone, tuple(inputs.shape[-2:])).canvas
-    # Read the teacher's maps at the scale that the loss uses in training.
-    scale = model.interactions.loss.spatial_temperature_of(align_maps(training_maps, student))
-    teacher_maps = align_maps(teacher, student).spatial_log_probs(scale)[:, -1].exp()  # [B, C, H, W]
+    # Read the teacher's maps at the temperature that the loss uses in training.
+    temperature = model.interactions.loss.spatial_temperature_of(align_maps(training_maps, student))
+    teacher_maps = align_maps(teacher, student).spatial_log_probs(temperature)[:, -1].exp()  # [B, C, H, W]
     student_maps = student.spatial_log_probs().exp()  # [B, L, C, H, W]
     mirrored_maps = mirrored.spatial_log_probs()[:, -1].exp()  # [B, len(asked), H, W]
     for b, (sample, concepts, size) in enumerate(zip(samples, indices, sizes)):
@@ -132,8 +132,8 @@ def _training_labels(
 
     Args:
         samples: data samples of the B images.
-        indices: concepts of each image that have a region or a heat map. They serve as labels where
-            images have no `gt_label`, as in detection.
+        indices: concepts of each image that have a region or a heat map. They serve as labels if images have
+            no `gt_label`, as in detection.
         num_concepts: number of concepts of the bank, without the background.
         num_texts: C, number of texts of the bank.
     """

@@ -113,7 +113,7 @@ def presence_metrics(images: Sequence[ImagePresence]) -> dict[str, float]:
 
 
 def _visible_frequency(visible: Tensor, counted: Tensor) -> Tensor:
-    """Share of the images that show each concept, among those where it counts, repeated to (N, C)."""
+    """Share of the counted images of each concept that show it, repeated to (N, C)."""
     frequency = (visible & counted).sum(0) / counted.sum(0).clamp_min(1)
     return frequency.expand(visible.shape)
 

@@ -36,7 +36,7 @@ def folder(make_maps, tmp_path):
 def test_it_reads_the_record_of_the_image(folder, make_maps):
     stored = LoadInteractionMaps(folder)(dict(img_path='/elsewhere/a/1.jpg'))['interaction_maps']
     np.testing.assert_array_equal(stored.record, pack(make_maps())[1:])
-    assert stored.cache == InteractionCache(folder).digest
+    assert stored.cache_digest == InteractionCache(folder).digest
 
 
 def test_it_travels_to_a_worker_without_what_it_has_opened(folder):

@@ -203,5 +203,5 @@ def test_features_whose_mean_is_not_the_embedding_are_refused(config, teacher_fo
 @pytest.mark.parametrize('count', [1, 7])
 def test_records_of_another_number_of_channels_are_refused(cache, config, set_record_maps, count):
     set_record_maps(cache, count)
-    with pytest.raises(CacheError, match=f'its records have {count} maps, but its texts need '):
+    with pytest.raises(CacheError, match=f'its records have {count} maps, but its text embeddings imply '):
         CachedFeatures(cache, config)

@@ -86,7 +86,7 @@ def test_presence_is_the_teachers_own_whatever_the_labels_of_the_view_are(cache,
 
 
 def test_records_of_another_cache_are_refused(cache, config):
-    stored = [InteractionCache(cache).stored([path])._replace(cache='other') for path in PATHS]
+    stored = [InteractionCache(cache).stored([path])._replace(cache_digest='other') for path in PATHS]
     with pytest.raises(CacheError, match='the pipeline reads another cache: give lfi.LoadInteractionMaps'):
         CachedTeacher(cache, config).maps_of(stored, torch.device('cpu'))
 
@@ -171,5 +171,5 @@ def test_where_the_model_is_not_at_hand_its_patches_are_taken_on_trust(cache, co
 @pytest.mark.parametrize('count', [1, 7])
 def test_records_of_another_number_of_maps_are_refused(cache, config, set_record_maps, count):
     set_record_maps(cache, count)
-    with pytest.raises(CacheError, match=f'its records have {count} maps, but its texts need '):
+    with pytest.raises(CacheError, match=f'its records have {count} maps, but its text embeddings imply '):
         CachedTeacher(cache, config)

@@ -46,7 +46,7 @@ def seen(monkeypatch):
             images.append(x)
             return extractor(x, texts)
 
-        spy.directions, spy.cosines = extractor.directions, extractor.cosines
+        spy.directions, spy.gives_cosines = extractor.directions, extractor.gives_cosines
         monkeypatch.setattr(teacher, 'extractor', spy)
         return images
 
@@ -141,7 +141,7 @@ def test_large_images_are_prepared_one_by_one_and_alike(make_teacher, seen, monk
     # Of whole bytes, as files have them.
     inputs = batch(3, 3, 70, 90).mul(40).add(128).clamp(0, 255).byte()
     for large in (4, 0):
-        monkeypatch.setattr(vlm_attention_teacher, 'LARGE_AREA', large)
+        monkeypatch.setattr(vlm_attention_teacher, 'MAX_AREA_RATIO', large)
         teacher(inputs, pixels)
     assert torch.equal(*images)
 

@@ -15,11 +15,11 @@ from .record_view import (
     MIXED,
     Geometry,
     ViewRecord,
-    frames_of,
+    check_maps_not_loaded,
     geometry_of,
     is_unmoved,
     original_size,
-    refuse_read_maps,
+    stencils_of,
     view_of,
 )
 from .stencils import FRAME, Stencil, draw_stencils, transform_stencils
@@ -78,8 +78,8 @@ def sources_of(results: dict) -> list[Source]:
             # Without a record no step may have moved a pixel.
             _refuse_change('before', Geometry(tuple(results['ori_shape'][:2])), geometry_of(results), results)
         sources = [_file_source(results)]
-    view, frames = view_of(results), frames_of(results)
-    return [source.transformed(view).clipped(*frames, FRAME) for source in sources]
+    view, stencils = view_of(results), stencils_of(results)
+    return [source.transformed(view).clipped(*stencils, FRAME) for source in sources]
 
 
 def record_sources(results: dict, sources: Sequence[Source]) -> dict:
@@ -88,7 +88,7 @@ def record_sources(results: dict, sources: Sequence[Source]) -> dict:
     Raises:
         UsageError: if the maps of the picture were read before the mixing.
     """
-    refuse_read_maps(results)
+    check_maps_not_loaded(results)
     results[MIXED] = MixedSources(tuple(results['img'].shape[:2]), tuple(sources))
     results.pop('homography_matrix', None)
     results.update(flip=False, flip_direction=None)
@@ -100,9 +100,9 @@ def record_sources(results: dict, sources: Sequence[Source]) -> dict:
 def tiles_of(results: dict) -> tuple[list[str], Tiles | None]:
     """Return the paths and tiles of a picture's sources; tiles are None if one image fills the picture."""
     mixed: MixedSources | None = results.get(MIXED)
-    view, frames = view_of(results), frames_of(results)
+    view, stencils = view_of(results), stencils_of(results)
     originals = mixed.sources if mixed else (_file_source(results),)
-    sources = [source.transformed(view).clipped(*frames) for source in originals]
+    sources = [source.transformed(view).clipped(*stencils) for source in originals]
     if mixed is None and not sources[0].stencils:
         return [sources[0].path], None
     size = results['img'].shape
@@ -125,7 +125,7 @@ def tiles_of(results: dict) -> tuple[list[str], Tiles | None]:
 
 
 def pixels_to_view(matrix: np.ndarray, inner: tuple[int, ...], outer: tuple[int, ...]) -> np.ndarray:
-    """Convert a matrix (3, 3), outer picture to inner picture, from pixels to coordinates from -1 to 1."""
+    """Convert a matrix (3, 3) from outer to inner picture: from pixels to coordinates from -1 to 1."""
     return np.linalg.inv(to_pixels(inner)) @ matrix @ to_pixels(outer)
 
 

@@ -42,12 +42,12 @@ class ViewRecord(NamedTuple):
     before: Geometry | None
     """None if the transforms loaded the image, or if a homography records the earlier steps."""
     after: Geometry
-    frames: tuple[Stencil, ...] = ()
-    """Stencils over the output. Steps have cropped or erased the image outside of them."""
+    stencils: tuple[Stencil, ...] = ()
+    """What the output shows of the image: the pixels inside all of these stencils."""
 
 
-def refuse_read_maps(results: dict) -> None:
-    """Refuse to change a picture whose maps have been read.
+def check_maps_not_loaded(results: dict) -> None:
+    """Check that no maps have been loaded yet, since the picture is about to change.
 
     Raises:
         UsageError: if `results` holds maps.
@@ -66,8 +66,8 @@ def original_size(results: dict) -> tuple[int, ...] | None:
 
 
 def is_unmoved(before: Geometry, after: Geometry) -> bool:
-    """Whether two geometries show no moved pixel."""
-    # A random flip that does not happen resets `flip` and moves no pixel.
+    """Whether no pixel has moved between two geometries."""
+    # A random flip that is not drawn resets `flip`, although no pixel moves.
     return after._replace(flip=after.flip or before.flip) == before
 
 
@@ -77,10 +77,10 @@ def view_of(results: dict) -> np.ndarray:
     return np.eye(3) if view is None else np.vstack((view.double().numpy(), [0, 0, 1]))
 
 
-def frames_of(results: dict) -> tuple[Stencil, ...]:
+def stencils_of(results: dict) -> tuple[Stencil, ...]:
     """Return the recorded stencils of a picture, without the stencil of the image file's edges."""
     recorded: ViewRecord | None = results.get('recorded')
-    return () if recorded is None else recorded.frames
+    return () if recorded is None else recorded.stencils
 
 
 def geometry_of(results: dict) -> Geometry:
@@ -101,11 +101,12 @@ class RecordView(BaseTransform):
     mmpretrain, mmdet or mmseg that move pixels into it, and pack the record:
     `PackInputs(algorithm_keys=('view',))`, or for detection and segmentation `meta_keys=(..., 'view')`.
 
-    It sets `view`, (2, 3) float32, the affine map from the view's coordinates to the image's, both from -1 to
-    1 over the complete picture; see `InteractionMaps.warp`. It also sets `recorded`, a `ViewRecord`, which
-    `LoadInteractionMaps` checks. mmdet's `homography_matrix` stays correct. The view includes earlier steps
-    of mmdet, to within a pixel, and an earlier `RecordView`. The edges of the picture between earlier steps
-    of mmdet are unknown: pixels that one of them crops and the next one pads count as visible.
+    It sets `view`, (2, 3) float32, the affine map from the view's coordinates to the image's. Both have
+    coordinates from -1 to 1 from edge to edge; see `InteractionMaps.warp`. It also sets `recorded`, a
+    `ViewRecord`, which `LoadInteractionMaps` checks. mmdet's `homography_matrix` stays correct. The view also
+    accounts for steps before this one: exactly for those inside an earlier `RecordView`, and to within a
+    pixel for other steps of mmdet. The picture's sizes between these other steps are not known. If one step
+    crops pixels away and a later one pads the same place, the padding counts as image.
 
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
@@ -114,7 +115,7 @@ class RecordView(BaseTransform):
     Raises:
         ValueError: if `view_matrix` has no rule for a transform. Use `lfi.RecordedMosaic`,
             `lfi.RecordedMixUp` and the like, outside `RecordView`, to mix images.
-        UsageError: if `lfi.LoadInteractionMaps` has read the maps before.
+        UsageError: if `lfi.LoadInteractionMaps` stands before this step.
     """
 
     def __init__(self, transforms: Sequence) -> None:
@@ -131,13 +132,13 @@ class RecordView(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Run the transforms and set `view`."""
-        refuse_read_maps(results)
+        check_maps_not_loaded(results)
         homography = results.get('homography_matrix')
-        matrix, size, input_geometry, frames = _input_view(results)
+        matrix, size, input_geometry, stencils = _input_view(results)
         for transform in _drawn_transforms(self.transforms):
             # A loading step has no input image.
             before = results['img'].shape[:2] if 'img' in results else (0, 0)
-            # A rule may read the matrix of this transform alone, not the product of all.
+            # Some rules read the matrix of this transform. mmdet would multiply it onto an earlier matrix.
             results.pop('homography_matrix', None)
             # Some transforms paint into the image in place.
             unerased = results['img'].copy() if erases(transform) else None
@@ -146,23 +147,24 @@ class RecordView(BaseTransform):
                 if output is None:
                     return None
                 results = output
-                step = view_matrix(transform, before, results)
-            matrix, frames = matrix @ step, _output_frames(frames, step, results['img'].shape)
+                step_matrix = view_matrix(transform, before, results)
+            matrix = matrix @ step_matrix
+            stencils = _output_stencils(stencils, step_matrix, results['img'].shape)
             if unerased is not None:
-                frames = (*frames, *_unchanged_pixels(unerased, results['img']))
-            if (forward := results.get('homography_matrix')) is not None:
-                homography = forward if homography is None else forward @ homography
+                stencils = (*stencils, *_unchanged_pixels(unerased, results['img']))
+            if (step_homography := results.get('homography_matrix')) is not None:
+                homography = step_homography if homography is None else step_homography @ homography
             # The transforms may load the image.
             size = size or results['img'].shape
         # A flip leaves a strided view, into which OpenCV cannot draw. Packing would copy it anyway.
         results['img'] = np.ascontiguousarray(results['img'])
         if homography is not None:
             results['homography_matrix'] = homography
-        pixels = to_pixels(results['img'].shape)
-        view = np.linalg.inv(to_pixels(size)) @ matrix @ pixels
+        view_to_pixels = to_pixels(results['img'].shape)
+        view = np.linalg.inv(to_pixels(size)) @ matrix @ view_to_pixels
         results['view'] = torch.from_numpy(view[:2].astype(np.float32))
-        record = ViewRecord(input_geometry, geometry_of(results), transform_stencils(frames, pixels))
-        results['recorded'] = record
+        stencils = transform_stencils(stencils, view_to_pixels)
+        results['recorded'] = ViewRecord(input_geometry, geometry_of(results), stencils)
         return results
 
     def __repr__(self) -> str:
@@ -174,17 +176,19 @@ def _input_view(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[
 
     Returns:
         The matrix from the picture's pixels to the original image's; the original size, or None if no image
-        is loaded yet; the geometry to record as `before`; and the frames over the picture, with its edges.
+        is loaded yet; the geometry to record as `before`; and the stencils over the picture, its edges among
+        them.
     """
     if 'img' not in results:
         return np.eye(3), None, None, ()
     current, record = geometry_of(results), results.get('recorded')
     edges = _edges(current.size)
     if record is not None and is_unmoved(record.after, current):
-        pixels = to_pixels(current.size)
-        to_view = np.linalg.inv(pixels)
-        frames = tuple(frame.transformed(to_view) for frame in record.frames)
-        return pixels @ view_of(results) @ to_view, current.size, record.before, (*frames, edges)
+        view_to_pixels = to_pixels(current.size)
+        pixels_to_view = np.linalg.inv(view_to_pixels)
+        stencils = tuple(stencil.transformed(pixels_to_view) for stencil in record.stencils)
+        matrix = view_to_pixels @ view_of(results) @ pixels_to_view
+        return matrix, current.size, record.before, (*stencils, edges)
     # The homography of a mixed picture starts after the mixing.
     if record is not None and MIXED not in results and not _homography_matches_view(record.after, results):
         raise UsageError(
@@ -195,14 +199,16 @@ def _input_view(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[
     if homography is None:
         return np.eye(3), current.size, current, (edges,)
     size, to_original = original_size(results), np.linalg.inv(homography.astype(np.float64))
-    frames = (_edges(size).transformed(to_original), edges)
+    stencils = (_edges(size).transformed(to_original), edges)
     if record is not None:
-        output = record.after
-        # Both homographies start at the original image.
-        to_output = np.reshape(output.homography, (3, 3)) @ to_original
-        recorded = [frame.transformed(np.linalg.inv(to_pixels(output.size))) for frame in record.frames]
-        frames = (*frames, *(frame.transformed(to_output) for frame in (*recorded, _edges(output.size))))
-    return to_original, size, None, frames
+        earlier = record.after
+        # The homographies of the earlier output and of this picture both start at the original image.
+        to_earlier = np.reshape(earlier.homography, (3, 3)) @ to_original
+        pixels_to_view = np.linalg.inv(to_pixels(earlier.size))
+        earlier_stencils = [stencil.transformed(pixels_to_view) for stencil in record.stencils]
+        earlier_stencils.append(_edges(earlier.size))
+        stencils = (*stencils, *(stencil.transformed(to_earlier) for stencil in earlier_stencils))
+    return to_original, size, None, stencils
 
 
 def _edges(size: Any) -> Stencil:
@@ -217,18 +223,20 @@ def _unchanged_pixels(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, .
     return () if same.all() else (replace(_edges(before.shape), mask=same),)
 
 
-def _output_frames(frames: tuple[Stencil, ...], step: np.ndarray, size: Any) -> tuple[Stencil, ...]:
-    """Move frames to the pixels of a step's output, and add the edges of the output.
+def _output_stencils(
+    stencils: tuple[Stencil, ...], step_matrix: np.ndarray, size: Any
+) -> tuple[Stencil, ...]:
+    """Move stencils to the pixels of a step's output, and add the edges of the output.
 
     Args:
-        frames: frames over the pixels of the step's input.
-        step: (3, 3), from the pixels of the output to those of the input.
+        stencils: stencils over the pixels of the step's input.
+        step_matrix: (3, 3), from the pixels of the output to the pixels of the input.
         size: height and width of the output.
     """
-    pixels = to_pixels(size)
-    visible = transform_stencils(frames, step @ pixels)
-    to_view = np.linalg.inv(pixels)
-    return (*(frame.transformed(to_view) for frame in visible), _edges(size))
+    view_to_pixels = to_pixels(size)
+    visible = transform_stencils(stencils, step_matrix @ view_to_pixels)
+    pixels_to_view = np.linalg.inv(view_to_pixels)
+    return (*(stencil.transformed(pixels_to_view) for stencil in visible), _edges(size))
 
 
 def _homography_matches_view(geometry: Geometry, results: dict) -> bool:
@@ -287,7 +295,8 @@ def _drawn_transforms(transform: BaseTransform) -> Iterator[BaseTransform]:
 def _keep_draws(transform: BaseTransform) -> Iterator[None]:
     """Cache the random draws of a transform, because its rule reads them.
 
-    mmcv's `cache_random_params` refuses RandomResizedCrop, whose subclass decorates the same draw again.
+    mmcv's `cache_random_params` raises an error for `RandomResizedCrop`: its subclass
+    `EfficientNetRandomCrop` decorates the same method again, so that mmcv counts each draw twice.
     """
     transform._cache_enabled = True
     try:

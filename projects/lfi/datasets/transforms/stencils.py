@@ -1,4 +1,4 @@
-"""Stencils: the rectangles and masks through which a picture shows an image."""
+"""Stencils: rectangles, some with a mask, through which a picture shows an image."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class InteractionEncoderLayer(QueryAttention, TransformerEncoderLayer):
     """
 
     window_size: int | None = None
-    """Side of the windows of the patches' attention, in patches. None for global attention."""
+    """Side, in patches, of the windows within which patches attend. None for global attention."""
     relative_position: DecomposedRelativePosition | None
     """Bias of the patches' attention."""
 

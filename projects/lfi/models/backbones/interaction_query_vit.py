@@ -44,13 +44,14 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             backbone sets the stem's patch size, widths and image size. Defaults to None: the plain
             projection, as in published checkpoints.
         write_back: 'gated' or 'none'. If 'gated', the patches in block l add tanh(a_l) times what they read
-            from the learned queries. With 'none', and with the initial a_l = 0, the outputs equal those of
-            the plain ViT bit for bit. Defaults to 'gated'.
+            from the learned queries. a_l is 0 at the start. So with 'none', and with 'gated' before training,
+            the outputs equal those of the plain ViT bit for bit. Defaults to 'gated'.
         persistent: whether queries carry over from block to block. If False, each block starts from the
             initial queries. Defaults to True.
         interaction_layers: indices of the supervised blocks. Defaults to None: the last half.
-        window_size: side in patches of the windows of the patches' attention, as in ViTDet, for large inputs.
-            Queries still read all patches. Needs `with_cls_token=False`. Defaults to None: global attention.
+        window_size: side, in patches, of the square windows within which patches attend to each other, as in
+            ViTDet, for large inputs. Queries still read all patches. Needs `with_cls_token=False`. Defaults
+            to None: global attention.
         global_attn_layers: indices of the blocks without windows. Defaults to ().
         use_rel_pos: whether the patches' attention has decomposed relative positions, as in ViTDet. Needs
             `with_cls_token=False`. Defaults to False.
@@ -59,7 +60,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
 
     Raises:
         AssertionError: if `VisionTransformer` refuses `arch` or `out_indices`.
-        ValueError: if another argument is out of range. The message names it and its value.
+        ValueError: if another argument is out of range. The message names the argument and its value.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             self.interaction_queries = nn.Parameter(torch.zeros(1, num_queries, self.embed_dims))
             trunc_normal_(self.interaction_queries, std=0.02)
         for layer in self.layers:
-            # The base class builds the layers. Our class adds behaviour and no weights.
+            # The base class has built the layers. `InteractionEncoderLayer` adds methods, and a gate.
             layer.__class__ = InteractionEncoderLayer
             gate = nn.Parameter(torch.zeros(1)) if write_back == 'gated' and num_queries else None
             layer.register_parameter('query_gate', gate)

@@ -26,16 +26,18 @@ class InteractionDistillLoss(nn.Module):
     - Presence: binary cross-entropy, averaged over the asked concepts.
 
     The first two terms are averaged over layers. A layer of the student learns from the teacher's layer of
-    the same relative depth. A term is not computed if its weight is 0, or if student or teacher has no such
-    maps. A term is exactly 0 if no concept is present or no location valid. All terms are float32.
+    the same relative depth. A term is not computed if its weight is 0, or if the maps of student or teacher
+    lack its direction. All terms are exactly 0 if no location is valid. The spatial term is also 0 if the
+    teacher's presence of all concepts is 0. All terms are float32.
 
     Args:
         spatial_weight: weight of the spatial term. Defaults to 1.
         semantic_weight: weight of the semantic term. Defaults to 2.
         presence_weight: weight of the presence term. Defaults to 1.
-        spatial_temperature: divisor of the teacher's scores in the softmax over locations. For the reading
-            'logits' its unit is the scores' standard deviation over an image's valid locations, averaged over
-            concepts, so that it fits any teacher. For 'concept_softmax' it has no unit. Defaults to 0.67.
+        spatial_temperature: temperature of the teacher's softmax over locations. For the reading 'logits' the
+            scores are divided by this value times their standard deviation over the image's valid locations
+            (mean over layers and concepts), so that one value fits any teacher. For 'concept_softmax' they
+            are divided by this value. Defaults to 0.67.
         semantic_temperature: divisor of the teacher's logits in the softmax over concepts. Defaults to 1.
 
     Raises:
@@ -98,7 +100,10 @@ class InteractionDistillLoss(nn.Module):
         return terms
 
     def spatial_temperature_of(self, teacher: InteractionMaps) -> float | Tensor:
-        """Temperature of the teacher's `spatial_log_probs`, a number or (B, 1, 1, 1, 1)."""
+        """Temperature of the teacher's softmax over locations, a number or (B, 1, 1, 1, 1).
+
+        It is `spatial_temperature`, and for raw logits this value times their standard deviation.
+        """
         if teacher.spatial_logits is not None:
             return self.spatial_temperature
         return self.spatial_temperature * _standard_deviation(teacher)
@@ -122,13 +127,16 @@ def align_layers(teacher: InteractionMaps, n_student: int) -> InteractionMaps:
 
 
 def _spatial_divergence(log_s: Tensor, log_t: Tensor, weight: Tensor) -> Tensor:
-    """KL over locations of log-probabilities (B, L, M, H, W), averaged over layers, then by weight (B, M)."""
+    """KL over locations of (B, L, M, H, W), mean over layers, then over concepts with weights (B, M)."""
     divergence = kl(log_s.flatten(-2), log_t.flatten(-2), -1).mean(1)  # [B, M]
     return shared_mean(divergence, weight)
 
 
 def _standard_deviation(maps: InteractionMaps) -> Tensor:
-    """Standard deviation over valid locations, mean over layers and concepts but `OTHER`, (B, 1, 1, 1, 1)."""
+    """Standard deviation over valid locations, (B, 1, 1, 1, 1).
+
+    It is the mean over layers and over all concepts except the joint map `OTHER`.
+    """
     valid = maps.valid[:, None, None].float()
     count = valid.sum((-2, -1), keepdim=True).clamp_min(1)
     mean = (maps.logits * valid).sum((-2, -1), keepdim=True) / count
@@ -149,13 +157,13 @@ def _mean_over_valid(x: Tensor, valid: Tensor) -> Tensor:
 
 
 def _presence_loss(student: InteractionMaps, teacher: InteractionMaps) -> Tensor:
-    """Binary cross-entropy of presence, mean over concepts (no `OTHER`) of images with a valid location."""
+    """Binary cross-entropy of presence over images with a valid location, mean over concepts but `OTHER`."""
     weights = teacher.valid.flatten(1).any(1, keepdim=True).expand_as(teacher.presence)
     if teacher.concepts is not None:
         weights = weights & (teacher.concepts != OTHER)
     weights = weights.to(teacher.presence)
     with torch.autocast(weights.device.type, enabled=False):
-        # A NaN input would abort the process on a GPU: it is masked, and the loss set to NaN.
+        # A NaN input would abort the process on a GPU. Mask it, and set the loss to NaN.
         unknown = student.presence.isnan() | teacher.presence.isnan()
         presence, target = (maps.presence.masked_fill(unknown, 0.5) for maps in (student, teacher))
         errors = F.binary_cross_entropy(presence, target, reduction='none').masked_fill(unknown, math.nan)

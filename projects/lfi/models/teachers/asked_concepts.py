@@ -27,13 +27,13 @@ def topk_concepts(
     """Keep the maps of each image's labels and most present concepts, and merge all others into one map.
 
     Args:
-        maps: maps of all C concepts of the bank.
-        labels: (B, C), labels of the images among the concepts, in [0, 1]. None if unknown.
+        maps: maps of all C texts of the bank.
+        labels: (B, C) in [0, 1], texts of the bank that each image is labelled with. None if unknown.
         bank: concepts of the teacher. The background, its last entries, is never asked about.
         max_concepts: M, number of concepts to keep.
 
     Returns:
-        Maps of M + 1 concepts. The last one is `OTHER`, the log-sum-exp of all others.
+        Maps of the M concepts and, last, the joint map `OTHER`: the log-sum-exp of all other texts.
     """
     presence = maps.presence
     # A label comes first, however small its share of a mixed image.

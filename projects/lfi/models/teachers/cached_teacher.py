@@ -35,7 +35,7 @@ from .vlm_attention_teacher import VLMAttentionTeacher
 class CachedOutputs(Teacher):
     """Base class of teachers that read the outputs for unaugmented images from a cache of `lfi cache`.
 
-    Training from a cache needs neither the teacher's weights nor its forward passes. The data loader's
+    Training from a cache needs neither the weights nor forward passes of the teacher. The data loader's
     workers read the records (`lfi.LoadInteractionMaps`). This class reads the manifest and unpacks records.
 
     Args:
@@ -43,7 +43,7 @@ class CachedOutputs(Teacher):
         teacher: config of the cache's teacher.
 
     Raises:
-        CacheError: if the cache is incomplete or of another teacher; the message names the differing field.
+        CacheError: if the cache is incomplete, or of another teacher. The message names the differing field.
     """
 
     identity = staticmethod(teacher_identity)
@@ -57,7 +57,7 @@ class CachedOutputs(Teacher):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Meaningful readings of the maps."""
+        """Directions in which the maps can be read: 'spatial', 'semantic' or both."""
         return self.cache.manifest.directions
 
     @property
@@ -67,11 +67,11 @@ class CachedOutputs(Teacher):
 
     @property
     def text_embeddings(self) -> Tensor:
-        """Unit embeddings of the concepts, (C, E), on the device of the latest call."""
+        """Unit embeddings of all texts of the bank, (C, E), on the device of the latest call."""
         return self._text_embeddings
 
     def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """Return the maps of the views on the student's grid: the unaugmented images' maps, warped and mixed.
+        """Return the maps of the views on the student's grid: maps of unaugmented images, warped and mixed.
 
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
@@ -91,7 +91,7 @@ class CachedOutputs(Teacher):
         Raises:
             CacheError: if a record is of another cache.
         """
-        if any(maps.cache != self.cache.digest for maps in stored):
+        if any(maps.cache_digest != self.cache.digest for maps in stored):
             raise CacheError(
                 f'model.teacher.cache={str(self.cache.folder)!r}, but the pipeline reads another cache: give '
                 'lfi.LoadInteractionMaps the same folder'
@@ -102,7 +102,9 @@ class CachedOutputs(Teacher):
         return unpack(records, manifest.layers, manifest.directions, device)
 
     def stored_outputs(self, batch: BatchView) -> InteractionMaps:
-        """Return the maps of a batch's unaugmented images, on the teacher's own grid.
+        """Return what the cache stores of a batch's unaugmented images, on the teacher's own grid.
+
+        These are interaction maps, or features with each channel in the form of a map (`CachedFeatures`).
 
         Raises:
             CacheError: if the pipeline reads no maps or another cache, or records no views.
@@ -116,9 +118,10 @@ class CachedOutputs(Teacher):
             )
         if batch.views is None:
             raise CacheError(
-                "model.teacher.cache needs each image's view: in the train_pipeline of each data set, put "
-                "transforms that move pixels into dict(type='lfi.RecordView', transforms=[...]), and pack it:"
-                " PackInputs needs algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., 'view')"
+                "model.teacher.cache needs each image's view: in the train_pipeline of each data set, wrap "
+                "all transforms that move pixels in dict(type='lfi.RecordView', transforms=[...]), and pack "
+                "the view: PackInputs needs algorithm_keys=('view', ...), PackDetInputs meta_keys=(..., "
+                "'view')"
             )
         return self.maps_of(batch.stored, batch.inputs.device)
 
@@ -155,16 +158,16 @@ def open_cache(folder: str, identity: dict) -> InteractionCache:
         CacheError: if there is no cache, or it is of another teacher.
     """
     cache = InteractionCache(folder)
-    cached = dict(cache.manifest.teacher)
-    if identity['weights'] is None and cached.get('weights') is not None:
+    cached_identity = dict(cache.manifest.teacher)
+    if identity['weights'] is None and cached_identity.get('weights') is not None:
         print_log(f"{folder}: the teacher's weights are missing, so they are not compared", 'current')
-        identity = {**identity, 'weights': cached['weights']}
-        if identity.get('extractor') == dict(type=AUTO) and 'extractor' in cached:
-            identity['extractor'] = cached['extractor']
-        if 'whole_patches' in cached:
+        identity = {**identity, 'weights': cached_identity['weights']}
+        if identity.get('extractor') == dict(type=AUTO) and 'extractor' in cached_identity:
+            identity['extractor'] = cached_identity['extractor']
+        if 'whole_patches' in cached_identity:
             # Without the weights, it is unknown whether patches fill the model's own size.
-            identity['whole_patches'] = cached['whole_patches']
-    mismatch = difference('teacher', cached, identity)
+            identity['whole_patches'] = cached_identity['whole_patches']
+    mismatch = difference('teacher', cached_identity, identity)
     if mismatch:
         raise CacheError(f'{folder} does not fit the config: {mismatch}. Write another by lfi cache')
     return cache
@@ -179,18 +182,18 @@ def check_map_count(cache: InteractionCache, count: int) -> None:
     num_maps = cache.manifest.dtype['presence'].shape[0]
     if num_maps != count:
         raise CacheError(
-            f'{cache.folder} is corrupted: its records have {num_maps} maps, but its texts need {count}. '
-            'Write another by lfi cache'
+            f'{cache.folder} is corrupted: its records have {num_maps} maps, but its text embeddings '
+            f'imply {count}. Write another by lfi cache'
         )
 
 
 def bank_of(cache: InteractionCache) -> ConceptBank:
-    """Return the concepts of a cache's teacher."""
-    cached = cache.manifest.teacher
-    background = cached['background']
+    """Return the concept bank of a cache's teacher."""
+    identity = cache.manifest.teacher
+    background = identity['background']
     return ConceptBank(
-        (*cached['concepts'], *background),
-        tuple(cached['templates']),
+        (*identity['concepts'], *background),
+        tuple(identity['templates']),
         torch.from_numpy(cache.text_embeddings),
         len(background),
     )
@@ -206,15 +209,16 @@ def features_to_cache(teacher: VLMAttentionTeacher, batch: BatchView) -> Interac
 
     Args:
         teacher: teacher with a CNN.
-        batch: unaugmented images.
+        batch: batch of unaugmented images.
 
     Raises:
         ValueError: if the extractor reads no features, the embedding is not the mean of the locations, or the
-            teacher scores each concept independently: presence from features is a softmax over the bank.
+            teacher scores each concept independently, because presence from features is always a softmax
+            over the bank.
     """
     if teacher.logit_bias is not None:
         raise ValueError(
-            'features of a teacher with a logit_bias, such as SigLIP, cannot be cached: presence is no '
+            'features of a teacher with a logit_bias, such as SigLIP, cannot be cached: its presence is no '
             'softmax over the bank. Train with teacher.cache=None'
         )
     features = teacher.features_of(batch)
@@ -239,7 +243,7 @@ class CachedFeatures(CachedOutputs):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Meaningful readings of the maps of `ask`."""
+        """Directions in which the maps of `ask` can be read: both."""
         return DIRECTIONS
 
     def ask(self, batch: BatchView) -> InteractionMaps:
@@ -279,27 +283,27 @@ class CachedFeatures(CachedOutputs):
 
         Raises:
             CacheError: if `stored_outputs` refuses the batch, a picture is a mosaic, or more than half of a
-                location shows filler, which has no features.
+                location shows filler, which has no features. With ResizeMix, any filler is refused.
             ValueError: if images are padded.
         """
         batch.refuse_padding()
         maps, views = self.stored_outputs(batch), _views_of(batch)
-        scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
+        # Each image's mean feature has the same norm, the scale of the teacher's logits: mixing keeps it.
+        logit_scale = maps.logits[:, 0].mean((-2, -1)).norm(dim=1)  # [B]
         windows = None
         if batch.tiles is not None:
-            # In the box of ResizeMix a location may show filler of two images, so none is allowed.
+            # A location in the box of ResizeMix may show filler of two images, so no filler is allowed.
             min_share = 1.0 if batch.mixture is not None and batch.mixture.resized else 0.5
             _refuse_filler(batch.tiles, grid.shape, min_share)
             # Each picture has one tile, and possibly a margin of filler.
-            views = torch.cat([tile.views for tile in batch.tiles])
-            windows = torch.cat([tile.windows for tile in batch.tiles])
+            views = torch.cat([picture.views for picture in batch.tiles])
+            windows = torch.cat([picture.windows for picture in batch.tiles])
         if batch.mixture is None:
             maps = maps.warp(views, grid.shape, windows)
         else:
             tiles = batch.tiles or [Tiles.whole(image_view) for image_view in views]
-            # The mean features of all images have the same length: the scale of the teacher's logits.
             maps = mean_maps(*batch.mixture.sources(maps, tiles, grid.shape))
-        return ImageFeatures.of_view(maps, scale, self.text_embeddings)
+        return ImageFeatures.of_view(maps, logit_scale, self.text_embeddings)
 
 
 def _refuse_filler(tiles: Sequence[Tiles], grid: tuple[int, int], min_share: float) -> None:

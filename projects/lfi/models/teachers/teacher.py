@@ -43,17 +43,17 @@ class Teacher:
 
     @property
     def text_embeddings(self) -> Tensor:
-        """Unit embeddings of the concepts, (C, E), on the device of the latest batch."""
+        """Unit embeddings of all texts of the bank, (C, E), on the device of the latest batch."""
         return self.bank.embeddings
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Meaningful readings of the maps, a subset of `lfi.structures.DIRECTIONS`."""
+        """Directions in which the maps can be read, a subset of `lfi.structures.DIRECTIONS`."""
         return DIRECTIONS
 
     @property
     def presence_kind(self) -> str | None:
-        """Description of the presence of the maps, for tables; None if unknown."""
+        """Description of how the teacher computes presence, for tables; None if unknown."""
         return None
 
     def ask(self, batch: BatchView) -> InteractionMaps:
@@ -81,7 +81,7 @@ class Teacher:
         not the view.
 
         Args:
-            batch: views of the batch.
+            batch: images of a training step, with their views.
             grid: grid of the student.
             teacher_outputs: fields of `Targets` to compute, a subset of `lfi.structures.TEACHER_OUTPUTS`.
         """
@@ -110,9 +110,9 @@ def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
     """
     presence = maps.presence.float()
     if maps.concepts is not None:
-        asked_presence = presence[:, :-1]  # [B, M], without `OTHER`
+        asked_presence = presence[:, :-1]  # [B, M], without the joint map `OTHER`
         even_share = (1 - asked_presence.sum(1, keepdim=True)) / (num_texts - asked_presence.shape[1])
-        # `OTHER` falls into an extra last column.
+        # The presence of `OTHER` goes into an extra last column.
         columns = torch.where(maps.concepts == OTHER, num_texts, maps.concepts)
         presence = even_share.repeat(1, num_texts + 1).scatter(1, columns, presence)[:, :num_texts]
     return presence.clamp_min(MIN_PRESENCE).log()

@@ -30,14 +30,15 @@ from .families import resolve_extractor
 from .loading.weights import load_vlm
 from .teacher import Teacher
 
-# Images with more pixels than this multiple of the input area are prepared one by one.
-LARGE_AREA = 4
+# Images with more than this many times the pixels of `input_size` are prepared one by one.
+MAX_AREA_RATIO = 4
 
 
 @TEACHERS.register_module()
 class VLMAttentionTeacher(Teacher):
     """Teacher that is a frozen open_clip model, mmpretrain's BLIP, or a generative VLM.
 
+    Despite its name, the class reads what its extractor reads: cosines at locations, attention, or answers.
     The teacher stays in eval mode and follows the device of its input. The text tower embeds the concepts
     once. It is then freed, like all other parts that the extractor does not read.
 
@@ -46,17 +47,20 @@ class VLMAttentionTeacher(Teacher):
             teacher that ships with the package ('shapes-tiny'), BLIP
             ('mmpretrain:blip-base_3rdparty_retrieval'), a generative VLM ('transformers:FOLDER_OR_NAME'), or
             the config of a custom `DualEncoder`.
-        pretrained: tag of open_clip ('openai'), or a file in place of `weights_file`, for a model name.
-            Defaults to None.
-        weights_file: local file of weights. With a tag, a copy of the tag's weights, which are then not
-            fetched. Without a tag, open_clip must know the weights' mean, std and activation, or you give
-            them: `dict(path=..., mean=[...], std=[...], quick_gelu=False)`. Defaults to None.
+        pretrained: only if `model` is the name of an open_clip model: a tag of open_clip ('openai'), or a
+            file of weights, with the same effect as `weights_file`. Defaults to None.
+        weights_file: local file of weights. If `pretrained` is a tag, the file must be a copy of the tag's
+            weights, and nothing is downloaded. Without a tag, give also the mean and std of the image
+            normalisation and the activation, `dict(path=..., mean=[...], std=[...], quick_gelu=False)`,
+            unless an `open_clip_config.json` beside the file has them, or all of open_clip's tags of the
+            model agree in them. Defaults to None.
         extractor: name or config of a registered extractor, such as `dict(type='gem', depth=4)`. Defaults to
             'auto', the extractor for the model's family (`family_of`).
         concepts: texts to ask about, the task's classes first and in the task's order; or a config that
             `concept_names` resolves, such as `dict(type='lfi.TinyImageNet', data_root=...)`.
         background: texts for everything that is no concept, such as 'sky' or 'wall'. They compete with the
-            concepts and have no maps of their own: the map of `OTHER` includes them. Defaults to ().
+            concepts and have no maps of their own. The joint map of all texts that an image is not asked
+            about (`lfi.structures.OTHER`) includes them. Defaults to ().
         templates: prompts with `{}` for the concept, whose embeddings are averaged; or the name of an
             ensemble, 'openai' (80 prompts) or 'simple' (7). Defaults to ('a photo of a {}.',).
         max_concepts: M, number of concepts to ask about per image: its labels, then the teacher's top
@@ -88,7 +92,7 @@ class VLMAttentionTeacher(Teacher):
     ) -> None:
         check_flags(allow_random=allow_random)
         names, templates = concept_names(concepts), prompt_templates(templates)
-        # Duplicates are no error: a shared student lists its data set's classes, which may repeat.
+        # Duplicates give a warning, no error: two classes of a published student's data set may share a name.
         if not isinstance(concepts, Mapping) and (warning := duplicates_message(names, 'concepts')):
             print_log(warning, 'current', logging.WARNING)
         if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
@@ -113,7 +117,7 @@ class VLMAttentionTeacher(Teacher):
         except TypeError as error:
             raise TypeError(f'teacher.extractor: {error}') from error
         check_embeddings(self.extractor, self.bank.embeddings, str(model))
-        self.map_scale = self.logit_scale if self.extractor.cosines else 1.0
+        self.map_scale = self.logit_scale if self.extractor.gives_cosines else 1.0
         preprocess = self.visual.preprocess_cfg
         self.mean, self.std = preprocess['mean'], preprocess['std']
         self.interpolation = interpolation_of(preprocess)
@@ -133,12 +137,12 @@ class VLMAttentionTeacher(Teacher):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Meaningful readings of the maps."""
+        """Directions in which the maps can be read: 'spatial', 'semantic' or both."""
         return self.extractor.directions
 
     @property
     def presence_kind(self) -> str:
-        """Description of the presence of the maps, for tables.
+        """Description of how the teacher computes presence, for tables.
 
         A model with a bias (SigLIP: Zhai et al., ICCV 2023, section 3.2) scores each concept independently,
         by sigmoid(scale * cosine + bias), and a generative VLM by its answer. In other models the concepts
@@ -150,7 +154,7 @@ class VLMAttentionTeacher(Teacher):
 
     @property
     def text_embeddings(self) -> Tensor:
-        """Unit embeddings of the concepts, (C, E), on the device of the latest input."""
+        """Unit embeddings of all texts of the bank, (C, E), on the device of the latest input."""
         return self._text_embeddings
 
     @torch.no_grad()
@@ -166,14 +170,16 @@ class VLMAttentionTeacher(Teacher):
         Args:
             inputs: (B, 3, H, W), input of the student.
             pixel_format: pixel format of the input.
-            labels: (B, C), labels of the images among the concepts, in [0, 1]. They come first among the M
-                concepts of an image. Defaults to None.
+            labels: (B, C) in [0, 1], texts of the bank that each image is labelled with. They come first
+                among the M concepts of an image. Defaults to None.
             valid_sizes: height and width in pixels of each image's valid area at the top left, without
                 padding. Defaults to None, the complete images.
 
         Returns:
-            Maps of the whole bank, or of M concepts and `OTHER`, the log-sum-exp of all others. Cosines are
-            scaled as in the model's own image-text logits. `presence_kind` describes the presence.
+            Maps of all concepts, if the bank has no background and `max_concepts` leaves out none. Otherwise
+            maps of M concepts (by default all) and of `OTHER`, the log-sum-exp of all other texts of the
+            bank. Cosines are scaled as in the model's own image-text logits. `presence_kind` describes the
+            presence.
         """
         return self.select_concepts(self.maps_of_bank(inputs, pixel_format, valid_sizes), labels)
 
@@ -204,23 +210,23 @@ class VLMAttentionTeacher(Teacher):
         )
 
     def select_concepts(self, maps: InteractionMaps, labels: Tensor | None = None) -> InteractionMaps:
-        """Reduce the maps of the whole bank to those that `__call__` returns. See there for `labels`."""
+        """Reduce the maps of the whole bank to those that `__call__` returns. See `__call__` for `labels`."""
         return (
             maps if self.max_concepts is None else topk_concepts(maps, labels, self.bank, self.max_concepts)
         )
 
     def _presence(self, pooled: Tensor) -> Tensor:
-        """Presence (B, C) of all concepts, from the images' embeddings (B, E)."""
+        """Presence (B, C) of all texts of the bank, from the images' embeddings (B, E)."""
         with torch.autocast(pooled.device.type, enabled=False):
             scores = self.logit_scale * pooled.float() @ self._text_embeddings.T
             return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
     def ask(self, batch: BatchView) -> InteractionMaps:
-        """Read the maps of a batch's views. See `__call__`."""
+        """Read the maps of a batch. See `__call__`."""
         return self(batch.inputs, batch.pixel_format, batch.labels, batch.valid_sizes)
 
     def features_of(self, batch: BatchView) -> ImageFeatures:
-        """Read the features of a batch's views. See `features`."""
+        """Read the features of a batch. See `features`."""
         return self.features(batch.inputs, batch.pixel_format, batch.valid_sizes)
 
     @torch.no_grad()
@@ -266,8 +272,12 @@ class VLMAttentionTeacher(Teacher):
         """Normalise images and resize them to `input_size`, as (B, 3, h, w)."""
         # Undoing the student's normalisation and applying the teacher's is one affine map per channel.
         order = slice(None) if pixel_format.rgb else slice(None, None, -1)
-        scales = [s / 255 / t for s, t in zip(pixel_format.std[order], self.std)]
-        shifts = [(m / 255 - t) / s for m, t, s in zip(pixel_format.mean[order], self.mean, self.std)]
+        student_mean, student_std = pixel_format.mean[order], pixel_format.std[order]
+        scales = [std / 255 / own_std for std, own_std in zip(student_std, self.std)]
+        shifts = [
+            (mean / 255 - own_mean) / own_std
+            for mean, own_mean, own_std in zip(student_mean, self.mean, self.std)
+        ]
         reference = inputs.new_empty(0, dtype=torch.float32)
         scale, shift = (tensor_like(values, reference).view(3, 1, 1) for values in (scales, shifts))
 
@@ -277,7 +287,7 @@ class VLMAttentionTeacher(Teacher):
 
         height, width = inputs.shape[-2:]
         complete = valid_sizes is None or all(size == (height, width) for size in valid_sizes)
-        if complete and height * width <= LARGE_AREA * self.input_size[0] * self.input_size[1]:
+        if complete and height * width <= MAX_AREA_RATIO * self.input_size[0] * self.input_size[1]:
             return prepare(inputs)
         # Image by image: 64 photos of 24 megapixels are 18 GB in float32.
         sizes = valid_sizes or [(height, width)] * len(inputs)

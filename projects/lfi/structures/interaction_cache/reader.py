@@ -44,12 +44,12 @@ class StoredMaps(NamedTuple):
 
     Args:
         record: (n,) records of the n images in the picture, for `unpack`.
-        cache: digest of the cache's manifest.
+        cache_digest: digest of the cache's manifest.
         tiles: placement of the n images. Defaults to None: the picture shows one image.
     """
 
     record: np.ndarray
-    cache: str
+    cache_digest: str
     tiles: Tiles | None = None
 
 

@@ -34,7 +34,7 @@ def test_an_image_is_read_as_if_it_were_alone(read):
     extractor, images, texts = read
     maps, pooled = extractor(images, texts)
     alone = [extractor(image[None], texts) for image in images]
-    tolerance = 1e-5 if extractor.cosines else 1e-4
+    tolerance = 1e-5 if extractor.gives_cosines else 1e-4
     torch.testing.assert_close(maps, torch.cat([each[0] for each in alone]), rtol=0, atol=tolerance)
     torch.testing.assert_close(pooled, torch.cat([each[1] for each in alone]), rtol=0, atol=1e-5)
 

@@ -28,9 +28,9 @@ class Extractor(ABC):
     """
 
     directions: tuple[str, ...] = ('spatial', 'semantic')
-    """Meaningful readings of the maps: 'spatial', over locations, and 'semantic', over concepts."""
-    cosines = True
-    """Whether the maps are cosines, which the teacher scales to logits. Otherwise they are logits."""
+    """Directions in which the maps can be read: 'spatial', over locations, and 'semantic', over concepts."""
+    gives_cosines = True
+    """Whether the maps are cosines, which the teacher scales to logits. Otherwise the maps are logits."""
 
     def __init__(self, visual: nn.Module) -> None:
         self.visual = visual

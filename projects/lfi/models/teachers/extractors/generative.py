@@ -60,7 +60,7 @@ class GenerativeExtractor(PresenceExtractor):
     """
 
     directions = ('spatial',)
-    cosines = False
+    gives_cosines = False
     visual: ImageTokens
 
     def __init__(

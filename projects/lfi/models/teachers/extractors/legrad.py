@@ -32,7 +32,7 @@ class LeGradExtractor(TransformerExtractor):
     """
 
     directions = ('spatial',)
-    cosines = False
+    gives_cosines = False
 
     def __init__(self, visual: nn.Module, depth: int = 2) -> None:
         super().__init__(visual)

@@ -34,7 +34,7 @@ class WordAttentionExtractor(Extractor):
     """
 
     directions = ('spatial',)
-    cosines = False
+    gives_cosines = False
 
     def __init__(self, vlm: VLM, tokenizer: Tokenizer, bank: ConceptBank) -> None:
         super().__init__(vlm.visual)

@@ -59,12 +59,14 @@ def load_vlm(
             ('shapes-tiny'), 'mmpretrain:' with the name or the config file of a BLIP for retrieval
             ('mmpretrain:blip-base_3rdparty_retrieval'), 'transformers:' with the folder or the name of a
             generative VLM, or the config of a custom `DualEncoder`, whose class loads its weights.
-        pretrained: tag of open_clip ('openai'), or a file in place of `weights_file`, for a model name. Must
-            be None for a folder, which contains its weights.
+        pretrained: only if `model` is the name of an open_clip model: a tag of open_clip ('openai'), or a
+            file of weights, with the same effect as `weights_file`. Must be None for a folder, which
+            contains its weights.
         allow_random: accept random weights for a model name without weights.
-        weights_file: local file of weights. With a tag, a copy of the tag's weights, which are then not
-            fetched. Without a tag, the training settings must be known (`WeightsSource.training`) or given:
-            `dict(path=..., mean=..., std=..., quick_gelu=...)`. Must be None for a folder. Defaults to None.
+        weights_file: local file of weights. If `pretrained` is a tag, the file must be a copy of the tag's
+            weights, and nothing is downloaded. Without a tag, the training settings must be known
+            (`WeightsSource.training`) or given: `dict(path=..., mean=..., std=..., quick_gelu=...)`. Must be
+            None for a folder. Defaults to None.
 
     Returns:
         The model in eval mode, and its tokenizer of n texts to ids (n, length).

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lfi.evaluation import ImageMaps, centre_map
-from lfi.evaluation.localization_metric import consistency_table
+from lfi.evaluation.semantic_consistency_metric import consistency_table
 from lfi.registry import METRICS
 from scipy.stats import entropy, spearmanr
 

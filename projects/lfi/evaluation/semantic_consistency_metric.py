@@ -38,7 +38,7 @@ COLUMNS = {
     '_teacher': 'teacher',
 }
 # Prefix of entries for concepts that are not among the labels of their image.
-UNLABELLED = 'unlabelled_'
+NOT_A_LABEL_PREFIX = 'unlabelled_'
 
 
 @dataclass(frozen=True)
@@ -58,35 +58,38 @@ class ImageResult:
 class SemanticConsistencyMetric(BaseMetric):
     """Semantic consistency of a student's maps and presence, beside the teacher and chance levels.
 
-    The test pipeline needs `lfi.LoadRegions`, and the hooks `lfi.InteractionMapsHook`. Every entry except
-    presence is a mean over the visible concepts of all images, and reads the map of the last supervised
-    layer:
+    Put `lfi.LoadRegions` into the test pipeline, and `lfi.InteractionMapsHook` into the hooks. Entries,
+    except those of presence, are means over the measured concepts of all images: concepts with a region or a
+    heat map. All entries but `layers` read the map of the last supervised layer:
 
     - `pointing`, `energy`, `average_precision` (`localization`) and `iou` (`region_iou`): the map against the
       region of the concept (mask or box), on pixels, in [0, 1];
-    - `teacher_spearman`, `teacher_nss` and `teacher_kl`: the map against the teacher's map; `human_...`: the
-      map against a given heat map (`lfi.LoadHeatMap`), averaged over each location of the student's grid;
+    - `teacher_spearman`, `teacher_nss` and `teacher_kl`: the map against the teacher's map;
+    - `human_spearman`, `human_nss` and `human_kl`: the map against a given heat map, such as one of people's
+      gaze (`lfi.LoadHeatMap`). Each location has the mean of the heat map's pixels there;
     - `flip`: Spearman's correlation with the map of the mirrored image, mirrored back;
     - `layers`: Spearman's correlation between the supervised layers, mean over all pairs of layers;
     - `between_concepts`: Spearman's correlation with the maps of the other concepts of the image. It is 1 for
       a student whose map does not depend on the concept;
     - `presence_precision`, `presence_recall`, `presence_average_precision` and `presence_brier`
-      (`presence_quality`): presence over all pairs of an image with regions and a concept of the bank,
-      against the concepts that have a region. Pairs that only `crowds` show are left out;
+      (`presence_quality`): presence against 1 if the image has a region of the concept, else 0. A pair is one
+      image that has regions and one concept of the bank, and all pairs count. A pair is left out if the image
+      has the concept only in `crowds`, objects that the annotations ignore;
     - `presence_top1`, if images have a `gt_label`: the share of labelled images whose concept of the highest
       presence is a label.
 
     Entries with the prefix `unlabelled_` cover the concepts that are not among the labels of their image, if
-    images have a `gt_label`. Suffixes name references: `_teacher` is the teacher, as the student learns from
-    it, without labels; `_uniform` and `_centre` are a flat map and `centre_map`; `_frequency` is a presence
-    equal to the share of the tested images that show the concept; `_other_image` replaces one of the two
-    compared maps by the previous image's. `concepts` is the number of measured concepts. A table is logged.
+    images have a `gt_label`. Suffixes name references. `_teacher` is the same measure of the teacher's maps
+    and presence, before labels raise presence. `_uniform` and `_centre` are a flat map and `centre_map`.
+    `_frequency` is a presence equal to the share of the tested images that show the concept. `_other_image`
+    replaces one of the two compared maps by a map of the previous image, that of its last concept. `concepts`
+    is the number of measured concepts. A table is logged.
 
     Args:
         **kwargs: arguments of `mmengine.evaluator.BaseMetric`. `prefix` defaults to 'semantic'.
 
     Raises:
-        ValueError: if a sample has no regions or no maps, or these do not fit the image.
+        ValueError: if a sample has no regions or no maps, or regions or heat maps do not fit the image.
     """
 
     default_prefix = 'semantic'
@@ -98,26 +101,26 @@ class SemanticConsistencyMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Record the measures and the presence of each sample."""
         for sample in data_samples:
-            masks = {**sample.get('regions', {}), **sample.get('heat_maps', {})}
+            pictures = {**sample.get('regions', {}), **sample.get('heat_maps', {})}
             if 'regions' not in sample and 'heat_maps' not in sample:
                 raise ValueError(
                     "SemanticConsistencyMetric: samples have no regions: put dict(type='lfi.LoadRegions') "
                     "into the pipeline of test_dataloader, and pack 'regions' in the last transform"
                 )
-            if masks and 'interactions' not in sample:
+            if pictures and 'interactions' not in sample:
                 raise ValueError(
                     'SemanticConsistencyMetric: samples have no interactions: add '
                     "dict(type='lfi.InteractionMapsHook') to the hooks"
                 )
-            if not masks:
+            if not pictures:
                 self.results.append(ImageResult([], None))
                 continue
             maps: ImageMaps = sample['interactions']
-            for concept, mask in masks.items():
-                if mask.shape != maps.size:
+            for concept, picture in pictures.items():
+                if picture.shape != maps.size:
                     raise ValueError(
-                        f'the region or heat map of concept {concept} is {mask.shape}, and the image '
-                        f'{maps.size}: put all transforms that move pixels into lfi.LoadRegions'
+                        f'the region or heat map of concept {concept} is {picture.shape}, and the '
+                        f'image {maps.size}: put all transforms that move pixels into lfi.LoadRegions'
                     )
             rows = self._rows(maps, sample) if maps.concepts else []
             regions, crowds = sample.get('regions', {}), sample.get('crowds', ())
@@ -160,7 +163,7 @@ class SemanticConsistencyMetric(BaseMetric):
             measures = measures_by_concept.get(concept, {})
             rows[i].update(measures)
             if labels is not None and concept not in labels:
-                rows[i].update({f'{UNLABELLED}{name}': value for name, value in measures.items()})
+                rows[i].update({f'{NOT_A_LABEL_PREFIX}{name}': value for name, value in measures.items()})
             rows[i].update(agreement('teacher', last[i], teacher[i], centre))
             if concept in heat_maps:
                 heat = maps.to_locations(torch.from_numpy(heat_maps[concept]))[maps.valid].numpy()
@@ -172,7 +175,7 @@ class SemanticConsistencyMetric(BaseMetric):
 
 
 def region_measures(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[int, dict[str, float]]:
-    """Measures by name for each concept with a map and a region, (h, w) bool."""
+    """Return measures by name for each concept that has a map and a region, (h, w) bool."""
     indices = {concept: i for i, concept in enumerate(maps.concepts) if concept in regions}
     if not indices:
         return {}
@@ -188,7 +191,7 @@ def region_measures(maps: ImageMaps, regions: Mapping[int, np.ndarray]) -> dict[
         for column, pixels in columns.items()
         for measure, values in {**localization(pixels, masks), 'iou': region_iou(pixels, masks)}.items()
     }
-    # A flat map scores the share of the image that the region covers, in all four measures.
+    # In all four measures, a flat map scores the share of the image that the region covers.
     share = masks.float().mean((1, 2))
     entries.update({f'{measure}_uniform': share for measure in (*MEASURES, 'iou')})
     return {
@@ -203,18 +206,24 @@ def image_labels(sample: Any) -> list[int] | None:
     return None if label is None else label.flatten().tolist()
 
 
-def agreement(source: str, saliency: np.ndarray, heat: np.ndarray, centre: np.ndarray) -> dict[str, float]:
-    """Measures of a map against a heat map by name, with prefix 'teacher' or 'human'; arrays are (P,)."""
+def agreement(
+    prefix: str, student_map: np.ndarray, reference_map: np.ndarray, centre: np.ndarray
+) -> dict[str, float]:
+    """Return how well a student's map, a flat map and a centre map agree with a reference map, (P,) each.
+
+    Names of entries begin with `prefix`, 'teacher' or 'human'.
+    """
     entries = {}
-    for column, values in (('', saliency), ('_uniform', np.ones_like(heat)), ('_centre', centre)):
-        entries[f'{source}_spearman{column}'] = float(rank_correlations(np.stack((values, heat)))[0, 1])
-        entries[f'{source}_nss{column}'] = normalized_scanpath_saliency(values, heat)
-        entries[f'{source}_kl{column}'] = kl_divergence(values, heat)
+    for column, values in (('', student_map), ('_uniform', np.ones_like(reference_map)), ('_centre', centre)):
+        pair = np.stack((values, reference_map))
+        entries[f'{prefix}_spearman{column}'] = float(rank_correlations(pair)[0, 1])
+        entries[f'{prefix}_nss{column}'] = normalized_scanpath_saliency(values, reference_map)
+        entries[f'{prefix}_kl{column}'] = kl_divergence(values, reference_map)
     return entries
 
 
 def concept_correlations(student: np.ndarray, teacher: np.ndarray) -> list[dict[str, float]]:
-    """Mean correlation of each map (n, P) with the other maps of its image; no entries if n = 1."""
+    """Return the mean correlation of each map (n, P) with the image's other maps; no entries if n = 1."""
     count, correlations = len(student), {}
     if count == 1:
         return [{}]
@@ -227,7 +236,7 @@ def concept_correlations(student: np.ndarray, teacher: np.ndarray) -> list[dict[
 def map_stability(layers: np.ndarray, mirrored: np.ndarray, previous: np.ndarray | None) -> dict[str, float]:
     """Correlations of one concept's maps between layers, (L, P), and with the mirrored image's map, (P,).
 
-    `previous` holds the maps of the previous image, (L, P); None for the first image.
+    `previous` holds the maps of the previous image's last concept, (L, P); None for the first image.
     """
     count = len(layers)
     maps = [layers, mirrored[None]] if previous is None else [layers, mirrored[None], previous]
