@@ -29,7 +29,7 @@ class AnnotatedObjects:
         return _union_by_label(self.masks[~self.ignored], self.labels[~self.ignored])
 
     def crowds(self) -> dict[int, np.ndarray]:
-        """Return the region of the ignored objects of each class, (H, W) bool.
+        """Return the region of each class's ignored objects, (H, W) bool.
 
         A crowd has no single object to point at, but the image shows its class.
         """

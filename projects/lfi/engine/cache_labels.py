@@ -47,7 +47,7 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
     """Refuse a cache whose concepts were selected by other labels than those known in training.
 
     With `teacher.max_concepts` a cache holds the maps of selected concepts only. Selection by labels reveals
-    labels that `lfi.FewLabels` hides. Selection without labels may lack the concept of a known label.
+    labels that `lfi.FewLabels` hides. Selection without labels may leave out the concept of a known label.
 
     Args:
         cache: folder of the cache. A folder without a manifest passes; opening it raises a better error.

@@ -36,7 +36,7 @@ def set_few_labels(cfg: Config) -> None:
         cfg: config of the run, changed in place.
 
     Raises:
-        UsageError: if an argument is unknown, not exactly one of `labels_per_class` and `labelled_images` is
+        UsageError: if an argument is unknown, both or neither of `labels_per_class` and `labelled_images` are
             set, or `labelled_share` leaves a batch without labelled or without unlabelled images.
     """
     loader = cfg.get('train_dataloader') or ConfigDict()

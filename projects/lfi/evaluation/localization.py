@@ -44,8 +44,8 @@ def energy_pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
 def map_average_precision(maps: Tensor, masks: Tensor) -> Tensor:
     """Average precision of each map as a ranking of pixels, with the pixels of the mask as positives, (N,).
 
-    Equal values share a rank, so a flat map scores the share of the image that the mask covers, which is the
-    chance level. Arguments as in `localization`.
+    Equal values share a rank, so a flat map scores the chance level: the share of the image that the mask
+    covers. Arguments as in `localization`.
     """
     return average_precision(resize_to_masks(maps, masks).flatten(1), masks.flatten(1))
 
@@ -204,8 +204,8 @@ def kl_divergence(saliency: np.ndarray, heat: np.ndarray) -> float:
     """KL(heat || saliency) in nats, after scaling both maps to a sum of 1.
 
     Args:
-        saliency: (P,), the map, at least 0.
-        heat: (P,), the reference, at least 0.
+        saliency: (P,), the map, 0 or more.
+        heat: (P,), the reference map, 0 or more.
     """
     p, q = (np.asarray(values, np.float64) / values.sum(dtype=np.float64) for values in (saliency, heat))
     return float((q * np.log(EPSILON + q / (EPSILON + p))).sum())

@@ -40,7 +40,7 @@ class Control(nn.Module):
         Args:
             name: name of the part.
             part: supervision part.
-            target: result of its `target_of`.
+            target: result of the part's `target_of`.
             num_texts: number of texts in the teacher's bank.
         """
         return target
@@ -52,7 +52,7 @@ class OtherImage(Control):
 
     If a gain remains, it does not come from the teacher's knowledge of the image. Labels stay with their own
     image: they raise the presence of a labelled concept if the other image has a map of this concept. With
-    Mixup or CutMix the other image may show a part of this image.
+    Mixup or CutMix the other image may show a part of the first image.
 
     Raises:
         ValueError: in a step with one image, or whose images all show the same file.
@@ -116,7 +116,8 @@ class ShuffledLocations(Control):
     """Shuffle the valid locations of each image's targets, to keep what the image shows but not where.
 
     Each step draws a new permutation per image, the same for all concepts, channels and layers. Presence,
-    embeddings and class scores have no location and do not change, nor do images with one valid location.
+    embeddings and class scores have no location and do not change. Images with one valid location do not
+    change either.
 
     Raises:
         ValueError: in a step on a grid of one location.
@@ -159,8 +160,8 @@ def _shuffle_locations(values: Tensor, valid: Tensor) -> Tensor:
 class MeanTarget(Control):
     """Give each image the mean target of all images so far, this batch included.
 
-    `SupervisionPart.with_means` computes the mean target of a part, with the part's temperatures. Of
-    `lfi.Interactions` only the maps are averaged; presence, asked concepts and labels stay with their images.
+    `SupervisionPart.with_means` computes the mean target of a part, with the part's temperatures. For
+    `lfi.Interactions` only the maps are averaged: presence, asked concepts and labels stay with their images.
     If only one image has a map of a concept, this map is the mean. Checkpoints store the means and their
     grid. All images must have the same size.
     """

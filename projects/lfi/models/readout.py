@@ -32,8 +32,8 @@ class InteractionReadout(BaseModule):
     - Initial query of a concept: sqrt(E) * W_q t_c + b.
     - Spatial map: the attention of the concept's query over the patches. The loss compares this attention.
       `answers` returns attention ** (1 - w) * p ** (2 * w), where w is `contrast_weight`, and p the
-      location's probability of the concept among the training's `contrast_texts`, by the semantic scores
-      below. Checkpoints store these texts.
+      concept's probability at the location among the training's `contrast_texts`, by the semantic scores
+      below. Checkpoints store the contrast texts.
     - Semantic scores: each patch token of a supervised layer is compared with each concept,
       15 / sqrt(D) * LN(patch) . w_c, where w_c = W t_c at unit length. W maps texts to the student's width;
       no patch is mapped to the width of the text space.
@@ -81,13 +81,13 @@ class InteractionReadout(BaseModule):
         """Check that a text space has the read-out's width.
 
         Raises:
-            ValueError: if it has another width.
+            ValueError: if the widths differ.
         """
         check_text_dims(self.text_dims, text_dims)
 
     @torch.no_grad()
     def fit_text_statistics(self, texts: Tensor, num_background: int = 0) -> None:
-        """Set the mean text and the contrast texts from the training's texts; checkpoints keep both.
+        """Set the mean text and the contrast texts from the training's texts. Checkpoints keep both.
 
         A single text does not change the mean: the text minus itself would be 0.
 
@@ -123,7 +123,8 @@ class InteractionReadout(BaseModule):
             concepts: (B, M), indices of the concepts that each image is asked about. Defaults to None: all.
 
         Returns:
-            Queries (B, M, D) or (C, D), where D is the student's width. The query of `OTHER` has no meaning.
+            Queries (B, M, D) or (C, D), where D is the student's width. The query of the joint map, `OTHER`,
+            has no meaning.
         """
         queries = self.question_head(self._centred(texts) * self.text_dims**0.5)
         return queries if concepts is None else queries[concepts.clamp_min(0)]
@@ -192,7 +193,7 @@ class InteractionReadout(BaseModule):
     def _presence(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
         """Presence of the asked concepts in [0, 1], (B, M)."""
         presence = self.presence_logits(states, texts, concepts).sigmoid()
-        # OTHER has no text.
+        # The joint map, OTHER, has no text.
         return presence if concepts is None else presence.masked_fill(concepts == OTHER, 0)
 
     def _log_attention(self, states: InteractionStates) -> Tensor:
@@ -259,13 +260,13 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _select_concepts(scores: Tensor, concepts: Tensor | None) -> Tensor:
-    """Select the concepts (B, M) in scores (B, L, N, C); `OTHER` is the log-sum-exp of all other scores."""
+    """Select concepts (B, M) in scores (B, L, N, C); `OTHER` gets the log-sum-exp of all other scores."""
     if concepts is None:
         return scores
     b, n_layers, n, c = scores.shape
     selected = scores.gather(3, concepts.clamp_min(0)[:, None, None].expand(b, n_layers, n, -1))
     is_selected = torch.zeros(b, c + 1, dtype=torch.bool, device=scores.device)
-    # OTHER marks the extra last column.
+    # The extra last column is for the joint map, OTHER.
     is_selected.scatter_(1, torch.where(concepts == OTHER, c, concepts), True)
     other_scores = scores.masked_fill(is_selected[:, None, None, :c], MASKED).logsumexp(-1, keepdim=True)
     return torch.where((concepts == OTHER)[:, None, None], other_scores, selected)

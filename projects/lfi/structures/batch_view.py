@@ -50,12 +50,14 @@ class BatchView:
         pixel_format: order of channels, mean and std of the inputs.
         valid_sizes: height and width in pixels of each image without its padding at the right and below.
         labelled: rows of the batch that have a label. Defaults to None: all.
-        labels: (B, C) in [0, 1], labels of the visible concepts. Defaults to None: there are no concepts.
+        labels: (B, C) in [0, 1], concepts that each image is labelled with. Defaults to None: no part needs
+            them.
         stored: cached maps of each image. Defaults to None: the pipeline has read none.
         views: (B, 2, 3), view of the file that each image shows, in the form of `InteractionMaps.warp`. They
-            stay on the CPU, so that `is_axis_aligned` waits for no GPU. Defaults to None: none are recorded.
+            stay on the CPU, so that `is_axis_aligned` waits for no GPU. Defaults to None: no view is
+            recorded.
         tiles: tiles of images that show several files (Mosaic). Defaults to None: each image shows one file.
-        mixture: mixing of the images after tiling (Mixup, CutMix). Defaults to None: they are not mixed.
+        mixture: mixing of the images after tiling (Mixup, CutMix). Defaults to None: no image is mixed.
         data_samples: data samples of the batch. Defaults to ().
     """
 
@@ -74,7 +76,7 @@ class BatchView:
     def of(
         cls, inputs: Tensor, data_samples: Sequence, pixel_format: PixelFormat, labels: Tensor | None = None
     ) -> BatchView:
-        """Build the view of a preprocessed batch from its data samples."""
+        """Build the object for a preprocessed batch from its data samples."""
         stored = _stored_maps(data_samples)
         return cls(
             inputs,
@@ -93,7 +95,7 @@ class BatchView:
     def raw(
         cls, inputs: Tensor, valid_sizes: Sequence[tuple[int, int]], labels: Tensor | None = None
     ) -> BatchView:
-        """Build the view of loaded images: BGR in [0, 255], each at the top left of the batch."""
+        """Build the object for loaded images: BGR in [0, 255], each at the top left of the batch."""
         return cls(inputs, PixelFormat.raw(), valid_sizes, labels=labels)
 
     @property

@@ -41,7 +41,7 @@ class ImageFeatures:
         """Convert the locations to maps that can be cached and warped, one concept for each feature channel.
 
         Args:
-            scale: scale of the scores, stored as the length of the maps' mean vector.
+            scale: scale of the scores. It is stored as the length of the maps' mean vector.
 
         Raises:
             ValueError: if the pooled vector is not the mean of the locations.
@@ -66,8 +66,8 @@ class ImageFeatures:
     def of_view(cls, maps: InteractionMaps, scale: Tensor, texts: Tensor) -> ImageFeatures:
         """Restore the features of a view from maps of `as_maps` that were warped into it.
 
-        The mean over the locations of a whole image has length 1, as from the online teacher. The mean over
-        a crop has another length, which is kept.
+        The mean over the locations of a whole image has length 1, as the online teacher's has. The mean over
+        a crop has another length, and is not normalised.
 
         Args:
             maps: maps of the view.

@@ -26,7 +26,8 @@ class BatchMixture:
         other: (B,) int64 on the CPU, row of the image that is mixed into each image.
         size: height and width in pixels of the batch.
         share: weight of the original image where the other image is visible. Defaults to 0.
-        box: top, bottom, left and right in pixels of the other image's area. Defaults to None: everywhere.
+        box: top, bottom, left and right in pixels of the other image's area. Defaults to None: the whole
+            image.
         resized: whether the other image is resized to the box, and not cropped. Defaults to False.
     """
 
@@ -60,7 +61,7 @@ class BatchMixture:
             canvas: height and width in pixels of the canvas, with the batch at its top left. Defaults to
                 None: the batch.
             sizes: height and width in pixels of each image, at the top left of the batch. Defaults to None:
-                each image fills it.
+                each image fills the batch.
 
         Returns:
             2n maps of B images and their shares (B, 2n, H, W): n for the image itself, then n for the image
@@ -124,7 +125,7 @@ def mix_maps(
     """Mix the maps of several images into the maps of pictures that show these images.
 
     Args:
-        sources: n maps of B images each, on one grid. Maps with `concepts` have `OTHER` as the last concept.
+        sources: n maps of B images each, on one grid. Maps with `concepts` have the joint map, `OTHER`, last.
         share: (B, n, H, W) or (1, n, H, W), share of each location that shows each source.
         num_concepts: C, size of the bank with its background.
         labels: (B, C) in [0, 1], labels of the pictures. Labelled concepts are chosen first, then concepts of
@@ -217,7 +218,7 @@ def _align_concepts(
     Args:
         chosen: (B, M), concepts of the result.
         source_concepts: (B, n, M), concepts of the sources' maps.
-        log_probs: (B, n, L, M + 1, H, W), log-probabilities of the source's concepts and of `OTHER`.
+        log_probs: (B, n, L, M + 1, H, W), log-probabilities of the source's concepts and of its `OTHER`.
         presence: (B, n, M + 1), presence of the source's concepts and of `OTHER`.
         num_concepts: C.
 
@@ -226,7 +227,7 @@ def _align_concepts(
     """
     b, n, m = source_concepts.shape
     device, num_other = source_concepts.device, num_concepts - m
-    # Position of each concept among a source's maps, or M, the position of OTHER, if it has no map there.
+    # Index of each concept among a source's maps; M, the index of OTHER, if the source has no map of it.
     position = torch.full((b, n, num_concepts), m, device=device)
     position.scatter_(2, source_concepts, torch.arange(m, device=device).expand_as(source_concepts))
     position = position.gather(2, chosen[:, None].expand_as(source_concepts))  # [B, n, M]

@@ -22,7 +22,7 @@ class Targets:
     Args:
         maps: interaction maps with the presence of each concept.
         features: embeddings of the images and of their locations.
-        class_scores: (B, C), zero-shot logits of the bank's concepts. A student uses the ones of its classes.
+        class_scores: (B, C), zero-shot logits of all texts of the bank. A student uses those of its classes.
     """
 
     maps: InteractionMaps | None = None

@@ -22,9 +22,9 @@ class Tiles(NamedTuple):
             `image_windows`.
         views: (n, 2, 3), view of each image that its window shows, in the form of `InteractionMaps.warp`.
         shares: n weights of the images in the pixels of their windows; below 1 for a blended image.
-        coverage: (n, k, k) uint8, visible share of each image in 255ths, on a grid over the picture with k a
-            power of 2. It multiplies the image's share at a location, and does not change the map's scores.
-            Defaults to None: all of each image is visible.
+        coverage: (n, k, k) uint8, visible share of each image in 255ths, on a k x k grid over the picture,
+            where k is a power of 2. The coverage multiplies the image's share at a location, and does not
+            change the map's scores. Defaults to None: all of each image is visible.
     """
 
     windows: Tensor

@@ -36,7 +36,7 @@ def test_images_of_two_folders_are_not_taken_for_one(folder, records):
     cache = InteractionCache(folder)
     cache.read(PATHS)
     other = PATHS[3].replace('/data', '/elsewhere')
-    with pytest.raises(CacheError, match=rf'last 2 parts of their paths, and {other} shares them with'):
+    with pytest.raises(CacheError, match=rf'last 2 parts of their paths, and {other} shares these with'):
         cache.read([PATHS[4], other])
     assert cache.read(['/data/./set/a/3.jpg']).tobytes() == records[3].tobytes()
 
@@ -184,7 +184,7 @@ def test_a_map_of_no_concept_is_refused(tmp_path, make_maps, number):
     assert InteractionCache(tmp_path).read(PATHS).tobytes() == records.tobytes()
     records['concepts'][3, 1] = number
     writer.write(0, records)
-    with pytest.raises(CacheError, match=f'maps of the concept number {number}, and the cache has 2'):
+    with pytest.raises(CacheError, match=f'maps of concept {number}, but the cache has only 2'):
         InteractionCache(tmp_path).read(PATHS)
 
 

@@ -36,8 +36,8 @@ class LoadInteractionMaps(BaseTransform):
     `PackDetInputs(meta_keys=(..., 'view', 'interaction_maps'))`.
 
     Args:
-        cache: folder that `lfi cache` wrote, equal to `model.teacher.cache`; `tools/train.py` copies it from
-            there. Defaults to None: nothing is read, and the teacher runs online.
+        cache: folder that `lfi cache` wrote, equal to `model.teacher.cache`, from which `tools/train.py`
+            copies it. Defaults to None: nothing is read, and the teacher runs online.
 
     Raises:
         UsageError: if size or mmdet's records show that a step outside `lfi.RecordView` flipped, resized or
@@ -80,10 +80,10 @@ class LoadInteractionMaps(BaseTransform):
 class LoadRegions(BaseTransform):
     """Load the region of each class of an image, for `lfi.SemanticConsistencyMetric`.
 
-    Put it after the steps that load the image and its annotations, and put all transforms that move pixels
-    into it. It sets `regions`, a (h, w) bool array for each class that is visible in the transformed image,
-    and `crowds`, the classes that only ignored objects show, such as COCO's crowds. It warps `heat_maps` of
-    `lfi.LoadHeatMap` into the same view and size. Pack them by
+    Put this transform after the steps that load the image and its annotations, and put all transforms that
+    move pixels into it. It sets `regions`, a (h, w) bool array for each class that is visible in the
+    transformed image, and `crowds`, the classes that only ignored objects show, such as COCO's crowds. It
+    warps `heat_maps` of `lfi.LoadHeatMap` into the same view and size. Pack them by
     `PackInputs(algorithm_keys=('regions', 'heat_maps'))`, or for detection by
     `PackDetInputs(meta_keys=(..., 'regions', 'crowds', 'heat_maps'))`.
 
@@ -91,8 +91,8 @@ class LoadRegions(BaseTransform):
         transforms: configs or transforms to run in a `RecordView`. Defaults to ().
 
     Raises:
-        ValueError: if `RecordView` has no rule for a transform, or an image was changed before this step or
-            has neither masks nor boxes nor heat maps.
+        ValueError: if `RecordView` has no rule for a transform; or if an image was changed before this step,
+            or has neither masks nor boxes nor heat maps.
     """
 
     def __init__(self, transforms: Sequence = ()) -> None:
@@ -165,7 +165,7 @@ class LoadCaptionConcepts(BaseTransform):
     Args:
         concepts: concepts of the teacher, names or a config; see `concept_names`.
         ann_file: caption file; see `read_captions`. Images are matched by file name. Defaults to None: the
-            captions are `caption` of the data info, a string or several.
+            data info has the captions under `caption`, a string or several.
         splitter: 'noun_phrases' or 'caption'. Defaults to 'noun_phrases'.
 
     Raises:

@@ -57,8 +57,8 @@ def _tile_sources(image: dict, tile: tuple, size: tuple[int, ...]) -> list[Sourc
 class RecordedMosaic(_RecordedTiles, Mosaic):
     """mmdet's `Mosaic` for a teacher's cache: `lfi.LoadInteractionMaps` loads the maps of all sources.
 
-    Images and boxes equal mmdet's, draw for draw. Put transforms that move pixels before or after it into
-    `lfi.RecordView`. It takes mmdet's arguments.
+    Images and boxes equal mmdet's, draw for draw. Put transforms that move pixels before or after this step
+    into `lfi.RecordView`. The arguments are mmdet's.
 
     Raises:
         UsageError: if a step outside `lfi.RecordView` has moved pixels.
@@ -87,8 +87,8 @@ class RecordedCachedMosaic(_RecordedTiles, CachedMosaic):
 class RecordedMixUp(MixUp):
     """mmdet's `MixUp` for a teacher's cache: `lfi.LoadInteractionMaps` loads the maps of all sources.
 
-    Images and boxes equal mmdet's, draw for draw. Put transforms that move pixels before or after it into
-    `lfi.RecordView`. It takes mmdet's arguments.
+    Images and boxes equal mmdet's, draw for draw. Put transforms that move pixels before or after this step
+    into `lfi.RecordView`. The arguments are mmdet's.
 
     Raises:
         UsageError: if a step outside `lfi.RecordView` has moved pixels.
@@ -160,7 +160,7 @@ class RecordedCopyPaste(CopyPaste):
     """mmdet's `CopyPaste` for a teacher's cache: `lfi.LoadInteractionMaps` loads the maps of all sources.
 
     Images, boxes and masks equal mmdet's, draw for draw. The pasted masks show the other image. Put
-    transforms that move pixels before or after it into `lfi.RecordView`. It takes mmdet's arguments.
+    transforms that move pixels before or after this step into `lfi.RecordView`. The arguments are mmdet's.
 
     Raises:
         UsageError: if a step outside `lfi.RecordView` has moved pixels.

@@ -20,9 +20,9 @@ HARMLESS = ('Load', 'Pack', 'Filter')
 def refuse_unrecorded_steps(dataset: object, scope: str | None = None) -> None:
     """Refuse pipeline steps that would misalign images and their cached maps.
 
-    The maps are warped into the view that `lfi.RecordView` records. A step outside it may load, pack, change
-    colours, or be a transform of LFI, such as `lfi.RecordedMosaic`, which records its sources. Other steps
-    may show another part of the image, or several images.
+    The maps are warped into the view that `lfi.RecordView` records. A step outside it may load, pack or
+    change colours. It may also be a transform of LFI that records its sources, such as `lfi.RecordedMosaic`.
+    Other steps may show another part of the image, or several images.
 
     Args:
         dataset: config of the training data, with data sets inside it at any depth.

@@ -1,4 +1,4 @@
-"""View matrices: the map from the pixels of a transform's output to those of its input.
+"""View matrices: maps from the pixels of a transform's output to the pixels of its input.
 
 A matrix is (3, 3) float64 and maps (x, y, 1), where pixel i of a row covers i to i + 1. `view_rules` has a
 rule for each type of transform.

@@ -17,7 +17,7 @@ class ConvStem(BaseModule):
 
     (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021, section 4.) 3 x 3
     convolutions of stride 2, each with a batch norm and a ReLU, reduce a patch to a token; a 1 x 1
-    convolution follows. The last 3 x 3 convolution has 3/4 of the tokens' channels, and each earlier one
+    convolution follows. The last 3 x 3 convolution has 3/4 of the tokens' channels, and each earlier one has
     half as many as the next: 24, 48, 96 for 128 dims and patches of 8. The shapes of tokens and grid equal
     those of mmpretrain's `PatchEmbed` for any image size. A token sees its own patch and patch_size - 1
     pixels above and to the left; padding at the right and below has no influence.

@@ -19,8 +19,8 @@ class InteractionStates:
         asked_queries: (B, M, C), asked queries after the last block. None if nothing was asked.
         attention: asked queries' attention to the N patches, (B, M, N) for each supervised layer. () if
             nothing was asked.
-        tokens: (B, n, C) for each supervised layer, the class token (if any) and the patch tokens, so that n
-            is N + 1 or N.
+        tokens: (B, n, C) for each supervised layer, the class token, if any, and the patch tokens: n is N + 1
+            or N.
         layers: indices of the supervised layers.
         grid: (H, W) with H * W = N.
         valid: (B, N) bool, patches that show a part of their image. Defaults to None, all patches.

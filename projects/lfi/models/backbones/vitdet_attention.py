@@ -81,9 +81,9 @@ class DecomposedRelativePosition(nn.Module):
     """Attention bias by the offset of two patches, the sum of a row term and a column term.
 
     bias_ij = q_i . r_h[y_i - y_j] + q_i . r_w[x_i - x_j] (Li et al., "MViTv2", CVPR 2022, section 4.1; in
-    ViTDet, ECCV 2022). Instead of an N x N bias, `extend` concatenates to q its products with the two tables,
-    and to k the patches' one-hot rows and columns. A scaled dot product, by any fused kernel, then gives
-    q_i . k_j / sqrt(D) + bias_ij.
+    ViTDet, ECCV 2022). Instead of adding an N x N bias, `extend` appends to q the products of q with the two
+    tables, and to k the patches' one-hot rows and columns. A scaled dot product, by any fused kernel, then
+    gives q_i . k_j / sqrt(D) + bias_ij.
 
     Args:
         head_dims: D, channels of a head.

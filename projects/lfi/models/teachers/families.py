@@ -58,9 +58,9 @@ def family_of(config: Mapping[str, Any]) -> Family:
 
     'auto' selects an extractor by the pool over locations:
 
-    - class token: 'clearclip', as in our configs; docs/teachers.md has its authors' numbers.
-    - attention pool (ResNet, SigLIP, PE-Core): 'maskclip', which was published for that pool (Zhou et al.,
-      ECCV 2022, section 3.2). We measured none of these.
+    - class token: 'clearclip', as in our configs. docs/teachers.md has the numbers of ClearCLIP's authors.
+    - attention pool (ResNet, SigLIP, PE-Core): 'maskclip', which was published for attention pools (Zhou et
+      al., ECCV 2022, section 3.2). We measured no such model.
     - mean (CNNs, ViTamin, CLIPA): 'dense', as in class activation maps (Zhou et al., CVPR 2016). We measured
       only CNNs with a linear head.
     - CoCa: 'coca'.
@@ -69,7 +69,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
         config: config from `open_clip.get_model_config`, or the `model_cfg` of an `open_clip_config.json`.
 
     Raises:
-        KeyError, TypeError: if it is no config of an open_clip model.
+        KeyError, TypeError: if `config` is no config of an open_clip model.
         ValueError: if timm does not know the image tower.
     """
     vision, text = CLIPVisionCfg(**config['vision_cfg']), config['text_cfg']

@@ -5,9 +5,9 @@ A cache is a folder:
 - `manifest.json`: the teacher, the data and the format of the maps;
 - `keys.npy`: (N,) uint64, digests of the images' names, in the order of the records;
 - `sizes.npy`: (N,) int64, sizes in bytes of the images' files, to detect other images of the same names;
-- `texts.npy`: (C, E) float32, unit embeddings of the concepts;
+- `texts.npy`: (C, E) float32, unit embeddings of all texts of the bank;
 - `shard-*.npy`: records of `lfi.structures.pack`, each file with a checksum that is written last. The records
-  hold the teacher's presence; training adds the labels of the view.
+  hold the teacher's presence. Training raises it by the labels of the view.
 
 No file is pickled.
 """

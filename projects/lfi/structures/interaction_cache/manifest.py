@@ -81,8 +81,8 @@ class CacheManifest:
             name_parts: number of last path parts in the keys.
             texts: (C, E) float32, embeddings of the concepts.
             maps: maps of any image, for their format.
-            labels: labels that chose the concepts; ignored if the maps are of all concepts. Defaults to None.
-            presence_kind: kind of the teacher's presence. Defaults to None.
+            labels: labels that chose the concepts. Ignored if the maps are of all concepts. Defaults to None.
+            presence_kind: `VLMAttentionTeacher.presence_kind`. Defaults to None: unknown.
 
         Raises:
             CacheError: if the name of a concept is no plain text.
@@ -153,7 +153,7 @@ class CacheManifest:
         """Read the manifest in a folder.
 
         Raises:
-            CacheError: if there is none, or it is corrupted or of another version.
+            CacheError: if there is no manifest, or the manifest is corrupted or of another version.
         """
         path = folder / 'manifest.json'
         if not path.is_file():

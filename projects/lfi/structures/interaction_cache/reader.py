@@ -119,7 +119,7 @@ class InteractionCache:
         ]
 
     def stored(self, paths: Sequence[str], tiles: Tiles | None = None) -> StoredMaps:
-        """Read the maps of the images in a picture; raises the errors of `read`.
+        """Read the maps of the images in a picture. Raises the errors of `read`.
 
         Args:
             paths: paths of the n images.
@@ -170,7 +170,7 @@ class InteractionCache:
             path = paths[int(differs.argmax())]
             raise CacheError(
                 f'{self.folder} identifies images by the last {self.manifest.name_parts} parts of their '
-                f'paths, and {path} shares them with another image: the cache was written for the folder of '
+                f'paths, and {path} shares these with another image: the cache was written for the folder of '
                 'one of the two. Run lfi cache for both folders together'
             )
         self._path_digests[rows] = digests
@@ -179,7 +179,7 @@ class InteractionCache:
         """Return the records of a shard, memory-mapped.
 
         Raises:
-            CacheError: if its file does not match its checksum or the manifest.
+            CacheError: if the shard's file does not match its checksum or the manifest.
         """
         if shard not in self._shards:
             path = shard_file(self.folder, shard)
@@ -231,7 +231,7 @@ def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> No
     unknown = concepts[(concepts < OTHER) | (concepts >= count)]
     if len(unknown):
         raise CacheError(
-            f'{path} has maps of the concept number {unknown[0]}, and the cache has {count} concepts. {REDO}'
+            f'{path} has maps of concept {unknown[0]}, but the cache has only {count} concepts. {REDO}'
         )
 
 

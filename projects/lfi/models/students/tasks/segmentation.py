@@ -31,7 +31,7 @@ class Segmentation(Task):
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
-        """Return the classes of each image's pixels, without ignored ones and those beyond the bank."""
+        """Return the classes of each image's pixels, without ignored pixels and classes beyond the bank."""
         rows = []
         limit = num_concepts if num_classes is None else min(num_classes, num_concepts)
         for sample in data_samples:

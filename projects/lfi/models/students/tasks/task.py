@@ -52,7 +52,7 @@ class Task:
         """Check that a student learns something, when training begins.
 
         Raises:
-            ValueError: if it learns nothing; the message names the option and the value to set.
+            ValueError: if the student learns nothing. The message names the option and the value to set.
         """
 
     def num_classes(self, student: Any) -> int | None:
@@ -62,7 +62,9 @@ class Task:
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
-        """Return the labels of images among the concepts, (B, num_concepts) in [0, 1]; classes come first.
+        """Return the concepts that each image is labelled with, (B, num_concepts) in [0, 1].
+
+        The classes of the task are the first concepts.
 
         Args:
             data_samples: samples of a batch, with tensors on the device.
@@ -90,7 +92,7 @@ class Task:
         Args:
             student: the student.
             task_loss: loss of the task's model, `task_loss(inputs, data_samples)`.
-            batch: view of the batch.
+            batch: the student's inputs, with their labelled rows.
             data_samples: samples of the batch.
             wants_features: whether a part reads the vector or the scores.
 
@@ -121,7 +123,7 @@ def labelled_loss(
     Args:
         student: the student.
         task_loss: loss of the task's model, which calls `extract_feat` once.
-        batch: view of the batch.
+        batch: the student's inputs, with their labelled rows.
         data_samples: samples of the batch.
         blank: function that turns an unlabelled sample into one for the loss, if no image has a label.
 

@@ -20,8 +20,8 @@ class LocationsExtractor(DenseExtractor):
     class activation maps (Zhou et al., CVPR 2016). If a norm or an MLP follows the average (ConvNeXt,
     ViTamin, CLIPA), the embedding is not a mean of projected locations, and maps are cosines. Maps are also
     cosines for an attention pool, where this extractor equals 'maskclip'. In a ViT with a class token the
-    last block's patches localise badly: the other extractors change that block. The cost is about one plain
-    forward pass, regardless of the number of concepts.
+    last block's patches localise badly: the other extractors change the last block. The cost is about one
+    plain forward pass, regardless of the number of concepts.
 
     Args:
         visual: image tower, in eval mode.

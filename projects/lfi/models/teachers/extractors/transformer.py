@@ -88,7 +88,7 @@ def transformer_of(tower: ImageTower, extractor: str) -> TransformerTower:
     """Return the tower, checked to be a transformer.
 
     Raises:
-        ValueError: if it is no transformer; the message names an extractor that fits.
+        ValueError: if the tower is no transformer. The message names an extractor that fits.
     """
     if not isinstance(tower, TransformerTower):
         raise ValueError(
