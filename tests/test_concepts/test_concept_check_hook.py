@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lfi import teacher_config
 from lfi.concepts import ConceptBank, ConceptCheckHook
 from lfi.models import ByTexts, Student
 
@@ -11,7 +12,7 @@ def check(names, classes, background=(), reads_labels=True):
     bank = ConceptBank((*names, *background), ('{}',), None, len(background))
     dataset = SimpleNamespace(metainfo=dict(classes=classes) if classes else {})
     family = SimpleNamespace(reads_labels=reads_labels)
-    model = SimpleNamespace(needs={'maps'}, teacher=SimpleNamespace(bank=bank), family=family)
+    model = SimpleNamespace(teacher_outputs={'maps'}, teacher=SimpleNamespace(bank=bank), family=family)
     runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
     ConceptCheckHook().before_train(runner)
 
@@ -47,6 +48,20 @@ def test_a_model_without_a_teacher_passes(model):
     dataset = SimpleNamespace(metainfo=dict(classes=['cat']))
     loader = SimpleNamespace(dataset=dataset)
     ConceptCheckHook().before_train(SimpleNamespace(model=model, train_dataloader=loader))
+
+
+def test_a_student_is_checked_before_its_first_step():
+    student = Student(
+        task='mmpretrain.ImageClassifier',
+        backbone=dict(type='lfi.InteractionQueryViT', arch='deit-tiny', img_size=32, patch_size=16),
+        head=dict(type='mmpretrain.LinearClsHead', num_classes=2, in_channels=192),
+        teacher=teacher_config('shapes-tiny', concepts=['red circle', 'blue star'], background=[]),
+        supervision=dict(interactions=dict(type='lfi.Interactions')),
+    )
+    dataset = SimpleNamespace(metainfo=dict(classes=['blue star', 'red circle']))
+    runner = SimpleNamespace(model=student, train_dataloader=SimpleNamespace(dataset=dataset))
+    with pytest.raises(ValueError, match="'blue star' is its concept 1"):
+        ConceptCheckHook().before_train(runner)
 
 
 def test_pretraining_that_reads_no_label_passes():

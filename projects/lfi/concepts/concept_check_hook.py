@@ -31,8 +31,8 @@ class ConceptCheckHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Compare the teacher's concepts with the classes of the training set."""
         model = unwrap_model(runner.model)
-        # Only students have `needs`: the outputs that they need from a teacher.
-        if getattr(model, 'needs', None) and model.family.reads_labels:
+        # Only students have `teacher_outputs`, the outputs that they need from a teacher.
+        if getattr(model, 'teacher_outputs', None) and model.family.reads_labels:
             bank = model.teacher.bank
             classes = classes_of(runner.train_dataloader.dataset)
             check_class_order(classes, bank.names, bank.num_concepts, 'teacher')
