@@ -175,7 +175,7 @@ def test_the_last_checkpoint_of_a_run_is_taken_with_its_config(run_folder, tmp_p
     (run_folder / 'other.py').write_text('')
     with pytest.raises(
         UsageError,
-        match=r'must have one config, and has \S+\.py, other\.py: set config=',
+        match=r'must have one config, and has \S+\.py, other\.py: name that of the training',
     ):
         lfi.save_pretrained(run_folder, tmp_path / 'c')
 

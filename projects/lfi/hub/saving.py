@@ -17,6 +17,7 @@ from lfi.engine import find_checkpoint_to_resume
 from lfi.engine.checkpoints.reading import load_from_local
 from lfi.engine.config_loading import load_config
 from lfi.engine.hooks.fitting_weights import check_weights
+from lfi.engine.run_folder import config_beside
 from lfi.errors import UsageError
 from lfi.export import model_config
 from lfi.models.students.config_facts import without_cache
@@ -164,7 +165,7 @@ def _from_run(path: Path, config: Config | str | Path | None) -> TrainedStudent:
     if file is None or not Path(file).is_file():
         raise UsageError(f'{path} is neither a checkpoint nor the folder of a run with a checkpoint')
     checkpoint = Path(file)
-    cfg = _config_beside(checkpoint) if config is None else _read_config(config)
+    cfg = load_config(str(config_beside(checkpoint))) if config is None else _read_config(config)
     content = load_from_local(file, 'cpu')
     model = _build(cfg)
     check_weights(model, content, needs_readout=True)
@@ -185,14 +186,3 @@ def _has_class_names(model: nn.Module) -> bool:
 
 def _read_config(config: Config | str | Path) -> Config:
     return config if isinstance(config, Config) else load_config(str(config))
-
-
-def _config_beside(checkpoint: Path) -> Config:
-    """Load the config that MMEngine wrote to the run's folder."""
-    files = sorted(checkpoint.parent.glob('*.py'))
-    if len(files) != 1:
-        names = ', '.join(file.name for file in files) or 'none'
-        raise UsageError(
-            f'{checkpoint.parent} must have one config, and has {names}: set config= to that of the training'
-        )
-    return load_config(str(files[0]))
