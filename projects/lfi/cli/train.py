@@ -35,8 +35,6 @@ def add_cache_teacher(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Train the config's model."""
     from lfi.engine import launch, run_options
-    from lfi.engine.machine import MACHINE, machine
-    from lfi.engine.pipelines import check_unrecorded_steps, set_teacher_cache
     from lfi.engine.processes import join_processes
 
     cfg = launch.load_run_config(args)
@@ -47,19 +45,11 @@ def run(args: Namespace) -> None:
         join_processes(cfg)
         cache_teacher(cfg, folder)
         cfg.model.teacher.cache = folder
-    run_options.write_checkpoints_atomically(cfg)
-    run_options.log_validation_by_iteration(cfg)
-    run_options.add_concept_check(cfg)
-    run_options.set_resume(cfg, args.resume)
-    set_teacher_cache(cfg)
-    check_unrecorded_steps(cfg)
+    launch.prepare_training(cfg, args.resume)
     if args.amp:
         run_options.enable_amp(cfg)
     if args.auto_scale_lr:
         run_options.enable_auto_scale_lr(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    runner = launch.build_runner(cfg)
-    runner.logger.info(f'{MACHINE}{machine()}')
-    launch.require_batches(runner)
-    runner.train()
+    launch.run_training(cfg)

@@ -29,10 +29,16 @@ from .config_loading import load_config
 from .error_messages import POSSIBLE_USER_ERRORS, error_text, user_error_message
 from .few_labels_option import check_few_labels
 from .hooks.non_finite import NonFiniteError
-from .machine import keep_freed_memory
-from .pipelines import LOADERS, check_pipelines
+from .machine import MACHINE, keep_freed_memory, machine
+from .pipelines import LOADERS, check_pipelines, check_unrecorded_steps, set_teacher_cache
 from .processes import start_processes
-from .run_options import set_loggers
+from .run_options import (
+    add_concept_check,
+    log_validation_by_iteration,
+    set_loggers,
+    set_resume,
+    write_checkpoints_atomically,
+)
 from .watch_images import max_unreadable, watch_images
 
 # Exit code of a program that Ctrl-C stopped.
@@ -91,12 +97,21 @@ def load_run_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
+    prepare_run(cfg)
+    start_processes(cfg, args.launcher, args.local_rank)
+    return cfg
+
+
+def prepare_run(cfg: Config) -> None:
+    """Check the config of a run, which has its work dir, and set its loggers and data loaders.
+
+    Raises:
+        UsageError: If a check fails.
+    """
     set_loggers(cfg)
     check_pipelines(cfg)
     check_few_labels(cfg)
     set_dataloader_defaults(cfg)
-    start_processes(cfg, args.launcher, args.local_rank)
-    return cfg
 
 
 def set_dataloader_defaults(cfg: Config) -> None:
@@ -116,6 +131,36 @@ def set_dataloader_defaults(cfg: Config) -> None:
         # Detection keeps mmengine's `pseudo_collate`: the images of a batch differ in size.
         if cfg.get('default_scope') == 'mmpretrain':
             loader.setdefault('collate_fn', {'type': 'default_collate'})
+
+
+def prepare_training(cfg: Config, resume: str | None = None) -> None:
+    """Add the hooks of a training to a config of `prepare_run`, and set its cache and its start.
+
+    Args:
+        cfg: Config of the run, changed in place.
+        resume: See `set_resume`. Defaults to None.
+
+    Raises:
+        UsageError: If the checkpoint does not exist, or the pipelines cannot read the cache.
+    """
+    write_checkpoints_atomically(cfg)
+    log_validation_by_iteration(cfg)
+    add_concept_check(cfg)
+    set_resume(cfg, resume)
+    set_teacher_cache(cfg)
+    check_unrecorded_steps(cfg)
+
+
+def run_training(cfg: Config) -> None:
+    """Train by the config of `prepare_training`.
+
+    Raises:
+        UsageError: If the training data loader is empty.
+    """
+    runner = build_runner(cfg)
+    runner.logger.info(f'{MACHINE}{machine()}')
+    require_batches(runner)
+    runner.train()
 
 
 def build_runner(cfg: Config) -> Runner:
