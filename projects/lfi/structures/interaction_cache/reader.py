@@ -102,6 +102,11 @@ class InteractionCache:
         # For each record, the digest of the path that it was first read for.
         self._path_digests = np.zeros(len(self._keys), np.int64)
 
+    def __repr__(self) -> str:
+        images, texts = self.manifest.num_images, len(self.text_embeddings)
+        size = f'{self.num_bytes / 1e6:,.1f} MB'
+        return f'InteractionCache({str(self.folder)!r}, {images:,} images, {texts:,} texts, {size})'
+
     @cached_property
     def digest(self) -> str:
         """Digest of the manifest, which differs between caches of other images or teachers."""
