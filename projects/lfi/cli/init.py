@@ -13,16 +13,11 @@ commands. Trains nothing.
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lfi.config_files import teacher_names
 
 from .adapt import missing_checkpoints, next_commands
 from .arguments import ArgumentParser
-
-if TYPE_CHECKING:
-    from lfi.new_config import FoundData
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -79,51 +74,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Read the data, write the config, and print what was found and what to type next."""
-    from mmengine.logging import MMLogger
+    from lfi.new_config import Settings, init_config
 
-    from lfi.errors import UsageError
-    from lfi.new_config import (
-        Settings,
-        find_data,
-        remove_leaks,
-        split_off_validation,
-        write_config,
-    )
-
-    # Some optimizer wrappers log each parameter.
-    MMLogger.get_current_instance().setLevel('ERROR')
-    source = Path(args.data)
-    out = Path(args.out or f'lfi_{source.resolve().stem}.py')
-    if out.suffix != '.py':
-        raise UsageError(f'--out {out} must be a .py file')
-    if out.exists():
-        raise UsageError(f'--out {out} exists already: remove it, or name another file')
     names = ('epochs', 'batch_size', 'input_size', 'labels_per_class', 'weights', 'workers')
     settings = Settings(**{name: getattr(args, name) for name in names})
-    data = remove_leaks(find_data(source, out.parent / f'{out.stem}_data'))
-    data = split_off_validation(data)
-    written = write_config(data, args.model, args.teacher, args.concepts, settings, out)
-    for line in describe(data):
-        print(line)
-    print(f'{out} trains')
-    width = max(len(topic) for topic, _ in written.changes)
-    for topic, description in written.changes:
-        print(f'  {topic.ljust(width)}  {description}')
-    for line in missing_checkpoints(written.report.cfg):
+    new = init_config(args.data, args.model, args.teacher, args.concepts, settings, args.out)
+    print(new)
+    for line in missing_checkpoints(new.written.report.cfg):
         print(line)
     print('Next:')
-    for line in next_commands(out, written.report.cfg, written.cached):
+    for line in next_commands(new.path, new.written.report.cfg, new.written.cached):
         print(f'  {line}')
-
-
-def describe(data: FoundData) -> list[str]:
-    """Describe a data set: its format, its images, its classes, and what was left out."""
-    from lfi.new_config import typical_size
-
-    width, height = typical_size(data)
-    images = f'{len(data.train)} images to train' + (f', {len(data.val)} to validate' if data.val else '')
-    lines = [f'{data.root}: {data.form}, for {data.task}; {images}; typically {width} x {height} pixels']
-    if data.classes:
-        names = ' | '.join(data.classes[:8]) + (' | …' if len(data.classes) > 8 else '')
-        lines.append(f'{len(data.classes)} classes: {names}')
-    return [*lines, *(f'{note[0].upper()}{note[1:]}.' for note in data.notes)]

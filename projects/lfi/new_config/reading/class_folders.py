@@ -42,8 +42,7 @@ def read_class_folders(root: Path) -> FoundData:
     )
     loose = by_class.pop('', [])
     if not by_class:
-        images = tuple(LabelledImage(_below(root, train, name)) for name in loose)
-        return FoundData('a folder of images without labels', 'pretraining', root, (), images, ())
+        return _unlabelled(root, [_below(root, train, name) for name in loose])
     if loose:
         raise UsageError(
             f'{train} has {len(loose)} images beside the folders of classes, such as {loose[0]}: move them '
@@ -69,6 +68,26 @@ def read_class_folders(root: Path) -> FoundData:
     return FoundData(
         form, 'classification', root, classes, _labelled(root, train, classes, by_class), val_images
     )
+
+
+def read_unlabelled(root: Path) -> FoundData:
+    """Read all images below a folder, in any layout, as images without labels.
+
+    Raises:
+        UsageError: if the folder does not exist or has no image.
+    """
+    root = root.expanduser().resolve()
+    if not root.is_dir():
+        raise UsageError(f'{root} is not a folder: give the folder of your images')
+    names = sorted(image_names(root))
+    if not names:
+        raise UsageError(f'{root} has no image, nor do its subfolders: give the folder of your images')
+    return _unlabelled(root, names)
+
+
+def _unlabelled(root: Path, names: list[str]) -> FoundData:
+    images = tuple(LabelledImage(Path(name).as_posix()) for name in names)
+    return FoundData('a folder of images without labels', 'pretraining', root, (), images, ())
 
 
 def _by_class(names: list[str]) -> dict[str, list[str]]:

@@ -1,0 +1,137 @@
+"""From a data set to a config that trains a student on it, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.logging import MMLogger
+
+from lfi.errors import UsageError
+
+from .labelled_image import FoundData
+from .reading import find_data, read_unlabelled
+from .settings import Settings, typical_size
+from .splitting import remove_leaks, split_off_validation
+from .writing import WrittenConfig, write_config
+
+SHOWN_CLASSES = 8
+"""Classes that a description names."""
+
+
+@dataclass(frozen=True, repr=False)
+class NewConfig:
+    """A config that `init_config` has written. It prints as a description of the data and of the training.
+
+    Args:
+        path: path of the config.
+        data: the data set.
+        written: the model, the teacher and the check of the config.
+    """
+
+    path: Path
+    data: FoundData
+    written: WrittenConfig
+
+    def __repr__(self) -> str:
+        width = max(len(topic) for topic, _ in self.written.changes)
+        changes = [f'  {topic.ljust(width)}  {description}' for topic, description in self.written.changes]
+        return '\n'.join([*describe(self.data), f'{self.path} trains', *changes])
+
+
+def init_config(
+    data: str | Path,
+    model: str | None,
+    teacher: str,
+    concepts: str | Path | Sequence[str] | None,
+    settings: Settings,
+    out: str | Path | None,
+) -> NewConfig:
+    """Find the format of a data set, split off a validation, and write a config.
+
+    Args:
+        data: folder or file of the data set.
+        model: name of the model; None for a small model for the task.
+        teacher: name of the teacher.
+        concepts: texts for images without labels, or a file with one a line; None for the names of ImageNet.
+        settings: settings of the training.
+        out: path of the config, a new .py file; None for `lfi_<name of the data>.py`.
+
+    Raises:
+        UsageError: if the data cannot be read, the model or the teacher is unknown, the file exists, or the
+            config cannot be built.
+    """
+    file = _new_file(data, out)
+    with _quiet_logger():
+        found = split_off_validation(remove_leaks(find_data(Path(data), _folder_beside(file))))
+        return _write(found, model, teacher, concepts, settings, file)
+
+
+def init_pretraining_config(
+    folder: str | Path,
+    model: str | None,
+    teacher: str,
+    concepts: str | Path | Sequence[str] | None,
+    settings: Settings,
+    out: str | Path | None,
+) -> NewConfig:
+    """Write a config that pretrains a backbone on a folder of images in any layout, as `init_config` does."""
+    file = _new_file(folder, out)
+    with _quiet_logger():
+        return _write(read_unlabelled(Path(folder)), model, teacher, concepts, settings, file)
+
+
+def describe(data: FoundData) -> list[str]:
+    """Describe a data set: its format, its images, its classes, and what was left out."""
+    width, height = typical_size(data)
+    images = f'{len(data.train)} images to train' + (f', {len(data.val)} to validate' if data.val else '')
+    lines = [f'{data.root}: {data.form}, for {data.task}; {images}; typically {width} x {height} pixels']
+    if data.classes:
+        more = ' | …' if len(data.classes) > SHOWN_CLASSES else ''
+        lines.append(f'{len(data.classes)} classes: {" | ".join(data.classes[:SHOWN_CLASSES])}{more}')
+    return [*lines, *(f'{note[0].upper()}{note[1:]}.' for note in data.notes)]
+
+
+def _write(
+    data: FoundData,
+    model: str | None,
+    teacher: str,
+    concepts: str | Path | Sequence[str] | None,
+    settings: Settings,
+    out: Path,
+) -> NewConfig:
+    if concepts is not None and not isinstance(concepts, str | Path):
+        texts, concepts = concepts, _folder_beside(out) / 'concepts.txt'
+        concepts.parent.mkdir(parents=True, exist_ok=True)
+        concepts.write_text(''.join(f'{text}\n' for text in texts), encoding='utf-8')
+    file = None if concepts is None else str(concepts)
+    written = write_config(data, model, teacher, file, settings, out)
+    return NewConfig(out, data, written)
+
+
+def _new_file(data: str | Path, out: str | Path | None) -> Path:
+    file = Path(out or f'lfi_{Path(data).resolve().stem}.py')
+    if file.suffix != '.py':
+        raise UsageError(f'--out {file} must be a .py file')
+    if file.exists():
+        raise UsageError(f'--out {file} exists already: remove it, or name another file')
+    return file
+
+
+def _folder_beside(out: Path) -> Path:
+    """Return the folder for annotations, and for images of a data set that has no image files."""
+    return out.parent / f'{out.stem}_data'
+
+
+@contextmanager
+def _quiet_logger() -> Iterator[None]:
+    """Log errors only: some optimizer wrappers log each parameter."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('ERROR')
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
