@@ -109,6 +109,7 @@ def _timm_classifier(name: str) -> dict[str, Any]:
         raise UsageError(f'--model {name}: timm gives no feature maps of it: {error}') from error
     last = len(info) - 1
     return {
+        '_scope_': 'mmpretrain',
         'type': 'ImageClassifier',
         'backbone': {
             'type': 'TIMMBackbone',
