@@ -1,7 +1,7 @@
-"""Inference with students and teachers: predictions, interaction maps of texts, the demo page, the cache.
+"""Entry points of Python, and inference with students and teachers: predictions, maps of texts, the cache.
 
-This package may import all others except `hub`, `pseudo_labels` and `cli`. Names are imported lazily: writing
-a cache needs no inferencer.
+This package may import all others except `pseudo_labels` and `cli`. Names are imported lazily: writing a
+cache needs no inferencer.
 """
 
 from lfi.utils.lazy_names import lazy_names
@@ -10,6 +10,7 @@ __getattr__, __all__ = lazy_names(
     __name__,
     {
         'drawing': ('draw_result',),
+        'image_answers': ('Drawable', 'ImageAnswer', 'ImageAnswers'),
         'interaction_inferencer': ('InteractionInferencer',),
         'interaction_result': ('InteractionResult', 'result_record'),
         'readers': ('ConceptAnswers', 'StudentReader', 'TeacherReader'),

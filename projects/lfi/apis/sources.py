@@ -123,13 +123,13 @@ class VideoSource:
 Source = ArraySource | FileSource | VideoSource
 
 
-def list_sources(inputs: str | Path | np.ndarray | Sequence) -> list[Source]:
+def list_sources(inputs: str | Path | np.ndarray | Source | Sequence) -> list[Source]:
     """List the sources of images, in the order of the inputs, without reading them.
 
     Args:
         inputs: Path or address (`https://…`) of an image or a video; path of a folder, for its images and
             those of its subfolders, in the order of their paths, without videos; an image, (H, W, 3) uint8
-            BGR as OpenCV loads it; or a list of these. Links to subfolders are followed.
+            BGR as OpenCV loads it; a source; or a list of these. Links to subfolders are followed.
 
     Raises:
         ValueError: If an array has another shape or type.
@@ -159,8 +159,10 @@ def check_output(inputs: Sequence[str], out: str | Path, option: str) -> None:
             )
 
 
-def _sources(inputs: str | Path | np.ndarray | Sequence, name: str) -> Iterator[Source]:
-    if isinstance(inputs, np.ndarray):
+def _sources(inputs: str | Path | np.ndarray | Source | Sequence, name: str) -> Iterator[Source]:
+    if isinstance(inputs, Source):
+        yield inputs
+    elif isinstance(inputs, np.ndarray):
         if inputs.ndim != 3 or inputs.shape[2] != 3 or inputs.dtype != np.uint8:
             raise ValueError(
                 f'{name} must be (H, W, 3) uint8 in BGR order, got shape {inputs.shape} of {inputs.dtype}'
