@@ -13,6 +13,7 @@ __getattr__, __all__ = lazy_names(
         'image_answers': ('Drawable', 'ImageAnswer', 'ImageAnswers'),
         'interaction_inferencer': ('InteractionInferencer',),
         'interaction_result': ('InteractionResult', 'result_record'),
+        'loaded_model': ('Model',),
         'readers': ('ConceptAnswers', 'StudentReader', 'TeacherReader'),
         'sources': ('list_sources',),
     },

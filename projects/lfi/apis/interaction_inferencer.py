@@ -159,6 +159,14 @@ class InteractionInferencer(BaseInferencer):
         self.skipped = []
         return self._run_all(self.preprocess(sources, batch_size, frame_stride), texts)
 
+    def stream_predictions(
+        self, inputs: str | Path | np.ndarray | Sequence, batch_size: int = 8, frame_stride: int = 1
+    ) -> Iterator[InteractionResult]:
+        """Yield results without texts; arguments and errors as in `stream`."""
+        check_whole(1, batch_size=batch_size, frame_stride=frame_stride)
+        self.skipped = []
+        return self._run_all(self.preprocess(list_sources(inputs), batch_size, frame_stride), ())
+
     def _run_all(self, batches: Iterator[list[Item]], texts: Sequence[str]) -> Iterator[InteractionResult]:
         while True:
             with self._lock:

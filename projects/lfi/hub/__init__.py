@@ -1,6 +1,6 @@
 """Saving and loading of students and caches: folders and the Hugging Face Hub.
 
-This package imports `apis`, `engine`, `models` and `student_folder`.
+This package imports `engine`, `export`, `models` and `student_folder`.
 """
 
 from lfi.utils.lazy_names import lazy_names
