@@ -16,7 +16,7 @@ from lfi.registry import TRANSFORMS
 
 from .interaction_result import InteractionResult
 from .readers import TeacherReader
-from .sources import list_sources
+from .sources import Source, list_sources
 
 # Background texts of a teacher whose config has none.
 BACKGROUND = ['background']
@@ -73,13 +73,13 @@ def teacher_result(
 
 
 def teacher_results(
-    reader: TeacherReader, inputs: Sequence[str], frame_stride: int, skipped: list[str]
+    reader: TeacherReader, inputs: Sequence[str | Source], frame_stride: int, skipped: list[str]
 ) -> Iterator[InteractionResult]:
     """Yield a teacher's results of images one by one.
 
     Args:
         reader: reader of the teacher.
-        inputs: images, folders of images, videos.
+        inputs: images, folders of images, videos, or sources.
         frame_stride: stride of the frames of a video.
         skipped: list to which names of unreadable inputs are appended.
     """
