@@ -80,6 +80,17 @@ print(lfi.__version__)
     assert run_python(NO_NETWORK + code, tmp_path).stdout.splitlines() == ['', version()]
 
 
+def test_all_public_names_are_listed_before_they_are_imported(tmp_path):
+    code = """
+import lfi
+print(set(lfi.__all__) <= set(dir(lfi)), 'train' in dir(lfi), 'torch' in sys.modules)
+from lfi import *
+print(callable(train), callable(load), 'torch' in sys.modules)
+"""
+    first, *_, last = run_python(NO_NETWORK + code, tmp_path).stdout.splitlines()
+    assert (first, last) == ('True True False', 'True True True')
+
+
 def version() -> str:
     namespace = {}
     exec((PACKAGE / 'version.py').read_text(), namespace)

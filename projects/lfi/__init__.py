@@ -5,6 +5,7 @@ imports neither torch nor mmcv, mmdet or mmpretrain, reads no weights and needs 
 """
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 try:
     if find_spec('mmcv') is None:
@@ -33,10 +34,27 @@ if find_spec('mmseg') is not None and not is_installed('mmsegmentation'):
 # mmdet's models need mmcv's compiled ops. An mmcv without these gets replacements.
 ops.install()
 
+if TYPE_CHECKING:
+    from .apis.asking import ask
+    from .apis.image_answers import ImageAnswer, ImageAnswers
+    from .apis.initializing import init
+    from .apis.loaded_model import Model, load
+    from .apis.training import cache, pretrain, train
+    from .engine.checkpoints.reading import install_safe_checkpoint_loading
+    from .export.vit_conversion import convert_vit_checkpoint
+    from .hub.loading import from_pretrained
+    from .hub.pushing import push_to_hub
+    from .hub.saving import save_pretrained
+
 # Imported on first access: these names need torch.
 __getattr__, _ = lazy_names(
     __name__,
     {
+        'apis.asking': ('ask',),
+        'apis.image_answers': ('ImageAnswer', 'ImageAnswers'),
+        'apis.initializing': ('init',),
+        'apis.loaded_model': ('Model', 'load'),
+        'apis.training': ('cache', 'pretrain', 'train'),
         'engine.checkpoints.reading': ('install_safe_checkpoint_loading',),
         'export.vit_conversion': ('convert_vit_checkpoint',),
         'hub.loading': ('from_pretrained',),
@@ -46,14 +64,27 @@ __getattr__, _ = lazy_names(
 )
 
 __all__ = [
+    'ImageAnswer',
+    'ImageAnswers',
+    'Model',
     '__version__',
+    'ask',
+    'cache',
     'config_dict',
     'config_path',
     'convert_vit_checkpoint',
     'from_pretrained',
+    'init',
     'install_safe_checkpoint_loading',
+    'load',
+    'pretrain',
     'push_to_hub',
     'registry',
     'save_pretrained',
     'teacher_config',
+    'train',
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
