@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,14 @@ class CheckReport:
         task_parameters: number of parameters of the task's model.
         added_parameters: number of parameters that interactions add.
         data: description of the training data.
+        data_are_read: whether the data were built, and their pipeline worked.
     """
 
     cfg: Config
     task_parameters: int
     added_parameters: int
     data: str
+    data_are_read: bool
 
 
 def check_config(file: Path, task_model: nn.Module) -> CheckReport:
@@ -67,7 +70,7 @@ def check_config(file: Path, task_model: nn.Module) -> CheckReport:
     if cfg.get('optim_wrapper'):
         _check_optimizer(model, cfg)
     num_parameters = _count(task_model)
-    return CheckReport(cfg, num_parameters, _count(model) - num_parameters, _check_data(cfg))
+    return CheckReport(cfg, num_parameters, _count(model) - num_parameters, *_check_data(cfg))
 
 
 def _check_cached_training(cfg: Config) -> None:
@@ -136,11 +139,13 @@ def _load_last_readable(dataset: Any) -> None:
             return
 
 
-def _check_data(cfg: Config) -> str:
-    """Build the training data, load an image, and describe them."""
+def _check_data(cfg: Config) -> tuple[str, bool]:
+    """Build the training data, load an image, and describe them; and return whether both worked."""
     try:
         config = without_downloads(cfg.train_dataloader.dataset.to_dict(), cfg.get('default_scope'))
-        dataset = DATASETS.build(config)
+        # pycocotools prints.
+        with redirect_stdout(io.StringIO()):
+            dataset = DATASETS.build(config)
         size = len(dataset)
     except UsageError:
         raise
@@ -148,17 +153,18 @@ def _check_data(cfg: Config) -> str:
     except Exception as error:
         reason = f'({type(error).__name__}: {error})'
         if not isinstance(error, OSError) and not re.search('not found|cannot find', str(error), re.I):
-            return f'the training data could not be built {reason}'
+            return f'the training data could not be built {reason}', False
         fix = '; add --cfg-options data_root=FOLDER/ to the commands below' if cfg.get('data_root') else ''
-        return f'the training data were not found {reason}{fix}'
+        return f'the training data were not found {reason}{fix}', False
     refuse_unreadable(dataset)
     try:
         sample = dataset[0]
     except UnreadableImageError as error:
-        return f'{size} training images; the first could not be read: {error.image}'
+        return f'{size} training images; the first could not be read: {error.image}', True
     except UsageError:
         raise
     except Exception as error:
-        return f'{size} training images; the first could not be read ({type(error).__name__}: {error})'
+        reason = f'({type(error).__name__}: {error})'
+        return f'{size} training images; the first could not be read {reason}', False
     _check_unlabelled(cfg, dataset)
-    return f'{size} training images; the first was read, {tuple(sample["inputs"].shape)}'
+    return f'{size} training images; the first was read, {tuple(sample["inputs"].shape)}', True
