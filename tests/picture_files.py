@@ -23,8 +23,8 @@ def write_shapes(split: str, files: Sequence[Path], **arguments) -> None:
         cv2.imwrite(str(file), data.get_data_info(index)['img'])
 
 
-def write_noise(file: Path, seed: int) -> None:
-    """Write a JPEG file of 64 x 64 random pixels, whatever its suffix; its folder is made."""
+def write_noise(file: Path, seed: int, width: int = 64, height: int = 64) -> None:
+    """Write a JPEG file of random pixels, whatever its suffix; its folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(file, format='JPEG')

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from lfi.errors import UsageError
 
 from .labelled_image import FoundData
-from .reading import find_data, read_unlabelled
+from .reading import check_data, find_data, read_unlabelled
 from .settings import Settings, typical_size
 from .splitting import remove_leaks, split_off_validation
 from .writing import WrittenConfig, write_config
@@ -80,7 +80,7 @@ def init_pretraining_config(
     """Write a config that pretrains a backbone on a folder of images in any layout, as `init_config` does."""
     file = _new_file(folder, out)
     with _quiet_logger():
-        return _write(read_unlabelled(Path(folder)), model, teacher, concepts, settings, file)
+        return _write(check_data(read_unlabelled(Path(folder))), model, teacher, concepts, settings, file)
 
 
 def describe(data: FoundData) -> list[str]:

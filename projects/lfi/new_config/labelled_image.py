@@ -26,7 +26,7 @@ class LabelledImage(NamedTuple):
         objects: annotations of objects in the form of COCO, with `bbox` (x, y, width, height) in pixels,
             `iscrowd`, and `segmentation` where there are masks; `category` is the index of the class.
             Defaults to ().
-        size: width and height in pixels, where the annotations need them. Defaults to None.
+        size: width and height in pixels. Defaults to None: not read yet.
         mask: path of the semantic mask, relative to the root. Defaults to None.
     """
 

@@ -8,11 +8,10 @@ from statistics import median
 from lfi.errors import UsageError
 
 from .labelled_image import FoundData
-from .reading.boxes import image_size
 
+DESIGN_SIZE = 224
+"""Side in pixels of the images that classifiers are designed for."""
 IMAGENET_MEAN, IMAGENET_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-MEASURED_IMAGES = 100
-"""Images whose headers are read for the typical size."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f'--{name.replace("_", "-")} {value} must be at least 1')
+        if self.workers < 0:
+            raise UsageError(f'--workers {self.workers} must be at least 0')
 
 
 def default_epochs(num_images: int) -> int:
@@ -55,9 +56,8 @@ def default_batch_size(num_images: int) -> int:
 
 
 def typical_size(data: FoundData) -> tuple[int, int]:
-    """Return the median width and height of the training images, from an even sample of their headers."""
-    step = max(1, len(data.train) // MEASURED_IMAGES)
-    sizes = [image.size or image_size(data.root / image.path) for image in data.train[::step]]
+    """Return the median width and height of the training images."""
+    sizes = [image.size for image in data.train if image.size]
     return round(median(width for width, _ in sizes)), round(median(height for _, height in sizes))
 
 
@@ -66,4 +66,4 @@ def default_input_size(size: tuple[int, int]) -> int:
 
     224 pixels, as the models were designed for, but no more than twice the images' shorter side.
     """
-    return min(224, max(64, 2 * min(size) // 32 * 32))
+    return min(DESIGN_SIZE, max(64, 2 * min(size) // 32 * 32))

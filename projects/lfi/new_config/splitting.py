@@ -51,14 +51,19 @@ def split_off_validation(data: FoundData) -> FoundData:
 
 
 def remove_leaks(data: FoundData) -> FoundData:
-    """Leave copies of validation images out of the training images."""
-    if not data.val or data.task == 'pretraining':
+    """Leave copies of validation images out of the training images, and note copies of different classes.
+
+    Raises:
+        UsageError: if all training images are copies of validation images.
+    """
+    if data.task == 'pretraining':
         return data
-    images = (*data.train, *data.val)
+    groups = _groups_of_copies(data.root, (*data.train, *data.val))
+    data = replace(data, notes=(*data.notes, *_conflicts(data, groups)))
     in_val = {image.path for image in data.val}
     leaks = {
         image.path
-        for copies in _groups_of_copies(data.root, images)
+        for copies in groups
         if any(image.path in in_val for image in copies)
         for image in copies
         if image.path not in in_val
@@ -71,13 +76,29 @@ def remove_leaks(data: FoundData) -> FoundData:
             f'all {len(data.train)} training images of {data.root} are validation images too: give other ones'
         )
     note = (
-        f'{len(leaks)} training images are copies of validation images and were left out, such as '
+        f'training images that are copies of validation images were left out: {len(leaks)}, such as '
         f'{min(leaks)}'
     )
     return replace(data, train=train, notes=(*data.notes, note))
 
 
-def _groups_of_copies(root: Path, images: Sequence[LabelledImage]) -> Iterable[list[LabelledImage]]:
+def _conflicts(data: FoundData, groups: Iterable[Sequence[LabelledImage]]) -> list[str]:
+    """Return a note about files of the same bytes and different classes, or none."""
+    conflicts = [copies for copies in groups if len({image.classes for image in copies}) > 1]
+    if not conflicts:
+        return []
+    first = conflicts[0][0]
+    other = next(image for image in conflicts[0] if image.classes != first.classes)
+    of_first, of_other = (
+        ' and '.join(data.classes[index] for index in image.classes) or 'no class' for image in (first, other)
+    )
+    return [
+        f'images that are the same file under different classes: {len(conflicts)}, such as {first.path} '
+        f'({of_first}) and {other.path} ({of_other})'
+    ]
+
+
+def _groups_of_copies(root: Path, images: Sequence[LabelledImage]) -> list[list[LabelledImage]]:
     """Group images whose files have the same bytes, in the order of the images."""
     sizes: dict[int, int] = defaultdict(int)
     lengths = [(root / image.path).stat().st_size for image in images]
@@ -88,7 +109,7 @@ def _groups_of_copies(root: Path, images: Sequence[LabelledImage]) -> Iterable[l
         # Files of different lengths are no copies, so that most files are not read.
         key = image.path if sizes[length] == 1 else (length, _digest(root / image.path))
         groups.setdefault(key, []).append(image)
-    return groups.values()
+    return list(groups.values())
 
 
 def _digest(path: Path) -> bytes:

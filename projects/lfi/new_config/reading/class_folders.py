@@ -42,7 +42,7 @@ def read_class_folders(root: Path) -> FoundData:
     )
     loose = by_class.pop('', [])
     if not by_class:
-        return _unlabelled(root, [_below(root, train, name) for name in loose])
+        return _unlabelled(train, loose)
     if loose:
         raise UsageError(
             f'{train} has {len(loose)} images beside the folders of classes, such as {loose[0]}: move them '

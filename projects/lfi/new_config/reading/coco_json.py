@@ -17,7 +17,7 @@ VAL_WORDS = ('val', 'valid', 'validation', 'test')
 
 
 def is_coco_json(file: Path) -> bool:
-    """Whether a JSON file has annotations of objects in COCO's form. Large files are judged by their keys."""
+    """Whether a JSON file has annotations of objects in COCO's form, without keypoints."""
     try:
         with file.open(encoding='utf-8') as stream:
             content = json.load(stream)
@@ -27,6 +27,7 @@ def is_coco_json(file: Path) -> bool:
         isinstance(content, dict)
         and {'images', 'annotations', 'categories'} <= content.keys()
         and all('bbox' in annotation for annotation in content['annotations'][:1])
+        and not any('keypoints' in category for category in content['categories'][:1])
     )
 
 
@@ -52,7 +53,7 @@ def read_coco(files: Sequence[Path], root: Path | None = None) -> FoundData:
                 f'{train_file} and {val_file} have different categories, '
                 f'{", ".join(classes[:3])}, … and {", ".join(val_classes[:3])}, …: write the same list'
             )
-    form = f'COCO JSON, {" and ".join(file.name for file in files)}'
+    form = f'COCO JSON, {" and ".join(file.relative_to(base).as_posix() for file in files)}'
     return FoundData(
         form, 'instance segmentation' if masks else 'object detection', base, classes, train, val
     )
@@ -94,6 +95,11 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
         index = {category['id']: position for position, category in enumerate(categories)}
         objects: dict[Any, list[dict]] = defaultdict(list)
         for annotation in coco.anns.values():
+            if annotation['category_id'] not in index:
+                raise UsageError(
+                    f'{file} has an annotation of category_id {annotation["category_id"]}, which its '
+                    'categories lack'
+                )
             objects[annotation['image_id']].append(_object(annotation, index))
         folder = _images_folder(file, root, [image['file_name'] for image in coco.imgs.values()])
         images = tuple(
@@ -101,12 +107,12 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
                 (folder / image['file_name']).relative_to(root).as_posix(),
                 tuple(sorted({item['category'] for item in objects[image['id']]})),
                 tuple(objects[image['id']]),
-                (image['width'], image['height']),
+                (image['width'], image['height']) if {'width', 'height'} <= image.keys() else None,
             )
             for image in coco.imgs.values()
         )
     except KeyError as error:
-        raise UsageError(f'{file} lacks the field or the id {error} of COCO JSON') from error
+        raise UsageError(f'{file} lacks the field {error} of COCO JSON') from error
     if not categories or not coco.anns:
         raise UsageError(f'{file} has no annotation of an object')
     masks = all(item.get('segmentation') for image in images for item in image.objects)
@@ -114,8 +120,8 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
 
 
 def _object(annotation: dict, index: dict) -> dict:
-    kept = {name: annotation[name] for name in ('bbox', 'segmentation', 'area') if name in annotation}
-    return {**kept, 'iscrowd': annotation.get('iscrowd', 0), 'category': index[annotation['category_id']]}
+    kept = {name: annotation[name] for name in ('segmentation', 'area') if name in annotation}
+    return {'bbox': annotation['bbox'], **kept, 'iscrowd': annotation.get('iscrowd', 0), 'category': index[annotation['category_id']]}
 
 
 def _images_folder(file: Path, root: Path, names: list[str]) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+
+import yaml
 
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData
 
+from .checking import check_data
 from .class_folders import read_class_folders
 from .coco_json import is_coco_json, read_coco
 from .hugging_face import is_hugging_face, read_hugging_face
@@ -22,7 +26,9 @@ Reader = Callable[[], FoundData]
 
 
 def find_data(path: Path, images_out: Path) -> FoundData:
-    """Find the format of a data set, and read it.
+    """Find the format of a data set, read it, and check it.
+
+    Images that cannot be read are left out, and the notes tell so.
 
     Args:
         path: folder of the data set, or the CSV, TSV, JSON or YAML file that describes it.
@@ -34,7 +40,10 @@ def find_data(path: Path, images_out: Path) -> FoundData:
     path = path.expanduser()
     if not path.exists():
         raise UsageError(f'DATA {path} does not exist')
-    path = path.resolve()
+    return check_data(_read(path.resolve(), images_out.resolve()))
+
+
+def _read(path: Path, images_out: Path) -> FoundData:
     if path.is_file():
         return _read_file(path)
     readers = _readers(path, images_out)
@@ -43,6 +52,8 @@ def find_data(path: Path, images_out: Path) -> FoundData:
             f'{path} has several formats: {", ".join(readers)}. Give the file that describes your data, or '
             'a folder with one of them'
         )
+    if not readers:
+        _check_no_annotations(path)
     return next(iter(readers.values()), lambda: read_class_folders(path))()
 
 
@@ -72,6 +83,30 @@ def _coco_files(root: Path) -> list[Path]:
     return [file for file in files if is_coco_json(file)]
 
 
+def _check_no_annotations(root: Path) -> None:
+    """Refuse a folder whose annotations are broken, or lack the file that names the classes."""
+    for folder in (root, root / 'annotations'):
+        for file in sorted(folder.glob('*.*')):
+            _check_syntax(file)
+    if next((root / 'labels').rglob('*.txt'), None) is not None:
+        raise UsageError(
+            f'{root} has labels of YOLO, and no YAML file that names their classes: write data.yaml with '
+            '`names: [cat, dog]` and `train: images`'
+        )
+
+
+def _check_syntax(file: Path) -> None:
+    """Refuse a broken file of JSON or YAML."""
+    try:
+        if file.suffix.lower() == '.json':
+            json.loads(file.read_text(encoding='utf-8'))
+        elif file.suffix.lower() in YAML_SUFFIXES:
+            yaml.safe_load(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = ' '.join(str(error).split())
+        raise UsageError(f'{file} cannot be read: {reason}. Repair it, or remove it') from error
+
+
 def _read_file(file: Path) -> FoundData:
     suffix = file.suffix.lower()
     if suffix in TABLE_SUFFIXES:
@@ -80,6 +115,7 @@ def _read_file(file: Path) -> FoundData:
         return read_yolo(file)
     if suffix == '.json' and is_coco_json(file):
         return read_coco([file])
+    _check_syntax(file)
     raise UsageError(
         f'DATA {file} is none of: a folder, a CSV or TSV of paths and labels, a data.yaml of YOLO with names '
         'and train, a COCO JSON of objects'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def read_hugging_face(root: Path, out: Path) -> FoundData:
 
     Args:
         root: folder of the data set.
-        out: folder for the images. Images that are there already are kept.
+        out: folder for the images.
 
     Raises:
         UsageError: if `datasets` is not installed, or the columns are missing.
@@ -75,8 +76,7 @@ def _export(split: Any, image: str, label: str | None, out: Path, name: str) -> 
     digits, found = len(str(len(split))), []
     for index, row in enumerate(split.cast_column(image, datasets.Image(decode=False))):
         file = folder / f'{index:0{digits}}{_suffix(row[image])}'
-        if not file.is_file():
-            _write(file, row[image])
+        _write(file, row[image])
         labels = () if label is None else (int(row[label]),)
         found.append(LabelledImage(file.relative_to(out).as_posix(), labels))
     return tuple(found)
@@ -88,8 +88,10 @@ def _suffix(value: dict) -> str:
     from PIL import Image
 
     source = io.BytesIO(value['bytes']) if value.get('bytes') else value['path']
-    with Image.open(source) as image:
+    # Pillow raises errors of any type at broken files, which `check_data` leaves out.
+    with suppress(Exception), Image.open(source) as image:
         return SUFFIXES.get(image.format or '', '.png')
+    return '.png'
 
 
 def _write(file: Path, value: dict) -> None:

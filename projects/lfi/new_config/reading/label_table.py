@@ -35,7 +35,7 @@ def read_label_table(file: Path) -> FoundData:
 
     Raises:
         UsageError: if the file cannot be read, a row has no label, an image does not exist, the values of the
-            column `split` are unknown, or there is one class only.
+            column `split` are unknown, a class is in the validation alone, or there is one class only.
     """
     rows = _read_rows(file)
     root = _images_folder(file, rows)
@@ -63,7 +63,7 @@ def _read_rows(file: Path) -> list[_Row]:
     try:
         text = file.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f'{file} cannot be read: {error}') from error
+        raise UsageError(f'{file} cannot be read: {error}. Save it as UTF-8') from error
     delimiter = '\t' if file.suffix.lower() == '.tsv' else _delimiter(text)
     lines = [
         (number, [cell.strip() for cell in cells])
@@ -149,9 +149,17 @@ def _check_labels(file: Path, rows: list[_Row], several: bool) -> None:
         )
     if len(unlabelled) == len(rows):
         raise UsageError(f'no row of {file} has a label: name the column of labels "label"')
+    of_train = {label for row in rows if row.split.lower() in TRAIN for label in row.labels}
+    unseen = next(((row, label) for row in rows for label in row.labels if label not in of_train), None)
     unknown = next((row for row in rows if row.split.lower() not in TRAIN + VAL), None)
     if unknown:
         raise UsageError(f'line {unknown.line} of {file} has split={unknown.split!r}: write train or val')
+    if unseen:
+        row, label = unseen
+        raise UsageError(
+            f'line {row.line} of {file} validates the class {label!r}, which no row of train has: add rows '
+            'of it to train'
+        )
     paths: dict[str, _Row] = {}
     for row in rows:
         first = paths.setdefault(row.path, row)

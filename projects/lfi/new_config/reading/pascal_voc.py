@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from xml.etree import ElementTree
 
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.utils.folders import image_names
 
 from .boxes import coco_objects, import_supervision
+from .image_header import image_size
 
 IMAGE_FOLDERS, ANNOTATION_FOLDERS = ('JPEGImages', 'images', ''), ('Annotations', 'annotations', '')
 SPLITS = {'train': ('train',), 'val': ('val', 'test')}
@@ -23,6 +25,8 @@ def is_pascal_voc(root: Path) -> bool:
 def read_pascal_voc(root: Path) -> FoundData:
     """Read `Annotations/*.xml` and the images of the same names, with the split of `ImageSets/Main`.
 
+    Images without a file of annotations are left out.
+
     Raises:
         UsageError: if supervision is not installed, an annotation cannot be read, or an annotation has no
             image.
@@ -30,36 +34,56 @@ def read_pascal_voc(root: Path) -> FoundData:
     annotations = _annotations(root)
     assert annotations is not None, f'{root} has no XML annotations'
     images = next(root / name for name in IMAGE_FOLDERS if (root / name).is_dir())
-    stems = {Path(name).stem for name in image_names(images)}
-    missing = sorted(path.name for path in annotations.glob('*.xml') if path.stem not in stems)
+    paths = {Path(name).stem: images / name for name in sorted(image_names(images))}
+    files = {path.stem: path for path in sorted(annotations.glob('*.xml'))}
+    missing = [path.name for stem, path in files.items() if stem not in paths]
     if missing:
         raise UsageError(
             f'{len(missing)} XML files of {annotations} have no image of the same name in {images}, such as '
             f'{missing[0]}'
         )
-    supervision = import_supervision('Pascal VOC')
-    try:
-        read = supervision.DetectionDataset.from_pascal_voc(str(images), str(annotations))
-    # supervision raises errors of any type at wrong files.
-    except Exception as error:
-        raise UsageError(f'{annotations} cannot be read as Pascal VOC: {error}') from error
-    if not read.classes:
+    classes = sorted({name for file in files.values() for name in _names(file)})
+    if not classes:
         raise UsageError(f'the XML files of {annotations} have no object')
-    order = sorted(range(len(read.classes)), key=read.classes.__getitem__)
-    new_index = {old: new for new, old in enumerate(order)}
-    by_stem = {
-        Path(path).stem: coco_objects(root, Path(path), detections, new_index)
-        for path, detections in read.annotations.items()
-    }
+    by_stem = {stem: _read(root, paths[stem], file, classes) for stem, file in files.items()}
     train, val = _split(root, by_stem)
-    return FoundData(
-        'Pascal VOC', 'object detection', root, tuple(read.classes[old] for old in order), train, val
-    )
+    left_out = [path for stem, path in paths.items() if stem not in files]
+    note = f'images without a file in {annotations.name} were left out: {len(left_out)}, such as '
+    notes = (note + left_out[0].relative_to(root).as_posix(),) if left_out else ()
+    return FoundData('Pascal VOC', 'object detection', root, tuple(classes), train, val, notes)
 
 
 def _annotations(root: Path) -> Path | None:
     folders = (root / name for name in ANNOTATION_FOLDERS)
     return next((folder for folder in folders if next(folder.glob('*.xml'), None)), None)
+
+
+def _names(file: Path) -> list[str]:
+    try:
+        objects = ElementTree.parse(file).findall('object')
+    except (OSError, ElementTree.ParseError) as error:
+        raise UsageError(f'{file} cannot be read as XML: {error}') from error
+    # supervision keeps spaces too.
+    names = [item.findtext('name') or '' for item in objects]
+    if not all(map(str.strip, names)):
+        raise UsageError(f'{file} has an object without a name')
+    return names
+
+
+def _read(root: Path, path: Path, file: Path, classes: list[str]) -> LabelledImage:
+    import_supervision('Pascal VOC')
+    from supervision.dataset.formats.pascal_voc import detections_from_xml_obj
+
+    size = image_size(path)
+    if size is None:
+        # `check_data` leaves it out.
+        return LabelledImage(path.relative_to(root).as_posix())
+    try:
+        detections, _ = detections_from_xml_obj(ElementTree.parse(file).getroot(), list(classes), size)
+    # supervision raises errors of any type at wrong files.
+    except Exception as error:
+        raise UsageError(f'{file} cannot be read as Pascal VOC: {type(error).__name__}: {error}') from error
+    return coco_objects(root, path, size, detections)
 
 
 def _split(

@@ -12,7 +12,8 @@ from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.utils.folders import image_names
 
-from .boxes import coco_objects, image_size, import_supervision
+from .boxes import coco_objects, import_supervision
+from .image_header import image_size
 
 SUFFIXES = ('.yaml', '.yml')
 SPLITS = {'train': ('train',), 'val': ('val', 'valid', 'test')}
@@ -51,6 +52,10 @@ def read_yolo(file: Path) -> FoundData:
         classes = tuple(_extract_class_names(str(file)))
     except ValueError as error:
         raise UsageError(f'{file}: {error}') from error
+    if isinstance(content['names'], dict) and {str(key) for key in content['names']} != set(
+        map(str, range(len(classes)))
+    ):
+        raise UsageError(f'{file}: the keys of names must count from 0 to {len(classes) - 1}')
     root = _root(file, content)
     images: dict[str, tuple[LabelledImage, ...]] = {}
     for split, keys in SPLITS.items():
@@ -114,19 +119,29 @@ def _read(root: Path, path: Path, classes: tuple[str, ...]) -> LabelledImage:
     file = label_file(path)
     text = file.read_text(encoding='utf-8') if file.is_file() else ''
     lines = [line for line in text.splitlines() if line.strip()]
-    width, height = image_size(path)
+    size = image_size(path)
+    if size is None:
+        # `check_data` leaves it out.
+        return LabelledImage(path.relative_to(root).as_posix())
     try:
-        detections = yolo_annotations_to_detections(lines, (width, height), with_masks=False)
+        detections = yolo_annotations_to_detections(lines, size, with_masks=False)
+        values = [float(value) for line in lines for value in line.split()[1:]]
     except ValueError as error:
         raise UsageError(f'{file}: {error}') from error
+    beyond = next((value for value in values if not -0.01 <= value <= 1.01), None)
+    if beyond is not None:
+        raise UsageError(
+            f'{file} has the coordinate {beyond:g}: YOLO divides coordinates by the width and height of the '
+            'image, to 0 … 1'
+        )
     indices = () if detections.class_id is None else detections.class_id
     unknown = [int(index) for index in indices if not 0 <= index < len(classes)]
     if unknown:
         raise UsageError(
             f'{file} has the class {unknown[0]}, and names of the YAML file has {len(classes)}: add its name'
         )
-    image = coco_objects(root, path, detections)
-    polygons = [_polygon(line, width, height) for line in lines]
+    image = coco_objects(root, path, size, detections)
+    polygons = [_polygon(line, *size) for line in lines]
     if len(image.objects) < len(polygons) or not all(polygons):
         return image
     objects = [{**item, 'segmentation': [polygon]} for item, polygon in zip(image.objects, polygons)]

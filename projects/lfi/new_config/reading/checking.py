@@ -1,0 +1,75 @@
+"""Checks of a data set of any format: unreadable and huge images, and names of classes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lfi.errors import UsageError
+from lfi.new_config.labelled_image import FoundData, LabelledImage
+
+from .image_header import image_size
+
+HUGE = 50_000_000
+"""Pixels of an image that is worth a note."""
+
+
+def check_data(data: FoundData) -> FoundData:
+    """Read the sizes of all images, leave out unreadable ones, and note what needs the user's attention.
+
+    Raises:
+        UsageError: if no training image can be read.
+    """
+    unreadable: list[str] = []
+    train, val = (_with_sizes(data, images, unreadable) for images in (data.train, data.val))
+    if not train:
+        raise UsageError(f'no training image of {data.root} can be read, such as {unreadable[0]}')
+    checked = replace(data, train=train, val=val)
+    notes = [*_image_notes(checked, unreadable), *_class_notes(checked)]
+    return replace(checked, notes=(*data.notes, *notes))
+
+
+def _with_sizes(
+    data: FoundData, images: tuple[LabelledImage, ...], unreadable: list[str]
+) -> tuple[LabelledImage, ...]:
+    """Return the readable images with their sizes, and add the paths of the others to `unreadable`."""
+    found = []
+    for image in images:
+        size = image.size or image_size(data.root / image.path)
+        if size is None:
+            unreadable.append(image.path)
+        else:
+            found.append(image._replace(size=size))
+    return tuple(found)
+
+
+def _image_notes(data: FoundData, unreadable: list[str]) -> Iterator[str]:
+    if unreadable:
+        yield f'unreadable images were left out: {len(unreadable)}, such as {unreadable[0]}'
+    sizes = {image.path: image.size for image in (*data.train, *data.val) if image.size}
+    huge = [path for path, (width, height) in sizes.items() if width * height > HUGE]
+    if huge:
+        width, height = sizes[huge[0]]
+        yield (
+            f'images of more than {HUGE // 10**6} megapixels: {len(huge)}, such as {huge[0]} ({width} x '
+            f'{height}); smaller copies load faster'
+        )
+
+
+def _class_notes(data: FoundData) -> Iterator[str]:
+    used = {index for image in data.train for index in image.classes}
+    unused = [name for index, name in enumerate(data.classes) if index not in used]
+    if unused:
+        yield f'classes without a training image: {len(unused)}, such as {unused[0]!r}'
+    by_text: dict[str, list[str]] = defaultdict(list)
+    for name in data.classes:
+        by_text[' '.join(name.replace('_', ' ').split()).casefold()].append(name)
+    same = next((names for names in by_text.values() if len(names) > 1), None)
+    if same:
+        yield (
+            f'the classes {" and ".join(map(repr, same))} are the same text for the teacher, which cannot '
+            'tell them apart: reword one'
+        )
+    if data.classes and all(name.replace('.', '').isdigit() for name in data.classes):
+        yield 'the classes have numbers for names, which tell the teacher nothing: write words'

@@ -1,0 +1,84 @@
+"""Folders of images, with and without classes and a split."""
+
+import pytest
+from lfi.errors import UsageError
+from lfi.new_config import find_data
+from picture_files import write_noise
+from small_data_sets import write_class_folders
+
+
+def test_subfolders_are_classes(tmp_path):
+    data = find_data(write_class_folders(tmp_path / 'my data', ('ü, ö', 'red_car'), 3), tmp_path)
+    assert (data.form, data.task) == ('class folders', 'classification')
+    assert data.classes == ('red_car', 'ü, ö')
+    assert [(image.path, image.classes) for image in data.train][2:4] == [
+        ('red_car/2.jpg', (0,)),
+        ('ü, ö/0.jpg', (1,)),
+    ]
+    assert not data.val and not data.notes
+    assert all(image.size == (64, 64) for image in data.train)
+
+
+def test_train_and_val_are_the_split(tmp_path):
+    write_class_folders(tmp_path / 'training', count=3)
+    write_class_folders(tmp_path / 'valid', count=2)
+    data = find_data(tmp_path, tmp_path)
+    assert data.classes == ('cat', 'dog')
+    assert (len(data.train), len(data.val)) == (6, 4)
+    assert data.val[0].path == 'valid/cat/0.jpg'
+    assert data.form == 'class folders below training and valid'
+
+
+@pytest.mark.parametrize('folder', ['', 'train'])
+def test_images_alone_are_for_pretraining(folder, tmp_path):
+    """Images beside `train` are not trained on."""
+    write_noise(tmp_path / folder / 'a.jpg', 0)
+    if folder:
+        write_noise(tmp_path / 'val' / 'b.jpg', 1)
+    data = find_data(tmp_path, tmp_path)
+    assert (data.task, data.root, data.classes) == ('pretraining', tmp_path / folder, ())
+    assert [image.path for image in data.train] == ['a.jpg']
+
+
+def add(file, *more):
+    def change(root):
+        for seed, name in enumerate((file, *more)):
+            write_noise(root / name, 1000 + seed)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ('classes', 'change', 'message'),
+    [
+        ((), lambda root: root.mkdir(), 'data has no image, nor do its subfolders'),
+        (
+            ('cat', 'dog'),
+            lambda root: (root / 'bird').mkdir(),
+            r'class folder \S+bird has no image: add images, or',
+        ),
+        (
+            ('cat',),
+            lambda root: None,
+            "one class folder, 'cat', and a classifier needs two. To pretrain without",
+        ),
+        (('cat', 'dog'), add('x.jpg'), r'1 images beside the folders of classes, such as x.jpg: move'),
+        (
+            ('train/cat', 'train/dog'),
+            add('val/bird/0.jpg'),
+            r"val has the class 'bird', which \S+train lacks",
+        ),
+        (
+            ('train/cat', 'train/dog'),
+            add('val/0.jpg'),
+            r'val has images and no class folders, unlike \S+train',
+        ),
+    ],
+)
+def test_wrong_folders_are_refused_in_one_line(classes, change, message, tmp_path):
+    root = tmp_path / 'data'
+    write_class_folders(root, classes)
+    change(root)
+    with pytest.raises(UsageError, match=message) as error:
+        find_data(root, tmp_path)
+    assert '\n' not in str(error.value)
