@@ -30,7 +30,9 @@ class BaseModel(NamedTuple):
 
 
 def find_classifier(name: str) -> BaseModel:
-    """Find a classifier: a file of mmpretrain's `_base_/models`, or a model of timm.
+    """Find a classifier: a file of mmpretrain's `_base_/models`, a model of timm, or a config of mmpretrain.
+
+    `deit-tiny` finds mmpretrain's config `deit-tiny_4xb256_in1k`, of several the one with the shortest name.
 
     Raises:
         UsageError: if neither project has the model.
@@ -45,7 +47,13 @@ def find_classifier(name: str) -> BaseModel:
     for candidate in dict.fromkeys((name, name.removeprefix('timm/'), name.replace('-', '_'))):
         if timm.is_model(candidate):
             return BaseModel(None, _timm_classifier(candidate))
-    similar = get_close_matches(_normalised(name), [*files, *timm.list_models()], n=3, cutoff=0.5)
+    configs = _named_configs('mmpretrain')
+    for file in _fitting(configs, name):
+        model = Config.fromfile(file).get('model', {})
+        if model.get('type') == 'ImageClassifier' and 'num_classes' in (model.get('head') or {}):
+            return BaseModel(None, {'_scope_': 'mmpretrain', **model.to_dict()})
+    known = dict.fromkeys([*files, *timm.list_models(), *configs])
+    similar = get_close_matches(_normalised(name), known, n=3, cutoff=0.5)
     raise UsageError(f'--model {name} is no model of mmpretrain or timm; {similar_names(similar)}')
 
 
@@ -62,25 +70,34 @@ def find_dense_model(name: str, package: str) -> BaseModel:
     Raises:
         UsageError: if the package is not installed, or has no such config.
     """
-    folder = _configs(package)
-    configs = {
-        _normalised(file.stem): file for file in sorted(folder.rglob('*.py')) if '_base_' not in file.parts
-    }
-    wanted = _normalised(Path(name).stem if name.endswith('.py') else name)
-    fitting = [key for key in configs if key == wanted or key.startswith(f'{wanted}-')]
+    folder, configs = _configs(package), _named_configs(package)
+    fitting = _fitting(configs, name)
     if not fitting:
-        similar = get_close_matches(wanted, configs, n=3, cutoff=0.4)
+        similar = get_close_matches(_normalised(name), configs, n=3, cutoff=0.4)
         raise UsageError(
             f'--model {name} is no config of {package}; '
             f'{similar_names([configs[key].stem for key in similar])}'
         )
-    for key in sorted(fitting, key=lambda key: (len(key), key)):
-        cfg = Config.fromfile(configs[key])
+    for file in fitting:
+        cfg = Config.fromfile(file)
         # Configs of test-time augmentation have no model.
         if isinstance(cfg.get('model'), dict) and isinstance(cfg.model.get('backbone'), dict):
-            path = configs[key].relative_to(folder).as_posix()
-            return BaseModel(f'{package}::{path}', cfg.model.to_dict())
-    raise UsageError(f'--model {name}: the configs {", ".join(fitting)} of {package} have no backbone')
+            return BaseModel(f'{package}::{file.relative_to(folder).as_posix()}', cfg.model.to_dict())
+    stems = ', '.join(file.stem for file in fitting)
+    raise UsageError(f'--model {name}: the configs {stems} of {package} have no backbone')
+
+
+def _named_configs(package: str) -> dict[str, Path]:
+    """Return the configs of a project that train a model, by their names."""
+    files = sorted(_configs(package).rglob('*.py'))
+    return {_normalised(file.stem): file for file in files if '_base_' not in file.parts}
+
+
+def _fitting(configs: dict[str, Path], name: str) -> list[Path]:
+    """Return the configs whose names begin with a name, the shortest first."""
+    wanted = _normalised(name)
+    fitting = [key for key in configs if key == wanted or key.startswith(f'{wanted}-')]
+    return [configs[key] for key in sorted(fitting, key=lambda key: (len(key), key))]
 
 
 def _classifier_files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -123,6 +140,7 @@ def _timm_classifier(name: str) -> dict[str, Any]:
             'num_classes': 1000,
             'in_channels': info.channels()[-1],
             'loss': {'type': 'CrossEntropyLoss', 'loss_weight': 1.0},
+            'topk': (1,),
         },
     }
 

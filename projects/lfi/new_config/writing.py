@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from mmengine.config import Config
@@ -13,16 +15,17 @@ from lfi.adaptation import CheckReport, UserConfig, build_overlay, check_config
 from lfi.adaptation.backbone import INHERITED, adapt_backbone
 from lfi.adaptation.class_names import read_concepts
 from lfi.adaptation.overlay import build_model
-from lfi.adaptation.source import Call, assignments
-from lfi.adaptation.teacher import configure_teacher
+from lfi.adaptation.source import assignments
+from lfi.adaptation.teacher import configure_teacher, find_teacher
 from lfi.concepts import concept_names
 from lfi.errors import UsageError
+from lfi.utils.folders import make_folder
 
 from .labelled_image import FoundData
 from .models import BaseModel, find_classifier, find_dense_model
 from .settings import Settings
 from .tasks import classification_config, detection_config, pretraining_config, segmentation_config
-from .tasks.merging import merge
+from .tasks.merging import merge, without_delete
 
 DEFAULT_MODELS = {
     'classification': 'resnet18',
@@ -66,13 +69,27 @@ def write_config(
     Raises:
         UsageError: if the model or the teacher is unknown, or the config cannot be built.
     """
-    name = model or DEFAULT_MODELS[data.task]
+    find_teacher(teacher)
+    _check_few_labels(data, settings)
+    make_folder(out.parent, f'--out {out}')
     annotations = out.parent / f'{out.stem}_data'
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if settings.labels_per_class is not None and data.task != 'classification':
-        raise UsageError(
-            f'--labels-per-class is for images with one label, and the data are of {data.task}: leave it out'
-        )
+    before = set(annotations.glob('*'))
+    try:
+        return _write(data, model or DEFAULT_MODELS[data.task], teacher, concepts, settings, out, annotations)
+    except BaseException:
+        _remove_new_files(annotations, before)
+        raise
+
+
+def _write(
+    data: FoundData,
+    name: str,
+    teacher: str,
+    concepts: str | None,
+    settings: Settings,
+    out: Path,
+    annotations: Path,
+) -> WrittenConfig:
     if data.task == 'pretraining':
         return _write_pretraining(data, find_classifier(name), teacher, concepts, settings, out)
     if concepts is not None:
@@ -107,7 +124,7 @@ def _write_student(
         # Ahead of the head where labels are few (docs/results.md).
         model['predict_by'] = {'type': 'lfi.ByTexts'}
     if base.base is None:
-        merged['model'] = _without_delete(model)
+        merged['model'] = without_delete(model)
     return _write_and_check(merged, out, overlay.task_model, overlay.can_cache, overlay.summary)
 
 
@@ -141,12 +158,10 @@ def _write_pretraining(
 
 def _load(variables: Mapping[str, Any], out: Path) -> Config:
     """Load the config of a task as if it lay at `out`."""
-    partial = out.with_name(f'{out.stem}_task.py')
-    partial.write_text(assignments(variables), encoding='utf-8')
-    try:
-        return Config.fromfile(partial)
-    finally:
-        partial.unlink()
+    with NamedTemporaryFile('w', prefix='lfi_init_', suffix='.py', dir=out.parent, encoding='utf-8') as file:
+        file.write(assignments(variables))
+        file.flush()
+        return Config.fromfile(file.name)
 
 
 def _write_and_check(
@@ -156,17 +171,38 @@ def _write_and_check(
     out.write_text(title + assignments(variables), encoding='utf-8')
     try:
         report = check_config(out, task_model)
+        if not report.data_are_read:
+            raise UsageError(f'{out} was not written: {report.data}')
     except BaseException:
         out.unlink()
         raise
     return WrittenConfig(report, cached, changes)
 
 
-def _without_delete(value: Any) -> Any:
-    """Remove `_delete_`, which MMEngine would pass to a type that no base has."""
-    if not isinstance(value, Mapping) or isinstance(value, Call):
-        return value
-    return {name: _without_delete(item) for name, item in value.items() if name != '_delete_'}
+def _check_few_labels(data: FoundData, settings: Settings) -> None:
+    number = settings.labels_per_class
+    if number is None:
+        return
+    if data.task != 'classification':
+        raise UsageError(
+            f'--labels-per-class is for images with one label, and the data are of {data.task}: leave it out'
+        )
+    counts = Counter(image.classes[0] for image in data.train)
+    rarest = min(range(len(data.classes)), key=counts.__getitem__)
+    if counts[rarest] < number:
+        raise UsageError(
+            f'--labels-per-class {number}: the class {data.classes[rarest]!r} has {counts[rarest]} training '
+            'images'
+        )
+
+
+def _remove_new_files(folder: Path, before: set[Path]) -> None:
+    """Remove the files of a folder that were not there before, and the folder if it is empty then."""
+    for path in folder.glob('*'):
+        if path.is_file() and path not in before:
+            path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _check_masks(data: FoundData, base: BaseModel, name: str) -> None:

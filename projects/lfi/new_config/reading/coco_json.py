@@ -121,7 +121,12 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
 
 def _object(annotation: dict, index: dict) -> dict:
     kept = {name: annotation[name] for name in ('segmentation', 'area') if name in annotation}
-    return {'bbox': annotation['bbox'], **kept, 'iscrowd': annotation.get('iscrowd', 0), 'category': index[annotation['category_id']]}
+    return {
+        'bbox': annotation['bbox'],
+        **kept,
+        'iscrowd': annotation.get('iscrowd', 0),
+        'category': index[annotation['category_id']],
+    }
 
 
 def _images_folder(file: Path, root: Path, names: list[str]) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lfi.utils.config_types import type_name
+
 
 def with_num_classes(model: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
     """Return changes that set `num_classes` in all heads of a model.
@@ -16,6 +18,9 @@ def with_num_classes(model: Mapping[str, Any], num_classes: int) -> dict[str, An
         num_classes: number of classes.
     """
     changes: dict[str, Any] = {}
+    if type_name(model) == 'LabelSmoothLoss':
+        # It takes the number from the scores, later than mmpretrain's hook checks it.
+        changes['num_classes'] = num_classes
     for key, value in model.items():
         if key == 'num_classes' and isinstance(value, int):
             changes[key] = num_classes

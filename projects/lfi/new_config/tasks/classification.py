@@ -15,10 +15,11 @@ from lfi.new_config.settings import (
     Settings,
     default_batch_size,
     default_epochs,
-    default_input_size,
-    typical_size,
 )
 
+from .classes import with_num_classes
+from .input_size import choose_input_size, with_image_size
+from .merging import merge, without_delete
 from .schedule import adamw_schedule
 from .weights import weights_of
 
@@ -37,7 +38,7 @@ def classification_config(
         annotations: folder for the annotation files, beside the config.
     """
     several = data.task == 'multi-label classification'
-    size = settings.input_size or default_input_size(typical_size(data))
+    size = choose_input_size(base.model['backbone'], data, settings)
     batch_size = settings.batch_size or default_batch_size(len(data.train))
     variables: dict[str, Any] = {
         '_base_': [*([base.base] if base.base else ()), 'lfi::_base_/default_runtime.py'],
@@ -65,6 +66,9 @@ def classification_config(
         if several
         else {'type': 'mmpretrain.Accuracy', 'topk': (1, 5) if len(data.classes) > 5 else (1,)}
     )
+    if base.model['backbone']['type'] == 'TIMMBackbone':
+        # ClassNumCheckHook would refuse the backbone, which has 0 classes.
+        variables['custom_hooks'] = []
     if several:
         variables['default_hooks'] = {'checkpoint': {'save_best': 'multi-label/mAP'}}
     return {
@@ -80,28 +84,23 @@ def classification_config(
 
 def _model(base: BaseModel, settings: Settings, num_classes: int, several: bool, size: int) -> dict[str, Any]:
     """Return the changes of the base model, or the complete model without a base."""
-    head: dict[str, Any] = {'num_classes': num_classes}
+    changes = with_num_classes(base.model, num_classes)
+    head = base.model['head']
     if several:
-        head = {**MULTI_LABEL_HEAD, **head, 'in_channels': base.model['head']['in_channels']}
-    elif 'topk' in base.model['head'] or base.base is None:
-        head['topk'] = (1, 5) if num_classes > 5 else (1,)
-    changes: dict[str, Any] = {'head': head}
-    backbone: dict[str, Any] = {}
-    if 'img_size' in base.model['backbone'] and base.model['backbone']['img_size'] != size:
-        backbone['img_size'] = size
-    backbone |= weights_of(base, settings.weights)
+        changes['head'] = {
+            **MULTI_LABEL_HEAD,
+            'num_classes': num_classes,
+            'in_channels': head['in_channels'],
+        }
+    elif 'topk' in head:
+        changes['head']['topk'] = (1, 5) if num_classes > 5 else (1,)
+    backbone = {**with_image_size(base.model['backbone'], size), **weights_of(base, settings.weights)}
     if backbone:
-        changes['backbone'] = backbone
+        changes['backbone'] = {**changes.get('backbone', {}), **backbone}
     if base.model.get('train_cfg') and (several or settings.labels_per_class is not None):
         # Images without a label, or with several, are not mixed.
         changes['train_cfg'] = None
-    if base.base is None:
-        changes = {
-            **base.model,
-            'backbone': {**base.model['backbone'], **backbone},
-            'head': head if several else {**base.model['head'], **head},
-        }
-    return changes
+    return without_delete(merge(base.model, changes)) if base.base is None else changes
 
 
 def _train_pipeline(size: int) -> list[dict[str, Any]]:

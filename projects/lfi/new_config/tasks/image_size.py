@@ -12,10 +12,10 @@ MULTIPLE = 32
 
 
 def scale_pipelines(cfg: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Return the variables that scale all image sizes of a config's pipelines.
+    """Return the variables that scale all image sizes of a detector's pipelines.
 
     Args:
-        cfg: config of a detector or segmentor.
+        cfg: config of a detector.
         size: longer side of a test image in pixels. Sizes of the training pipelines are scaled alike, and
             rounded to multiples of 32.
     """
@@ -27,10 +27,23 @@ def scale_pipelines(cfg: Mapping[str, Any], size: int) -> dict[str, Any]:
     hooks = [dict(hook) for hook in cfg.get('custom_hooks') or ()]
     if any(HOOK_PIPELINE in hook for hook in hooks):
         variables['custom_hooks'] = [
-            {**hook, HOOK_PIPELINE: _scaled(hook[HOOK_PIPELINE], factor)} if HOOK_PIPELINE in hook else hook
+            {**hook, HOOK_PIPELINE: scaled_sizes(hook[HOOK_PIPELINE], factor)}
+            if HOOK_PIPELINE in hook
+            else hook
             for hook in hooks
         ]
     return variables
+
+
+def scaled_sizes(value: Any, factor: float, is_size: bool = False) -> Any:
+    """Return a part of a config with its image sizes scaled, and rounded to multiples of 32."""
+    if isinstance(value, Mapping):
+        return {key: scaled_sizes(item, factor, key in SIZE_OPTIONS) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(scaled_sizes(item, factor, is_size) for item in value)
+    if is_size and isinstance(value, int) and not isinstance(value, bool):
+        return max(MULTIPLE, round(factor * value / MULTIPLE) * MULTIPLE)
+    return value
 
 
 def _longest_side(cfg: Mapping[str, Any]) -> int:
@@ -48,17 +61,7 @@ def _longest_side(cfg: Mapping[str, Any]) -> int:
 def _scaled_dataset(dataset: Mapping[str, Any], factor: float) -> dict[str, Any]:
     scaled: dict[str, Any] = {}
     if dataset.get('pipeline'):
-        scaled['pipeline'] = _scaled(dataset['pipeline'], factor)
+        scaled['pipeline'] = scaled_sizes(dataset['pipeline'], factor)
     if 'dataset' in dataset:
         scaled['dataset'] = _scaled_dataset(dataset['dataset'], factor)
     return scaled
-
-
-def _scaled(value: Any, factor: float, is_size: bool = False) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _scaled(item, factor, key in SIZE_OPTIONS) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_scaled(item, factor, is_size) for item in value)
-    if is_size and isinstance(value, int) and not isinstance(value, bool):
-        return max(MULTIPLE, round(factor * value / MULTIPLE) * MULTIPLE)
-    return value

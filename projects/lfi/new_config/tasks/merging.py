@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lfi.adaptation.source import Call
+
 
 def merge(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Merge changes into the variables of a config, as inheritance does.
@@ -21,3 +23,10 @@ def merge(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         else:
             merged[name] = value
     return merged
+
+
+def without_delete(value: Any) -> Any:
+    """Remove `_delete_` from a config that has no base: MMEngine would pass it to a type."""
+    if not isinstance(value, Mapping) or isinstance(value, Call):
+        return value
+    return {name: without_delete(item) for name, item in value.items() if name != '_delete_'}

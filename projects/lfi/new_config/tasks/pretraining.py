@@ -14,12 +14,11 @@ from lfi.new_config.settings import (
     Settings,
     default_batch_size,
     default_epochs,
-    default_input_size,
-    typical_size,
 )
 from lfi.structures import CACHE_KEYS
 
 from .classification import test_pipeline
+from .input_size import choose_input_size, with_image_size
 from .schedule import adamw_schedule
 from .weights import weights_of
 
@@ -36,11 +35,10 @@ def pretraining_config(
         teacher: call of the teacher's config.
         settings: settings of the training.
     """
-    size = settings.input_size or default_input_size(typical_size(data))
+    size = choose_input_size(base.model['backbone'], data, settings)
     batch_size = settings.batch_size or default_batch_size(len(data.train))
-    backbone = {**base.model['backbone'], **weights_of(base, settings.weights)}
-    if 'img_size' in backbone:
-        backbone['img_size'] = size
+    backbone = base.model['backbone'] | with_image_size(base.model['backbone'], size)
+    backbone |= weights_of(base, settings.weights)
     changes = {name: value for name, value in adapted.changes.items() if name != '_delete_'}
     if adapted.adds_layers:
         backbone = {**changes, 'backbone': backbone}

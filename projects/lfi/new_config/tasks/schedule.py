@@ -76,6 +76,24 @@ def scaled_schedule(cfg: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     return variables
 
 
+def scaled_iterations(cfg: Mapping[str, Any], iterations: int) -> dict[str, Any]:
+    """Return the variables of a config's own schedule for another number of iterations, validated ten times.
+
+    Args:
+        cfg: config with `train_cfg.max_iters`.
+        iterations: number of iterations.
+    """
+    factor = iterations / cfg['train_cfg']['max_iters']
+    interval = max(1, iterations // 10)
+    schedulers = cfg.get('param_scheduler') or []
+    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    return {
+        'train_cfg': {'max_iters': iterations, 'val_interval': interval},
+        'param_scheduler': [_scaled(scheduler, factor) for scheduler in schedulers],
+        'default_hooks': {'checkpoint': {'interval': interval, 'max_keep_ckpts': 3, 'save_best': 'mIoU'}},
+    }
+
+
 def _scaled(config: Mapping[str, Any], factor: float) -> dict[str, Any]:
     scaled = dict(config)
     for option in EPOCH_OPTIONS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,10 +11,14 @@ from lfi.adaptation.source import Expression
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.new_config.models import BaseModel
-from lfi.new_config.settings import Settings
+from lfi.new_config.settings import Settings, default_epochs
+from lfi.utils.config_types import leaf_configs
 
 from .classes import with_num_classes
 from .detection import own_config, with_leaf
+from .image_size import scaled_sizes
+from .merging import merge
+from .schedule import scaled_iterations
 from .weights import weights_of
 
 
@@ -21,6 +27,8 @@ def segmentation_config(
 ) -> dict[str, Any]:
     """Write the lists of a segmentor's images, and return the variables of its config.
 
+    mmseg's schedules are of many iterations. Few images get fewer.
+
     Args:
         data: images with masks.
         base: config of mmseg to start from.
@@ -28,12 +36,12 @@ def segmentation_config(
         annotations: folder for the lists, beside the config.
 
     Raises:
-        UsageError: if images have different suffixes, or `--epochs` is given: mmseg counts iterations.
+        UsageError: if images have different suffixes.
     """
     assert base.base is not None
-    if settings.epochs is not None:
-        raise UsageError('--epochs: mmseg counts iterations. Train with --cfg-options train_cfg.max_iters=N')
     cfg = own_config(base.base)
+    side = max(cfg['model']['data_preprocessor'].get('size') or cfg['crop_size'])
+    factor = 1.0 if settings.input_size is None else settings.input_size / side
     suffix = _suffix(data)
     images, masks = (PurePosixPath(path).parts[0] for path in (data.train[0].path, data.train[0].mask or ''))
     variables: dict[str, Any] = {
@@ -56,13 +64,42 @@ def segmentation_config(
             'metainfo': {'classes': Expression('classes')},
             'reduce_zero_label': False,
         }
+        dataset = cfg[f'{split}_dataloader']['dataset']
+        if pipeline := next(leaf_configs(dataset.to_dict())).get('pipeline'):
+            steps = pipeline if factor == 1 else scaled_sizes(pipeline, factor)
+            leaf['pipeline'] = [_with_all_labels(step) for step in steps]
         loader: dict[str, Any] = {'num_workers': settings.workers, 'persistent_workers': settings.workers > 0}
         if settings.batch_size is not None and split == 'train':
             loader['batch_size'] = settings.batch_size
-        loader['dataset'] = with_leaf(cfg[f'{split}_dataloader']['dataset'], leaf)
+        loader['dataset'] = with_leaf(dataset, leaf)
         variables[f'{split}_dataloader'] = loader
     variables['test_dataloader'] = Expression('val_dataloader')
+    if factor != 1:
+        variables['model'] = merge(variables['model'], _scaled_model(cfg['model'], factor))
+    batch_size = settings.batch_size or cfg['train_dataloader']['batch_size']
+    epochs = settings.epochs or default_epochs(len(data.train))
+    iterations = epochs * math.ceil(len(data.train) / batch_size)
+    if settings.epochs is not None or iterations < cfg['train_cfg']['max_iters']:
+        variables.update(scaled_iterations(cfg, iterations))
     return variables
+
+
+def _scaled_model(model: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return the changes of a model's padded size, and of the windows in which it predicts."""
+    changes: dict[str, Any] = {}
+    if model['data_preprocessor'].get('size'):
+        changes['data_preprocessor'] = scaled_sizes({'size': model['data_preprocessor']['size']}, factor)
+    windows = {name: model['test_cfg'][name] for name in ('crop_size', 'stride') if name in model['test_cfg']}
+    if windows:
+        changes['test_cfg'] = {
+            name: scaled_sizes({'size': value}, factor)['size'] for name, value in windows.items()
+        }
+    return changes
+
+
+def _with_all_labels(step: dict[str, Any]) -> dict[str, Any]:
+    """Turn off the option of ADE20K's configs that ignores the first class."""
+    return {**step, 'reduce_zero_label': False} if step.get('reduce_zero_label') else step
 
 
 def _suffix(data: FoundData) -> str:

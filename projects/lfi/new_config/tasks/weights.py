@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lfi.errors import UsageError
@@ -13,10 +14,11 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
 
     Args:
         base: model to start from.
-        weights: checkpoint, 'none', 'timm' for the weights that timm publishes, or None: unchanged.
+        weights: address or file of a checkpoint, 'none', 'timm' for the weights that timm publishes, or None:
+            unchanged.
 
     Raises:
-        UsageError: if 'timm' is asked for a backbone that is not timm's.
+        UsageError: if 'timm' is asked for a backbone that is not timm's, or the file does not exist.
     """
     if weights is None:
         return {}
@@ -29,4 +31,8 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
                 'checkpoint of it'
             )
         return {'pretrained': True}
-    return {'init_cfg': {'type': 'Pretrained', 'checkpoint': weights}}
+    file = Path(weights).expanduser()
+    if '://' not in weights and not file.is_file():
+        raise UsageError(f'--weights {weights}: there is no such file, and it is neither timm nor none')
+    checkpoint = weights if '://' in weights else str(file.resolve())
+    return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint}}

@@ -1,0 +1,42 @@
+"""A model's own schedule and image sizes, for other numbers of epochs and pixels."""
+
+from lfi.new_config.tasks.detection import own_config
+from lfi.new_config.tasks.image_size import scale_pipelines
+from lfi.new_config.tasks.schedule import adamw_schedule, scaled_schedule
+
+RTMDET = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
+
+
+def test_epochs_move_in_proportion():
+    variables = scaled_schedule(own_config(RTMDET), 30)
+    warmup, cosine = variables['param_scheduler']
+    assert (warmup['by_epoch'], warmup['end']) == (False, 1000)
+    assert (cosine['begin'], cosine['end'], cosine['T_max']) == (15, 30, 15)
+    assert variables['train_cfg']['val_interval'] == 1
+    assert variables['train_cfg']['dynamic_intervals'] == [(28, 1)]
+    assert [hook['switch_epoch'] for hook in variables['custom_hooks'] if 'switch_epoch' in hook] == [28]
+
+
+def test_one_epoch_ends_after_it_begins():
+    for scheduler in scaled_schedule(own_config(RTMDET), 1)['param_scheduler']:
+        assert scheduler['begin'] < scheduler['end']
+
+
+def test_milestones_stay_in_order():
+    faster = own_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    assert scaled_schedule(faster, 24)['param_scheduler'][1]['milestones'] == [16, 22]
+
+
+def test_all_sizes_of_the_pipelines_are_scaled():
+    cfg = own_config(RTMDET)
+    variables = scale_pipelines(cfg, 320)
+    test = variables['val_dataloader']['dataset']['pipeline']
+    assert next(step['scale'] for step in test if step['type'] == 'Resize') == (320, 320)
+    (switched,) = (hook['switch_pipeline'] for hook in variables['custom_hooks'] if 'switch_pipeline' in hook)
+    assert next(step['crop_size'] for step in switched if step['type'] == 'RandomCrop') == (320, 320)
+
+
+def test_the_warm_up_takes_a_twentieth_of_the_steps():
+    assert adamw_schedule(100, 16, 160)['param_scheduler'][0]['end'] == 50
+    assert adamw_schedule(1, 16, 160)['param_scheduler'][0]['end'] == 1
+    assert adamw_schedule(100, 128, 10**6)['param_scheduler'][0]['end'] == 500
