@@ -22,6 +22,14 @@ def test_lists_of_heads_are_written_in_full():
     assert numbers_in(merge(model, changes)) == {3}
 
 
+def test_all_classes_of_a_panoptic_model_are_things():
+    changes = with_num_classes(find_dense_model('mask2former_r50', 'mmdet').model, 3)
+    head = changes['panoptic_head']
+    assert (head['num_things_classes'], head['num_stuff_classes']) == (3, 0)
+    assert head['loss_cls']['class_weight'] == [1.0, 1.0, 1.0, 0.1]
+    assert changes['panoptic_fusion_head'] == {'num_things_classes': 3, 'num_stuff_classes': 0}
+
+
 def test_a_loss_with_smoothed_labels_is_told():
     """mmpretrain's ClassNumCheckHook refuses a loss that finds the number by itself."""
     model = find_classifier('swin-tiny').model
