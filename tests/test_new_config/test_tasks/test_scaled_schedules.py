@@ -2,7 +2,7 @@
 
 from lfi.new_config.tasks.detection import own_config
 from lfi.new_config.tasks.image_size import scale_pipelines
-from lfi.new_config.tasks.schedule import adamw_schedule, scaled_schedule
+from lfi.new_config.tasks.schedule import adamw_schedule, scaled_iterations, scaled_schedule
 
 RTMDET = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 
@@ -20,6 +20,21 @@ def test_epochs_move_in_proportion():
 def test_one_epoch_ends_after_it_begins():
     for scheduler in scaled_schedule(own_config(RTMDET), 1)['param_scheduler']:
         assert scheduler['begin'] < scheduler['end']
+
+
+def test_iterations_are_validated_ten_times():
+    cfg = {
+        'train_cfg': {'max_iters': 80_000, 'val_interval': 8000},
+        'param_scheduler': [
+            {'type': 'LinearLR', 'by_epoch': False, 'begin': 0, 'end': 1600},
+            {'type': 'PolyLR', 'by_epoch': False, 'begin': 1600, 'end': 80_000},
+        ],
+    }
+    variables = scaled_iterations(cfg, 500)
+    assert variables['train_cfg'] == {'max_iters': 500, 'val_interval': 50}
+    warmup, decay = variables['param_scheduler']
+    assert (warmup['end'], decay['begin'], decay['end']) == (10, 10, 500)
+    assert variables['default_hooks']['checkpoint']['interval'] == 50
 
 
 def test_milestones_stay_in_order():

@@ -18,7 +18,7 @@ from lfi.utils.config_types import leaf_configs
 from .classes import with_num_classes
 from .image_size import scale_pipelines
 from .merging import merge
-from .schedule import scaled_schedule
+from .schedule import fitting_iterations, scaled_schedule
 from .weights import weights_of
 
 
@@ -71,11 +71,14 @@ def detection_config(
     if settings.input_size is not None:
         variables = merge(variables, scale_pipelines(cfg, settings.input_size))
         cfg = Config({**cfg, 'custom_hooks': variables.get('custom_hooks', cfg.get('custom_hooks'))})
-    if settings.epochs is not None:
+    if 'max_iters' in cfg['train_cfg']:
+        variables.update(fitting_iterations(cfg, settings, len(data.train)))
+    elif settings.epochs is not None:
         variables.update(scaled_schedule(cfg, settings.epochs))
     # The learning rate of the model's own config is for its own number of GPUs.
     variables['auto_scale_lr'] = {'enable': True}
-    variables['default_hooks'] = {'checkpoint': {'save_best': 'coco/bbox_mAP', 'max_keep_ckpts': 3}}
+    checkpoints = {'checkpoint': {'save_best': 'coco/bbox_mAP', 'max_keep_ckpts': 3}}
+    variables['default_hooks'] = merge(variables.get('default_hooks', {}), checkpoints)
     return variables
 
 

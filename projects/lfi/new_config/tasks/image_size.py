@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lfi.engine.pipelines import HOOK_PIPELINE
+from lfi.errors import UsageError
 
 SIZE_OPTIONS = ('scale', 'scales', 'img_scale', 'crop_size', 'size')
 MULTIPLE = 32
@@ -18,6 +19,9 @@ def scale_pipelines(cfg: Mapping[str, Any], size: int) -> dict[str, Any]:
         cfg: config of a detector.
         size: longer side of a test image in pixels. Sizes of the training pipelines are scaled alike, and
             rounded to multiples of 32.
+
+    Raises:
+        UsageError: if no test image is resized to a size.
     """
     factor = size / _longest_side(cfg)
     variables: dict[str, Any] = {
@@ -55,6 +59,8 @@ def _longest_side(cfg: Mapping[str, Any]) -> int:
         for step in dataset['pipeline']
         for side in (step.get('scale') if isinstance(step.get('scale'), Sequence) else ())
     ]
+    if not sides:
+        raise UsageError('--input-size: the test pipeline of the model has no size to scale: leave it out')
     return max(sides)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from lfi.adaptation.source import Expression
+from lfi.new_config.settings import Settings, default_epochs
 
 EPOCH_OPTIONS = ('end', 'T_max', 'switch_epoch', 'num_last_epochs')
 """Options of schedulers and hooks that count epochs, beside `begin` and `milestones`."""
@@ -76,6 +78,21 @@ def scaled_schedule(cfg: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     return variables
 
 
+def fitting_iterations(cfg: Mapping[str, Any], settings: Settings, num_images: int) -> dict[str, Any]:
+    """Return the variables of a schedule of iterations, for the epochs of the settings or by the images.
+
+    Args:
+        cfg: config with `train_cfg.max_iters`, which are the most iterations without epochs in the settings.
+        settings: settings of the training.
+        num_images: number of images of an epoch.
+    """
+    batch_size = settings.batch_size or cfg['train_dataloader']['batch_size']
+    iterations = (settings.epochs or default_epochs(num_images)) * math.ceil(num_images / batch_size)
+    if settings.epochs is None:
+        iterations = min(iterations, cfg['train_cfg']['max_iters'])
+    return scaled_iterations(cfg, iterations)
+
+
 def scaled_iterations(cfg: Mapping[str, Any], iterations: int) -> dict[str, Any]:
     """Return the variables of a config's own schedule for another number of iterations, validated ten times.
 
@@ -90,7 +107,7 @@ def scaled_iterations(cfg: Mapping[str, Any], iterations: int) -> dict[str, Any]
     return {
         'train_cfg': {'max_iters': iterations, 'val_interval': interval},
         'param_scheduler': [_scaled(scheduler, factor) for scheduler in schedulers],
-        'default_hooks': {'checkpoint': {'interval': interval, 'max_keep_ckpts': 3, 'save_best': 'mIoU'}},
+        'default_hooks': {'checkpoint': {'interval': interval}},
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,14 +10,14 @@ from lfi.adaptation.source import Expression
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.new_config.models import BaseModel
-from lfi.new_config.settings import Settings, default_epochs
+from lfi.new_config.settings import Settings
 from lfi.utils.config_types import leaf_configs
 
 from .classes import with_num_classes
 from .detection import own_config, with_leaf
 from .image_size import scaled_sizes
 from .merging import merge
-from .schedule import scaled_iterations
+from .schedule import fitting_iterations
 from .weights import weights_of
 
 
@@ -76,11 +75,8 @@ def segmentation_config(
     variables['test_dataloader'] = Expression('val_dataloader')
     if factor != 1:
         variables['model'] = merge(variables['model'], _scaled_model(cfg['model'], factor))
-    batch_size = settings.batch_size or cfg['train_dataloader']['batch_size']
-    epochs = settings.epochs or default_epochs(len(data.train))
-    iterations = epochs * math.ceil(len(data.train) / batch_size)
-    if settings.epochs is not None or iterations < cfg['train_cfg']['max_iters']:
-        variables.update(scaled_iterations(cfg, iterations))
+    variables.update(fitting_iterations(cfg, settings, len(data.train)))
+    variables['default_hooks']['checkpoint'] |= {'max_keep_ckpts': 3, 'save_best': 'mIoU'}
     return variables
 
 
