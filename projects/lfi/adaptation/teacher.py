@@ -38,7 +38,8 @@ def configure_teacher(
         The teacher as a call in a config file, and its config.
 
     Raises:
-        UsageError: if the teacher is not found, or the width of its text space is unknown.
+        UsageError: if the teacher is not found, the width of its text space is unknown, or a concept is a
+            text of its background.
     """
     config = find_teacher(name)
     changes: dict[str, Any] = {'concepts': concepts}
@@ -56,9 +57,22 @@ def configure_teacher(
     except (OSError, ValueError) as error:
         raise UsageError(f'--teacher {name}: {error}') from error
     full_config = {**config, **changes}
+    _check_background(name, full_config)
     if name in teacher_names():
         return Call("__import__('lfi').teacher_config", (name,), changes), full_config
     return Call('dict', (), full_config), full_config
+
+
+def _check_background(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a class whose name is a text of the background too: both would share their probability."""
+    concepts = config.get('concepts')
+    classes = {str(text).casefold() for text in concepts} if isinstance(concepts, list) else set()
+    same = next((text for text in config.get('background') or () if text.casefold() in classes), None)
+    if same is not None:
+        raise UsageError(
+            f'--teacher {name}: {same!r} is a class, and a text of the background that the classes compete '
+            'with: rename the class'
+        )
 
 
 def _can_be_larger(model: str) -> bool:

@@ -110,12 +110,22 @@ def missing_checkpoints(cfg: Config) -> list[str]:
 
 def next_commands(out: Path, cfg: dict, can_cache: bool) -> list[str]:
     """Return the commands to type next: train, from a cache if possible, and test if there are test data."""
-    work_dir, train_cfg = cfg.get('work_dir') or f'work_dirs/{out.stem}', cfg.get('train_cfg') or {}
-    iterations = train_cfg.get('max_iters')
-    last = f'iter_{iterations}' if iterations else f'epoch_{train_cfg.get("max_epochs", "N")}'
     commands = [['lfi', 'train', str(out)]]
     if can_cache:
         commands[0].append('--cache-teacher')
     if cfg.get('test_dataloader'):
-        commands.append(['lfi', 'test', str(out), f'{work_dir}/{last}.pth'])
+        commands.append(['lfi', 'test', str(out), last_checkpoint(out, cfg)])
     return [shlex.join(command) for command in commands]
+
+
+def work_dir_of(out: Path, cfg: dict) -> str:
+    """Return the folder into which the training of a config writes."""
+    return cfg.get('work_dir') or f'work_dirs/{out.stem}'
+
+
+def last_checkpoint(out: Path, cfg: dict) -> str:
+    """Return the path of the last checkpoint of a config's training."""
+    train_cfg = cfg.get('train_cfg') or {}
+    iterations = train_cfg.get('max_iters')
+    last = f'iter_{iterations}' if iterations else f'epoch_{train_cfg.get("max_epochs", "N")}'
+    return f'{work_dir_of(out, cfg)}/{last}.pth'

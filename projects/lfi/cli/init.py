@@ -12,12 +12,17 @@ commands. Trains nothing.
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from lfi.config_files import teacher_names
 
-from .adapt import missing_checkpoints, next_commands
+from .adapt import last_checkpoint, missing_checkpoints, next_commands, work_dir_of
 from .arguments import ArgumentParser
+
+if TYPE_CHECKING:
+    from lfi.new_config import NewConfig
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -83,5 +88,17 @@ def run(args: Namespace) -> None:
     for line in missing_checkpoints(new.written.report.cfg):
         print(line)
     print('Next:')
-    for line in next_commands(new.path, new.written.report.cfg, new.written.cached):
+    commands = next_commands(new.path, new.written.report.cfg, new.written.cached)
+    if new.data.task == 'pretraining':
+        # There are no labels to test on.
+        commands[-1] = asking_command(new)
+    for line in commands:
         print(f'  {line}')
+
+
+def asking_command(new: NewConfig) -> str:
+    """Return the command that shows where a pretrained model sees texts."""
+    cfg = new.written.report.cfg
+    inputs = ['lfi', 'infer', str(new.path), last_checkpoint(new.path, cfg), str(new.data.root)]
+    out_dir = f'{work_dir_of(new.path, cfg)}/seen'
+    return shlex.join([*inputs, '--texts', 'a dog', 'a car', '--out-dir', out_dir])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from mmengine.logging import MMLogger
@@ -64,8 +66,8 @@ def init_config(
             config cannot be built.
     """
     file = _new_file(data, out)
-    with _quiet_logger():
-        found = split_off_validation(remove_leaks(find_data(Path(data), _folder_beside(file))))
+    found = split_off_validation(remove_leaks(find_data(Path(data), _folder_beside(file))))
+    with _quiet():
         return _write(found, model, teacher, concepts, settings, file)
 
 
@@ -79,8 +81,9 @@ def init_pretraining_config(
 ) -> NewConfig:
     """Write a config that pretrains a backbone on a folder of images in any layout, as `init_config` does."""
     file = _new_file(folder, out)
-    with _quiet_logger():
-        return _write(check_data(read_unlabelled(Path(folder))), model, teacher, concepts, settings, file)
+    found = check_data(read_unlabelled(Path(folder)))
+    with _quiet():
+        return _write(found, model, teacher, concepts, settings, file)
 
 
 def describe(data: FoundData) -> list[str]:
@@ -126,12 +129,14 @@ def _folder_beside(out: Path) -> Path:
 
 
 @contextmanager
-def _quiet_logger() -> Iterator[None]:
-    """Log errors only: some optimizer wrappers log each parameter."""
+def _quiet() -> Iterator[None]:
+    """Silence what models and projects print, and log errors only: optimizer wrappers log each parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('ERROR')
     try:
-        yield
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter('ignore')
+            yield
     finally:
         logger.setLevel(level)
