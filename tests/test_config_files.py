@@ -71,6 +71,49 @@ def test_a_config_that_is_not_there(name, says, tmp_path, monkeypatch):
         find_config(name)
 
 
+@pytest.mark.parametrize('typed', ['lfi_my_birds.py', 'lfi_my_brids', 'lfi_mybirds.yp', 'runs/lfi_mybird.py'])
+def test_a_mistyped_file_is_found_beside_it_and_in_the_current_folder(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(typed).parent
+    folder.mkdir(exist_ok=True)
+    (folder / 'lfi_mybirds.py').touch()
+    with pytest.raises(FileNotFoundError, match=f'did you mean {folder / "lfi_mybirds.py"}\\?'):
+        find_config(typed)
+
+
+@pytest.mark.parametrize(
+    ('data', 'content'),
+    [
+        ('photos', None),
+        ('labels.csv', 'path,label\n'),
+        ('labels.TSV', 'path\tlabel\n'),
+        ('data.yaml', 'train: images\nnames: [barn]\n'),
+        ('instances.json', '{"images": [], "annotations": [], "categories": []}'),
+    ],
+)
+def test_data_in_place_of_a_config_is_recognised(data, content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path(data)
+    path.mkdir() if content is None else path.write_text(content)
+    with pytest.raises(FileNotFoundError, match=f'{data} is data .*lfi init {data} writes one'):
+        find_config(data)
+
+
+def test_a_config_may_be_yaml_or_json_and_a_folder_may_have_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (('my.yaml', 'model:\n  type: ImageClassifier\n'), ('my.json', '{"model": {}}')):
+        Path(name).write_text(text)
+        assert find_config(name) == name
+    Path('lfi_vit-128x6-p8_shapes').mkdir()
+    assert find_config('lfi_vit-128x6-p8_shapes') == lfi.config_path(SHAPES)
+
+
+def test_a_folder_with_configs_names_them(tmp_path):
+    (tmp_path / 'my.py').touch()
+    with pytest.raises(FileNotFoundError, match=r'give a file in it, such as .*my\.py'):
+        find_config(str(tmp_path))
+
+
 def test_links_of_an_editable_install_lead_to_its_clone(packaging, tmp_path):
     packaging['fill_mim'](tmp_path / '.mim', packaging['link'])
     for name in ('configs', 'tools', 'model-index.yml'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -65,9 +66,13 @@ def find_config(name: str) -> str:
             `configs/` or `lfi::` before it.
 
     Raises:
-        FileNotFoundError: if there is no such config. The message lists similar names.
+        FileNotFoundError: if there is no such config, or it is a data set. The message lists similar names.
     """
-    if Path(name).is_file() or is_student(name):
+    if is_student(name):
+        return name
+    if Path(name).is_file():
+        if _is_data_file(Path(name)):
+            raise FileNotFoundError(f'{name} is data and no config: lfi init {name} writes one')
         return name
     folder = configs_folder()
     configs = _all_configs(folder)
@@ -75,7 +80,38 @@ def find_config(name: str) -> str:
     paths = _by_file_name(configs)
     if file in configs or file in paths:
         return str(folder / paths.get(file, file))
-    raise FileNotFoundError(f'there is no config {name}; {_similar_configs(file, configs)}')
+    if Path(name).is_dir():
+        raise FileNotFoundError(_folder_message(Path(name)))
+    similar = _near_files(Path(name)) or _similar_configs(file, configs)
+    raise FileNotFoundError(f'there is no config {name}; {similar}')
+
+
+def _folder_message(folder: Path) -> str:
+    """Return the message for a folder in place of a config."""
+    configs = ', '.join(str(file) for file in sorted(folder.glob('*.py'))[:3])
+    if configs:
+        return f'{folder} is a folder and no config: give a file in it, such as {configs}'
+    return f'{folder} is data and no config: lfi init {folder} writes one'
+
+
+def _is_data_file(path: Path) -> bool:
+    """Whether a file is a table, a COCO JSON, or a data.yaml of YOLO. Configs may be YAML and JSON too."""
+    suffix = path.suffix.lower()
+    if suffix in ('.yaml', '.yml'):
+        return re.search(r'^names\s*:', path.read_text('utf-8', 'replace'), re.MULTILINE) is not None
+    if suffix == '.json':
+        with path.open('rb') as file:
+            head = file.read(1 << 16)
+        return b'"annotations"' in head or b'"images"' in head
+    return suffix in ('.csv', '.tsv')
+
+
+def _near_files(path: Path) -> str:
+    """Return a phrase with the configs of similar names in the folder of a path, and in the current one."""
+    file = path.parent / f'{path.name.removesuffix(".py")}.py'
+    found = {path.name: path for folder in (Path(), file.parent) for path in folder.glob('*.py')}
+    similar = get_close_matches(file.name, sorted(found), n=2)
+    return f'did you mean {" or ".join(str(found[near]) for near in similar)}?' if similar else ''
 
 
 def config_names() -> list[str]:
