@@ -7,10 +7,12 @@ from lfi.cli.arguments import (
     ArgumentParser,
     add_config_arguments,
     add_run_arguments,
+    add_training_arguments,
     not_negative,
     positive,
     whole,
 )
+from lfi.cli.main import parser_of
 from lfi.config_files import config_path
 
 CONFIG = 'classification/lfi_vit-128x6-p8_shapes.py'
@@ -59,6 +61,42 @@ def test_an_unknown_option_of_a_sub_command(capsys):
         'tool part: error: unrecognized arguments: --imgaes 3; did you mean --images? '
         '(all arguments: tool part --help)\n'
     )
+
+
+@pytest.mark.parametrize('typed', ['--epochs 5', '--epochs=5'])
+@pytest.mark.parametrize('order', ['{option} {config}', '{config} {option}'])
+def test_an_option_of_other_trainers_is_answered_by_the_setting(typed, order, capsys):
+    parser = ArgumentParser(prog='tool')
+    add_config_arguments(parser)
+    add_training_arguments(parser)
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(order.format(option=typed, config=CONFIG).split())
+    line = capsys.readouterr().err
+    assert 'there is no --epochs' in line and '--cfg-options max_epochs=5' in line
+    assert 'train_cfg.max_epochs=5' in line
+
+
+@pytest.mark.parametrize(
+    ('command', 'option', 'says'),
+    [
+        ('train', '--lr 0.1', '--cfg-options optim_wrapper.optimizer.lr=0.1'),
+        ('train', '--batch-size 8', '--cfg-options train_dataloader.batch_size=8'),
+        ('train', '--device', 'CUDA_VISIBLE_DEVICES='),
+        ('test', '--batch-size 8', '--cfg-options test_dataloader.batch_size=8'),
+        ('test', '--device cpu', 'CUDA_VISIBLE_DEVICES='),
+        ('test', '--epochs 1', 'nothing'),
+        ('cache', '--device cuda:1', 'CUDA_VISIBLE_DEVICES='),
+        ('cache', '--lr 1', 'nothing'),
+    ],
+)
+def test_commands_answer_options_of_other_trainers(command, option, says, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        parser_of(command).parse_args([CONFIG, *option.split()])
+    assert says in capsys.readouterr().err
+
+
+def test_an_option_that_a_command_has_is_its_own():
+    assert parser_of('cache').parse_args([CONFIG, '--out', 'x', '--batch-size', '8']).batch_size == 8
 
 
 def test_an_unknown_config_ends_in_one_line_with_the_nearest_ones(refused):

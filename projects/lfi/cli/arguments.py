@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,7 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         self.options: list[str] = []
         self.checks: list[Callable[[argparse.Namespace], str | None]] = []
+        self.substitutes: dict[str, str] = {}
         self.variants: dict[Any, Callable[[ArgumentParser], None]] = {}
         settings.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
         super().__init__(**settings)
@@ -39,6 +41,14 @@ class ArgumentParser(argparse.ArgumentParser):
     def add_check(self, check: Callable[[argparse.Namespace], str | None]) -> None:
         """Add a check of the parsed arguments, which returns an error message or None."""
         self.checks.append(check)
+
+    def add_substitutes(self, substitutes: Mapping[str, str]) -> None:
+        """Add answers to options of other tools that this command lacks.
+
+        Args:
+            substitutes: what to type instead, with `{}` for the value, by the name of the option.
+        """
+        self.substitutes.update(substitutes)
 
     def add_variants(
         self, option: str, variants: Mapping[Any, Callable[[ArgumentParser], None]], **settings: Any
@@ -74,6 +84,8 @@ class ArgumentParser(argparse.ArgumentParser):
         """Parse a command line; an unknown argument ends the process."""
         if self.variants:
             self.add_chosen_variant(args)
+        # Ahead of argparse, which may take the option's value for another argument.
+        self.check_substitutes(sys.argv[1:] if args is None else args)
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             hint = ' '.join(
@@ -83,6 +95,16 @@ class ArgumentParser(argparse.ArgumentParser):
         for message in filter(None, (check(parsed) for check in self.checks)):
             self.error(message)
         return parsed, []
+
+    def check_substitutes(self, args: Sequence[str]) -> None:
+        """End the process at an option of `add_substitutes` that the command lacks."""
+        for word, following in zip(args, [*args[1:], '-']):
+            option, equals, value = word.partition('=')
+            if option not in self.substitutes or option in self.options:
+                continue
+            if not equals:
+                value = 'N' if following.startswith('-') else following
+            self.error(f'there is no {option}; write {self.substitutes[option].format(value)}')
 
     def error(self, message: str) -> NoReturn:
         """Print an error of one line, and end the process with exit status 2."""
@@ -252,6 +274,19 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+DEVICE_SUBSTITUTE = {
+    '--device': 'CUDA_VISIBLE_DEVICES=N before the command for one GPU, and CUDA_VISIBLE_DEVICES= for the CPU'
+}
+TRAINING_SUBSTITUTES = {
+    **DEVICE_SUBSTITUTE,
+    '--batch-size': '--cfg-options train_dataloader.batch_size={}',
+    '--epochs': '--cfg-options max_epochs={0} if the config has max_epochs, as those of lfi init do, else '
+    'train_cfg.max_epochs={0} and the epochs of param_scheduler',
+    '--lr': '--cfg-options optim_wrapper.optimizer.lr={}',
+}
+"""Settings of a training's config, by the options that other trainers have for them."""
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing share."""
     parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
@@ -259,9 +294,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add_launcher_arguments(parser)
 
 
-def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+def add_training_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of a training except the config."""
     add_run_arguments(parser)
+    parser.add_substitutes(TRAINING_SUBSTITUTES)
     parser.add_argument(
         '--resume',
         nargs='?',

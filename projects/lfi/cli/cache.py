@@ -17,7 +17,14 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from .arguments import ArgumentParser, add_config_arguments, add_launcher_arguments, positive, whole
+from .arguments import (
+    DEVICE_SUBSTITUTE,
+    ArgumentParser,
+    add_config_arguments,
+    add_launcher_arguments,
+    positive,
+    whole,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -37,6 +44,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='verify a finished cache: checksums, and maps of N images against the teacher (%(const)s)',
     )
     add_launcher_arguments(parser)
+    parser.add_substitutes(
+        {
+            **DEVICE_SUBSTITUTE,
+            '--epochs': 'nothing: a cache holds each image once, for any number of epochs',
+            '--lr': 'nothing: a teacher does not train',
+        }
+    )
 
 
 def run(args: Namespace) -> None:

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add_run_arguments
+from .arguments import (
+    DEVICE_SUBSTITUTE,
+    ArgumentParser,
+    add_checkpoint,
+    add_config_arguments,
+    add_run_arguments,
+)
 
 PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', '.yml', '.yaml', *PREDICTIONS)
@@ -31,6 +37,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--tta', action='store_true', help="test-time augmentation by the config's tta_model and tta_pipeline"
     )
     parser.add_check(suffix_error)
+    parser.add_substitutes(
+        {
+            **DEVICE_SUBSTITUTE,
+            '--batch-size': '--cfg-options test_dataloader.batch_size={}',
+            '--epochs': 'nothing: the epochs are those of the checkpoint',
+            '--lr': 'nothing: a test has no learning rate',
+        }
+    )
 
 
 def suffix_error(args: Namespace) -> str | None:
