@@ -19,6 +19,7 @@ from lfi.utils.repositories import is_student, local_folder
 
 from .data_root_option import rebase_data_roots
 from .few_labels_option import set_few_labels
+from .max_epochs_option import set_max_epochs
 from .pipelines import LOADERS
 
 IMPORT_ADVICE = 'Correct the name, or set PYTHONPATH to the folder of the module: PYTHONPATH=. lfi ...'
@@ -47,7 +48,8 @@ FURTHER_SETTINGS = (
 def load_config(path: str, options: dict | None = None) -> Config:
     """Load a config and apply ``--cfg-options``.
 
-    The option ``data_root`` moves all data sets, and ``train_dataloader.few_labels`` is expanded.
+    The option ``data_root`` moves all data sets, ``max_epochs`` scales the schedule with the training, and
+    ``train_dataloader.few_labels`` is expanded.
 
     Args:
         path: Config file, or name of a config of LFI, see `find_config`; or a student's folder or
@@ -56,10 +58,11 @@ def load_config(path: str, options: dict | None = None) -> Config:
 
     Raises:
         UsageError: If the file does not exist or cannot be read, or an option does not fit the config; see
-            also `set_few_labels` and `rebase_data_roots`.
+            also `set_few_labels`, `set_max_epochs` and `rebase_data_roots`.
     """
     cfg = _read_config(path)
     rebase_data_roots(cfg, options or {})
+    set_max_epochs(cfg, options or {})
     _check_settings(cfg, options or {})
     _check_numbers(cfg, options or {})
     try:

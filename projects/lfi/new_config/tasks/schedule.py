@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lfi.adaptation.source import Expression
+from lfi.engine.max_epochs_option import EPOCH_OPTIONS, scaled_epochs
 from lfi.new_config.settings import Settings, default_epochs
-
-EPOCH_OPTIONS = ('end', 'T_max', 'switch_epoch', 'num_last_epochs')
-"""Options of schedulers and hooks that count epochs, beside `begin` and `milestones`."""
 
 
 def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, Any]:
@@ -69,12 +67,12 @@ def scaled_schedule(cfg: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     schedulers = cfg.get('param_scheduler') or []
     schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
     variables['param_scheduler'] = [
-        _scaled(scheduler, factor) if scheduler.get('by_epoch', True) else dict(scheduler)
+        scaled_epochs(scheduler, factor) if scheduler.get('by_epoch', True) else dict(scheduler)
         for scheduler in schedulers
     ]
     hooks = [dict(hook) for hook in cfg.get('custom_hooks') or ()]
     if any(option in hook for hook in hooks for option in EPOCH_OPTIONS):
-        variables['custom_hooks'] = [_scaled(hook, factor) for hook in hooks]
+        variables['custom_hooks'] = [scaled_epochs(hook, factor) for hook in hooks]
     return variables
 
 
@@ -106,19 +104,6 @@ def scaled_iterations(cfg: Mapping[str, Any], iterations: int) -> dict[str, Any]
     schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
     return {
         'train_cfg': {'max_iters': iterations, 'val_interval': interval},
-        'param_scheduler': [_scaled(scheduler, factor) for scheduler in schedulers],
+        'param_scheduler': [scaled_epochs(scheduler, factor) for scheduler in schedulers],
         'default_hooks': {'checkpoint': {'interval': interval}},
     }
-
-
-def _scaled(config: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    scaled = dict(config)
-    for option in EPOCH_OPTIONS:
-        if isinstance(config.get(option), int) and config[option] > 0:
-            scaled[option] = max(1, round(factor * config[option]))
-    if config.get('begin'):
-        # A scheduler may begin with the first epoch, and must end later.
-        scaled['begin'] = int(factor * config['begin'])
-    if 'milestones' in config:
-        scaled['milestones'] = [max(1, round(factor * epoch)) for epoch in config['milestones']]
-    return scaled

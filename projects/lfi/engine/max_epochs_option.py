@@ -1,0 +1,62 @@
+"""The option `max_epochs`, which changes the length of a training with its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from lfi.errors import UsageError, as_usage_error
+from lfi.utils.options import check_whole
+
+EPOCH_OPTIONS = ('end', 'T_max', 'switch_epoch', 'num_last_epochs')
+"""Options of schedulers and hooks that count epochs, beside `begin` and `milestones`."""
+
+
+def set_max_epochs(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Apply the option `max_epochs` to the loop, the schedulers and the hooks of a config.
+
+    The variable alone would change nothing: the config has used its value when it was read. Epochs at which
+    schedulers and hooks begin, end or switch move in proportion.
+
+    Args:
+        cfg: config of the run before the options are merged, changed in place.
+        options: options of the command line.
+
+    Raises:
+        UsageError: if the config has no variable `max_epochs` that is the length of the training, or the
+            option is no whole number above 0.
+    """
+    if 'max_epochs' not in options:
+        return
+    new: Any = options['max_epochs']
+    loop: Any = cfg.get('train_cfg') or {}
+    with as_usage_error(ValueError):
+        check_whole(1, max_epochs=new)
+    if 'max_epochs' not in cfg or loop.get('max_epochs') != cfg.max_epochs:
+        raise UsageError(
+            f'--cfg-options max_epochs={new}: train_cfg takes its epochs from no variable max_epochs; write '
+            f'train_cfg.max_epochs={new}, and change the epochs of param_scheduler'
+        )
+    factor = new / cfg.max_epochs
+    loop.max_epochs = new
+    for name in ('param_scheduler', 'custom_hooks'):
+        configs = cfg.get(name) or []
+        for config in configs if isinstance(configs, list) else [configs]:
+            if config.get('by_epoch', True):
+                config.update(scaled_epochs(config, factor))
+
+
+def scaled_epochs(config: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return the config of a scheduler or hook with all its epochs multiplied by a factor."""
+    scaled = dict(config)
+    for option in EPOCH_OPTIONS:
+        if isinstance(config.get(option), int) and config[option] > 0:
+            scaled[option] = max(1, round(factor * config[option]))
+    if config.get('begin'):
+        # A scheduler may begin with the first epoch, and must end later.
+        scaled['begin'] = int(factor * config['begin'])
+    if 'milestones' in config:
+        scaled['milestones'] = [max(1, round(factor * epoch)) for epoch in config['milestones']]
+    return scaled
