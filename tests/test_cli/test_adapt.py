@@ -366,7 +366,10 @@ def test_data_that_cannot_be_read_do_not_stop_it(write, capsys, monkeypatch):
 
     monkeypatch.setattr('lfi.datasets.Shapes.load_data_list', lacks)
     write()
-    assert 'the training data could not be built (ImportError: Package lvis' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'the training data could not be built (ImportError: Package lvis' in said
+    # Commands that would fail are not advised.
+    assert 'lfi train' not in said and 'correct the data in mine.py' in said
 
 
 def test_an_image_that_cannot_be_read_does_not_stop_it(write, capsys, tmp_path):
@@ -381,6 +384,19 @@ def test_mixed_precision_is_built_without_a_gpu(write, monkeypatch):
     monkeypatch.setattr('mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available', lambda: False)
     amp = "optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', "
     assert load_config(str(write(SHAPES.replace('optim_wrapper = dict(', amp)))).optim_wrapper.loss_scale
+
+
+def test_a_norm_of_several_processes_is_a_plain_one_in_the_check(write, capsys):
+    norms = "stem_channels=8, norm_cfg=dict(type='MMSyncBN')"
+    cfg = load_config(str(write(SHAPES.replace('stem_channels=8', norms))))
+    assert cfg.model.backbone.backbone.norm_cfg.type == 'MMSyncBN'
+    assert 'MMSyncBN wants a process group' in capsys.readouterr().out
+
+
+def test_class_names_with_commas_can_be_told_apart(write, tmp_path):
+    (tmp_path / 'names.txt').write_text('tench, Tinca tinca\ncock\n')
+    with pytest.raises(UsageError, match=r'names 2 classes: tench, Tinca tinca \| cock\.'):
+        write(SHAPES, concepts='names.txt')
 
 
 def test_labels_that_are_no_longer_mixed_are_no_scores(write, tmp_path, capsys):
@@ -527,7 +543,9 @@ def test_underscores_around_a_name_are_no_spaces(write):
 
 def test_names_of_the_metainfo_come_before_those_of_the_class(write):
     things = SHAPES.replace("split='train'", "metainfo=dict(classes=['red_star', 'dot']), split='train'")
-    with pytest.raises(UsageError, match='num_classes=20, but the data set names 2 classes, red_star, dot'):
+    with pytest.raises(
+        UsageError, match=r'num_classes=20, but the data set names 2 classes: red_star .| dot'
+    ):
         write(things)
     cfg = load_config(str(write(things.replace('num_classes=20', 'num_classes=2'), teacher='clip-b16')))
     assert cfg.model.teacher.concepts == ['red star', 'dot']

@@ -19,6 +19,7 @@ from lfi.models.backbones import InteractionRecorder
 from lfi.utils.config_types import type_name
 
 from .kinds import registered_class
+from .norms import use_plain_norms
 from .source import Expression
 from .stages import PROBE_SIZES, last_stages, output_maps
 
@@ -159,9 +160,11 @@ def _copy_config(config: Any) -> Any:
 
 
 def _build(config: Mapping, scope: str) -> nn.Module:
+    config = _copy_config(config)
+    use_plain_norms(config)
     try:
         with MODELS.switch_scope_and_registry(scope) as registry:
-            backbone: nn.Module = registry.build(_copy_config(config))
+            backbone: nn.Module = registry.build(config)
     # Backbones raise errors of any type at wrong arguments.
     except Exception as error:
         raise UsageError(

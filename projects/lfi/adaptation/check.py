@@ -7,7 +7,7 @@ import re
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -25,6 +25,8 @@ from lfi.utils.config_types import leaf_configs, type_name
 from .kinds import without_downloads
 from .overlay import build_model
 
+DataState = Literal['read', 'missing', 'broken']
+
 AMP_ARGUMENTS = ('type', 'loss_scale', 'dtype', 'use_fsdp')
 """Arguments that only `AmpOptimWrapper` has."""
 
@@ -38,14 +40,14 @@ class CheckReport:
         task_parameters: number of parameters of the task's model.
         added_parameters: number of parameters that interactions add.
         data: description of the training data.
-        data_are_read: whether the data were built, and their pipeline worked.
+        data_state: 'read'; 'missing' on this machine; or 'broken', which training would be too.
     """
 
     cfg: Config
     task_parameters: int
     added_parameters: int
     data: str
-    data_are_read: bool
+    data_state: DataState
 
 
 def check_config(file: Path, task_model: nn.Module) -> CheckReport:
@@ -139,8 +141,8 @@ def _load_last_readable(dataset: Any) -> None:
             return
 
 
-def _check_data(cfg: Config) -> tuple[str, bool]:
-    """Build the training data, load an image, and describe them; and return whether both worked."""
+def _check_data(cfg: Config) -> tuple[str, DataState]:
+    """Build the training data and load an image; return their description, and their state."""
     try:
         config = without_downloads(cfg.train_dataloader.dataset.to_dict(), cfg.get('default_scope'))
         # pycocotools prints.
@@ -153,18 +155,18 @@ def _check_data(cfg: Config) -> tuple[str, bool]:
     except Exception as error:
         reason = f'({type(error).__name__}: {error})'
         if not isinstance(error, OSError) and not re.search('not found|cannot find', str(error), re.I):
-            return f'the training data could not be built {reason}', False
+            return f'the training data could not be built {reason}', 'broken'
         fix = '; add --cfg-options data_root=FOLDER/ to the commands below' if cfg.get('data_root') else ''
-        return f'the training data were not found {reason}{fix}', False
+        return f'the training data were not found {reason}{fix}', 'missing'
     refuse_unreadable(dataset)
     try:
         sample = dataset[0]
     except UnreadableImageError as error:
-        return f'{size} training images; the first could not be read: {error.image}', True
+        return f'{size} training images; the first could not be read: {error.image}', 'read'
     except UsageError:
         raise
     except Exception as error:
         reason = f'({type(error).__name__}: {error})'
-        return f'{size} training images; the first could not be read {reason}', False
+        return f'{size} training images; the first could not be read {reason}', 'broken'
     _check_unlabelled(cfg, dataset)
-    return f'{size} training images; the first was read, {tuple(sample["inputs"].shape)}', True
+    return f'{size} training images; the first was read, {tuple(sample["inputs"].shape)}', 'read'

@@ -94,9 +94,14 @@ def check_class_count(names: Sequence[str], model: Mapping, from_file: bool) -> 
         fix = 'Give a name for each class, in the order of the labels' if from_file else FIX
         raise UsageError(
             f'the model has num_classes={" or ".join(map(str, sorted(counts)))}, but {source} {len(names)} '
-            f'classes, {", ".join(names[:3])}, …. {fix}; or set num_classes, and metainfo=dict(classes=...) '
-            'of the data sets'
+            f'classes: {first_names(names)}. {fix}; or set num_classes, and metainfo=dict(classes=...) of '
+            'the data sets'
         )
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return the first three names as a list; bars separate them, since names may have commas."""
+    return ' | '.join([*names[:3], *(['…'] if len(names) > 3 else [])])
 
 
 def _class_names_arguments(dataset_class: type, config: Mapping) -> dict[str, Any]:

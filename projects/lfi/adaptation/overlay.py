@@ -18,8 +18,9 @@ from lfi.errors import UsageError
 from lfi.utils.config_types import model_config, type_name
 
 from .backbone import AdaptedBackbone, adapt_backbone, pretrained_covers_model
-from .class_names import check_class_count, dataset_concepts, read_concepts
+from .class_names import check_class_count, dataset_concepts, first_names, read_concepts
 from .data import adapt_data
+from .norms import GROUP_NORM, group_norms, use_plain_norms
 from .pipelines import DataChanges
 from .source import assignments
 from .task import Task, find_task
@@ -90,6 +91,14 @@ def build_overlay(
         ('backbone', backbone.description),
         ('teacher', _describe_teacher(teacher, teacher_concepts, config, len(names))),
     ]
+    if group_norms(cfg.model):
+        summary.append(
+            (
+                'norms',
+                f'{GROUP_NORM} wants a process group, so the check builds batch norms: train by '
+                'tools/dist_train.sh, or set its type to SyncBN or BN for one process',
+            )
+        )
     if cfg.model.get('pretrained') and not pretrained_covers_model(cfg.model):
         model['pretrained'] = None
     if backbone.changes:
@@ -149,8 +158,10 @@ def build_model(cfg: Config, config_name: str) -> nn.Module:
     Raises:
         UsageError: if the model cannot be built.
     """
+    config = deepcopy(model_config(cfg))
+    use_plain_norms(config)
     try:
-        model: nn.Module = MODELS.build(deepcopy(model_config(cfg)))
+        model: nn.Module = MODELS.build(config)
     # Models raise errors of any type at wrong arguments.
     except Exception as error:
         raise UsageError(
@@ -175,7 +186,7 @@ def _describe_teacher(teacher: str, concepts: Any, config: Mapping, num_classes:
     if isinstance(concepts, Mapping):
         names = f'the {num_classes} classes of {concepts["type"]}'
     else:
-        names = f'{num_classes} classes, {", ".join(concepts[:3])}{", …" if num_classes > 3 else ""}'
+        names = f'{num_classes} classes: {first_names(concepts)}'
     limit = f', at most {config["max_concepts"]} for each image' if 'max_concepts' in config else ''
     return f'{teacher} is asked about {names}{limit}'
 

@@ -80,6 +80,9 @@ def run(args: Namespace) -> None:
     print(f'Data: {report.data}.')
     for line in missing_checkpoints(report.cfg):
         print(line)
+    if report.data_state == 'broken':
+        print(f'Next: correct the data in {args.config}, from which {out} takes them.')
+        return
     print('Next:')
     for line in next_commands(out, report.cfg, overlay.can_cache):
         print(f'  {line}')

@@ -171,7 +171,7 @@ def _write_and_check(
     out.write_text(title + assignments(variables), encoding='utf-8')
     try:
         report = check_config(out, task_model)
-        if not report.data_are_read:
+        if report.data_state != 'read':
             raise UsageError(f'{out} was not written: {report.data}')
     except BaseException:
         out.unlink()
