@@ -61,8 +61,10 @@ def text_dims_of(teacher: Mapping[str, Any]) -> int:
         readers = (reader for prefix, reader in TEXT_DIMS_BY_PREFIX.items() if model.startswith(prefix))
         return next(readers, _open_clip_text_dims)(model)
     except (FileNotFoundError, ValueError) as error:
-        text = f"set readout.text_dims to the width of the teacher's text space, which is not known: {error}"
-        raise type(error)(text) from error
+        advice = (
+            "Where the teacher's config is not at hand, set readout.text_dims to the width of its text space"
+        )
+        raise type(error)(f'{error}. {advice}') from error
 
 
 def _open_clip_text_dims(model: str) -> int:

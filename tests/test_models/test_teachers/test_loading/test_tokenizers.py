@@ -9,6 +9,7 @@ import open_clip
 import pytest
 import torch
 from lfi.models import VLMAttentionTeacher
+from lfi.models.teachers.loading import weights
 from lfi.models.teachers.loading.tokenizers import load_tokenizer
 from lfi.models.teachers.loading.weights import BUILT_IN, find_folder, load_vlm
 
@@ -121,7 +122,7 @@ def test_no_code_of_a_text_model_is_run(folder, tmp_path, monkeypatch):
     read = transformers.AutoConfig.from_pretrained
     monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', lambda name, **_: read(text_model))
     monkeypatch.setattr('builtins.input', lambda text: pytest.fail(text))
-    with pytest.raises(ValueError, match='do not fit the model .*teacher'):
+    with pytest.raises(ValueError, match="the text tower 'stranger/model' of .*teacher cannot be built"):
         load_vlm(str(folder), None, allow_random=False)
 
 
@@ -132,8 +133,21 @@ def test_a_folders_text_model_is_not_fetched(folder, monkeypatch):
     config['model_cfg']['text_cfg'] |= dict(hf_model_name='stranger/model')
     (folder / 'open_clip_config.json').write_text(json.dumps(config))
     monkeypatch.setattr('socket.getaddrinfo', lambda *args, **_: pytest.fail(f'{args[0]} is asked'))
-    with pytest.raises(ValueError, match=r"'stranger/model', whose config .* `hf download stranger/model"):
+    with pytest.raises(ValueError, match=r"'stranger/model' of .* `hf download stranger/model"):
         load_vlm(str(folder), None, allow_random=False)
+
+
+def test_a_named_models_text_tower_on_a_hub_is_named(monkeypatch):
+    transformers = pytest.importorskip('transformers')
+
+    def no_network(*args, **options):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(weights, 'load_tokenizer', lambda model: None)
+    monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', no_network)
+    message = "text tower 'roberta-base' of roberta-ViT-B-32 .*no route to host.* `hf download roberta-base"
+    with pytest.raises(ValueError, match=message):
+        load_vlm('roberta-ViT-B-32', None, allow_random=True)
 
 
 def test_a_tokenizer_of_the_working_directory_is_not_taken(tmp_path, monkeypatch):

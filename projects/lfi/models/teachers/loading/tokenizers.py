@@ -8,6 +8,8 @@ from typing import Any
 
 import open_clip
 
+from lfi.utils.repositories import first_lines
+
 from ..generative.folder import refuse_external_tokenizers
 from ..vlm import Tokenizer
 from .folder_config import FILE, TOKENIZER_FILES, read_folder_config
@@ -76,9 +78,9 @@ def load_tokenizer(model: str, folder: Path | None = None) -> Tokenizer:
         return open_clip.get_tokenizer(name, trust_remote_code=False)
     except (OSError, ValueError, TypeError) as error:
         raise RuntimeError(
-            f'the tokenizer {hub!r} of {model} could not be fetched: {error}. On a machine without network, '
-            'fetch it elsewhere and copy the cache of the hub (HF_HOME), or give a folder as model: weights, '
-            f'open_clip_config.json, {TOKENIZER_FILES}'
+            f'the tokenizer {hub!r} of {model} could not be fetched: {first_lines(error)}. On a machine '
+            'without network, fetch it elsewhere and copy the cache of the hub (HF_HOME), or give a folder '
+            f'as model: weights, open_clip_config.json, {TOKENIZER_FILES}'
         ) from error
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import open_clip
@@ -39,6 +40,8 @@ BLIP_VOCABULARY = 'bert-base-uncased'
 """Repository of the vocabulary in mmpretrain's configs of BLIP."""
 HUB = 'hf-hub:'
 """Prefix of the names of repositories in open_clip."""
+TEXT_TOWER_FILE = 'open_clip/hf_model.py'
+"""File of open_clip that builds text towers of transformers, whose configs lie on a hub."""
 TRANSFORMERS_HINT = (
     "for a generative VLM write 'transformers:FOLDER'; for CLIP and SigLIP take open_clip's own weights"
 )
@@ -105,18 +108,9 @@ def _load_open_clip(model: str, source: WeightsSource, allow_random: bool) -> tu
     TrainingSettings.of_config(folder / FILE)
     # A missing tokenizer is reported before gigabytes of weights are read.
     tokenizer = load_tokenizer(model, folder)
-    text_tower = read_folder_config(folder / FILE)['model_cfg']['text_cfg'].get('hf_model_name')
-    try:
-        # The folder's config may name any repository as the config of a transformers text tower.
-        with offline(), override(open_clip.factory, 'resize_text_pos_embed', _check_state):
-            return _create(f'local-dir:{folder}', model, folder), tokenizer
-    except ValueError as error:
-        if not text_tower:
-            raise
-        raise ValueError(
-            f'{first_lines(error)}. Its text tower is {text_tower!r}, whose config must be on this machine: '
-            f'fetch it by `hf download {text_tower} config.json`'
-        ) from error
+    # The folder's config may name any repository as the config of a transformers text tower.
+    with offline(), override(open_clip.factory, 'resize_text_pos_embed', _check_state):
+        return _create(f'local-dir:{folder}', model, folder), tokenizer
 
 
 def _load_named(model: str, source: WeightsSource, allow_random: bool) -> tuple[VLM, Tokenizer]:
@@ -347,6 +341,10 @@ def _check_source(model: str, source: WeightsSource, allow_random: bool) -> None
 
 
 def _load_error(error: Exception, model: str, weights: Path | str | None) -> Exception:
+    if any(frame.f_code.co_filename.endswith(TEXT_TOWER_FILE) for frame, _ in walk_tb(error.__traceback__)):
+        return _text_tower_error(error, model)
+    if weights is None:
+        return ValueError(f'the model {model} could not be built: {error}')
     if isinstance(weights, str):
         return RuntimeError(
             f'the weights {weights!r} of {model} could not be fetched: {error}. On a machine without '
@@ -359,6 +357,19 @@ def _load_error(error: Exception, model: str, weights: Path | str | None) -> Exc
             'state_dict as safetensors'
         )
     return ValueError(f'the weights in {weights} do not fit the model {model}, or are corrupted: {error}')
+
+
+def _text_tower_error(error: Exception, model: str) -> ValueError:
+    folder = find_config_folder(model)
+    if folder is None:
+        config = open_clip.get_model_config(model)
+    else:
+        config = read_folder_config(folder / FILE)['model_cfg']
+    tower = config['text_cfg'].get('hf_model_name')
+    message = f'the text tower {tower!r} of {model} cannot be built: {first_lines(error)}'
+    if isinstance(error, OSError):
+        message += f'. Its config must be on this machine: fetch it by `hf download {tower} config.json`'
+    return ValueError(message)
 
 
 def _quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
