@@ -91,3 +91,17 @@ def test_modules_that_cfg_options_add_are_imported(tmp_path, monkeypatch):
     assert 'added_module' in sys.modules
     with pytest.raises(UsageError, match=r'custom_imports=.*gone_module.* PYTHONPATH'):
         load_config(path, {'custom_imports.imports': ['gone_module']})
+
+
+def test_an_option_of_a_backbone_inside_an_adapter_is_written_anew(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        "backbone = dict(type='lfi.InteractionQueryAdapter', backbone=dict(type='ResNet', depth=18))\n"
+        'model = dict(backbone=backbone)\n'
+    )
+    for name in ('depth', 'init_cfg.checkpoint'):
+        with pytest.raises(UsageError, match=f'inside an adapter, write model.backbone.backbone.{name}=34'):
+            load_config(str(config), {f'model.backbone.{name}': 34})
+    options = {'model.backbone.backbone.depth': 34, 'model.backbone.num_queries': 4}
+    backbone = load_config(str(config), options).model.backbone
+    assert (backbone.backbone.depth, backbone.num_queries) == (34, 4)

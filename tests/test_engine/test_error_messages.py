@@ -15,6 +15,7 @@ from lfi.errors import UsageError
 from lfi.models import SupervisionPart
 from lfi.structures.interaction_cache import CacheError
 from lfi.utils.options import check_whole
+from mmengine.config import Config
 from mmengine.fileio import get
 from mmengine.model import initialize
 from mmengine.registry import MODELS
@@ -39,6 +40,37 @@ def test_weights_that_cannot_be_fetched_are_named():
     address = 'https://weights.invalid/resnet.pth'
     message = said(lambda: CheckpointLoader.load_checkpoint(address))
     assert message.startswith(f'error: {address} cannot be fetched (') and 'init_cfg.checkpoint' in message
+
+
+@pytest.mark.parametrize(
+    ('option', 'config'),
+    [
+        ('load_from', dict(load_from='{}')),
+        ('model.backbone.init_cfg', dict(init_cfg=dict(type='Pretrained', checkpoint='{}'))),
+    ],
+)
+@pytest.mark.parametrize('file', ['gone.pth', 'https://weights.invalid/gone.pth'])
+def test_the_option_of_a_checkpoint_that_is_not_there(option, config, file, tmp_path):
+    def filled(value):
+        return (
+            {key: filled(item) for key, item in value.items()}
+            if isinstance(value, dict)
+            else value.format(file)
+        )
+
+    config = filled(config)
+    backbone = dict(type='ResNet_CIFAR', depth=18, **({} if 'load_from' in config else config))
+    cfg = dict(
+        default_scope='mmpretrain',
+        work_dir=str(tmp_path),
+        load_from=config.get('load_from'),
+        model=dict(type='ImageClassifier', backbone=backbone),
+        train_dataloader=dict(batch_size=1, dataset=dict(type='lfi.Shapes', split='train', num_images=1)),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+    )
+    message = said(lambda: Runner.from_cfg(Config(cfg)).train())
+    assert file in message and f'--cfg-options {option}=None' in message
 
 
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS])

@@ -14,6 +14,8 @@ from mmengine.utils import import_modules_from_strings
 
 from lfi.config_files import find_config
 from lfi.errors import UsageError, as_usage_error, did_you_mean
+from lfi.registry import MODELS
+from lfi.utils.config_types import type_name
 from lfi.utils.options import check_whole
 from lfi.utils.repositories import is_student, local_folder
 
@@ -23,6 +25,7 @@ from .max_epochs_option import set_max_epochs
 from .pipelines import LOADERS
 
 IMPORT_ADVICE = 'Correct the name, or set PYTHONPATH to the folder of the module: PYTHONPATH=. lfi ...'
+BACKBONE = 'model.backbone.'
 # Options that take a number or a word, such as 'dynamic'.
 NUMBER_OR_TEXT = ('loss_scale',)
 # Settings that MMEngine and LFI's tools read beside the arguments of the Runner.
@@ -64,6 +67,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     rebase_data_roots(cfg, options or {})
     set_max_epochs(cfg, options or {})
     _check_settings(cfg, options or {})
+    _check_adapted_backbone(cfg, options or {})
     _check_numbers(cfg, options or {})
     try:
         cfg.merge_from_dict(options or {})
@@ -84,6 +88,22 @@ def _check_settings(cfg: Config, options: Mapping) -> None:
         if name not in settings:
             hint = did_you_mean(name, settings) or 'write it into the config if your code reads it'
             raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
+
+
+def _check_adapted_backbone(cfg: Config, options: Mapping) -> None:
+    """Refuse options of a backbone that is inside an adapter, written as for the backbone alone."""
+    backbone: Any = (cfg.get('model') or {}).get('backbone') or {}
+    if type_name(backbone) != 'InteractionQueryAdapter':
+        return
+    adapter: Any = MODELS.get('InteractionQueryAdapter')
+    arguments = {*inspect.signature(adapter).parameters, 'type', '_delete_'}
+    for key, value in options.items():
+        name = key.removeprefix(BACKBONE)
+        if name != key and name.split('.')[0] not in arguments:
+            raise UsageError(
+                f'--cfg-options {key}={value}: the backbone is inside an adapter, write '
+                f'{BACKBONE}backbone.{name}={value}'
+            )
 
 
 def _check_numbers(cfg: Config, options: Mapping) -> None:

@@ -18,6 +18,8 @@ from mmengine.registry import Registry
 
 from lfi.errors import did_you_mean, similar_names
 
+from .checkpoint_option import advice_on_checkpoint
+
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Error numbers of a disk that is full or read-only.
 DISK_ERRNOS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
@@ -46,7 +48,8 @@ def user_error_message(error: BaseException) -> str | None:
     if worker is not None:
         return _worker_error_message(worker, error)
     if isinstance(error, FILE_ERRORS):
-        return f'{error.strerror}: {error.filename}' if error.filename else ' '.join(str(error).split())
+        text = f'{error.strerror}: {error.filename}' if error.filename else ' '.join(str(error).split())
+        return f'{text.rstrip(".")}{advice}' if (advice := advice_on_checkpoint(error)) else text
     if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
         return f'{error.strerror}{f": {error.filename}" if error.filename else ""}'
     if isinstance(error, NotImplementedError):
@@ -63,10 +66,11 @@ def user_error_message(error: BaseException) -> str | None:
             frame.f_code.co_filename.endswith(DOWNLOAD_FILES) for frame, _ in walk_tb(error.__traceback__)
         ):
             return None
-        return (
-            f'{_requested_url(error)} cannot be fetched ({error.reason}): set load_from, '
-            'init_cfg.checkpoint or pretrained to a local file, or to None to train without it'
+        advice = advice_on_checkpoint(error) or (
+            ': set load_from, init_cfg.checkpoint or pretrained to a local file, or to None to train without '
+            'it'
         )
+        return f'{_requested_url(error)} cannot be fetched ({error.reason}){advice}'
     if isinstance(error, RuntimeError | TypeError | ValueError) and _is_raised_by_lfi(error):
         return ' '.join(str(error).split())
     if isinstance(error, ValueError) and _last_frame(error).f_code.co_filename.endswith(OPTIMIZER_FILE):
