@@ -91,6 +91,11 @@ def test_a_folder_is_a_teacher_and_one_text_is_enough(run_main, tmp_path):
         ('photo.png', ('--teacher', 'clip-b61'), 'none of clip-b16, .* did you mean clip-b16.*MODEL:TAG'),
         ('photo.png', ('--teacher', 'ViT-B-17:openai'), '--teacher ViT-B-17:openai: .*ViT-B-17'),
         ('photo.png', ('--teacher', 'shapes-tiny', '--templates', 'a photo'), 'templates must be strings'),
+        (
+            'photo.png',
+            ('--teacher', 'shapes-tiny', '--input-size', '13'),
+            r'(?!.*teacher\.input_size).*Set --input-size 16',
+        ),
         ('broken.png', ('--teacher', 'shapes-tiny'), 'no input could be read: broken.png'),
         ('missing.png', ('--teacher', 'shapes-tiny'), 'missing.png'),
         ('empty', ('--teacher', 'shapes-tiny'), 'the folder empty holds no images'),
@@ -111,3 +116,21 @@ def test_what_cannot_be_done_says_why(run_main, tmp_path, photo, args, message):
     (tmp_path / 'broken.png').write_bytes((tmp_path / 'photo.png').read_bytes()[:1500])
     with pytest.raises(UsageError, match=message):
         run_main(photo, '--texts', 'circle', *args)
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'source'), [('shapes-tiny', "shapes-tiny's own config"), (FOLDER, 'lfi ask')]
+)
+def test_a_text_of_the_background_says_where_the_background_comes_from(run_main, teacher, source):
+    with pytest.raises(UsageError, match=rf"texts has \['Background'\], which {source} has as background"):
+        run_main('photo.png', '--texts', 'circle', 'Background', '--teacher', teacher)
+
+
+def test_weights_that_cannot_be_fetched_are_given_as_a_folder(run_main, monkeypatch):
+    def no_network(*args, **options):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr('open_clip.factory.download_pretrained', no_network)
+    with pytest.raises(UsageError, match='no route to host.* folder .* as --teacher') as error:
+        run_main('photo.png', '--texts', 'circle', '--teacher', 'ViT-B-32:laion2b_s34b_b79k')
+    assert 'weights_file' not in str(error.value)

@@ -15,7 +15,9 @@ from mmengine.model.utils import stack_batch
 from torch import Tensor
 
 from lfi.concepts import check_unique
+from lfi.concepts.names import plain_name
 from lfi.engine.machine import usable_device
+from lfi.errors import UsageError
 from lfi.models.students.config_facts import without_cache
 from lfi.models.teachers import build_teacher, teacher_identity
 from lfi.structures import PixelFormat, TeacherReading
@@ -119,6 +121,22 @@ def reading_config(model: Mapping[str, Any]) -> dict[str, Any]:
     return dict(interactions[0].get('reading') or {}) if interactions else {}
 
 
+def check_no_background(texts: Sequence[str], background: Sequence[str], source: str) -> None:
+    """Raise a UsageError for a text that is a background text too.
+
+    Args:
+        texts: texts to ask for.
+        background: texts of the background.
+        source: where the background comes from, for the message.
+    """
+    names = set(map(plain_name, background))
+    shared = [text for text in texts if plain_name(text) in names]
+    if shared:
+        raise UsageError(
+            f'texts has {shared}, which {source} has as background texts: leave them out, or reword them'
+        )
+
+
 # Least presence of a labelled concept, by kind of presence. 'softmax' has the best F1 on training images of
 # COCO, 'best-location' on those of Shapes (docs/auto_labels.md). 'alone' is a probability.
 PRESENCE_THRESHOLDS = {'softmax': 0.05, 'best-location': 0.6, 'alone': 0.5}
@@ -150,6 +168,9 @@ class TeacherReader:
             raise ValueError('the config has no model.teacher to ask: give --checkpoint to ask its student')
         if texts is not None:
             check_unique(texts, 'texts')
+            check_no_background(
+                texts, config.get('background') or (), 'model.teacher.background in the config'
+            )
             config = dict(config, concepts=list(texts))
         reading = reading_config(cfg.model)
         if reading.get('presence') == 'label':

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,11 +16,21 @@ from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
 from .interaction_result import InteractionResult
-from .readers import TeacherReader
+from .readers import TeacherReader, check_no_background
 from .sources import Source, list_sources
 
 # Background texts of a teacher whose config has none.
 BACKGROUND = ['background']
+OPTIONS_BY_SETTING = {
+    r'Set teacher\.input_size=\((\d+), \d+\)': r'Set --input-size \1',
+    'give the file as weights_file, beside pretrained': (
+        'give a folder with them and open_clip_config.json as --teacher'
+    ),
+    'give a folder as model:': 'give a folder as --teacher:',
+    r'\b[Tt]emplates must': '--templates must',
+    r"\. Where the teacher's config is not at hand, set readout\.text_dims.*": '',
+}
+"""Options of `lfi ask`, by the advice of a config's errors that they replace."""
 
 
 def build_reader(
@@ -47,7 +58,8 @@ def build_reader(
         dict(spatial_reading='concept_softmax', presence='best-location') if 'background' in teacher else {}
     )
     supervision = dict(interactions=dict(type='lfi.Interactions', reading=reading))
-    teacher.setdefault('background', BACKGROUND)
+    source = f"{name}'s own config" if 'background' in teacher else 'lfi ask'
+    check_no_background(texts, teacher.setdefault('background', BACKGROUND), source)
     changes = dict(templates=templates, input_size=input_size)
     teacher.update({key: value for key, value in changes.items() if value is not None})
     try:
@@ -55,7 +67,14 @@ def build_reader(
             Config(dict(model=dict(teacher=teacher, supervision=supervision))), texts, device
         )
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UsageError(f'--teacher {name}: {error}') from error
+        raise UsageError(f'--teacher {name}: {_with_options_of_ask(str(error))}') from error
+
+
+def _with_options_of_ask(message: str) -> str:
+    """Return an error's message with options of `lfi ask` in place of a config's settings."""
+    for setting, option in OPTIONS_BY_SETTING.items():
+        message = re.sub(setting, option, message)
+    return message
 
 
 def teacher_result(

@@ -65,8 +65,8 @@ class ConceptBank:
         shared = sorted(text for text in background if plain_name(text) in concepts)
         if shared:
             raise ValueError(
-                f'background={list(background)} has {shared}, which are concepts too, and would share '
-                'their probability: remove them from one of the lists'
+                f"background={list(background)} of the teacher's config has {shared}, which are concepts "
+                'too, and would share their probability: remove them from one of the lists'
             )
         check_unique(background, 'background')
         check_templates(templates)
