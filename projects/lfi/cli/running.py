@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 
+from lfi.utils.debug_messages import drop_debug_messages
 from lfi.utils.matplotlib_settings import ignore_matplotlibrc
 
 
@@ -16,6 +17,7 @@ def run_tool(run: Callable[[Namespace], None], args: Namespace, *mistakes: type[
         *mistakes: further types of errors that the user of this command can fix.
     """
     ignore_matplotlibrc()
+    drop_debug_messages()
     from lfi.engine import launch
 
     options = getattr(args, 'cfg_options', None)

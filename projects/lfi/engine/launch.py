@@ -32,6 +32,7 @@ from .hooks.non_finite import NonFiniteError
 from .machine import MACHINE, keep_freed_memory, machine
 from .pipelines import LOADERS, check_pipelines, check_unrecorded_steps, set_teacher_cache
 from .processes import start_processes
+from .quiet_runner import QuietRunner, log_data, log_start
 from .run_options import (
     add_concept_check,
     log_validation_by_iteration,
@@ -160,21 +161,23 @@ def run_training(cfg: Config) -> None:
     runner = build_runner(cfg)
     runner.logger.info(f'{MACHINE}{machine()}')
     require_batches(runner)
+    log_data(runner)
     runner.train()
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the Runner of a config, which handles unreadable images; see `watch_images`."""
+    """Build the Runner of a config, which handles unreadable images; see `watch_images` and `QuietRunner`."""
     max_share = max_unreadable(cfg)
     runner = _runner_of_type(cfg)
     watch_images(runner, max_share)
+    log_start(runner)
     return runner
 
 
 def _runner_of_type(cfg: Config) -> Runner:
     """Build a Runner, of the type ``runner_type`` if the config has one."""
     if 'runner_type' not in cfg:
-        return Runner.from_cfg(cfg)
+        return QuietRunner.from_cfg(cfg)
     hook: ConfigDict = (cfg.get('default_hooks') or {}).get('checkpoint') or ConfigDict()
     if cfg.runner_type.endswith('FlexibleRunner') and hook.get('save_best'):
         # mmengine (0.10) rewrites the last checkpoint with the best one, and with a wrong epoch.
