@@ -57,6 +57,12 @@ def test_timm_builds_a_plain_student_from_its_folder(run_tool, small_training, t
     with torch.no_grad():
         torch.testing.assert_close(vit(images()), logits(config, checkpoint), atol=1e-5, rtol=1e-5)
     assert timm.data.resolve_model_data_config(vit)['mean'] == [0.5, 0.5, 0.5]
+    # A Runner's checkpoint knows the classes.
+    run_tool(TIMM, config, checkpoint, tmp_path / 'named/model.safetensors')
+    vit = timm.create_model(f'local-dir:{tmp_path}/named')
+    assert list(vit.pretrained_cfg['label_names']) == list(
+        torch.load(checkpoint)['meta']['dataset_meta']['classes']
+    )
 
 
 def test_a_gated_student_keeps_its_queries_and_is_none_of_timms(run_tool, small_training, tmp_path):

@@ -16,6 +16,7 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 from .run_config import slim_config
 from .slim_student import ExportedStudent, load_student
+from .timm_config import add_data_facts
 from .timm_export import build_timm, timm_difference, to_timm
 
 TOLERANCE = 1e-4
@@ -58,8 +59,10 @@ def write_timm(cfg: Config, checkpoint: str, out: Path, config_name: str) -> Non
     """
     config_file = out.parent / 'config.json'
     check_overwrite(out, config_file, config_name, checkpoint)
-    exported = load_student(cfg, read_checkpoint(checkpoint))
+    content = read_checkpoint(checkpoint)
+    exported = load_student(cfg, content)
     state, config = convert_to_timm(exported)
+    config = add_data_facts(config, cfg, dataset_meta(content).get('dataset_meta', {}))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(state, out, meta={})
     AtomicLocalBackend().put_text(json.dumps(config, indent=2) + '\n', config_file)

@@ -1,13 +1,17 @@
-"""Head and pixel format of a student in timm's weights and config."""
+"""Head, pixel format, image size and class names of a student in timm's weights and config."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from lfi.models.batches.pixel_format import pixel_format_of
+from lfi.utils.config_types import configs_in, leaf_configs, type_name
+
+SIZED_STEPS = ('CenterCrop', 'RandomResizedCrop', 'Resize')
+"""Steps of a pipeline that give all images one size, by `crop_size` or `scale`."""
 
 
 def add_head_and_pixels(
@@ -46,3 +50,54 @@ def add_head_and_pixels(
         # The tag tells timm that the weights are not the architecture's published weights.
         'pretrained_cfg': {'tag': 'lfi', **pretrained_cfg, **classes, 'mean': mean, 'std': std},
     }
+
+
+def add_data_facts(
+    config: Mapping[str, Any], cfg: Mapping[str, Any], dataset_meta: Mapping
+) -> dict[str, Any]:
+    """Add the size of the images and the names of the classes to timm's config, and return it.
+
+    Args:
+        config: config from `to_timm`.
+        cfg: config of the training.
+        dataset_meta: facts about the data set in the checkpoint, such as its `classes`; may be empty.
+    """
+    added = dict(config)
+    size = None if config['pretrained_cfg'].get('fixed_input_size') else image_size(cfg)
+    if size is not None:
+        added['pretrained_cfg'] = {**config['pretrained_cfg'], 'input_size': [3, *size]}
+    names = dataset_meta.get('classes') or _classes_of_config(cfg)
+    if names and len(names) == config['num_classes']:
+        added['label_names'] = list(map(str, names))
+    return added
+
+
+def image_size(cfg: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the height and width of a model's images, by the pipelines of test or training; None if unknown.
+
+    Args:
+        cfg: config of the training.
+    """
+    for name in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        datasets = list(leaf_configs((cfg.get(name) or {}).get('dataset')))
+        steps = [step for dataset in datasets for step in configs_in(dataset.get('pipeline') or ())]
+        for step in reversed(steps):
+            size = step.get('crop_size', step.get('scale'))
+            if type_name(step) not in SIZED_STEPS or step.get('keep_ratio'):
+                continue
+            if isinstance(size, int):
+                return size, size
+            if isinstance(size, list | tuple) and len(size) == 2:
+                # mmpretrain's crop is (height, width), the sizes of mmcv are (width, height).
+                height, width = size if type_name(step) == 'RandomResizedCrop' else reversed(size)
+                return height, width
+    return None
+
+
+def _classes_of_config(cfg: Mapping[str, Any]) -> Sequence[str]:
+    for name in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        for dataset in leaf_configs((cfg.get(name) or {}).get('dataset')):
+            names = (dataset.get('metainfo') or {}).get('classes', dataset.get('classes'))
+            if isinstance(names, list | tuple):
+                return names
+    return ()

@@ -26,7 +26,7 @@ PLAIN = dict(
 BATCH_NORMS = ('BN', 'BN2d', 'SyncBN')
 EPS = 1e-5
 SIZE = 224
-"""Height and width in timm's config; the model takes any size."""
+"""Height and width in timm's config where the training's are unknown; the model takes any size."""
 
 
 def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
