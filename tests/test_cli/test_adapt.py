@@ -534,6 +534,16 @@ def test_the_mark_of_an_editor_is_no_part_of_a_name(write, tmp_path):
         write(UNNAMED, concepts='names.txt', out='lfi_other.py')
 
 
+def test_underscores_of_a_file_are_spaces_and_synonyms_are_refused(write, tmp_path):
+    names = ['red_barn', 'fire_truck', *map(str, range(18))]
+    (tmp_path / 'names.txt').write_text('\n'.join(names))
+    cfg = load_config(str(write(SHAPES, concepts='names.txt')))
+    assert cfg.model.teacher.concepts[:2] == ['red barn', 'fire truck']
+    (tmp_path / 'names.txt').write_text('\n'.join(['barn|stable', *names[1:]]))
+    with pytest.raises(UsageError, match=r"has the line 'barn\|stable': a concept has one text"):
+        write(SHAPES, concepts='names.txt', out='lfi_other.py')
+
+
 def test_underscores_around_a_name_are_no_spaces(write):
     things = "metainfo=dict(classes=['__background__', '{}']), split='train'"
     config = SHAPES.replace("split='train'", things).replace('num_classes=20', 'num_classes=2')

@@ -62,17 +62,23 @@ def dataset_concepts(dataset: Mapping, scope: str) -> tuple[Any, list[str]]:
 
 
 def read_concepts(file: str) -> list[str]:
-    """Read names from a file, one a line.
+    """Read names from a file, one a line; underscores become spaces, as in the names of a data set.
 
     Raises:
-        UsageError: if the file does not exist or holds no name.
+        UsageError: if the file does not exist, holds no name, or has several names in a line.
     """
     if not Path(file).is_file():
         raise UsageError(f'--concepts {file}: there is no such file')
     names = _read_lines(file)
     if not names:
         raise UsageError(f'--concepts {file} has no name: write one a line, in the order of the labels')
-    return names
+    several = next((name for name in names if '|' in name), None)
+    if several:
+        raise UsageError(
+            f'--concepts {file} has the line {several!r}: a concept has one text, and no synonyms. Keep the '
+            'best one'
+        )
+    return _as_texts(names)
 
 
 def check_class_count(names: Sequence[str], model: Mapping, from_file: bool) -> None:
