@@ -64,6 +64,6 @@ def typical_size(data: FoundData) -> tuple[int, int]:
 def default_input_size(size: tuple[int, int]) -> int:
     """Return the side of a classifier's images for a typical width and height.
 
-    224 pixels, as the models were designed for, but no more than twice the images' shorter side.
+    The images' shorter side, in multiples of 32, from 64 to 224.
     """
-    return min(DESIGN_SIZE, max(64, 2 * min(size) // 32 * 32))
+    return min(DESIGN_SIZE, max(64, min(size) // 32 * 32))
