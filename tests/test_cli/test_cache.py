@@ -172,7 +172,7 @@ def test_a_pipeline_that_reads_no_maps_is_refused_before_the_teacher_is_built(
     )
     with pytest.raises(
         UsageError,
-        match="cannot read the maps: model.teacher.cache='cache': .* Or write a config",
+        match="could not read the maps: model.teacher.cache='cache': .* Instead of changing this config",
     ):
         call_tool('cache', 'byhand.py', '--out', 'cache', '--cfg-options', *SMALL)
     assert not (tmp_path / 'cache').exists()

@@ -168,11 +168,11 @@ def test_without_labels_a_data_set_need_not_have_any():
         ([0, 1], dict(labels_per_class=0.5), 'labels_per_class=0.5 must be a whole number'),
         ([0, 1], dict(labels_per_class=1, seed=-1), 'seed=-1 must be'),
         ([0, 1], dict(labels_per_class=1, split='train'), 'no argument split: .*dataset=dict'),
-        ([0, 1], dict(), 'exactly one of labels_per_class and labelled_images, not neither'),
+        ([0, 1], dict(), 'exactly one of labels_per_class and labelled_images, got neither'),
         (
             [0, 1],
             dict(labels_per_class=1, labelled_images=1),
-            'set exactly one of .*, not {.*labelled_images.: 1}',
+            'set exactly one of .*, got {.*labelled_images.: 1}',
         ),
         ([0, 1], dict(labelled_images=3), 'labelled_images=3, but Labels has 2 images with annotations'),
         ([0, 1], dict(labelled_images=True), 'labelled_images=True must be a whole number'),
@@ -193,7 +193,11 @@ def test_what_cannot_be_is_refused(labels, arguments, message):
         ),
         (Labels([[0, 1]]), 0, r'gt_label of 0 is \[0, 1\]'),
         (Labels([None]), 1, 'gt_label of 0 is None'),
-        (ConcatDataset([SHAPES]), 1, 'cannot wrap ConcatDataset. .*: put it around the data sets inside'),
+        (
+            ConcatDataset([SHAPES]),
+            1,
+            'cannot wrap ConcatDataset. .*: in a wrapper such as ConcatDataset, wrap each',
+        ),
         ([1, 2], 1, 'cannot wrap list'),
     ],
 )

@@ -98,7 +98,7 @@ def collate(items: Sequence) -> Batch:
 
 
 class TeacherJob:
-    """Teacher of a config, and the training images, each once and unaugmented."""
+    """Teacher of a config, and its training images: each image once, without augmentation."""
 
     def __init__(self, cfg: Config) -> None:
         if not cfg.model.get('teacher'):
@@ -107,6 +107,7 @@ class TeacherJob:
         self.identity = self.cache_targets.identity
         if mixes_images(cfg):
             self.cache_targets.check_mosaics()
+        # Not labels, but whether they are 'known' or 'hidden' when concepts are selected.
         self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
         dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         self._check_classes(cfg, dataset)
@@ -132,7 +133,10 @@ class TeacherJob:
             check_class_order(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
 
     def batches(self, rows_of_batches: list[list[int]], num_workers: int) -> Iterator[Batch]:
-        """Yield the images of each list of rows as a batch, loaded by `num_workers` processes."""
+        """Yield a batch for each list of rows, loaded by `num_workers` processes.
+
+        A row is the index of an image in `paths` and in the cache.
+        """
         batches = [[self.indices[row] for row in rows] for rows in rows_of_batches]
         yield from DataLoader(
             self.dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=collate
@@ -141,7 +145,7 @@ class TeacherJob:
     def compute_maps(self, batch: dict) -> InteractionMaps:
         """Return the teacher's maps of a batch of unaugmented images."""
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch['inputs']]
-        # Stack as uint8: the teacher resizes each image by itself.
+        # Keep uint8: the teacher resizes and normalises the images, each at its own size.
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True)
         samples = [sample.to(self.device) for sample in batch['data_samples']]
         return self.cache_targets.compute(
@@ -239,7 +243,7 @@ def cache_teacher(cfg: Config, folder: str, batch_size: int = 64, num_workers: i
         The complete cache.
 
     Raises:
-        UsageError: if the config has no teacher, or training cannot read the maps.
+        UsageError: if the config has no teacher, or training with it could not read the maps.
         UnreadableImageError: if more than `max_unreadable` of the images cannot be read.
     """
     max_share = max_unreadable(cfg)
@@ -273,14 +277,14 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     total = sum(len(manifest.rows(shard)) for shard in process_shards)
     unreadable_list = UnreadableList(folder)
     reader = ImageReader(job, num_workers, total, max_share, unreadable_list)
-    missing = missing_shards(writer, process_shards, reader, batch_size)
-    rows_by_shard = {shard: split_rows(manifest.rows(shard), batch_size) for shard in missing}
+    pending = shards_to_write(writer, process_shards, reader, batch_size)
+    rows_by_shard = {shard: split_rows(manifest.rows(shard), batch_size) for shard in pending}
     batches = reader.batches(sum(rows_by_shard.values(), []))
-    remaining = sum(len(manifest.rows(shard)) for shard in missing)
+    remaining = sum(len(manifest.rows(shard)) for shard in pending)
     with tqdm(
         total=total, initial=total - remaining, unit=' images', disable=dist.get_rank() != 0, smoothing=0.05
     ) as bar:
-        for shard in missing:
+        for shard in pending:
             records = []
             for rows, batch in islice(batches, len(rows_by_shard[shard])):
                 packed = missing_records(len(rows), manifest.dtype)
@@ -294,13 +298,13 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
         print(f'{len(unreadable_list):,} unreadable images have no maps: {unreadable_list.path} lists them')
 
 
-def missing_shards(writer: CacheWriter, shards: range, reader: ImageReader, batch_size: int) -> list[int]:
-    """Return the missing shards, and the shards with an unread image that can now be read."""
+def shards_to_write(writer: CacheWriter, shards: range, reader: ImageReader, batch_size: int) -> list[int]:
+    """Return the missing shards, and those with an image that was unreadable and now is readable."""
     done = {shard for shard in shards if writer.is_done(shard)}
-    unread_rows = [row for shard in sorted(done) for row in writer.unreadable_images(shard)]
+    unreadable_rows = [row for shard in sorted(done) for row in writer.unreadable_images(shard)]
     outdated = {
         rows[position] // writer.manifest.shard_size
-        for rows, batch in reader.batches(split_rows(unread_rows, batch_size))
+        for rows, batch in reader.batches(split_rows(unreadable_rows, batch_size))
         for position in batch.positions
     }
     return [shard for shard in shards if shard not in done or shard in outdated]
@@ -308,6 +312,9 @@ def missing_shards(writer: CacheWriter, shards: range, reader: ImageReader, batc
 
 def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num_images: int) -> bool:
     """Check all shards against their checksums, and compare maps of some images with the teacher's.
+
+    Returns:
+        Whether the maps agree.
 
     Raises:
         CacheError: if the cache is of another teacher, or is missing or corrupted.
@@ -344,10 +351,10 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num
 
 
 def check_training_reads_cache(cfg: Config, folder: str) -> None:
-    """Check that training by a config can read the cache of a folder, before the cache is written.
+    """Check, before a cache is written to a folder, that training with a config could read it.
 
     Raises:
-        UsageError: if training cannot read the maps.
+        UsageError: if training could not read the maps.
     """
     if not cfg.model.get('teacher'):
         return
@@ -361,6 +368,6 @@ def check_training_reads_cache(cfg: Config, folder: str) -> None:
         check_unrecorded_steps(training)
     except UsageError as error:
         raise UsageError(
-            f'training with this config cannot read the maps: {error}. Or write a config with `lfi adapt`, '
-            'and cache the maps of that config'
+            f'training with this config could not read the maps: {error}. Instead of changing this '
+            'config, you can write one with `lfi adapt`, and cache the maps of that one'
         ) from error

@@ -27,8 +27,9 @@ class FewLabels:
     the task's loss. Its instances are removed before the pipeline, so that no step selects pixels by them.
     Annotated segmentation maps and captions stay: steps load them, but the task's loss ignores those of
     unlabelled images. The choice of images depends only on `seed`, the class and the order of the images. A
-    larger number keeps the images of a smaller number and adds others. The wrapped data set provides images
-    and pipeline. Set exactly one of `labels_per_class` and `labelled_images`.
+    larger `labels_per_class` or `labelled_images` keeps the images that a smaller one chooses, and adds
+    others. The wrapped data set provides images and pipeline. Set exactly one of `labels_per_class` and
+    `labelled_images`.
 
     Args:
         dataset: data set of mmengine, or its config. `labels_per_class` needs one `gt_label` for each image.
@@ -68,7 +69,7 @@ class FewLabels:
         given = {name: count for name, count in counts.items() if count is not None}
         if len(given) != 1:
             raise ValueError(
-                'FewLabels: set exactly one of labels_per_class and labelled_images, not '
+                'FewLabels: set exactly one of labels_per_class and labelled_images, got '
                 f'{given or "neither"}'
             )
         for name, value in {**given, 'seed': seed}.items():
@@ -77,8 +78,9 @@ class FewLabels:
         built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not isinstance(built, BaseDataset):
             raise TypeError(
-                f'FewLabels cannot wrap {type(built).__name__}. It wraps a data set that inherits from '
-                "mmengine's BaseDataset: put it around the data sets inside a wrapper"
+                f'FewLabels cannot wrap {type(built).__name__}. It wraps only data sets that inherit from '
+                "mmengine's BaseDataset: in a wrapper such as ConcatDataset, wrap each inner data set in a "
+                'FewLabels'
             )
         # Hide labels in a copy: the caller's data set keeps them.
         self.dataset = copy.copy(built)
@@ -97,7 +99,10 @@ class FewLabels:
 
     @property
     def pipeline(self) -> Callable[[dict], Any]:
-        """Pipeline of the data set. Setting it, as by mmdet's `PipelineSwitchHook`, keeps labels hidden."""
+        """Pipeline of the data set.
+
+        If it is replaced, for example by mmdet's `PipelineSwitchHook`, labels stay hidden.
+        """
         pipeline: Callable[[dict], Any] = self.dataset.pipeline
         return pipeline
 
@@ -140,7 +145,7 @@ class FewLabels:
     def get_cat_ids(self, index: int) -> list[int]:
         """Return the image's label in a list, or for boxes and masks the categories of its objects.
 
-        Of an image whose label is hidden, return [-1].
+        If the label is hidden, return [-1].
         """
         info = _hide(raw_info(self.dataset, index), self.labelled)
         return [info['gt_label']] if 'gt_label' in info else self.dataset.get_cat_ids(index)

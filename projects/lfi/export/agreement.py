@@ -76,7 +76,7 @@ class Agreement(NamedTuple):
 
 
 def merge_agreements(agreements: Sequence[Agreement]) -> Agreement:
-    """Merge the agreements of several batches: the share is of all their detections, not of each batch."""
+    """Merge the agreements of batches. `min_share` then holds for all their detections together."""
     return Agreement(
         sum(agreement.matched for agreement in agreements),
         sum(agreement.compared for agreement in agreements),
@@ -145,22 +145,24 @@ def match_detections(
 ) -> list[tuple[float, float, float]]:
     """Match the detections of one image; return the differences of box, score and mask for each match."""
     differences = []
-    boxes = (detections.boxes[:, None] - expected.boxes).abs().amax(-1)
-    scores = (detections.scores[:, None] - expected.scores).abs()
+    box_differences = (detections.boxes[:, None] - expected.boxes).abs().amax(-1)
+    score_differences = (detections.scores[:, None] - expected.scores).abs()
     same_label = detections.labels[:, None] == expected.labels
-    matches = same_label & (boxes <= tolerance.box * side) & (scores <= tolerance.score)
+    close = (box_differences <= tolerance.box * side) & (score_differences <= tolerance.score)
+    matches = same_label & close
     for target in range(len(expected.scores)):
         candidates = matches[:, target].nonzero().flatten()
         if not len(candidates):
             continue
-        match = candidates[boxes[candidates, target].argmin()]
+        match = candidates[box_differences[candidates, target].argmin()]
         mask = 0.0
         if detections.masks is not None and expected.masks is not None:
             width, height = (expected.boxes[target, 2:] - expected.boxes[target, :2]).clamp(min=1).tolist()
             mask = (detections.masks[match] ^ expected.masks[target]).sum().item() / (width * height)
         if mask <= tolerance.mask:
             matches[match] = False
-            differences.append((boxes[match, target].item(), scores[match, target].item(), mask))
+            box, score = box_differences[match, target].item(), score_differences[match, target].item()
+            differences.append((box, score, mask))
     return differences
 
 
@@ -170,7 +172,7 @@ def split_detections(outputs: Sequence[Tensor], size: Sequence[int], mask_thr: f
     Args:
         outputs: outputs of `DetectorGraph`: boxes, scores, labels and, of a detector with masks, masks.
         size: height and width of the images, in pixels.
-        mask_thr: threshold that makes masks of boxes binary.
+        mask_thr: threshold for masks that are given within their boxes, after they are pasted into the image.
     """
     images = []
     for boxes, scores, labels, *masks in zip(*outputs):

@@ -1,4 +1,7 @@
-"""Tiles: pictures that show several images side by side (Mosaic), blended (MixUp) or cut out (CopyPaste)."""
+"""Tiles: the places of images in a picture that shows several.
+
+The images lie side by side (Mosaic), are blended (MixUp) or are cut out (CopyPaste).
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ class Tiles(NamedTuple):
     """Placement of n images in one picture.
 
     Args:
-        windows: (n, 2, 2), rectangle of each image as fractions of the picture, in the form of
-            `image_windows`.
-        views: (n, 2, 3), view of each image that its window shows, in the form of `InteractionMaps.warp`.
+        windows: (n, 2, 2), rectangle of each image as fractions of the picture, as `image_windows`
+            returns it.
+        views: (n, 2, 3), view of each image that its window shows, as `InteractionMaps.warp` takes it.
         shares: n weights of the images in the pixels of their windows; below 1 for a blended image.
         coverage: (n, k, k) uint8, visible share of each image in 255ths, on a k x k grid over the picture,
             where k is a power of 2. The coverage multiplies the image's share at a location, and does not
@@ -60,19 +63,19 @@ def tile_maps(
         n maps of B images, where n is the largest number of images in a picture; and the share of each image
         in each part of a location, (B, n, parts * H, parts * W), 0 where a picture has fewer images.
     """
-    counts = [len(tile.shares) for tile in tiles]
+    counts = [len(picture_tiles.shares) for picture_tiles in tiles]
     n, device = max(counts), maps.logits.device
     starts = [sum(counts[:b]) for b in range(len(counts))]
     rows = torch.tensor(
         [[start + min(i, count - 1) for i in range(n)] for start, count in zip(starts, counts)]
     ).to(device, non_blocking=True)
     shares = tensor_like(
-        [[*tile.shares, *[0.0] * (n - count)] for tile, count in zip(tiles, counts)],
+        [[*picture_tiles.shares, *[0.0] * (n - count)] for picture_tiles, count in zip(tiles, counts)],
         maps.logits,
     )
     windows = _canvas_windows(tiles, window, maps.logits)[0]
     visible = visible_shares(tiles, (parts * grid[0], parts * grid[1]), window, maps.logits)
-    views = _concatenate([tile.views for tile in tiles], device)
+    views = _concatenate([picture_tiles.views for picture_tiles in tiles], device)
     maps = maps.warp(views, grid, windows)
     # Cached maps have no padding: all locations are valid, and the shares say where an image is visible.
     maps = replace(maps, valid=torch.ones_like(maps.valid))
@@ -97,53 +100,60 @@ def visible_shares(
         (S, H, W) in [0, 1].
     """
     reference = torch.zeros(()) if reference is None else reference
-    windows, pictures = _canvas_windows(tiles, window, reference)
-    coverage, views = _stack_coverage(tiles), [tile.views for tile in tiles]
+    windows, picture_windows = _canvas_windows(tiles, window, reference)
+    coverage, views = _stack_coverage(tiles), [picture_tiles.views for picture_tiles in tiles]
     if coverage is not None:
         # Coverage is 0 outside the image, so the view need not exclude that area.
         whole = torch.eye(2, 3)
-        views = [tile.views if tile.coverage is None else whole.expand_as(tile.views) for tile in tiles]
+        views = [
+            view if picture_tiles.coverage is None else whole.expand_as(view)
+            for view, picture_tiles in zip(views, tiles)
+        ]
     all_views = _concatenate(views, reference.device).to(reference, non_blocking=True)
     visible = interpolation_weights(all_views, (1, 1), grid, windows)[1]  # [S, H, W]
     if coverage is None:
         return visible
-    return visible * _area_mean(coverage.to(reference, non_blocking=True) / 255, grid, pictures)
+    return visible * _area_mean(coverage.to(reference, non_blocking=True) / 255, grid, picture_windows)
 
 
 def _canvas_windows(
     tiles: Sequence[Tiles], window: Tensor | None, reference: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Windows (S, 2, 2) of S images on the canvas, and windows (S, 2, 2) of the pictures that show them."""
-    windows = torch.cat([tile.windows for tile in tiles]).to(reference, non_blocking=True)
-    picture = full_window(reference).expand(len(tiles), 2, 2) if window is None else window
-    rows = torch.tensor([b for b, tile in enumerate(tiles) for _ in tile.shares])
-    picture = picture[rows.to(reference.device, non_blocking=True)]
-    return picture[..., :1] + windows * (picture[..., 1:] - picture[..., :1]), picture
+    windows = torch.cat([picture_tiles.windows for picture_tiles in tiles]).to(reference, non_blocking=True)
+    picture_windows = full_window(reference).expand(len(tiles), 2, 2) if window is None else window
+    rows = torch.tensor([b for b, picture_tiles in enumerate(tiles) for _ in picture_tiles.shares])
+    picture_windows = picture_windows[rows.to(reference.device, non_blocking=True)]
+    start, end = picture_windows[..., :1], picture_windows[..., 1:]
+    return start + windows * (end - start), picture_windows
 
 
 def _stack_coverage(tiles: Sequence[Tiles]) -> Tensor | None:
     """Coverage of all images on the finest grid, (S, k, k) uint8, or None if no picture has coverage."""
-    finest = max((tile.coverage.shape[-1] for tile in tiles if tile.coverage is not None), default=0)
+    finest = max(
+        (picture_tiles.coverage.shape[-1] for picture_tiles in tiles if picture_tiles.coverage is not None),
+        default=0,
+    )
     if not finest:
         return None
     upsampled = []
-    for tile in tiles:
-        coverage = (
-            np.full((len(tile.shares), 1, 1), 255, np.uint8) if tile.coverage is None else tile.coverage
-        )
+    for picture_tiles in tiles:
+        coverage = picture_tiles.coverage
+        if coverage is None:
+            coverage = np.full((len(picture_tiles.shares), 1, 1), 255, np.uint8)
         factor = finest // coverage.shape[-1]
         upsampled.append(coverage.repeat(factor, 1).repeat(factor, 2))
     return torch.from_numpy(np.concatenate(upsampled))
 
 
-def _area_mean(pictures: Tensor, grid: tuple[int, int], window: Tensor) -> Tensor:
-    """Mean of pictures (S, h, w) over each location of a grid (H, W) in windows (S, 2, 2): (S, H, W)."""
-    whole = torch.eye(2, 3, device=pictures.device)[None]
-    cells = pictures.shape[-2], pictures.shape[-1]
-    rows, columns, _ = separable_interpolation_weights(whole, cells, grid, window)
+def _area_mean(values: Tensor, grid: tuple[int, int], windows: Tensor) -> Tensor:
+    """Mean of values (S, h, w) over each location of a grid (H, W) in windows (S, 2, 2): (S, H, W)."""
+    whole = torch.eye(2, 3, device=values.device)[None]
+    cells = values.shape[-2], values.shape[-1]
+    rows, columns, _ = separable_interpolation_weights(whole, cells, grid, windows)
     # In half precision a share of a half would be off by a thousandth.
-    with torch.autocast(pictures.device.type, enabled=False):
-        return rows @ pictures @ columns.mT
+    with torch.autocast(values.device.type, enabled=False):
+        return rows @ values @ columns.mT
 
 
 def _concatenate(matrices: list[Tensor], device: torch.device) -> Tensor:

@@ -37,7 +37,10 @@ def full_window(reference: Tensor) -> Tensor:
 
 
 def max_coverage(grid: tuple[int, int], window: Tensor) -> Tensor:
-    """Largest share of a location of a grid (h, w) that windows (B, 2, 2) can fill, (B, 1, 1), up to 1."""
+    """Largest share of one location that each window (B, 2, 2) can fill, (B, 1, 1), at most 1.
+
+    The grid (h, w) covers the canvas.
+    """
     width, height = (window[..., 1] - window[..., 0]).unbind(-1)
     coverage = (width * grid[1]).clamp(1e-6, 1) * (height * grid[0]).clamp(1e-6, 1)
     return coverage[:, None, None]
@@ -76,7 +79,10 @@ def interpolation_weights(
 
 
 def is_axis_aligned(view: Tensor) -> bool:
-    """Whether views (B, 2, 3) neither rotate nor shear; False on a GPU, where the test would wait for it."""
+    """Whether views (B, 2, 3) are known to neither rotate nor shear.
+
+    On a GPU the answer is False without a test, because a test would wait for the GPU.
+    """
     return view.device.type == 'cpu' and not (view[:, 0, 1].any() or view[:, 1, 0].any())
 
 
@@ -150,7 +156,7 @@ def _axis_locations(n: int, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _touched_cells(extent: Tensor, offset: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Start of the first and end of the last of n cells that a view's bounding box touches."""
+    """Start of the first and end of the last cell that a view's bounding box touches, among n cells."""
     first, last = (offset - extent + 1) / 2 * n, (offset + extent + 1) / 2 * n
     # An overlap of less than a thousandth of a cell is rounding.
     first = (first + 1e-3).floor().clamp(0, n - 1)

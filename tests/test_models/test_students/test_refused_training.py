@@ -31,7 +31,10 @@ ROOM = dict(prior=dict(type='lfi.AffinityPrior'))
             'names the classes of a test',
         ),
         (dict(supervision=None, predict_by=dict(type='lfi.ByClassActivation')), 'for testing only'),
-        (dict(supervision=ROOM, teacher=dict(cache='maps')), "cache='maps' is read by no supervision part"),
+        (
+            dict(supervision=ROOM, teacher=dict(cache='maps')),
+            "no supervision part reads model.teacher.cache='maps'",
+        ),
     ],
 )
 def test_nothing_random_predicts_or_answers(make_classifier, changes, message):

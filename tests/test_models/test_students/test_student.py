@@ -182,7 +182,7 @@ def test_the_readout_is_as_wide_as_the_teachers_text_space_unless_it_is_stated(m
     gone = dict(model=str(tmp_path / 'gone'))
     with pytest.raises(FileNotFoundError, match='^teacher folder not found.* set readout.text_dims'):
         make_classifier(teacher=gone)
-    with pytest.raises(ValueError, match='readout.text_dims is not known without model.teacher: set it to'):
+    with pytest.raises(ValueError, match='without model.teacher, set readout.text_dims to'):
         classifier(readout={})
     assert classifier(readout=dict(text_dims=8)).readout.text_dims == 8
 

@@ -15,7 +15,7 @@ def freeze_unused(backbone: nn.Module, readout: InteractionReadout | None, outpu
     Args:
         backbone: backbone of the student, with or without queries.
         readout: read-out of the student, or None.
-        outputs: outputs that the parts read, a subset of `lfi.models.supervision.part.STUDENT_OUTPUTS`.
+        outputs: outputs that the parts read, a subset of `lfi.models.supervision.part.OUTPUT_NAMES`.
     """
     trains_queries = 'attention' in outputs or 'presence' in outputs
     if readout is not None:

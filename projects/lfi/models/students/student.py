@@ -53,7 +53,7 @@ from .tasks.pretraining import Pretraining
 if TYPE_CHECKING:
 
     class _TaskModel(BaseModel):
-        """The task's model, the next class after `Student`."""
+        """Stand-in for the class of the task's model, which follows `Student` in the class order (MRO)."""
 
         backbone: Any
         head: Any
@@ -87,9 +87,9 @@ class Student(_TaskModel):
             image tensor. Defaults to None: a backbone alone, for pretraining.
         teacher: config of a teacher of `lfi.registry.TEACHERS`. Its `cache` names a folder that `lfi cache`
             wrote; training then reads the folder and does not run the teacher. Defaults to None: no teacher.
-        readout: arguments of the `InteractionReadout`, with which the student answers texts. `text_dims`
-            defaults to the width that the teacher's config states. Defaults to None: a read-out with default
-            arguments if a part or `predict_by` needs one, else no read-out.
+        readout: arguments of the `InteractionReadout`, with which the student answers questions about texts.
+            `text_dims` defaults to the width that the teacher's config states. Defaults to None: a read-out
+            with default arguments if a part or `predict_by` needs one, else no read-out.
         supervision: configs of supervision parts, by names of your choice. None switches a part off. Parts
             run in the order of their names. Defaults to None: the task's loss alone.
         control: config of a negative control, which acts in training. Defaults to None.
@@ -146,7 +146,7 @@ class Student(_TaskModel):
         if parts or readout is not None or needs_readout(parts, self.predict_by):
             self._require_recording_backbone()
         query_dims = getattr(self.backbone, 'query_dims', 0)
-        # `_find_text_dims` is passed uncalled: without a teacher it raises, and not every part needs it.
+        # Pass the function instead of a width: not every part needs one, and without a teacher a call raises.
         self.readout = build_readout(readout, parts, self.predict_by, query_dims, self._find_text_dims)
         widths = StudentWidths(*self._widths(), self._find_text_dims)
         for part in parts.values():
@@ -168,9 +168,7 @@ class Student(_TaskModel):
         if readout is not None:
             return int(readout.text_dims)
         if self.teacher_cfg is None:
-            raise ValueError(
-                'readout.text_dims is not known without model.teacher: set it to the width of the text space'
-            )
+            raise ValueError('without model.teacher, set readout.text_dims to the width of the text space')
         return text_dims_of(self.teacher_cfg)
 
     def _widths(self) -> tuple[int, int]:
@@ -195,7 +193,7 @@ class Student(_TaskModel):
 
     @property
     def trained_outputs(self) -> frozenset[str]:
-        """Names of the student's outputs that a loss with a weight above 0 reads."""
+        """Names of the student's outputs that enter a loss whose weight is above 0."""
         parts = {name: part for name, part in self.parts.items() if part.learns}
         return student_outputs_of(parts, self.predict_by)
 
@@ -234,25 +232,27 @@ class Student(_TaskModel):
 
     @property
     def online_teacher(self) -> VLMAttentionTeacher:
-        """Teacher that runs on images, for maps of all concepts.
+        """The teacher, if it runs on images and gives maps of all concepts.
 
         Raises:
             TypeError: if the student reads a cache, or the teacher is no `VLMAttentionTeacher`.
         """
         cache = self.require_teacher_cfg().get('cache')
         if cache is not None:
-            raise TypeError(f'model.teacher.cache={cache!r} stands in for the teacher: set it to None')
+            raise TypeError(f'the teacher must run on images: set model.teacher.cache=None, not {cache!r}')
         if not isinstance(self.teacher, VLMAttentionTeacher):
             raise TypeError(
-                f'{type(self.teacher).__name__} gives no maps of all concepts: take a VLMAttentionTeacher'
+                f'{type(self.teacher).__name__} cannot give maps of all concepts: use a VLMAttentionTeacher'
             )
         return self.teacher
 
     def check_training(self) -> None:
-        """Check that the student can be trained, before the teacher is built or its cache opened.
+        """Check that the student can be trained.
+
+        The check does not need the teacher. Call it before the teacher is built or its cache is opened.
 
         Raises:
-            ValueError: if no loss trains a module that predictions use, the pixel format is not defined, or
+            ValueError: if predictions use a module that no loss trains, the pixel format is not defined, or
                 no part reads the cache. The message names the option and the value to set.
         """
         self.family.check_training(self)
@@ -264,12 +264,15 @@ class Student(_TaskModel):
         cache = (self.teacher_cfg or {}).get('cache')
         if cache is not None and not self.teacher_outputs:
             raise ValueError(
-                f'model.teacher.cache={cache!r} is read by no supervision part: set it to None, or add a '
-                'part that needs the teacher'
+                f'no supervision part reads model.teacher.cache={cache!r}: set it to None, or add a part '
+                'that needs the teacher'
             )
 
     def init_weights(self) -> None:
-        """Initialise the task's model, build the teacher or open its cache, and fit the text statistics."""
+        """Initialise the task's model, and build the teacher or open its cache.
+
+        The read-out takes its mean text and its contrast texts from the teacher's bank.
+        """
         super().init_weights()
         # The Runner calls this method before training only.
         self.check_training()
@@ -282,7 +285,7 @@ class Student(_TaskModel):
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """Pixel format of the data preprocessor, cached: reading it waits for the device."""
+        """Pixel format of the data preprocessor. It is cached, because computing it waits for the device."""
         if self._pixel_format is None or self._pixel_format[0] is not self.data_preprocessor:
             # The tuple hides the preprocessor from `nn.Module`, which would register it twice.
             self._pixel_format = self.data_preprocessor, pixel_format_of(self.data_preprocessor)
@@ -374,9 +377,9 @@ class Student(_TaskModel):
         return part_targets
 
     def _asked_queries(
-        self, part_targets: Mapping[str, Any], for_predict_by: bool
+        self, part_targets: Mapping[str, Any], with_predict_by: bool
     ) -> dict[str, Tensor | None]:
-        """Make the queries of each part by name, and those of `predict_by` if `for_predict_by`."""
+        """Make the queries of each part by name. With `with_predict_by`, add those of `predict_by`."""
         asked_queries: dict[str, Tensor | None] = {}
         for name, part in self.parts.items():
             asked_queries[name] = None
@@ -384,7 +387,7 @@ class Student(_TaskModel):
                 asked_queries[name] = part.asked_queries(
                     self.readout, self.teacher.text_embeddings, part_targets[name]
                 )
-        if for_predict_by:
+        if with_predict_by:
             asked_queries['predict_by'] = self.predict_by.asked_queries(self)
         return asked_queries
 
@@ -444,7 +447,8 @@ class Student(_TaskModel):
                 and below. Defaults to None: no padding.
 
         Returns:
-            Spatial maps, one for each text and supervised layer, with the student's presence.
+            Spatial maps, one for each pair of a text and a layer that training supervises, with the student's
+            presence.
 
         Raises:
             ValueError: if the student has no read-out, or E is not `readout.text_dims`.
@@ -534,7 +538,8 @@ class Student(_TaskModel):
     ) -> tuple[InteractionMaps, InteractionMaps]:
         """Compute the teacher's maps on the student's grid, with the training's reading.
 
-        Labels do not raise presence, and the control does not act.
+        In training, labels set the presence of their concepts to 1, and the control changes the maps. Neither
+        happens here.
 
         Args:
             images: (B, 3, H, W), preprocessed images.

@@ -68,6 +68,7 @@ class Interactions(SupervisionPart):
         outputs = {'attention': spatial, 'concept_scores': semantic, 'presence': presence}
         self.student_outputs = frozenset(name for name, is_compared in outputs.items() if is_compared)
         self.target_varies_by_location = spatial or semantic
+        # The running means that `with_means` takes.
         self.mean_names = (('spatial',) if spatial else ()) + (('semantic',) if semantic else ())
         trains_semantic_scores = semantic or presence
         weight = CONTRAST_WEIGHT[self.reading.spatial_reading] if trains_semantic_scores else 0.0
@@ -114,13 +115,13 @@ class Interactions(SupervisionPart):
     def with_means(
         self, target: InteractionMaps, means: Mapping[str, RunningMean], num_texts: int
     ) -> InteractionMaps:
-        """Replace the maps by one mean map per concept; presence stays with its image.
+        """Replace the maps by one mean map per concept. Each image keeps its own presence.
 
-        The spatial map is the mean of the concept's probabilities over all views so far, weighted by its
-        presence in each view. The semantic map is the mean of its probabilities at each location, over the
-        views with a map of the concept. Of all maps that are the same for every image, these have the
-        smallest loss against the images' own maps. The joint map of all other concepts (`OTHER`) has its own
-        mean. All images must have the same size.
+        The spatial map is the mean of the concept's probabilities over all views so far, weighted by the
+        concept's presence in each view. The semantic map is the mean of the concept's probabilities at each
+        location, over the views with a map of the concept. Of all maps that are the same for every image,
+        these have the smallest loss against the images' own maps. The joint map of all other concepts
+        (`OTHER`) has its own mean. All images must have the same size.
         """
         loss, changed = self.loss, target
         one_hot = _one_hot(target, num_texts)  # [B, M, C + 1]

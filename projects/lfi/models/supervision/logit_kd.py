@@ -48,15 +48,16 @@ class LogitKD(SupervisionPart):
         Raises:
             ValueError: if the teacher scores concept by concept, and is not asked about all concepts.
         """
-        presence, max_concepts = teacher.presence_kind or '', teacher.max_concepts
+        presence_kind, max_concepts = teacher.presence_kind or '', teacher.max_concepts
         if (
-            presence.endswith('concept by concept')
+            presence_kind.endswith('concept by concept')
             and max_concepts is not None
             and max_concepts < teacher.bank.num_concepts
         ):
             raise ValueError(
                 'lfi.LogitKD copies the probability of each class, and the teacher gives none for concepts '
-                f'that it is not asked about ({presence}): set teacher.max_concepts=None, or drop the part'
+                f'that it is not asked about ({presence_kind}): set teacher.max_concepts=None, or drop the '
+                'part'
             )
 
     def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Tensor:

@@ -15,12 +15,12 @@ from lfi.models.readout import InteractionReadout
 from lfi.models.teachers import Teacher
 from lfi.structures import BatchView, StudentGrid, Targets
 
-STUDENT_OUTPUTS = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
-"""Outputs of a student that parts may read. Layers behind outputs that no part reads are frozen.
+OUTPUT_NAMES = ('locations', 'vector', 'scores', 'attention', 'concept_scores', 'presence')
+"""Outputs of a student that parts may read. Layers that serve only outputs that no part reads are frozen.
 
 - 'locations', the patch tokens as a feature map;
 - 'vector', the image's pooled vector, the input of the head;
-- 'scores', the class logits of `predict_by`;
+- 'scores', the class logits by which the student predicts (option `predict_by` of the student);
 - 'attention', the attention of the asked queries over the patches;
 - 'concept_scores', the read-out's semantic scores of patches and texts;
 - 'presence', the read-out's presence of each asked concept.
@@ -47,12 +47,15 @@ class StudentWidths:
 class StudentOutputs:
     """Outputs of a student for one batch.
 
+    Of `OUTPUT_NAMES`, 'vector' and 'scores' are fields. Parts compute the others from `states`, `readout` and
+    `texts`.
+
     Args:
         states: recorded patch tokens and asked queries of the supervised layers.
-        vector: (B, C), pooled vector of each image. None if no part reads it.
+        vector: (B, D), pooled vector of each image. None if no part reads it.
         scores: (B, K), class logits. None if no part reads them.
         readout: read-out of the student. None if the student has none.
-        texts: (C, E), unit embeddings of the teacher's concepts. None without a teacher.
+        texts: (N, E), unit embeddings of all texts of the teacher's bank. None without a teacher.
     """
 
     states: InteractionStates
@@ -70,7 +73,7 @@ class SupervisionPart(nn.Module):
 
     Attributes:
         teacher_outputs: fields of `Targets` that the part reads; empty if it needs no teacher.
-        student_outputs: outputs of the student that the part reads, of `STUDENT_OUTPUTS`.
+        student_outputs: names in `OUTPUT_NAMES` that the part reads.
         target_varies_by_location: whether the target differs from location to location.
         mean_names: names of the running means that `with_means` needs; empty if the part has no mean target.
     """
@@ -153,10 +156,10 @@ def check_teacher_dims(teacher_dims: int | None, teacher: Teacher) -> None:
 
 
 def vector_of(outputs: StudentOutputs, width: int) -> Tensor:
-    """Return the pooled vector of each image, (B, C).
+    """Return the pooled vector of each image, (B, D).
 
     Raises:
-        ValueError: if C is not `width`, the input width of the part's layer.
+        ValueError: if D is not `width`, the input width of the part's layer.
     """
     assert outputs.vector is not None
     if outputs.vector.shape[1] != width:
