@@ -79,8 +79,8 @@ def run_peer(
     log.unlink(missing_ok=True)
     arguments = json.dumps([str(data), classes, args.epochs, images, args.size, str(out / 'peer')])
     seconds = timed([args.peer, '-c', PEER.format(arguments=arguments)], log)
-    found = re.findall(r'val_top1_acc[^\d]*([\d.]+)', log.read_text())
-    return seconds, float(found[-1]) if found else float('nan')
+    top1 = re.findall(r'val_metric/top1_acc_micro +\| +([\d.]+)', log.read_text())
+    return seconds, 100 * float(top1[-1])
 
 
 def main() -> None:
