@@ -124,6 +124,19 @@ def test_features_are_measured_on_a_labelled_folder(run_tool, config_path, photo
     assert re.findall(r'knn/top1: ([\d.]+) +linear/top1: ([\d.]+)', tested)[-1] == validated
 
 
+def test_options_name_backbone_teacher_and_concepts(run_tool, call_tool, photos, tmp_path):
+    (tmp_path / 'texts.txt').write_text('red_circle\nblue star\ngreen ring\n')
+    options = ('--teacher', 'shapes-tiny', '--concepts', 'texts.txt', '--epochs', 1, '--batch-size', 4)
+    given = ('--work-dir', 'work', '--cfg-options', 'default_hooks.logger.interval=1')
+    printed = run_tool('pretrain', photos, '--backbone', 'resnet18', *options, *given)
+    assert len(losses(printed)) == 3
+    written = (tmp_path / 'work/config/lfi_pretrain.py').read_text()
+    assert "'red circle', 'blue star', 'green ring'" in written and 'depth=18' in written
+    assert (tmp_path / 'work/epoch_1.pth').is_file()
+    with pytest.raises(UsageError, match='--config .* has a config of its own, and --epochs writes one'):
+        call_tool('pretrain', photos, '--config', 'lfi-pretrain_vit-128x6-p8_shapes', '--epochs', '1')
+
+
 def test_a_config_that_measures_on_no_labelled_folder_is_refused(call_tool, tmp_path):
     config = 'lfi-pretrain_resnet50_clip-b16_folder'
     with pytest.raises(UsageError, match=rf'--labelled .*{config}.py has no labelled_root. Let it inherit'):

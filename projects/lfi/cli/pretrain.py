@@ -1,24 +1,32 @@
 """Pretrain a backbone on a folder of images without labels.
 
 lfi pretrain FOLDER
+lfi pretrain FOLDER --backbone convnext-tiny --teacher ViT-B-16-SigLIP2:webli --epochs 50
 lfi pretrain FOLDER --labelled LABELLED
 lfi pretrain FOLDER --config lfi-pretrain_resnet50_clip-b16_folder
 
-Runs lfi train on a config of configs/pretraining, with data_root=FOLDER. To start a model of OpenMMLab from
+Runs lfi train on a config of configs/pretraining, with data_root=FOLDER; or on a config that it writes into
+the work dir, if an option names the backbone, the teacher, the concepts, the epochs or the batch size. To
+start a model of OpenMMLab from
 the checkpoint, set init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') in its backbone.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
+from lfi.config_files import teacher_names
 from lfi.errors import UsageError
 
 from . import train
-from .arguments import ArgumentParser, add_cfg_options, add_training_arguments, config_file
+from .arguments import ArgumentParser, add_cfg_options, add_training_arguments, config_file, positive
 
 CONFIG = 'lfi-pretrain_vit-small-p16_clip-b16_folder'
 PROBED = f'{CONFIG}-probed'
+BACKBONE = 'deit-small'
+WRITTEN_OPTIONS = ('backbone', 'teacher', 'concepts', 'epochs', 'batch_size')
+"""Options for which a config is written."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,14 +44,38 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='folder with one subfolder a class, to evaluate the backbone every ten epochs by k-NN and a '
         'linear probe; needs a config with a labelled_root (default: no evaluation)',
     )
+    parser.add_argument(
+        '--backbone',
+        metavar='NAME',
+        help="model of mmpretrain or timm, such as resnet50 (default: the config's)",
+    )
+    parser.add_argument(
+        '--teacher',
+        metavar='NAME',
+        help=f"{', '.join(teacher_names())}, MODEL:TAG of lfi teachers, or a folder (default: the config's)",
+    )
+    parser.add_argument(
+        '--concepts', metavar='FILE', help='texts to ask about, one a line (default: the names of ImageNet)'
+    )
+    parser.add_argument(
+        '--epochs', type=positive, metavar='N', help="number of epochs (default: the config's)"
+    )
+    parser.add_argument(
+        '--batch-size', type=positive, metavar='N', help="images of a step (default: the config's)"
+    )
     add_cfg_options(parser)
     add_training_arguments(parser)
+    train.add_cache_teacher(parser)
 
 
 def run(args: Namespace) -> None:
     """Pretrain on the folder."""
     from lfi.engine.config_loading import load_config
 
+    if any(getattr(args, name) is not None for name in WRITTEN_OPTIONS):
+        args.config = _write_config(args)
+        train.run(args)
+        return
     args.config = args.config or config_file(PROBED if args.labelled else CONFIG)
     if args.labelled and 'labelled_root' not in load_config(args.config):
         raise UsageError(
@@ -54,3 +86,24 @@ def run(args: Namespace) -> None:
     options = {name: folder for name, folder in roots.items() if folder is not None}
     args.cfg_options = {**options, **(args.cfg_options or {})}
     train.run(args)
+
+
+def _write_config(args: Namespace) -> str:
+    """Write the config of a pretraining into the work dir, and return its path."""
+    from lfi.new_config import Settings, init_pretraining_config
+
+    for option, value in (('config', args.config), ('labelled', args.labelled)):
+        if value is not None:
+            given = next(name for name in WRITTEN_OPTIONS if getattr(args, name) is not None)
+            raise UsageError(
+                f'--{option} {value} has a config of its own, and --{given.replace("_", "-")} writes one: '
+                'give one of both'
+            )
+    args.work_dir = args.work_dir or f'work_dirs/pretrain_{Path(args.folder).resolve().name}'
+    file = Path(args.work_dir) / 'config' / 'lfi_pretrain.py'
+    # A resumed training writes the same config again.
+    file.unlink(missing_ok=True)
+    settings = Settings(epochs=args.epochs, batch_size=args.batch_size)
+    backbone = args.backbone or BACKBONE
+    init_pretraining_config(args.folder, backbone, args.teacher or 'clip-b16', args.concepts, settings, file)
+    return str(file)

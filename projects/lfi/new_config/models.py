@@ -16,6 +16,9 @@ from lfi.errors import UsageError, similar_names
 
 INSTALL = {'mmseg': "pip install 'lfi[segmentation]'", 'mmdet': "pip install 'lfi[onedl]'"}
 
+SMALL_VITS = {'vit-tiny-p16': 'deit-tiny', 'vit-small-p16': 'deit-small'}
+"""Names of ViTs that mmpretrain has as DeiT alone; its configs of these names freeze MoCo v3's weights."""
+
 
 class BaseModel(NamedTuple):
     """Model that a written config starts from.
@@ -37,6 +40,7 @@ def find_classifier(name: str) -> BaseModel:
     Raises:
         UsageError: if neither project has the model.
     """
+    name = SMALL_VITS.get(_normalised(name), name)
     folder = _configs('mmpretrain') / '_base_/models'
     files = dict(_classifier_files(folder))
     file = files.get(_normalised(name))
