@@ -2,7 +2,7 @@
 
 Both train the same ResNet-18 from random weights for the same number of epochs. LightlyTrain's
 `train_image_classification` has no teacher. The time of LFI includes `lfi init` and the cache. LightlyTrain
-runs in float32 and at the size of the photos, since its defaults are many times slower on a CPU.
+runs in float32 and at the size of the photos, since its defaults are slow on a CPU.
 
     python benchmarks/first_training.py --peer OTHER_VENV/bin/python --teacher lit-lite0 --out work_dirs/first
 """
