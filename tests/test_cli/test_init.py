@@ -122,7 +122,7 @@ def test_images_without_labels_are_asked_for_texts(init, tmp_path):
         f'  lfi infer lfi_photos.py work_dirs/lfi_photos/epoch_1.pth {tmp_path}/photos --texts '
         "'a dog' 'a car' --out-dir work_dirs/lfi_photos/seen"
     )
-    assert load_config(str(tmp_path / 'lfi_photos.py')).model.teacher.concepts == ['a dog', 'a red_car']
+    assert load_config(str(tmp_path / 'lfi_photos.py')).model.teacher.concepts == ['a dog', 'a red car']
 
 
 def test_it_prints_nothing_else(init, tmp_path, capsys, recwarn):

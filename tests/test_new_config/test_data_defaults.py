@@ -26,7 +26,7 @@ def test_more_images_take_fewer_epochs_and_larger_steps():
 
 
 @pytest.mark.parametrize(
-    ('size', 'side'), [((640, 480), 224), ((64, 64), 128), ((50, 40), 64), ((20, 9), 64)]
+    ('size', 'side'), [((640, 480), 224), ((128, 96), 96), ((64, 64), 64), ((20, 9), 64)]
 )
-def test_small_images_are_enlarged_at_most_twice(size, side):
+def test_a_classifier_trains_at_the_size_of_its_images(size, side):
     assert default_input_size(size) == side
