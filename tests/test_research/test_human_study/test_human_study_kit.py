@@ -406,6 +406,7 @@ def two_tabs(study):
         names.append(study.shown()[0])
         first.keyboard.press('1')
     study.page = second
+    second.locator('#place').wait_for()
     assert study.place().startswith('1 of')
     # The browser tells a tab of another one's answers a moment later.
     kept = first.evaluate('JSON.stringify(localStorage)')
