@@ -8,10 +8,11 @@ from .initializing import NewConfig, init_config, init_pretraining_config
 from .labelled_image import FoundData, LabelledImage
 from .reading import find_data
 from .settings import Settings, typical_size
-from .splitting import remove_leaks, split_off_validation
+from .splitting import check_splits
 from .writing import WrittenConfig, write_config
 
 __all__ = [
+    'check_splits',
     'FoundData',
     'LabelledImage',
     'NewConfig',
@@ -20,8 +21,6 @@ __all__ = [
     'find_data',
     'init_config',
     'init_pretraining_config',
-    'remove_leaks',
-    'split_off_validation',
     'typical_size',
     'write_config',
 ]

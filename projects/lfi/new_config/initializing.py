@@ -16,7 +16,7 @@ from lfi.errors import UsageError
 from .labelled_image import FoundData
 from .reading import check_data, find_data, read_unlabelled
 from .settings import Settings, typical_size
-from .splitting import remove_leaks, split_off_validation
+from .splitting import check_splits
 from .writing import WrittenConfig, write_config
 
 SHOWN_CLASSES = 8
@@ -66,7 +66,7 @@ def init_config(
             config cannot be built.
     """
     file = _new_file(data, out)
-    found = split_off_validation(remove_leaks(find_data(Path(data), _folder_beside(file))))
+    found = check_splits(find_data(Path(data), _folder_beside(file)))
     with _quiet():
         return _write(found, model, teacher, concepts, settings, file)
 

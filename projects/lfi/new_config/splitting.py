@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from lfi.errors import UsageError
+from lfi.utils.fileio import hash_files
 
 from .labelled_image import FoundData, LabelledImage
 
 SHARE, SEED = 0.2, 0
 
 
-def split_off_validation(data: FoundData) -> FoundData:
-    """Move a fifth of the training images of each class to the validation, by the seed 0.
+def check_splits(data: FoundData) -> FoundData:
+    """Split off a validation if there is none, and leave copies of its images out of the training images.
 
-    Copies of a file stay on one side. A data set that has a validation, or no labels, keeps its split.
+    A fifth of the training images of each class is split off, by the seed 0. Copies of a file stay on one
+    side. Copies under different classes are noted. Images without labels are left as they are.
 
     Raises:
-        UsageError: if a class has a single image.
+        UsageError: if a class has a single image and there is no validation, or all training images are
+            copies of validation images.
     """
-    if data.val or data.task == 'pretraining':
+    if data.task == 'pretraining':
         return data
+    groups = _groups_of_copies(data.root, (*data.train, *data.val))
+    data = replace(data, notes=(*data.notes, *_conflicts(data, groups)))
+    return _without_leaks(data, groups) if data.val else _split(data, groups)
+
+
+def _split(data: FoundData, groups: Iterable[list[LabelledImage]]) -> FoundData:
     by_class: dict[int, list[list[LabelledImage]]] = defaultdict(list)
-    for copies in _groups_of_copies(data.root, data.train):
+    for copies in groups:
         by_class[min(copies[0].classes, default=-1)].append(copies)
     generator, train, val = random.Random(SEED), list[LabelledImage](), list[LabelledImage]()
     for index in sorted(by_class):
-        groups = by_class[index]
-        if len(groups) < 2 and data.task == 'classification':
+        of_class = by_class[index]
+        if len(of_class) < 2 and data.task == 'classification':
             raise UsageError(
-                f'the class {data.classes[index]!r} has one image ({groups[0][0].path}), and training and '
+                f'the class {data.classes[index]!r} has one image ({of_class[0][0].path}), and training and '
                 'validation need one each: add images, or remove the class'
             )
-        generator.shuffle(groups)
-        count = max(1, round(SHARE * len(groups))) if len(groups) > 1 else 0
-        val += [image for group in groups[:count] for image in group]
-        train += [image for group in groups[count:] for image in group]
+        generator.shuffle(of_class)
+        count = max(1, round(SHARE * len(of_class))) if len(of_class) > 1 else 0
+        val += [image for copies in of_class[:count] for image in copies]
+        train += [image for copies in of_class[count:] for image in copies]
     if not train or not val:
         raise UsageError(f'{data.root} has {len(data.train)} images: training and validation need two')
     note = (
@@ -50,16 +59,7 @@ def split_off_validation(data: FoundData) -> FoundData:
     return replace(data, train=_sorted(train), val=_sorted(val), notes=(*data.notes, note))
 
 
-def remove_leaks(data: FoundData) -> FoundData:
-    """Leave copies of validation images out of the training images, and note copies of different classes.
-
-    Raises:
-        UsageError: if all training images are copies of validation images.
-    """
-    if data.task == 'pretraining':
-        return data
-    groups = _groups_of_copies(data.root, (*data.train, *data.val))
-    data = replace(data, notes=(*data.notes, *_conflicts(data, groups)))
+def _without_leaks(data: FoundData, groups: Iterable[list[LabelledImage]]) -> FoundData:
     in_val = {image.path for image in data.val}
     leaks = {
         image.path
@@ -107,18 +107,9 @@ def _groups_of_copies(root: Path, images: Sequence[LabelledImage]) -> list[list[
     groups: dict[object, list[LabelledImage]] = {}
     for image, length in zip(images, lengths):
         # Files of different lengths are no copies, so that most files are not read.
-        key = image.path if sizes[length] == 1 else (length, _digest(root / image.path))
+        key = image.path if sizes[length] == 1 else (length, hash_files(sha256(), root / image.path).digest())
         groups.setdefault(key, []).append(image)
     return list(groups.values())
-
-
-def _digest(path: Path) -> bytes:
-    with path.open('rb') as file:
-        return (
-            hashlib.file_digest(file, 'sha256').digest()
-            if hasattr(hashlib, 'file_digest')
-            else (hashlib.sha256(file.read()).digest())
-        )
 
 
 def _sorted(images: Iterable[LabelledImage]) -> tuple[LabelledImage, ...]:

@@ -1,4 +1,4 @@
-"""What is noted of any format: unreadable and huge images, and names of classes."""
+"""Notes about unreadable and huge images, and about names of classes, for every format."""
 
 import pytest
 from lfi.errors import UsageError

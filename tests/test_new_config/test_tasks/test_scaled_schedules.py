@@ -1,7 +1,7 @@
 """A model's own schedule and image sizes, for other numbers of epochs and pixels."""
 
-from lfi.new_config.tasks.detection import own_config
 from lfi.new_config.tasks.image_size import scale_pipelines
+from lfi.new_config.tasks.project_config import own_config
 from lfi.new_config.tasks.schedule import adamw_schedule, scaled_iterations, scaled_schedule
 
 RTMDET = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'

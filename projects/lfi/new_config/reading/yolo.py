@@ -43,19 +43,10 @@ def read_yolo(file: Path) -> FoundData:
         UsageError: if supervision is not installed, a folder does not exist, or a label cannot be read.
     """
     import_supervision('YOLO')
-    from supervision.dataset.formats.yolo import _extract_class_names
-
     content = yaml.safe_load(file.read_text(encoding='utf-8'))
     if content.get('kpt_shape'):
         raise UsageError(f'{file} has kpt_shape, and LFI trains no keypoints: remove it to train the boxes')
-    try:
-        classes = tuple(_extract_class_names(str(file)))
-    except ValueError as error:
-        raise UsageError(f'{file}: {error}') from error
-    if isinstance(content['names'], dict) and {str(key) for key in content['names']} != set(
-        map(str, range(len(classes)))
-    ):
-        raise UsageError(f'{file}: the keys of names must count from 0 to {len(classes) - 1}')
+    classes = _class_names(file, content['names'])
     root = _root(file, content)
     images: dict[str, tuple[LabelledImage, ...]] = {}
     for split, keys in SPLITS.items():
@@ -78,6 +69,18 @@ def read_yolo(file: Path) -> FoundData:
         images['train'],
         images['val'],
     )
+
+
+def _class_names(file: Path, names: Any) -> tuple[str, ...]:
+    """Return the names of a list, or of a dict whose keys are the indices."""
+    by_index = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(by_index, dict) or not by_index:
+        raise UsageError(f'{file}: names={names!r} must be a list of class names')
+    by_index = {str(index): str(name) for index, name in by_index.items()}
+    indices = [str(index) for index in range(len(by_index))]
+    if set(by_index) != set(indices):
+        raise UsageError(f'{file}: the keys of names must count from 0 to {len(by_index) - 1}')
+    return tuple(by_index[index] for index in indices)
 
 
 def _root(file: Path, content: dict) -> Path:

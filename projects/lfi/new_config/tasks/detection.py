@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ from lfi.adaptation.source import Expression
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.new_config.models import BaseModel
 from lfi.new_config.settings import Settings
-from lfi.utils.config_types import leaf_configs
 
-from .classes import with_num_classes
 from .image_size import scale_pipelines
 from .merging import merge
+from .project_config import inherited_dataloader, inherited_model, own_config
 from .schedule import fitting_iterations, scaled_schedule
-from .weights import weights_of
 
 
 def detection_config(
@@ -41,31 +38,18 @@ def detection_config(
         split: write_coco(annotations / f'{split}.json', images, data.classes)
         for split, images in (('train', data.train), ('val', data.val))
     }
-    variables: dict[str, Any] = {
-        '_base_': base.base,
-        'data_root': str(data.root),
-        'classes': list(data.classes),
-        'model': with_num_classes(base.model, len(data.classes)),
-    }
-    if weights := weights_of(base, settings.weights):
-        variables['model'].setdefault('backbone', {}).update(weights)
+    variables = inherited_model(data, base, settings)
     for split in ('train', 'val'):
-        leaf = {
-            'data_root': Expression('data_root'),
+        changes: dict[str, Any] = {
             'ann_file': files[split],
             'data_prefix': {'_delete_': True, 'img': ''},
-            'metainfo': {'classes': Expression('classes')},
         }
         if split == 'train':
             # mmdet leaves out images below 32 pixels by default.
-            leaf['filter_cfg'] = {'filter_empty_gt': False, 'min_size': 1}
-        loader: dict[str, Any] = {'num_workers': settings.workers, 'persistent_workers': settings.workers > 0}
-        if settings.batch_size is not None and split == 'train':
-            loader['batch_size'] = settings.batch_size
-        loader['dataset'] = with_leaf(cfg[f'{split}_dataloader']['dataset'], leaf)
-        variables[f'{split}_dataloader'] = loader
-    evaluator: dict[str, Any] = {'ann_file': files['val']}
-    variables['val_evaluator'] = evaluator
+            changes['filter_cfg'] = {'filter_empty_gt': False, 'min_size': 1}
+        loader = f'{split}_dataloader'
+        variables[loader] = inherited_dataloader(cfg[loader]['dataset'], changes, split, settings)
+    variables['val_evaluator'] = {'ann_file': files['val']}
     variables['test_dataloader'] = Expression('val_dataloader')
     variables['test_evaluator'] = Expression('val_evaluator')
     if settings.input_size is not None:
@@ -80,19 +64,6 @@ def detection_config(
     checkpoints = {'checkpoint': {'save_best': 'coco/bbox_mAP', 'max_keep_ckpts': 3}}
     variables['default_hooks'] = merge(variables.get('default_hooks', {}), checkpoints)
     return variables
-
-
-def own_config(base: str) -> Config:
-    """Return the config of a project that a `_base_` names."""
-    return Config.fromstring(f'_base_ = {base!r}\n', '.py')
-
-
-def with_leaf(dataset: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return changes of the data set inside the wrappers of a data set's config."""
-    if 'dataset' in dataset:
-        return {'dataset': with_leaf(dataset['dataset'], changes)}
-    assert next(leaf_configs(dict(dataset)), None) is not None
-    return dict(changes)
 
 
 def write_coco(file: Path, images: tuple[LabelledImage, ...], classes: tuple[str, ...]) -> str:

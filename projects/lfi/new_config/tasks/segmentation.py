@@ -13,12 +13,10 @@ from lfi.new_config.models import BaseModel
 from lfi.new_config.settings import Settings
 from lfi.utils.config_types import leaf_configs
 
-from .classes import with_num_classes
-from .detection import own_config, with_leaf
 from .image_size import scaled_sizes
 from .merging import merge
+from .project_config import inherited_dataloader, inherited_model, own_config
 from .schedule import fitting_iterations
-from .weights import weights_of
 
 
 def segmentation_config(
@@ -43,35 +41,23 @@ def segmentation_config(
     factor = 1.0 if settings.input_size is None else settings.input_size / side
     suffix = _suffix(data)
     images, masks = (PurePosixPath(path).parts[0] for path in (data.train[0].path, data.train[0].mask or ''))
-    variables: dict[str, Any] = {
-        '_base_': base.base,
-        'data_root': str(data.root),
-        'classes': list(data.classes),
-        'model': with_num_classes(base.model, len(data.classes)),
-    }
-    if weights := weights_of(base, settings.weights):
-        variables['model'].setdefault('backbone', {}).update(weights)
+    variables = inherited_model(data, base, settings)
+    if settings.weights is not None:
         variables['model']['pretrained'] = None
     for split, samples in (('train', data.train), ('val', data.val)):
-        leaf = {
+        changes: dict[str, Any] = {
             'type': 'BaseSegDataset',
-            'data_root': Expression('data_root'),
             'ann_file': _write_list(annotations / f'{split}.txt', samples, images),
             'data_prefix': {'_delete_': True, 'img_path': images, 'seg_map_path': masks},
             'img_suffix': suffix,
             'seg_map_suffix': '.png',
-            'metainfo': {'classes': Expression('classes')},
             'reduce_zero_label': False,
         }
         dataset = cfg[f'{split}_dataloader']['dataset']
         if pipeline := next(leaf_configs(dataset.to_dict())).get('pipeline'):
             steps = pipeline if factor == 1 else scaled_sizes(pipeline, factor)
-            leaf['pipeline'] = [_with_all_labels(step) for step in steps]
-        loader: dict[str, Any] = {'num_workers': settings.workers, 'persistent_workers': settings.workers > 0}
-        if settings.batch_size is not None and split == 'train':
-            loader['batch_size'] = settings.batch_size
-        loader['dataset'] = with_leaf(dataset, leaf)
-        variables[f'{split}_dataloader'] = loader
+            changes['pipeline'] = [_with_all_labels(step) for step in steps]
+        variables[f'{split}_dataloader'] = inherited_dataloader(dataset, changes, split, settings)
     variables['test_dataloader'] = Expression('val_dataloader')
     if factor != 1:
         variables['model'] = merge(variables['model'], _scaled_model(cfg['model'], factor))
