@@ -57,13 +57,16 @@ def test_a_used_work_dir_is_refused_and_the_default_is_numbered(trained, folder,
 
 
 def test_a_written_config_is_cached_and_trained(folder, tmp_path, capsys):
-    new = lfi.init(folder, MODEL, out=tmp_path / 'own.py', **TINY)
+    new = lfi.init(folder, MODEL, out=tmp_path / 'own.py', **{**TINY, 'epochs': 50})
     assert 'class folders, for classification; 6 images to train, 2 to validate' in repr(new)
     assert new.path == tmp_path / 'own.py'
     cache = lfi.cache(new.path, tmp_path / 'maps', workers=0)
     options = {'model.teacher.cache': str(cache.folder), 'train_dataloader.batch_size': 2}
     model = lfi.train(new.path, epochs=1, out=tmp_path / 'run', cfg_options=options)
-    assert Config.fromfile(tmp_path / 'run/own.py').train_dataloader.batch_size == 2
+    cfg = Config.fromfile(tmp_path / 'run/own.py')
+    assert cfg.train_dataloader.batch_size == 2
+    # The cosine ends with the shorter training.
+    assert cfg.max_epochs == cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 1
     assert not (tmp_path / 'run/teacher_cache').exists()
     assert 'best_' in model.checkpoint
 

@@ -2,6 +2,7 @@
 
 import pytest
 from lfi.engine.config_loading import load_config
+from lfi.engine.max_epochs_option import scale_epochs
 from lfi.errors import UsageError
 
 CONFIG = """
@@ -41,3 +42,13 @@ def test_a_config_without_the_variable_names_the_setting(config):
     config.write_text(CONFIG.replace('max_epochs = 100', 'epochs = 100').replace('=max_epochs', '=epochs'))
     with pytest.raises(UsageError, match='write train_cfg.max_epochs=10'):
         load_config(str(config), {'max_epochs': 10})
+
+
+def test_in_python_the_schedule_of_any_config_follows(config):
+    config.write_text(CONFIG.replace('max_epochs = 100', 'epochs = 100').replace('=max_epochs', '=epochs'))
+    cfg = load_config(str(config))
+    scale_epochs(cfg, 20)
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 20
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=9)
+    with pytest.raises(UsageError, match='set train_cfg.max_iters'):
+        scale_epochs(cfg, 20)

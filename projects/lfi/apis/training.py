@@ -18,6 +18,7 @@ from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.config_loading import load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
 from lfi.engine.machine import keep_freed_memory
+from lfi.engine.max_epochs_option import scale_epochs
 from lfi.engine.processes import start_processes
 from lfi.engine.run_folder import best_checkpoint
 from lfi.errors import UsageError
@@ -61,7 +62,8 @@ def train(
         model: model of mmpretrain, timm, mmdet or mmseg. Defaults to None: a small model for the task.
         teacher: name of the teacher, see `init`. Defaults to None: 'clip-b16'.
         labels_per_class: number of images of each class that keep their label. Defaults to None: all.
-        epochs: number of epochs. Defaults to None: by the number of images, or that of the config.
+        epochs: number of epochs; the schedule of a config moves in proportion. Defaults to None: by the
+            number of images, or that of the config.
         out: work dir, a new or empty folder. Defaults to None: `work_dirs/<name of the data>`, with a number
             if it exists; the config's own work dir if `data` is a config that has one.
         batch_size: images of a step. Defaults to None: by the number of images.
@@ -111,10 +113,10 @@ def train(
                 f'{name}={value!r} is for a data set, and data={_named(data)} is a config: set it there, or '
                 'by cfg_options'
             )
-    options = dict(cfg_options or {})
+    cfg = _loaded(config, cfg_options)
     if epochs is not None:
-        options['train_cfg.max_epochs'] = epochs
-    return _train(_loaded(config, options), out)
+        scale_epochs(cfg, epochs)
+    return _train(cfg, out)
 
 
 @python_messages

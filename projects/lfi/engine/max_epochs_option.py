@@ -32,15 +32,36 @@ def set_max_epochs(cfg: Config, options: Mapping[str, Any]) -> None:
         return
     new: Any = options['max_epochs']
     loop: Any = cfg.get('train_cfg') or {}
-    with as_usage_error(ValueError):
-        check_whole(1, max_epochs=new)
     if 'max_epochs' not in cfg or loop.get('max_epochs') != cfg.max_epochs:
         raise UsageError(
             f'--cfg-options max_epochs={new}: train_cfg takes its epochs from no variable max_epochs; write '
             f'train_cfg.max_epochs={new}, and change the epochs of param_scheduler'
         )
-    factor = new / cfg.max_epochs
-    loop.max_epochs = new
+    scale_epochs(cfg, new)
+
+
+def scale_epochs(cfg: Config, max_epochs: int) -> None:
+    """Set the length of a training. Its schedulers and hooks move in proportion.
+
+    Args:
+        cfg: config of the run, changed in place.
+        max_epochs: new number of epochs.
+
+    Raises:
+        UsageError: if the number is no whole number above 0, or the training does not count epochs.
+    """
+    with as_usage_error(ValueError):
+        check_whole(1, max_epochs=max_epochs)
+    loop: Any = cfg.get('train_cfg') or {}
+    if not isinstance(loop.get('max_epochs'), int):
+        raise UsageError(
+            f'epochs {max_epochs}: train_cfg counts iterations: set train_cfg.max_iters, and the iterations '
+            'of param_scheduler'
+        )
+    factor = max_epochs / loop['max_epochs']
+    loop['max_epochs'] = max_epochs
+    if 'max_epochs' in cfg:
+        cfg.max_epochs = max_epochs
     for name in ('param_scheduler', 'custom_hooks'):
         configs = cfg.get(name) or []
         for config in configs if isinstance(configs, list) else [configs]:
