@@ -15,9 +15,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfi.config_files import teacher_names
-
-from .arguments import ArgumentParser
+from .arguments import ArgumentParser, add_teacher
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -26,12 +24,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument('config', help='your config: a file, or the config of a project as mmdet::NAME')
-    parser.add_argument(
-        '--teacher',
-        default='clip-b16',
-        metavar='NAME',
-        help=f'{", ".join(teacher_names())}, MODEL:TAG of lfi teachers, or a folder (default: %(default)s)',
-    )
+    add_teacher(parser)
     parser.add_argument('--out', metavar='FILE', help='new config (default: lfi_<name of your config>.py)')
     parser.add_argument(
         '--concepts',

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from mmengine.config import DictAction
 
-from lfi.config_files import find_config
+from lfi.config_files import find_config, teacher_names
 from lfi.errors import did_you_mean
 from lfi.utils.options import is_folder_option, parse_value
 
@@ -292,6 +292,17 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     add_launcher_arguments(parser)
+
+
+def add_teacher(parser: argparse.ArgumentParser, default: str | None = 'clip-b16') -> None:
+    """Add `--teacher`, whose teacher a written config names."""
+    shown = "the config's" if default is None else default
+    parser.add_argument(
+        '--teacher',
+        default=default,
+        metavar='NAME',
+        help=f'{", ".join(teacher_names())}, MODEL:TAG of lfi teachers, or a folder (default: {shown})',
+    )
 
 
 def add_training_arguments(parser: ArgumentParser) -> None:

@@ -16,10 +16,8 @@ import shlex
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from lfi.config_files import teacher_names
-
 from .adapt import last_checkpoint, missing_checkpoints, next_commands, work_dir_of
-from .arguments import ArgumentParser
+from .arguments import ArgumentParser, add_teacher
 
 if TYPE_CHECKING:
     from lfi.new_config import NewConfig
@@ -34,12 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='model of mmpretrain, timm, mmdet or mmseg, such as resnet50, convnext-tiny or rtmdet_tiny '
         '(default: a small model for the task)',
     )
-    parser.add_argument(
-        '--teacher',
-        default='clip-b16',
-        metavar='NAME',
-        help=f'{", ".join(teacher_names())}, MODEL:TAG of lfi teachers, or a folder (default: %(default)s)',
-    )
+    add_teacher(parser)
     parser.add_argument('--out', metavar='FILE', help='new config (default: lfi_<name of the data>.py)')
     parser.add_argument(
         '--labels-per-class',

@@ -7,8 +7,8 @@ lfi pretrain FOLDER --config lfi-pretrain_resnet50_clip-b16_folder
 
 Runs lfi train on a config of configs/pretraining, with data_root=FOLDER; or on a config that it writes into
 the work dir, if an option names the backbone, the teacher, the concepts, the epochs or the batch size. To
-start a model of OpenMMLab from
-the checkpoint, set init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') in its backbone.
+start a model of OpenMMLab from the checkpoint, set
+init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='backbone.') in its backbone.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from lfi.config_files import teacher_names
 from lfi.errors import UsageError
 
 from . import train
-from .arguments import ArgumentParser, add_cfg_options, add_training_arguments, config_file, positive
+from .arguments import (
+    ArgumentParser,
+    add_cfg_options,
+    add_teacher,
+    add_training_arguments,
+    config_file,
+    positive,
+)
 
 CONFIG = 'lfi-pretrain_vit-small-p16_clip-b16_folder'
 PROBED = f'{CONFIG}-probed'
@@ -49,11 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='NAME',
         help="model of mmpretrain or timm, such as resnet50 (default: the config's)",
     )
-    parser.add_argument(
-        '--teacher',
-        metavar='NAME',
-        help=f"{', '.join(teacher_names())}, MODEL:TAG of lfi teachers, or a folder (default: the config's)",
-    )
+    add_teacher(parser, default=None)
     parser.add_argument(
         '--concepts', metavar='FILE', help='texts to ask about, one a line (default: the names of ImageNet)'
     )
@@ -92,15 +94,19 @@ def _write_config(args: Namespace) -> str:
     """Write the config of a pretraining into the work dir, and return its path."""
     from lfi.new_config import Settings, init_pretraining_config
 
+    given = next(name for name in WRITTEN_OPTIONS if getattr(args, name) is not None).replace('_', '-')
     for option, value in (('config', args.config), ('labelled', args.labelled)):
         if value is not None:
-            given = next(name for name in WRITTEN_OPTIONS if getattr(args, name) is not None)
             raise UsageError(
-                f'--{option} {value} has a config of its own, and --{given.replace("_", "-")} writes one: '
-                'give one of both'
+                f'--{option} {value} has a config of its own, and --{given} writes one: give one of both'
             )
     args.work_dir = args.work_dir or f'work_dirs/pretrain_{Path(args.folder).resolve().name}'
     file = Path(args.work_dir) / 'config' / 'lfi_pretrain.py'
+    if args.launcher != 'none':
+        raise UsageError(
+            f'--{given} writes a config, which several processes cannot share: start one process, which '
+            f'writes {file}, and train that by tools/dist_train.sh'
+        )
     # A resumed training writes the same config again.
     file.unlink(missing_ok=True)
     settings = Settings(epochs=args.epochs, batch_size=args.batch_size)
