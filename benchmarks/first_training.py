@@ -14,6 +14,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -92,7 +93,9 @@ def main() -> None:
     parser.add_argument('--classes', type=int, default=10)
     parser.add_argument('--per-class', type=int, default=200)
     parser.add_argument('--size', type=int, default=64, help='side of the photos in pixels')
-    parser.add_argument('--init-options', nargs='*', default=[], help='further options of lfi init')
+    parser.add_argument(
+        '--init-options', type=shlex.split, default=[], metavar='TEXT', help='further options of lfi init'
+    )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/first_training'))
     parser.add_argument('--only', choices=('lfi', 'peer'))
     args = parser.parse_args()
