@@ -1,4 +1,4 @@
-"""What a training says before its first epoch, on the console and in its log file."""
+"""The log of a training before its first epoch, on the console and in the log file."""
 
 import lfi  # noqa: F401
 import pytest

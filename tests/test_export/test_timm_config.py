@@ -1,4 +1,4 @@
-"""What timm's config says of the data of a student's training."""
+"""Image size and class names in the config of timm."""
 
 import pytest
 from lfi.export.timm_config import add_data_facts, image_size

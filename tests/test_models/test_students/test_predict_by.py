@@ -131,9 +131,9 @@ def test_logit_kd_reaches_the_scores_by_text(make_model, max_concepts):
     model = make_model(predict_by=BY_TEXTS, supervision=taught, teacher=dict(max_concepts=max_concepts))
     inputs, samples = batch(hidden=(0, 1, 2))
     losses = model.loss(inputs, samples)
-    theirs = model.part_targets(model.batch_of(inputs, samples))['logit_kd'][:, :CLASSES].softmax(1)
+    targets = model.part_targets(model.batch_of(inputs, samples))['logit_kd'][:, :CLASSES].softmax(1)
     ours = model(inputs).softmax(1)
-    expected = 2 * (theirs * (theirs / ours).log()).sum(1).mean()
+    expected = 2 * (targets * (targets / ours).log()).sum(1).mean()
     torch.testing.assert_close(losses['loss_logits'], expected, rtol=1e-4, atol=1e-6)
     losses['loss_logits'].backward()
     assert not [key for key, parameter in model.head.named_parameters() if parameter.grad is not None]

@@ -298,10 +298,10 @@ def test_dense_features_are_those_of_the_patches_that_the_readout_compares(make_
     losses = model.loss(inputs, samples)
     with model.backbone.record_interactions() as record:
         model.backbone(inputs)
-    theirs = model.teacher.features(inputs, model.pixel_format).locations_on((4, 4)).flatten(2).mT
-    mean, deviation = theirs.mean((0, 1)), theirs.std((0, 1), correction=0)
+    teacher_features = model.teacher.features(inputs, model.pixel_format).locations_on((4, 4)).flatten(2).mT
+    mean, deviation = teacher_features.mean((0, 1)), teacher_features.std((0, 1), correction=0)
     ours = model.supervision.dense_features.head(record.states.locations().flatten(2).mT)
-    target = (theirs - mean) / deviation
+    target = (teacher_features - mean) / deviation
     cosine = 1 - torch.nn.functional.cosine_similarity(ours, target, dim=-1)
     torch.testing.assert_close(losses['loss_cosine'], 1.5 * cosine.mean(), rtol=1e-4, atol=1e-5)
 

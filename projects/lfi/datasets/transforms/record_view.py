@@ -43,7 +43,7 @@ class ViewRecord(NamedTuple):
     """None if the transforms loaded the image, or if a homography records the earlier steps."""
     after: Geometry
     stencils: tuple[Stencil, ...] = ()
-    """What the output shows of the image: the pixels inside all of these stencils."""
+    """Stencils whose intersection is the visible part of the image in the output."""
 
 
 def check_maps_not_loaded(results: dict) -> None:
