@@ -47,3 +47,15 @@ def test_private_without_a_repository_is_refused(tool_arguments, capsys):
     with pytest.raises(SystemExit):
         tool_arguments(TOOL, 'lfi_vit-128x6-p8_shapes', 'x.pth', 'student', '--private')
     assert '--private needs a repository: name one by --push' in capsys.readouterr().err
+
+
+def test_a_text_tower_is_stored_on_request(call_tool, small_training, tmp_path):
+    call_tool(TOOL, *small_training(SHAPES), 'student', '--with-text-tower')
+    assert (tmp_path / 'student/text_tower/open_clip_model.safetensors').is_file()
+
+
+def test_a_text_tower_without_a_readout_is_refused(tool_arguments, capsys):
+    options = ('--no-readout', '--with-text-tower')
+    with pytest.raises(SystemExit):
+        tool_arguments(TOOL, 'lfi_vit-128x6-p8_shapes', 'x.pth', 'student', *options)
+    assert '--with-text-tower is for the read-out' in capsys.readouterr().err

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import lfi
@@ -88,6 +89,8 @@ def change(folder):
 )
 def test_what_could_run_or_read_is_refused(folder, change, key, value, monkeypatch):
     change(key, value)
+    # The registry of mmdet reads files of packages at its first import.
+    import_module('mmdet.datasets')
     monkeypatch.setattr('subprocess.Popen.__init__', lambda *_, **__: pytest.fail('it was run'))
     monkeypatch.setattr('builtins.open', lambda name, *_, **__: pytest.fail(f'{name} was read'))
     with pytest.raises(HubError, match='was refused, and nothing of it was run'):
@@ -305,9 +308,8 @@ def test_a_teacher_of_the_working_directory_is_not_taken(folder, change, monkeyp
     shutil.copytree(BUILT_IN / 'shapes-tiny', planted)
     monkeypatch.chdir(folder)
     inferencer = InteractionInferencer(folder)
-    with pytest.raises(ValueError, match=r'\./'):
-        inferencer(np.zeros((64, 64, 3), np.uint8), texts=['red circle'])
-    assert not inferencer.default_texts
+    with pytest.raises(RuntimeError, match=r'\./'):
+        inferencer(np.zeros((64, 64, 3), np.uint8), texts=['barn'])
 
 
 @pytest.mark.parametrize(
@@ -372,10 +374,6 @@ def test_a_zero_shot_student_loads_without_its_teacher(small_student, small_conf
     with torch.no_grad():
         expected = model(images)
     folder = lfi.save_pretrained(model, tmp_path / 'student', config=cfg)
-    loaded = lfi.from_pretrained(folder)
-    with pytest.raises(ValueError, match="model='mine' is neither a folder nor a model"), torch.no_grad():
-        loaded(images)
-    loaded = lfi.from_pretrained(folder)
-    loaded.teacher_cfg['model'] = str(teacher)
+    shutil.rmtree(teacher)
     with torch.no_grad():
-        torch.testing.assert_close(loaded(images), expected)
+        torch.testing.assert_close(lfi.from_pretrained(folder)(images), expected)

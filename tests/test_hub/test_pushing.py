@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from pathlib import Path
 
 import lfi
 import pytest
@@ -23,7 +24,7 @@ def test_a_student_comes_back_from_the_hub(hub, run_folder, tmp_path):
     assert commit.commit_url.startswith(hub.url)
     assert hub.private == {'models/me/student': True} and hub.messages == ['First']
     files = hub.files('models/me/student')
-    assert files.keys() == {'config.json', 'model.safetensors', 'README.md'}
+    assert files.keys() == {'config.json', 'model.safetensors', 'README.md', 'texts.safetensors'}
     assert "lfi.from_pretrained('me/student')" in files['README.md'].decode()
     assert {token for _, path, token in hub.requests if 'me/student' in path} == {'Bearer hf_x'}
 
@@ -155,20 +156,19 @@ def test_a_link_in_a_students_folder_is_not_followed(hub, saved_student, tmp_pat
 
 
 def test_a_card_that_is_no_file_is_not_read(hub, saved_student, tmp_path):
-    for name in ('config.json', 'model.safetensors'):
-        (tmp_path / name).write_bytes((saved_student / name).read_bytes())
-    os.mkfifo(tmp_path / 'README.md')
+    folder = Path(shutil.copytree(saved_student, tmp_path / 'student'))
+    (folder / 'README.md').unlink()
+    os.mkfifo(folder / 'README.md')
     with pytest.raises(HubError, match=r'README\.md is not a file: remove it'):
-        lfi.push_to_hub(tmp_path, 'me/student')
+        lfi.push_to_hub(folder, 'me/student')
     assert not hub.requests
 
 
 def test_a_card_that_is_no_text_is_named(hub, saved_student, tmp_path):
-    for name in ('config.json', 'model.safetensors'):
-        (tmp_path / name).write_bytes((saved_student / name).read_bytes())
-    (tmp_path / 'README.md').write_bytes(b'\xff')
+    folder = Path(shutil.copytree(saved_student, tmp_path / 'student'))
+    (folder / 'README.md').write_bytes(b'\xff')
     with pytest.raises(HubError, match=r'README\.md is not UTF-8 text'):
-        lfi.push_to_hub(tmp_path, 'me/student')
+        lfi.push_to_hub(folder, 'me/student')
     assert not hub.requests
 
 

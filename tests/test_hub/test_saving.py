@@ -1,6 +1,7 @@
 """A student's folder: what is written, and that the same student comes back."""
 
 import json
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import lfi
@@ -12,6 +13,7 @@ from lfi.datasets.rendering import CLASS_NAMES
 from lfi.errors import UsageError
 from lfi.export import model_config
 from lfi.models import Student
+from lfi.models.teachers.stored_texts import StoredTexts
 from lfi.registry import MODELS
 from mmdet.apis import inference_detector
 from mmengine.config import Config, ConfigDict
@@ -19,8 +21,9 @@ from mmengine.registry import init_default_scope
 from mmpretrain.models.classifiers import ImageClassifier
 from safetensors.torch import load_file
 
-FILES = {'README.md', 'config.json', 'model.safetensors'}
+FILES = {'README.md', 'config.json', 'model.safetensors', 'texts.safetensors'}
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+PHOTO = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 TEXTS = torch.nn.functional.normalize(torch.eye(3, 96) + 0.1, dim=1)
 
 
@@ -40,7 +43,7 @@ def test_a_student_answers_and_predicts_as_it_was_trained(small_student, tmp_pat
 def test_a_loaded_student_is_saved_again_as_it_was(run_folder, tmp_path):
     first = lfi.save_pretrained(run_folder, tmp_path / 'first')
     second = lfi.save_pretrained(lfi.from_pretrained(first), tmp_path / 'second')
-    for name in ('config.json', 'model.safetensors'):
+    for name in ('config.json', 'model.safetensors', 'texts.safetensors'):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
@@ -199,7 +202,7 @@ def test_what_cannot_be_saved_is_said(small_student, run_folder, small_config, t
     assert not (tmp_path / 'a').exists()
 
 
-@pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
+@pytest.mark.parametrize('name', ['config.json', 'model.safetensors', 'texts.safetensors'])
 @pytest.mark.parametrize('content', ['{"architecture": "vit_tiny_patch16_224"}', '[1]', 'mine', ''])
 def test_files_of_others_are_not_overwritten(small_student, tmp_path, name, content):
     model, cfg = small_student()
@@ -304,3 +307,68 @@ def test_the_inferencer_takes_a_folder(run_folder, tmp_path):
     # As mmengine finds a checkpoint, too.
     again = InteractionInferencer(run_folder / 'lfi_vit-128x6-p8_shapes.py', folder, device='cpu')
     assert torch.equal(again(image)['predictions'][0].prediction.pred_score, mine.prediction.pred_score)
+
+
+def test_a_saved_student_answers_without_its_teacher(run_folder, tmp_path, monkeypatch):
+    expected = lfi.load(run_folder).ask(PHOTO, [CLASS_NAMES[0], 'a barn'])
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'texts')
+    complete = lfi.save_pretrained(run_folder, tmp_path / 'tower', text_tower=True)
+    assert {path.name for path in complete.iterdir()} == FILES | {'text_tower'}
+    monkeypatch.setattr(
+        'lfi.models.teachers.text_tower.load_vlm', Mock(side_effect=FileNotFoundError('gone'))
+    )
+    student = lfi.load(folder)
+    torch.testing.assert_close(student.ask(PHOTO, [CLASS_NAMES[0]]).maps, expected.maps[:1])
+    with pytest.raises(UsageError, match='LFI_TEACHER_ROOT; .* --with-text-tower'):
+        student.ask(PHOTO, ['a barn'])
+    for own in (complete, lfi.load(complete).save(tmp_path / 'again', text_tower=True)):
+        torch.testing.assert_close(lfi.load(own).ask(PHOTO, [CLASS_NAMES[0], 'a barn']).maps, expected.maps)
+    assert not (lfi.load(complete).save(tmp_path / 'tower') / 'text_tower/open_clip_config.json').exists()
+
+
+def test_a_run_from_a_cache_needs_no_teacher_to_be_saved(run_folder, small_cache, tmp_path, monkeypatch):
+    cfg = Config.fromfile(run_folder / 'lfi_vit-128x6-p8_shapes.py')
+    bank = SimpleNamespace(names=('a', 'b'), templates=('{}',), embeddings=torch.eye(2, 96))
+    monkeypatch.setattr('lfi.hub.texts.build_teacher', lambda config, outputs: SimpleNamespace(bank=bank))
+    monkeypatch.setattr(
+        'lfi.models.teachers.text_tower.load_vlm', Mock(side_effect=FileNotFoundError('gone'))
+    )
+    cfg.model.teacher.cache = str(small_cache)
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student', config=cfg)
+    assert StoredTexts.read(folder / 'texts.safetensors').names == ('a', 'b')
+
+
+def test_without_teacher_and_cache_a_student_is_saved_with_a_warning(
+    run_folder, tmp_path, monkeypatch, warnings
+):
+    monkeypatch.setattr(
+        'lfi.models.teachers.text_tower.load_vlm', Mock(side_effect=FileNotFoundError('gone'))
+    )
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student')
+    assert {path.name for path in folder.iterdir()} == FILES - {'texts.safetensors'}
+    assert 'saved without the embeddings of its texts' in ''.join(warnings)
+    with pytest.raises(UsageError, match='has no read-out'):
+        lfi.save_pretrained(run_folder, tmp_path / 'export', readout=False, text_tower=True)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            lambda folder: (folder / 'texts.safetensors').write_bytes(b'mine'),
+            'texts.safetensors is missing, trunc',
+        ),
+        (lambda folder: (folder / 'texts.safetensors').unlink(), 'texts.safetensors is missing, trunc'),
+        (
+            lambda folder: (folder / 'text_tower/tokenizer.py').write_text('code'),
+            'tokenizer.py is no file of this',
+        ),
+        (lambda folder: (folder / 'text_tower/vocab.json').write_text('{}'), 'vocab.json is no file of this'),
+    ],
+)
+def test_foreign_files_of_texts_are_refused(run_folder, tmp_path, change, message):
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student', text_tower=True)
+    change(folder)
+    for load in (lfi.from_pretrained, lfi.load):
+        with pytest.raises(UsageError, match=message):
+            load(folder)

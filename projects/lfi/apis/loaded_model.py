@@ -156,11 +156,19 @@ class Model:
         (write_graph if format_ == 'onnx' else graph.write_torch_export)(out)
         return out
 
-    def save(self, folder: str | Path, *, model_card: Mapping[str, Any] = MappingProxyType({})) -> Path:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        text_tower: bool = False,
+        model_card: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Path:
         """Write the student as a folder that `lfi.load` and all commands read, see `lfi.save_pretrained`.
 
         Args:
             folder: folder to write; created if missing.
+            text_tower: whether to store the teacher's text tower, with which the student answers any text
+                without its teacher. Defaults to False: it answers the texts of its training.
             model_card: further YAML fields of the card, such as `license`. Defaults to none.
 
         Returns:
@@ -170,8 +178,11 @@ class Model:
             UsageError: if the folder has other files of the same names, or the student cannot be saved.
         """
         if is_student(self.checkpoint):
-            return save_pretrained(from_pretrained(self.checkpoint), folder, model_card=model_card)
-        return save_pretrained(self.checkpoint, folder, config=self.config, model_card=model_card)
+            student = from_pretrained(self.checkpoint)
+            return save_pretrained(student, folder, text_tower=text_tower, model_card=model_card)
+        return save_pretrained(
+            self.checkpoint, folder, config=self.config, text_tower=text_tower, model_card=model_card
+        )
 
     def _answers(
         self, inputs: ImageInputs, results: Iterable[InteractionResult]

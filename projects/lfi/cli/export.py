@@ -122,6 +122,19 @@ def add_hub_arguments(parser: ArgumentParser) -> None:
         action='store_true',
         help='leave out the read-out, with which the student answers texts',
     )
+    parser.add_argument(
+        '--with-text-tower',
+        action='store_true',
+        help="store the teacher's text tower too: the student answers any text without its teacher (else "
+        'the texts of its training)',
+    )
+    parser.add_check(
+        lambda args: (
+            '--with-text-tower is for the read-out, which --no-readout leaves out'
+            if args.no_readout and args.with_text_tower
+            else None
+        )
+    )
     parser.add_check(
         lambda args: (
             '--private needs a repository: name one by --push OWNER/NAME'
@@ -196,7 +209,13 @@ def export_to_hub(args: Namespace) -> None:
     from lfi.hub.saving import save_pretrained
 
     cfg = load_config(args.config, args.cfg_options)
-    folder = save_pretrained(args.checkpoint, args.out, config=cfg, readout=not args.no_readout)
+    folder = save_pretrained(
+        args.checkpoint,
+        args.out,
+        config=cfg,
+        readout=not args.no_readout,
+        text_tower=args.with_text_tower,
+    )
     print(f'Wrote {folder}: lfi.from_pretrained({str(folder)!r}) reads it.')
     if args.push:
         commit = push_to_hub(folder, args.push, private=args.private or None)

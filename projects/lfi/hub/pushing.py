@@ -42,6 +42,7 @@ def push_to_hub(
     create_pr: bool = False,
     config: Config | str | Path | None = None,
     readout: bool = True,
+    text_tower: bool = False,
     model_card: Mapping[str, Any] = MappingProxyType({}),
 ) -> CommitInfo:
     """Upload a student, or a teacher's cache, to the Hugging Face Hub, in one commit.
@@ -57,6 +58,7 @@ def push_to_hub(
         create_pr: whether to open a pull request instead of a commit. Defaults to False.
         config: config of the training. Defaults to None. See `save_pretrained`.
         readout: whether to keep the read-out. Defaults to True. See `save_pretrained`.
+        text_tower: whether to store the teacher's text tower. Defaults to False. See `save_pretrained`.
         model_card: further YAML fields of the card. Defaults to none. An existing card of a cache is kept.
 
     Returns:
@@ -65,8 +67,8 @@ def push_to_hub(
     Raises:
         HubError: if the Hub refuses the upload, a folder is corrupted, or a file in it is a link that the
             Hub's own cache did not make.
-        UsageError: if `save_pretrained` cannot save the student, or `config`, `readout` or `model_card` is
-            set for a folder from `save_pretrained`.
+        UsageError: if `save_pretrained` cannot save the student, or `config`, `readout`, `text_tower` or
+            `model_card` is set for a folder from `save_pretrained`.
         CacheError: if a cache is unfinished or corrupted.
     """
     upload = partial(
@@ -82,31 +84,33 @@ def push_to_hub(
     if folder is not None and (folder / MANIFEST).is_file():
         cache = open_verified_cache(folder)
         card = cache_card(cache.manifest, model_card)
-        return upload(_files([*cache.files, folder / CARD], repo_id, card), 'dataset')
+        names = [Path(file).name for file in (*cache.files, CARD)]
+        return upload(_files(folder, names, repo_id, card), 'dataset')
     if folder is not None and (folder / CONFIG).is_file():
-        if config is not None or not readout or model_card:
+        if config is not None or not readout or text_tower or model_card:
             raise UsageError(
                 f'{folder} is a saved student with its own config, read-out and card: leave out config, '
-                'readout and model_card, or give the checkpoint'
+                'readout, text_tower and model_card, or give the checkpoint'
             )
         # Raises an error if the student cannot be loaded.
         read_student(folder)
-        return upload(_files([folder / name for name in STUDENT_FILES], repo_id), 'model')
+        return upload(_files(folder, STUDENT_FILES, repo_id), 'model')
     with TemporaryDirectory() as temporary:
-        saved = save_pretrained(model, temporary, config=config, readout=readout, model_card=model_card)
-        return upload(_files([saved / name for name in STUDENT_FILES], repo_id), 'model')
+        saved = save_pretrained(
+            model, temporary, config=config, readout=readout, text_tower=text_tower, model_card=model_card
+        )
+        return upload(_files(saved, STUDENT_FILES, repo_id), 'model')
 
 
-def _files(paths: Iterable[Path], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
-    """Collect the existing files by name; a card of the folder replaces `card`.
+def _files(folder: Path, names: Iterable[str], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
+    """Collect the existing files of a folder by name; a card of the folder replaces `card`.
 
     Raises:
         HubError: if a path is a link or not a file, or the card is not UTF-8 text.
     """
-    existing = [path for path in paths if path.exists()]
-    for path in existing:
-        _refuse_links(path)
-    files: dict[str, Path | bytes] = {path.name: path for path in existing}
+    files: dict[str, Path | bytes] = {name: folder / name for name in names if (folder / name).exists()}
+    for name in files:
+        _refuse_links(folder, name)
     if isinstance(card_file := files.get(CARD), Path):
         try:
             card = card_file.read_text(encoding='utf-8')
@@ -116,11 +120,12 @@ def _files(paths: Iterable[Path], repo_id: str, card: str = '') -> dict[str, Pat
     return files
 
 
-def _refuse_links(path: Path) -> None:
+def _refuse_links(folder: Path, name: str) -> None:
     """Refuse links, which could publish files outside the folder, unless the Hub's cache made them."""
-    target, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
-    in_hub_cache = folder.parent.name == 'snapshots' and target.parent == folder.parent.parent / 'blobs'
-    if path.is_symlink() and not in_hub_cache:
+    path, root = folder / name, Path(os.path.realpath(folder))
+    target = Path(os.path.realpath(path))
+    in_hub_cache = root.parent.name == 'snapshots' and target.parent == root.parent.parent / 'blobs'
+    if target != root / name and not in_hub_cache:
         raise HubError(f'{path} is a link to {target}, and links are not uploaded: replace it by a file')
     if not path.is_file():
         raise HubError(f'{path} is not a file: remove it')

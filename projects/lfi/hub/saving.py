@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -20,14 +21,15 @@ from lfi.engine.hooks.fitting_weights import check_weights
 from lfi.engine.run_folder import config_beside
 from lfi.errors import UsageError
 from lfi.export import model_config
-from lfi.models.students.config_facts import without_cache
+from lfi.models.students.config_facts import cache_of, without_cache
 from lfi.registry import MODELS
 from lfi.student_folder import check_class_count, has_student_config, is_complete, write_student
 from lfi.utils.modules import load_strictly, state_dict_of, unwrap_model
-from lfi.utils.repositories import CARD, CONFIG, WEIGHTS
+from lfi.utils.repositories import CARD, CONFIG, TEXT_FILES, WEIGHTS
 
 from .cards import collect_facts, student_card
 from .public_config import TRAINING_PREFIXES, public_pipeline, public_student
+from .texts import student_texts, text_tower_files
 
 CARD_MARK = 'library_name: lfi'
 """Line of YAML that marks a card as LFI's."""
@@ -56,12 +58,14 @@ def save_pretrained(
     *,
     config: Config | str | Path | None = None,
     readout: bool = True,
+    text_tower: bool = False,
     model_card: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Write a student as a folder that `lfi.from_pretrained` reads and `lfi.push_to_hub` uploads.
 
     The folder holds `config.json`, without the training's files and folders; `model.safetensors`; and
-    `README.md`, a model card with facts about the run.
+    `README.md`, a model card with facts about the run. A student that answers texts has `texts.safetensors`
+    too, the embeddings of the training's texts: about these it needs no teacher.
 
     Args:
         model: student, checkpoint, or folder of a run, whose last checkpoint is used.
@@ -70,6 +74,8 @@ def save_pretrained(
             config in the run's folder, or the `cfg` of a model from `from_pretrained`.
         readout: whether a student that learnt from interactions keeps its read-out, with which it answers
             texts. Defaults to True. Without it, the student is exported by `export_student`.
+        text_tower: whether to store the teacher's text tower too, in `text_tower/`. The student then answers
+            any text without its teacher. Defaults to False.
         model_card: further YAML fields of the card, such as `license`, `datasets`, `language` or `tags`.
             Defaults to none.
 
@@ -78,13 +84,15 @@ def save_pretrained(
 
     Raises:
         UsageError: if there is no config, the weights do not fit the config, the head's classes and the class
-            names differ in number, the config is not plain data, the folder is a file, or it has a
-            `README.md`, `config.json` or `model.safetensors` that LFI did not write.
+            names differ in number, the config is not plain data, the text tower cannot be stored, the folder
+            is a file, or it has a `README.md`, `config.json` or `model.safetensors` that LFI did not write.
     """
     _check_overwrite(Path(folder))
     trained = _from_model(model, config) if isinstance(model, nn.Module) else _from_run(Path(model), config)
     student, cfg, folder = trained.model, trained.cfg, Path(folder)
     answers = readout and getattr(student, 'readout', None) is not None
+    if text_tower and not answers:
+        raise UsageError('text_tower=True is for a student that answers texts, and this one has no read-out')
     scope = cfg.get('default_scope') or 'mmengine'
     with DefaultScope.overwrite_default_scope(scope):
         public, state = public_student(student, cfg, answers)
@@ -98,7 +106,12 @@ def save_pretrained(
         dataset_meta = {}
     check_class_count(student, dataset_meta)
     card = student_card(facts, student, dataset_meta.get('classes', ()), answers, model_card)
-    write_student(folder, scope, public, pipeline, dataset_meta, state, card)
+    with TemporaryDirectory() as temporary:
+        # The text tower comes first: storing it may fetch the teacher, with which texts are embedded.
+        texts = text_tower_files(student, Path(temporary)) if text_tower else {}
+        if answers:
+            texts |= student_texts(student, cache_of(model_config(cfg)))
+        write_student(folder, scope, public, pipeline, dataset_meta, state, card, texts)
     return folder
 
 
@@ -113,9 +126,11 @@ def _check_overwrite(folder: Path) -> None:
     # The card is written first, and the config last: a killed run may leave a card with incomplete files.
     has_card = card.is_file() and _is_marked(card.read_text(encoding='utf-8', errors='replace'))
     is_student = has_card or is_complete(folder)
-    replaceable = {card: has_card, config: is_student and has_student_config(folder), weights: is_student}
-    for path, kind in ((card, 'card'), (config, 'config'), (weights, 'weights')):
-        if path.exists() and not replaceable[path]:
+    replaceable = {card: has_card, config: is_student and has_student_config(folder)}
+    kinds = {card: 'card', config: 'config', weights: 'weights'}
+    kinds |= {folder / name: 'file' for name in TEXT_FILES}
+    for path, kind in kinds.items():
+        if path.exists() and not replaceable.get(path, is_student):
             raise UsageError(
                 f"{path} exists, is not a {kind} of LFI's, and would be overwritten: name another folder, or "
                 'remove it'

@@ -36,7 +36,7 @@ TEACHER_NAMES = ('model', 'pretrained')
 """Arguments of a teacher that name its model and weights."""
 TEACHER_ARGUMENTS = (*TEACHER_NAMES, *FREE_TEXTS[:-1], 'type', 'extractor', 'max_concepts', 'input_size')
 """Arguments of a teacher of LFI."""
-USER_ARGUMENTS = ('cache', 'weights_file', 'allow_random')
+USER_ARGUMENTS = ('cache', 'text_folder', 'weights_file', 'allow_random')
 """Arguments of a teacher that only the user may set."""
 INFINITY = 1e8
 """Largest float: mmdet writes infinity as 1e8."""

@@ -3,6 +3,8 @@
 - `config.json`: the `StudentConfig`, as data: none of it is run.
 - `model.safetensors`: the weights.
 - `README.md`: the model card.
+- `texts.safetensors`: embeddings of the training's texts, if the student answers texts.
+- `text_tower/`: the teacher's text tower, if the student was saved with it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mmengine.config import Config
@@ -24,7 +27,7 @@ from lfi.registry import MODELS
 from lfi.utils.fileio import AtomicLocalBackend, hash_files, is_nonempty_file, read_prefix
 from lfi.utils.modules import load_strictly
 from lfi.utils.options import is_plain_text
-from lfi.utils.repositories import CARD, CONFIG, WEIGHTS, HubError
+from lfi.utils.repositories import CARD, CONFIG, TEXT_FILES, TOWER_FOLDER, WEIGHTS, HubError
 from lfi.version import __version__
 
 from .bounded_build import Bounds, bounded_build
@@ -51,6 +54,7 @@ class StudentConfig:
         pipeline: test pipeline, as plain data, or None.
         dataset_meta: classes and palette of the training set, as plain data.
         sha256: sha256 of the weights' file.
+        text_files: sha256 by path of `TEXTS_FILE` and of the files of the text tower; empty without texts.
         lfi_version: version of LFI that wrote the folder. Defaults to the installed one.
         format: version of the format. Defaults to 1.
         library_name: name of the library on the Hub. Defaults to 'lfi'.
@@ -61,6 +65,7 @@ class StudentConfig:
     pipeline: list[dict[str, Any]] | None
     dataset_meta: dict[str, Any]
     sha256: str
+    text_files: dict[str, str] = field(default_factory=dict)
     lfi_version: str = __version__
     format: int = FORMAT
     library_name: str = LIBRARY
@@ -82,12 +87,13 @@ class StudentConfig:
                 f'{reprlib.repr(content.get("lfi_version"))}; this version, {__version__}, reads '
                 f'{FORMAT}: install that version'
             )
-        names = {field.name for field in fields(cls)}
+        names = {part.name for part in fields(cls)}
         types = dict(
             default_scope=str,
             model=dict,
             dataset_meta=dict,
             sha256=str,
+            text_files=dict,
             pipeline=list | None,
             lfi_version=str,
         )
@@ -107,9 +113,11 @@ class StudentConfig:
             check_config(part, config.default_scope, f'{folder}/{CONFIG}: {name}', largest)
         return config
 
-    def config(self) -> Config:
-        """Return a config of MMEngine for inference."""
+    def config(self, folder: Path) -> Config:
+        """Return a config of MMEngine for inference, which names a folder for the student's texts."""
         cfg = dict(default_scope=self.default_scope, model=from_plain(self.model))
+        if self.text_files and isinstance(cfg['model'].get('teacher'), dict):
+            cfg['model']['teacher']['text_folder'] = str(folder.absolute())
         if self.pipeline is not None:
             cfg['test_dataloader'] = dict(dataset=dict(pipeline=from_plain(self.pipeline)))
         return Config(cfg)
@@ -119,14 +127,33 @@ class StudentConfig:
         """Metainfo of the data set, in the form of MMEngine's checkpoints."""
         return from_plain(self.dataset_meta)
 
-    def build(self, bounds: Bounds) -> nn.Module:
+    def check_text_files(self, folder: Path) -> None:
+        """Compare the files of texts with their sha256.
+
+        Raises:
+            HubError: if a file is missing, was changed, or is no file of texts.
+        """
+        for name, digest in self.text_files.items():
+            path = folder / name
+            if name not in TEXT_FILES:
+                raise HubError(f'{folder}/{CONFIG}: text_files has {reprlib.repr(name)}, which is not read')
+            if not path.is_file() or hash_files(sha256(), path).hexdigest() != digest:
+                raise HubError(f'{path} is missing, truncated, or was changed: fetch the folder again')
+        tower = folder / TOWER_FOLDER
+        surplus = sorted(
+            path.name for path in tower.glob('*') if f'{TOWER_FOLDER}/{path.name}' not in self.text_files
+        )
+        if surplus:
+            raise HubError(f'{tower / surplus[0]} is no file of this student, and was not read: remove it')
+
+    def build(self, folder: Path, bounds: Bounds) -> nn.Module:
         """Build the model, without its weights, and the pipeline; neither may open a file.
 
         Raises:
             HubError: if the build fails with the installed versions or exceeds the bounds, or if the number
                 of classes differs between head and metainfo.
         """
-        cfg = self.config()
+        cfg = self.config(folder)
         with DefaultScope.overwrite_default_scope(self.default_scope):
             try:
                 with bounded_build(bounds):
@@ -164,6 +191,7 @@ def write_student(
     dataset_meta: Mapping[str, Any],
     state: Mapping[str, Tensor],
     card: str,
+    text_files: Mapping[str, bytes | Path] = MappingProxyType({}),
 ) -> None:
     """Write card, weights and config into a folder; the config comes last and marks the folder as complete.
 
@@ -175,6 +203,8 @@ def write_student(
         dataset_meta: metainfo of the data set; its classes and palette are stored.
         state: state dict of the model.
         card: text of the model card.
+        text_files: files of the student's texts by their path in the folder: their content, or a file to
+            copy. Defaults to none; files of an earlier student are removed.
 
     Raises:
         HubError: if the reader would refuse the config or the metainfo.
@@ -184,14 +214,34 @@ def write_student(
     meta = {key: dataset_meta[key] for key in META_KEYS if dataset_meta.get(key) is not None}
     _check_meta(meta, 'dataset_meta')
     weights = save(independent_tensors(state), metadata={'format': 'pt'})
-    config = StudentConfig(
-        default_scope, model, pipeline, to_plain(meta, 'dataset_meta'), sha256(weights).hexdigest()
-    )
     files = AtomicLocalBackend()
     files.put(card.encode(), folder / CARD)
     files.put(weights, folder / WEIGHTS)
+    config = StudentConfig(
+        default_scope,
+        model,
+        pipeline,
+        to_plain(meta, 'dataset_meta'),
+        sha256(weights).hexdigest(),
+        _write_text_files(folder, text_files, files),
+    )
     text = json.dumps(asdict(config), indent=1, ensure_ascii=False)
     files.put(f'{text}\n'.encode(), folder / CONFIG)
+
+
+def _write_text_files(
+    folder: Path, text_files: Mapping[str, bytes | Path], files: AtomicLocalBackend
+) -> dict[str, str]:
+    """Write the files of texts, remove others of an earlier student, and return sha256 by path."""
+    digests = {}
+    for name, content in text_files.items():
+        content = content.read_bytes() if isinstance(content, Path) else content
+        digests[name] = sha256(content).hexdigest()
+        files.put(content, folder / name)
+    for name in TEXT_FILES:
+        if name not in text_files:
+            (folder / name).unlink(missing_ok=True)
+    return digests
 
 
 def has_student_config(folder: Path) -> bool:
@@ -235,15 +285,16 @@ def read_student(folder: Path) -> nn.Module:
         HubError: if the config is refused or cannot be built, or the weights are corrupted or do not fit.
     """
     config = StudentConfig.read(folder)
+    config.check_text_files(folder)
     state = read_weights(folder / WEIGHTS, config.sha256)
-    model = config.build(weight_bounds(folder / WEIGHTS))
+    model = config.build(folder, weight_bounds(folder / WEIGHTS))
     try:
         load_strictly(model, state)
     # Modules that reshape weights while loading raise errors of any kind.
     except Exception as error:
         raise HubError(f'{folder}/{WEIGHTS} does not fit {CONFIG}: {error}') from error
     # mmdet's `init_detector` sets these attributes too.
-    vars(model).update(cfg=config.config(), dataset_meta=config.meta)
+    vars(model).update(cfg=config.config(folder), dataset_meta=config.meta)
     return model.eval()
 
 
@@ -254,8 +305,9 @@ def read_config(folder: Path) -> Config:
         HubError: if the config is refused or cannot be built, or the weights are missing or corrupted.
     """
     config = StudentConfig.read(folder)
-    config.build(weight_bounds(folder / WEIGHTS))
-    return config.config()
+    config.check_text_files(folder)
+    config.build(folder, weight_bounds(folder / WEIGHTS))
+    return config.config(folder)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

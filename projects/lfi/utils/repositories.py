@@ -13,8 +13,30 @@ HUB = 'hf://'
 """Prefix of repository names where a path may be given too; data sets begin with `hf://datasets/`."""
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
 MANIFEST = 'manifest.json'
+TEXTS_FILE = 'texts.safetensors'
+"""File of a student with the embeddings of its training's texts."""
+TOWER_FOLDER = 'text_tower'
+"""Folder of a student with the text tower of its teacher."""
+TOWER_CONFIG, TOWER_WEIGHTS = 'open_clip_config.json', 'open_clip_model.safetensors'
+TOWER_FILES = (
+    TOWER_CONFIG,
+    TOWER_WEIGHTS,
+    # Files of the tokenizers of transformers.
+    'added_tokens.json',
+    'merges.txt',
+    'sentencepiece.bpe.model',
+    'special_tokens_map.json',
+    'spiece.model',
+    'tokenizer.json',
+    'tokenizer.model',
+    'tokenizer_config.json',
+    'vocab.json',
+    'vocab.txt',
+)
+"""All files that the folder of a text tower may have."""
+TEXT_FILES = (TEXTS_FILE, *(f'{TOWER_FOLDER}/{name}' for name in TOWER_FILES))
 # Files that are downloaded from a repository.
-STUDENT_FILES = (CONFIG, WEIGHTS, CARD)
+STUDENT_FILES = (CONFIG, WEIGHTS, CARD, *TEXT_FILES)
 CACHE_FILES = (
     MANIFEST,
     'keys.npy',

@@ -12,6 +12,7 @@ from torch import Tensor
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import check_mixable, records_mixtures
 from lfi.models.teachers import VLMAttentionTeacher, build_teacher, cache_kind, features_to_cache
+from lfi.models.teachers.model_config import without_stored_options
 from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
 from lfi.utils.config_types import configs_in, type_name
@@ -57,7 +58,7 @@ class CacheTargets:
         self.num_classes = self.family.num_classes(student)
         config = student.require_teacher_cfg()
         kind = cache_kind(self.teacher_outputs)
-        self.identity = kind.identity({key: value for key, value in config.items() if key != 'cache'})
+        self.identity = kind.identity(without_stored_options(config))
         text_dims = None if student.readout is None else student.readout.text_dims
         self.teacher = build_teacher({**config, 'cache': None}, self.teacher_outputs)
         check_teacher(self.teacher, self.parts, text_dims, self.num_classes)

@@ -8,6 +8,7 @@ from typing import Any
 from lfi.registry import TEACHERS
 
 from .cached_teacher import CachedFeatures, CachedOutputs, CachedTeacher
+from .model_config import without_stored_options
 from .teacher import Teacher
 
 
@@ -15,15 +16,16 @@ def build_teacher(config: Mapping[str, Any], teacher_outputs: Collection[str]) -
     """Build the teacher of a student, or open its cache.
 
     Args:
-        config: config of the teacher. `cache` is a folder, or None to ask the teacher online.
+        config: config of the teacher. `cache` is a folder, or None to ask the teacher online. `text_folder`
+            is for `TextTower` alone.
         teacher_outputs: fields of `Targets` to compute.
 
     Raises:
         CacheError: if the cache is incomplete, or of another teacher.
         ValueError: if the type is unknown, or the teacher's class refuses an argument.
     """
-    arguments = dict(config)
-    cache = arguments.pop('cache', None)
+    arguments = without_stored_options(config)
+    cache = config.get('cache')
     if cache is None:
         teacher: Teacher = TEACHERS.build(arguments)
         return teacher

@@ -16,6 +16,9 @@ from .generative.generative_vlm import generative_text_dims
 from .loading.folder_config import FILE, read_folder_config
 from .loading.weights import BLIP, check_name, find_config_folder
 
+STORED_OPTIONS = ('cache', 'text_folder')
+"""Options of `model.teacher` that name stored outputs: maps or features, and embeddings of texts."""
+
 
 def open_clip_config(model: str) -> dict[str, Any]:
     """Read the config of an open_clip model.
@@ -87,6 +90,11 @@ TEXT_DIMS_BY_PREFIX = {BLIP: _blip_text_dims, GENERATIVE: generative_text_dims}
 """Functions that read the width of the text space, by the prefix of the model's name."""
 
 
+def without_stored_options(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a teacher's config without `STORED_OPTIONS`."""
+    return {name: value for name, value in teacher.items() if name not in STORED_OPTIONS}
+
+
 def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
     """Bind a config to the arguments of a class, defaults included.
 
@@ -95,7 +103,7 @@ def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         kind: class to build.
-        config: arguments by name, without `type`. `cache` belongs to the student and is left out.
+        config: arguments by name, without `type`. `STORED_OPTIONS` belong to the student and are left out.
 
     Returns:
         All arguments by name.
@@ -104,7 +112,7 @@ def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: if an argument is missing, or no class takes it.
     """
     arguments: dict[str, Any] = {}
-    unbound = {name: value for name, value in config.items() if name != 'cache'}
+    unbound = without_stored_options(config)
     for owner in kind.__mro__[:-1]:
         if '__init__' not in vars(owner):
             continue

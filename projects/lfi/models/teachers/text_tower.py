@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +12,29 @@ from torch import Tensor
 
 from lfi.concepts import ConceptBank, concept_names, prompt_templates, warn_about_equal_embeddings
 from lfi.registry import TEACHERS, resolve_type
+from lfi.utils.repositories import TEXTS_FILE, TOWER_FOLDER
 
 from .loading.weights import load_vlm
 from .model_config import bind_arguments
+from .stored_texts import StoredTexts
+from .stored_tower import load_text_tower
+from .vlm import Tokenizer
+
+MIN_COSINE = 0.999
+"""Smallest cosine of two embeddings of a text by the same tower, also in another precision."""
+NUM_COMPARED = 8
+"""Number of stored texts that a tower embeds again, to show that it is the training's."""
 
 
 class TextTower:
     """Texts of a teacher's config, and the teacher's text tower, which embeds each text once.
 
-    The tower is loaded at the first text and stays in memory. The teacher's image tower is dropped.
+    The tower is loaded at the first text that has no stored embedding, and stays in memory. The teacher's
+    image tower is dropped.
 
     Args:
-        teacher: config of a teacher that is registered in `TEACHERS`.
+        teacher: config of a teacher that is registered in `TEACHERS`. Its `text_folder` names the folder of
+            a saved student, with the embeddings of the training's texts and maybe the text tower.
         templates: prompts, in the form of the teacher's `templates`. Defaults to None, the teacher's own.
         device: device of the tower. Defaults to the CPU.
     """
@@ -34,6 +46,8 @@ class TextTower:
         device: torch.device | str = 'cpu',
     ) -> None:
         self.teacher, self.device = teacher, device
+        folder = teacher.get('text_folder')
+        self._folder = None if folder is None else Path(folder)
         self._templates = templates
         self._embeddings: dict[str, Tensor] = {}
 
@@ -78,22 +92,29 @@ class TextTower:
             FileNotFoundError, ValueError, RuntimeError, ImportError: if `load_vlm` cannot load the model, or
                 `ConceptBank.encode` refuses a text.
         """
+        num_old = len(self._embeddings)
         new = [text for text in dict.fromkeys(texts) if text not in self._embeddings]
-        if new:
+        if new and self._stored is not None:
+            stored = self._stored.by_text(self.templates)
+            self._embeddings.update((text, stored[text].to(self.device)) for text in new if text in stored)
+            new = [text for text in new if text not in stored]
+        if new or not texts:
             bank = ConceptBank.encode(new, self.templates, self._encode)
-            num_old = len(self._embeddings)
             self._embeddings.update(zip(new, bank.embeddings))
+        if len(self._embeddings) > num_old:
             warn_about_equal_embeddings(
                 [*self._embeddings], torch.stack([*self._embeddings.values()]), num_old
             )
         return torch.stack([self._embeddings[text] for text in texts])
 
-    @torch.no_grad()
     def bank(self) -> ConceptBank:
         """Embed the concepts without the background. Raises and warns as `concepts` and `embed` do."""
-        bank = ConceptBank.encode(self.concepts, self.templates, self._encode)
-        warn_about_equal_embeddings(bank.names, bank.embeddings)
-        return bank
+        return ConceptBank(self.concepts, self.templates, self.embed(self.concepts))
+
+    def texts_to_store(self) -> StoredTexts:
+        """Embed the concepts and the background. Raises and warns as `concepts` and `embed` do."""
+        names = tuple(dict.fromkeys((*self.concepts, *self.background)))
+        return StoredTexts(names, self.templates, self.embed(names))
 
     @cached_property
     def _arguments(self) -> dict[str, Any]:
@@ -102,10 +123,55 @@ class TextTower:
         return bind_arguments(kind, arguments)
 
     @cached_property
+    def _stored(self) -> StoredTexts | None:
+        return None if self._folder is None else StoredTexts.read(self._folder / TEXTS_FILE)
+
+    @cached_property
     def _encode(self) -> Callable[[list[str]], Tensor]:
         vlm: Any
-        source = ('model', 'pretrained', 'allow_random', 'weights_file')
-        vlm, tokenizer = load_vlm(*(self._arguments[name] for name in source))
+        vlm, tokenizer = self._load()
         vlm.visual = None
         vlm.to(self.device)
-        return lambda texts: vlm.encode_text(tokenizer(texts).to(self.device))
+
+        def encode(texts: list[str]) -> Tensor:
+            embeddings: Tensor = vlm.encode_text(tokenizer(texts).to(self.device))
+            return embeddings
+
+        if self._stored is not None:
+            self._check_same(self._stored, encode)
+        return encode
+
+    def _load(self) -> tuple[Any, Tokenizer]:
+        if self._folder is not None and (self._folder / TOWER_FOLDER).is_dir():
+            return load_text_tower(self._folder / TOWER_FOLDER)
+        source = ('model', 'pretrained', 'allow_random', 'weights_file')
+        try:
+            return load_vlm(*(self._arguments[name] for name in source))
+        except (FileNotFoundError, ImportError, RuntimeError, ValueError) as error:
+            if self._stored is None:
+                raise
+            raise RuntimeError(
+                f'the student has the embeddings of its {len(self._stored.names)} training texts, and other '
+                f'texts need the text tower of its teacher {self._arguments["model"]!r}. Put the folder of '
+                'the teacher below LFI_TEACHER_ROOT; or connect to the network, if open_clip has the '
+                'teacher; or save the student with its text tower, lfi export --to hub --with-text-tower '
+                f'({error})'
+            ) from error
+
+    def _check_same(self, stored: StoredTexts, encode: Callable[[list[str]], Tensor]) -> None:
+        """Check that a text tower embeds stored texts as the tower of the training did."""
+        names = stored.names[:NUM_COMPARED]
+        embeddings = ConceptBank.encode(names, stored.templates, encode).embeddings.to('cpu')
+        expected = stored.embeddings[: len(names)]
+        if embeddings.shape != expected.shape:
+            found = f'its embeddings have {embeddings.shape[1]} numbers, not {expected.shape[1]}'
+        else:
+            cosines = (embeddings * expected).sum(1)
+            if cosines.min() >= MIN_COSINE:
+                return
+            worst = int(cosines.argmin())
+            found = f'its embedding of {names[worst]!r} has a cosine of {cosines[worst]:.3f}'
+        raise ValueError(
+            f'the teacher {self._arguments["model"]!r} on this machine is not that of the training: {found} '
+            "with the student's own: give the teacher that the student was trained with"
+        )

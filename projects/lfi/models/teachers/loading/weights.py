@@ -34,6 +34,8 @@ from .weights_source import TrainingSettings, WeightsSource, interpolation_of_we
 
 BUILT_IN = Path(__file__).parents[1] / 'built_in'
 """Folder of the teachers that ship with the package: one open_clip folder for each name."""
+TEACHER_ROOT = 'LFI_TEACHER_ROOT'
+"""Environment variable with the folder of teachers' folders."""
 BLIP = 'mmpretrain:'
 """Prefix of the names of mmpretrain's models."""
 BLIP_VOCABULARY = 'bert-base-uncased'
@@ -58,10 +60,11 @@ def load_vlm(
 
     Args:
         model: name of an open_clip model ('ViT-B-16'), a folder with `open_clip_config.json` and weights
-            ('./NAME' in the working directory), the name of a teacher that ships with the package
-            ('shapes-tiny'), 'mmpretrain:' with the name or the config file of a BLIP for retrieval
-            ('mmpretrain:blip-base_3rdparty_retrieval'), 'transformers:' with the folder or the name of a
-            generative VLM, or the config of a custom `DualEncoder`, whose class loads its weights.
+            ('./NAME' in the working directory), the name of a folder below `TEACHER_ROOT` or of a teacher
+            that ships with the package ('shapes-tiny'), 'mmpretrain:' with the name or the config file of a
+            BLIP for retrieval ('mmpretrain:blip-base_3rdparty_retrieval'), 'transformers:' with the folder or
+            the name of a generative VLM, or the config of a custom `DualEncoder`, whose class loads its
+            weights.
         pretrained: only if `model` is the name of an open_clip model: a tag of open_clip ('openai'), or a
             file of weights, with the same effect as `weights_file`. Must be None for a folder, which
             contains its weights.
@@ -282,13 +285,14 @@ def find_config_folder(model: str) -> Path | None:
             "the folder, or give open_clip's own name and tag, which lfi teachers lists"
         )
     path = Path(model.removeprefix('local-dir:'))
-    if len(Path(model).parts) == 1 and (BUILT_IN / model).is_dir():
-        path = BUILT_IN / model
-    elif not _is_path(model):
-        return None
+    if not _is_path(model):
+        named = _folder_of_name(model)
+        if named is None:
+            return None
+        path = named
     if not path.is_dir():
         raise FileNotFoundError(
-            f'teacher folder not found: {path}. In our configs LFI_TEACHER_ROOT is the folder of teachers'
+            f'teacher folder not found: {path}. In our configs {TEACHER_ROOT} is the folder of teachers'
         )
     if not (path / FILE).is_file():
         message = f'teacher folder {path} has no {FILE}'
@@ -307,6 +311,16 @@ def _is_path(model: str) -> bool:
     return model.startswith('local-dir:') or model in ('.', '..') or bool({'/', os.sep} & {*model})
 
 
+def _folder_of_name(name: str) -> Path | None:
+    """Find the folder of a bare name: a built-in teacher, or a folder below `TEACHER_ROOT`."""
+    if name and (BUILT_IN / name).is_dir():
+        return BUILT_IN / name
+    root = os.environ.get(TEACHER_ROOT)
+    if not (root and name) or name in open_clip.list_models() or not (Path(root) / name).is_dir():
+        return None
+    return Path(root) / name
+
+
 def check_name(model: str) -> None:
     """Check that open_clip has a model of a name.
 
@@ -323,7 +337,8 @@ def check_name(model: str) -> None:
         similar = get_close_matches(model, [*open_clip.list_models(), *built_in], n=3, cutoff=0.4)
         raise ValueError(
             f'model={model!r} is neither a folder nor a model of open_clip.list_models(); '
-            f'{similar_names(similar)}; LFI has {", ".join(built_in)}; a folder is given by its path'
+            f'{similar_names(similar)}; LFI has {", ".join(built_in)}; a folder is given by its path, or by '
+            f'its name below {TEACHER_ROOT}'
         )
 
 
