@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 
 from lfi.datasets.transforms import RecordView
-from lfi.utils.config_types import leaf_configs, type_name
+from lfi.engine.image_steps import image_steps
+from lfi.utils.config_types import leaf_configs
 
 
 class UnfitImageError(OSError):
@@ -18,10 +17,7 @@ class UnfitImageError(OSError):
 
 
 class ImagePipeline:
-    """Test pipeline of a config, for images without annotations.
-
-    A pipeline that sets no size, such as that of built-in data, gets a step that resizes images to the input
-    size of the backbone. This step changes the aspect ratio only for classifiers.
+    """Test pipeline of a config, for images without annotations; see `image_steps`.
 
     Args:
         cfg: The config.
@@ -33,23 +29,10 @@ class ImagePipeline:
 
     def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
         dataset = next(leaf_configs(cfg.test_dataloader.dataset))
-        steps = [dict(part) for step in dataset['pipeline'] for part in _steps_inside(step)]
-        loaders = [step for step in steps if type_name(step).startswith('LoadImage')]
-        packers = [step for step in steps if type_name(step).startswith('Pack')]
-        if len(packers) != 1:
-            raise ValueError(
-                f'test_dataloader.dataset.pipeline must have one step that packs, got {len(packers)}: '
-                f'{[type_name(step) for step in steps]}'
-            )
-        transforms = [step for step in steps if not type_name(step).startswith(('Load', 'Pack'))]
-        if img_size is not None and not any(map(_sets_size, transforms)):
-            keep_ratio = type_name(packers[0]) != 'PackInputs'
-            transforms = [step for step in transforms if 'Resize' not in type_name(step)]
-            transforms.insert(0, dict(type='Resize', scale=tuple(img_size[::-1]), keep_ratio=keep_ratio))
-        self.steps = transforms
-        self.load = TRANSFORMS.build(loaders[0] if loaders else dict(type='LoadImageFromFile'))
-        self.record_view = RecordView(transforms)
-        self.pack = TRANSFORMS.build(packers[0])
+        load, self.steps, pack = image_steps(dataset['pipeline'], img_size)
+        self.load = TRANSFORMS.build(load)
+        self.record_view = RecordView(self.steps)
+        self.pack = TRANSFORMS.build(pack)
 
     def __call__(self, results: dict) -> tuple[dict, Tensor]:
         """Prepare a loaded image.
@@ -72,13 +55,3 @@ class ImagePipeline:
                 f'{height} pixels ({str(error).splitlines()[0]})'
             ) from error
         return self.pack(results), results['view']
-
-
-def _steps_inside(step: dict) -> Sequence[dict]:
-    """Return the steps inside `lfi.LoadRegions`, or any other step itself."""
-    return step.get('transforms', ()) if type_name(step) == 'LoadRegions' else (step,)
-
-
-def _sets_size(step: dict) -> bool:
-    resizes = 'Resize' in type_name(step) and 'scale_factor' not in step
-    return resizes or 'Crop' in type_name(step)

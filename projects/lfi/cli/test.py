@@ -1,12 +1,15 @@
 """Evaluate a checkpoint.
 
 lfi test CONFIG CHECKPOINT
+lfi test STUDENT STUDENT --data photos
 tools/dist_test.sh CONFIG CHECKPOINT 8
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .arguments import (
     DEVICE_SUBSTITUTE,
@@ -15,6 +18,9 @@ from .arguments import (
     add_config_arguments,
     add_run_arguments,
 )
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', '.yml', '.yaml', *PREDICTIONS)
@@ -25,6 +31,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_config_arguments(parser)
     add_run_arguments(parser)
     add_checkpoint(parser)
+    parser.add_argument(
+        '--data',
+        metavar='DATA',
+        help="data to test on in place of the config's, in any format of lfi init; a saved student needs it",
+    )
     parser.add_argument('--out', metavar='FILE', help='write the results to a file')
     parser.add_argument(
         '--out-item',
@@ -68,7 +79,7 @@ def run(args: Namespace) -> None:
     from lfi.models.students.config_facts import without_cache
 
     run_options.require_checkpoint(args.checkpoint)
-    cfg = launch.load_run_config(args)
+    cfg = launch.load_run_config(args) if args.data is None else _load_config_for_data(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
     # A cache holds maps of the training images only.
@@ -89,3 +100,24 @@ def run(args: Namespace) -> None:
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
+
+
+def _load_config_for_data(args: Namespace) -> Config:
+    """Load a config whose test data are those of `--data`."""
+    from lfi.engine import launch
+    from lfi.engine.checkpoints.reading import load_from_local
+    from lfi.engine.config_loading import load_config
+    from lfi.errors import UsageError
+    from lfi.new_config.testing import set_test_data
+
+    if args.launcher != 'none':
+        raise UsageError('--data writes annotation files, and tests in one process')
+    cfg = load_config(args.config, args.cfg_options)
+    meta = load_from_local(args.checkpoint, 'cpu').get('meta') or {}
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    if not classes:
+        raise UsageError(f'--data needs the names of the classes, which {args.checkpoint} lacks')
+    work_dir = Path(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem)
+    set_test_data(cfg, classes, Path(args.data), work_dir / 'test_data')
+    launch.set_up_run(cfg, args)
+    return cfg

@@ -93,14 +93,19 @@ def load_run_config(args: argparse.Namespace) -> Config:
     if is_student(args.config):
         raise UsageError(
             f'config {args.config} is a saved student, which has no data sets: give the config of its '
-            'training, and the student as the checkpoint'
+            'training, and the student as the checkpoint; or test the student on --data DATA'
         )
     cfg = load_config(args.config, args.cfg_options)
+    set_up_run(cfg, args)
+    return cfg
+
+
+def set_up_run(cfg: Config, args: argparse.Namespace) -> None:
+    """Set the work dir of a run, check the config, and start the processes."""
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
     prepare_run(cfg)
     start_processes(cfg, args.launcher, args.local_rank)
-    return cfg
 
 
 def prepare_run(cfg: Config) -> None:

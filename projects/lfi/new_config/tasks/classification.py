@@ -57,15 +57,10 @@ def classification_config(
         'test_pipeline': test_pipeline(size),
     }
     for split, images in (('train', data.train), ('val', data.val)):
-        file = _write_annotations(annotations, split, images, data.classes, several)
+        file = write_labels(annotations, split, images, data.classes, several)
         variables[f'{split}_dataloader'] = _dataloader(split, file, batch_size, settings.workers, several)
     if settings.labels_per_class is not None:
         variables['train_dataloader']['few_labels'] = {'labels_per_class': settings.labels_per_class}
-    evaluator = (
-        [{'type': 'mmpretrain.AveragePrecision'}, {'type': 'mmpretrain.MultiLabelMetric', 'thr': 0.5}]
-        if several
-        else {'type': 'mmpretrain.Accuracy', 'topk': (1, 5) if len(data.classes) > 5 else (1,)}
-    )
     if base.model['backbone']['type'] == 'TIMMBackbone':
         # ClassNumCheckHook would refuse the backbone, which has 0 classes.
         variables['custom_hooks'] = []
@@ -73,13 +68,20 @@ def classification_config(
         variables['default_hooks'] = {'checkpoint': {'save_best': 'multi-label/mAP'}}
     return {
         **variables,
-        'val_evaluator': evaluator,
+        'val_evaluator': classification_metrics(len(data.classes), several),
         'test_dataloader': Expression('val_dataloader'),
         'test_evaluator': Expression('val_evaluator'),
         **adamw_schedule(settings.epochs or default_epochs(len(data.train)), batch_size, len(data.train)),
         'val_cfg': {},
         'test_cfg': {},
     }
+
+
+def classification_metrics(num_classes: int, several: bool) -> Any:
+    """Return the evaluator of a classifier, with several labels an image or one."""
+    if several:
+        return [{'type': 'mmpretrain.AveragePrecision'}, {'type': 'mmpretrain.MultiLabelMetric', 'thr': 0.5}]
+    return {'type': 'mmpretrain.Accuracy', 'topk': (1, 5) if num_classes > 5 else (1,)}
 
 
 def _model(base: BaseModel, settings: Settings, num_classes: int, several: bool, size: int) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def _dataloader(split: str, file: str, batch_size: int, workers: int, several: b
     }
 
 
-def _write_annotations(
+def write_labels(
     folder: Path, split: str, images: tuple[LabelledImage, ...], classes: tuple[str, ...], several: bool
 ) -> str:
     """Write the annotation file of a split, and return its path in the config."""

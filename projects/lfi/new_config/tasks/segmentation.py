@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,7 +39,7 @@ def segmentation_config(
     cfg = own_config(base.base)
     side = max(cfg['model']['data_preprocessor'].get('size') or cfg['crop_size'])
     factor = 1.0 if settings.input_size is None else settings.input_size / side
-    suffix = _suffix(data)
+    suffix = image_suffix((*data.train, *data.val))
     images, masks = (PurePosixPath(path).parts[0] for path in (data.train[0].path, data.train[0].mask or ''))
     variables = inherited_model(data, base, settings)
     if settings.weights is not None:
@@ -47,7 +47,7 @@ def segmentation_config(
     for split, samples in (('train', data.train), ('val', data.val)):
         changes: dict[str, Any] = {
             'type': 'BaseSegDataset',
-            'ann_file': _write_list(annotations / f'{split}.txt', samples, images),
+            'ann_file': write_names(annotations / f'{split}.txt', samples, images),
             'data_prefix': {'_delete_': True, 'img_path': images, 'seg_map_path': masks},
             'img_suffix': suffix,
             'seg_map_suffix': '.png',
@@ -84,8 +84,9 @@ def _with_all_labels(step: dict[str, Any]) -> dict[str, Any]:
     return {**step, 'reduce_zero_label': False} if step.get('reduce_zero_label') else step
 
 
-def _suffix(data: FoundData) -> str:
-    suffixes = {PurePosixPath(image.path).suffix for image in (*data.train, *data.val)}
+def image_suffix(images: Sequence[LabelledImage]) -> str:
+    """Return the suffix of the image files; raise a UsageError if they have several."""
+    suffixes = {PurePosixPath(image.path).suffix for image in images}
     if len(suffixes) > 1:
         raise UsageError(
             f'the images have the suffixes {", ".join(sorted(suffixes))}, and mmseg reads one: convert them'
@@ -93,7 +94,7 @@ def _suffix(data: FoundData) -> str:
     return suffixes.pop()
 
 
-def _write_list(file: Path, images: tuple[LabelledImage, ...], folder: str) -> str:
+def write_names(file: Path, images: tuple[LabelledImage, ...], folder: str) -> str:
     """Write the names of images without folder and suffix, and return the path in the config."""
     file.parent.mkdir(parents=True, exist_ok=True)
     names = (PurePosixPath(image.path).relative_to(folder).with_suffix('') for image in images)
