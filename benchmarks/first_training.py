@@ -1,8 +1,9 @@
-"""Time and accuracy of a first training from class folders: LFI's two commands against LightlyTrain.
+"""Time and accuracy of a first training from class folders: LFI against LightlyTrain.
 
-Both train the same ResNet-18 from random weights for the same number of epochs. LightlyTrain's
-`train_image_classification` has no teacher. The time of LFI includes `lfi init` and the cache. LightlyTrain
-runs in float32 and at the size of the photos, since its defaults are slow on a CPU.
+All train the same ResNet-18 from random weights for the same number of epochs, at the size of the photos.
+LFI trains by its two commands, and by three lines of Python, as LightlyTrain does. The time of LFI includes
+the config and the cache of the teacher; LightlyTrain's `train_image_classification` has no teacher, and runs
+in float32, since its default precision is slow on a CPU.
 
     python benchmarks/first_training.py --peer OTHER_VENV/bin/python --teacher lit-lite0 --out work_dirs/first
 """
@@ -14,12 +15,12 @@ import csv
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 PEER = """
 import json, lightly_train
@@ -30,6 +31,15 @@ lightly_train.train_image_classification(
     precision="32-true", transform_args=dict(image_size=(size, size)),
 )
 """
+
+OURS = """
+import json, lfi
+data, teacher, epochs, size, out = json.loads({arguments!r})
+if __name__ == "__main__":
+    model = lfi.train(data, model="resnet18", teacher=teacher, epochs=epochs, input_size=size, out=out)
+"""
+Result = tuple[float, float]
+"""Seconds and last top-1 of a training."""
 
 
 def write_photos(source: Path, folder: Path, num_classes: int, per_class: int) -> list[str]:
@@ -58,24 +68,35 @@ def timed(command: list[str], log: Path) -> float:
     return time.perf_counter() - start
 
 
-def run_lfi(data: Path, out: Path, args: argparse.Namespace) -> tuple[float, float]:
-    """Return the seconds and the last top-1 of LFI's two commands."""
+def run_commands(data: Path, out: Path, args: argparse.Namespace) -> Result:
+    """Train by LFI's two commands."""
     config, log = out / 'lfi.py', out / 'lfi.log'
     for path in (config, log):
         path.unlink(missing_ok=True)
     shutil.rmtree(out / 'lfi', ignore_errors=True)
     lfi = [sys.executable, '-P', '-m', 'lfi']
     init = [*lfi, 'init', str(data), '--model', 'resnet18', '--teacher', args.teacher, '--out', str(config)]
-    init += ['--epochs', str(args.epochs), *args.init_options]
-    seconds = timed(init, log)
+    seconds = timed([*init, '--epochs', str(args.epochs), '--input-size', str(args.size)], log)
     seconds += timed([*lfi, 'train', str(config), '--cache-teacher', '--work-dir', str(out / 'lfi')], log)
-    return seconds, float(re.findall(r'accuracy/top1: ([\d.]+)', log.read_text())[-1])
+    return seconds, _top1(log)
 
 
-def run_peer(
-    data: Path, classes: list[str], images: int, out: Path, args: argparse.Namespace
-) -> tuple[float, float]:
-    """Return the seconds and the last top-1 of LightlyTrain."""
+def run_python(data: Path, out: Path, args: argparse.Namespace) -> Result:
+    """Train by three lines of LFI's Python."""
+    log, folder = out / 'python.log', out / 'python'
+    log.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    arguments = json.dumps([str(data), args.teacher, args.epochs, args.size, str(folder)])
+    seconds = timed([sys.executable, '-P', '-c', OURS.format(arguments=arguments)], log)
+    return seconds, _top1(log)
+
+
+def _top1(log: Path) -> float:
+    return float(re.findall(r'accuracy/top1: ([\d.]+)', log.read_text())[-1])
+
+
+def run_peer(data: Path, classes: list[str], images: int, out: Path, args: argparse.Namespace) -> Result:
+    """Train by three lines of LightlyTrain."""
     log = out / 'peer.log'
     log.unlink(missing_ok=True)
     arguments = json.dumps([str(data), classes, args.epochs, images, args.size, str(out / 'peer')])
@@ -93,27 +114,29 @@ def main() -> None:
     parser.add_argument('--classes', type=int, default=10)
     parser.add_argument('--per-class', type=int, default=200)
     parser.add_argument('--size', type=int, default=64, help='side of the photos in pixels')
-    parser.add_argument(
-        '--init-options', type=shlex.split, default=[], metavar='TEXT', help='further options of lfi init'
-    )
+    parser.add_argument('--repeats', type=int, default=1, help='times that all are run, in turn')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/first_training'))
-    parser.add_argument('--only', choices=('lfi', 'peer'))
     args = parser.parse_args()
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     source = Path(os.environ.get('LFI_DATA_ROOT', 'data')) / 'tiny-imagenet-200'
     classes = write_photos(source, out / 'photos', args.classes, args.per_class)
-    images = args.classes * args.per_class
-    rows = []
-    if args.only != 'peer':
-        rows.append(('LFI', *run_lfi(out / 'photos', out, args)))
-    if args.only != 'lfi':
-        rows.append(('LightlyTrain', *run_peer(out / 'photos', classes, images, out, args)))
-    print(f'{images} photos, {args.classes} classes, {args.epochs} epochs')
-    for name, seconds, top1 in rows:
-        print(f'{name:14} {seconds:7.1f} s   top-1 {top1:5.1f}')
-    if len(rows) == 2:
-        print(f'ratio          {rows[0][1] / rows[1][1]:7.2f}     {rows[0][2] - rows[1][2]:+5.1f}')
+    images, data = args.classes * args.per_class, out / 'photos'
+    print(f'{images} photos, {args.classes} classes, {args.epochs} epochs; seconds, top-1')
+    results: dict[str, list[Result]] = {'commands': [], 'Python': [], 'LightlyTrain': []}
+    for _ in range(args.repeats):
+        results['commands'].append(run_commands(data, out, args))
+        results['Python'].append(run_python(data, out, args))
+        results['LightlyTrain'].append(run_peer(data, classes, images, out, args))
+        print('   '.join(f'{name} {runs[-1][0]:.1f} {runs[-1][1]:.1f}' for name, runs in results.items()))
+    peer = results.pop('LightlyTrain')
+    for name, runs in results.items():
+        ratios = [run[0] / other[0] for run, other in zip(runs, peer)]
+        points = [run[1] - other[1] for run, other in zip(runs, peer)]
+        print(
+            f'{name}: time {median(ratios):.2f} of LightlyTrain ({min(ratios):.2f} to {max(ratios):.2f}), '
+            f'top-1 {median(points):+.1f} points'
+        )
 
 
 if __name__ == '__main__':
