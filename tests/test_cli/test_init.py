@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from mmengine.logging import MMLogger
@@ -19,6 +20,7 @@ from small_data_sets import (
     write_yolo,
 )
 
+SMALL = ('--epochs', '1', '--batch-size', '2', '--workers', '0', '--input-size', '64')
 QUICK = ('--epochs', '1', '--batch-size', '2', '--workers', '0', '--weights', 'none')
 CLASSIFIER = ('--model', 'mobilenetv3_small_050', '--input-size', '64', *QUICK)
 DETECTOR = ('--input-size', '64', *QUICK)
@@ -209,3 +211,17 @@ def test_a_config_of_the_user_beside_it_stays(init, tmp_path):
     (tmp_path / 'lfi_data_task.py').write_text('mine = 1\n')
     init(write_class_folders(tmp_path / 'data'), *CLASSIFIER)
     assert (tmp_path / 'lfi_data_task.py').read_text() == 'mine = 1\n'
+
+
+def test_weights_of_a_pretraining_begin_a_model_of_labels(init, tmp_path):
+    """The prefix of a whole model's weights is found in the file; a backbone's own have none."""
+    write_class_folders(tmp_path / 'data')
+    for number, prefix in enumerate(('backbone.', None)):
+        file = tmp_path / f'{number}.pth'
+        torch.save({'state_dict': {f'{prefix or ""}conv1.weight': torch.zeros(1)}}, file)
+        init(tmp_path / 'data', '--model', 'resnet18', *SMALL, '--weights', file, '--out', f'{number}.py')
+        written = load_config(str(tmp_path / f'{number}.py')).model.backbone.backbone.init_cfg
+        assert written == dict(type='Pretrained', checkpoint=str(file), prefix=prefix)
+    (tmp_path / 'no.pth').write_text('no weights')
+    with pytest.raises(UsageError, match=r'no\.pth'):
+        init(tmp_path / 'data', '--weights', tmp_path / 'no.pth', '--out', 'no.py')

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lfi.errors import UsageError
+from lfi.engine.checkpoints.reading import safe_checkpoint_loading
+from lfi.engine.checkpoints.weight_files import read_checkpoint
+from lfi.errors import UsageError, as_usage_error
 from lfi.new_config.models import BaseModel
 
 
@@ -18,7 +20,7 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
             unchanged.
 
     Raises:
-        UsageError: if 'timm' is asked for a backbone that is not timm's, or the file does not exist.
+        UsageError: if 'timm' is asked for a backbone that is not timm's, or the file cannot be read.
     """
     if weights is None:
         return {}
@@ -34,5 +36,18 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
     file = Path(weights).expanduser()
     if '://' not in weights and not file.is_file():
         raise UsageError(f'--weights {weights}: there is no such file, and it is neither timm nor none')
-    checkpoint = weights if '://' in weights else str(file.resolve())
-    return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint}}
+    if '://' in weights:
+        return {'init_cfg': {'type': 'Pretrained', 'checkpoint': weights}}
+    checkpoint = str(file.resolve())
+    return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint, 'prefix': _prefix(checkpoint)}}
+
+
+def _prefix(checkpoint: str) -> str | None:
+    """Return the prefix of a backbone's weights in a file: that of a whole model, or None for a backbone.
+
+    Raises:
+        UsageError: if the file cannot be read.
+    """
+    with safe_checkpoint_loading(), as_usage_error(OSError, RuntimeError, ValueError):
+        names = read_checkpoint(checkpoint)['state_dict']
+    return 'backbone.' if any(name.startswith('backbone.') for name in names) else None
