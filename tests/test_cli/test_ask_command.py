@@ -42,6 +42,7 @@ def record_in(folder: Path) -> dict:
 def test_a_photo_gives_a_picture_and_a_record(run_main, tmp_path):
     out = run_main('photo.png', '--texts', 'circle', 'star', '--teacher', 'shapes-tiny')
     assert '1 pictures and predictions.json in work_dirs/asked' in out
+    assert out.endswith('Next:\n  lfi init PHOTOS --teacher shapes-tiny\n')
     folder = tmp_path / 'work_dirs/asked'
     record = record_in(folder)
     assert list(record['texts']) == ['circle', 'star']

@@ -57,7 +57,7 @@ def test_it_says_how_far_it_is_and_what_it_wrote(written):
     assert '520/520' in out and 'images/s' in out
     assert re.search(r'cache: maps of 520 images, [\d.]+ MB', out)
     # What it says to type works in any folder, and trains what was cached.
-    typed = re.search(r'\nlfi train \S+ --cfg-options (.*)', out)[1]
+    typed = re.search(r'\nNext:\n  lfi train \S+ --cfg-options (.*)\n$', out)[1]
     assert {*shlex.split(typed)} == {*SMALL, THREE_SHARDS, 'model.teacher.cache=cache'} - {SMALL[1]}
     manifest = json.loads((folder / 'manifest.json').read_text())
     assert manifest['teacher']['model'] == 'shapes-tiny' and manifest['teacher']['weights']

@@ -263,7 +263,7 @@ def test_the_exit_status_says_whether_training_can_work(state, code, monkeypatch
 def test_a_terminal_gets_a_table():
     found = {'Packages': [Finding('missing', 'gradio', 'not [installed]', "pip install 'lfi[demo]'")]}
     out = io.StringIO()
-    doctor.report(found, Console(file=out, force_terminal=True, width=100), 'lfi quickstart')
+    doctor.report(found, Console(file=out, force_terminal=True, width=100))
     text = out.getvalue()
     assert 'not [installed]' in text and "pip install 'lfi[demo]'" in text and '\x1b[' in text
-    assert text.endswith('Training can work: lfi quickstart\n')
+    assert text.endswith('Training can work.\n')

@@ -80,12 +80,14 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
     assert found['dense, label'][0] == '100.0' and 30 < float(found['dense, label'][1]) < 70
     assert (
         out.rstrip()
-        .splitlines()[-3]
+        .splitlines()[-5]
         .startswith(
             'Recommended for dense: model.supervision.interactions.reading=dict('
             "spatial_reading='concept_softmax', presence='best-location'): "
         )
     )
+    reading = 'model.supervision.interactions.reading'
+    assert out.endswith(f'{reading}.spatial_reading=concept_softmax {reading}.presence=best-location\n')
     results = json.loads((tmp_path / 'found/results.json').read_text())['extractors']['dense']
     assert results['presence']['image']['precision'] is None
     assert f'{results["presence"]["best-location"]["brier"]:.4f}' == brier

@@ -36,6 +36,7 @@ def test_a_plain_student_is_a_checkpoint_of_mmpretrain(run_tool, small_training,
     output = run_tool(TOOL, config, checkpoint, out)
     assert 'Removed readout: 11 tensors' in output
     assert 'Removed backbone.interaction_queries: 1 tensors, 128 values' in output
+    assert output.endswith(f'  lfi benchmark {config} {checkpoint} --formats pytorch,compile\n')
 
     written = torch.load(out)
     assert written.keys() == {'meta', 'state_dict'}

@@ -62,6 +62,7 @@ def test_a_folder_gives_a_picture_and_a_record_for_each_image(run_tool, small_tr
     out = run_tool('infer', *small_training(), photos, '--out-dir', 'seen', '--texts', *texts)
     assert f'3 pictures and predictions.json in seen; skipped: {photos / "truncated.png"}' in out
     assert f'{photos / "truncated.png"}: this image cannot be read' in out
+    assert out.splitlines()[-1].startswith('  lfi export ') and out.endswith('/export/student.pth\n')
     records = records_in(tmp_path / 'seen')
     assert [record['image'] for record in records] == [str(photos / f'photo{i}.png') for i in range(3)]
     names = [f'0000{i}_photo{i}.png' for i in range(3)]

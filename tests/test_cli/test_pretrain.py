@@ -135,6 +135,9 @@ def test_options_name_backbone_teacher_and_concepts(run_tool, call_tool, photos,
     assert (tmp_path / 'work/epoch_1.pth').is_file()
     with pytest.raises(UsageError, match='--config .* has a config of its own, and --epochs writes one'):
         call_tool('pretrain', photos, '--config', 'lfi-pretrain_vit-128x6-p8_shapes', '--epochs', '1')
+    assert printed.partition('Next:\n')[2].splitlines()[0] == (
+        '  lfi init LABELLED --teacher shapes-tiny --model resnet18 --weights work/epoch_1.pth'
+    )
     with pytest.raises(UsageError, match='--epochs writes a config, which several processes cannot share'):
         call_tool('pretrain', photos, '--epochs', '1', '--launcher', 'pytorch')
 

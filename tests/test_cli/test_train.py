@@ -28,6 +28,8 @@ def test_train_then_test_then_resume(run_tool, toy_config):
     work, folder = toy_config.parent / 'work', toy_config.parent
     trained = run_tool('train.py', toy_config, '--cfg-options', 'optim_wrapper.optimizer.lr=0.002')
     assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_2.pth')
+    run = f'{work / toy_config.name} {work / "epoch_2.pth"}'
+    assert trained.endswith(f'Next:\n  lfi test {run}\n  lfi infer {run} PHOTOS --out-dir {work / "seen"}\n')
 
     metrics, shown = folder / 'metrics.json', folder / 'shown'
     options = ('--out', metrics, '--out-item', 'metrics', '--show-dir', shown)
@@ -36,6 +38,8 @@ def test_train_then_test_then_resume(run_tool, toy_config):
     written = json.loads(metrics.read_text())['accuracy/top1']
     assert written == pytest.approx(last_accuracy(trained), abs=1e-3)
     assert len(list(shown.rglob('*.png'))) == 8
+    last = f'{toy_config} {work / "epoch_2.pth"}'
+    assert tested.endswith(f'  lfi export {last} {work / "export/student.pth"}\n')
 
     # In mixed precision, without validation, and from an older checkpoint than the last.
     options = ('--amp', '--no-validate', '--auto-scale-lr')

@@ -10,12 +10,12 @@ changes and the next commands. Downloads nothing and trains nothing.
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import ArgumentParser, add_teacher
+from .next_commands import print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -76,9 +76,7 @@ def run(args: Namespace) -> None:
     if report.data_state == 'broken':
         print(f'Next: correct the data in {args.config}, from which {out} takes them.')
         return
-    print('Next:')
-    for line in next_commands(out, report.cfg, overlay.can_cache):
-        print(f'  {line}')
+    print_next(*next_commands(out, report.cfg, overlay.can_cache))
 
 
 def missing_checkpoints(cfg: Config) -> list[str]:
@@ -104,14 +102,14 @@ def missing_checkpoints(cfg: Config) -> list[str]:
     return lines
 
 
-def next_commands(out: Path, cfg: dict, can_cache: bool) -> list[str]:
+def next_commands(out: Path, cfg: dict, can_cache: bool) -> list[list[str]]:
     """Return the commands to type next: train, from a cache if possible, and test if there are test data."""
     commands = [['lfi', 'train', str(out)]]
     if can_cache:
         commands[0].append('--cache-teacher')
     if cfg.get('test_dataloader'):
         commands.append(['lfi', 'test', str(out), last_checkpoint(out, cfg)])
-    return [shlex.join(command) for command in commands]
+    return commands
 
 
 def work_dir_of(out: Path, cfg: dict) -> str:

@@ -10,8 +10,10 @@ teacher's weights are downloaded on first use.
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from .arguments import ArgumentParser, add_device, add_image_arguments, add_templates
+from .next_commands import PHOTOS, print_next
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,3 +63,5 @@ def run(args: Namespace) -> None:
             frame_stride=args.frame_stride,
             out_dir=args.out_dir,
         )
+    folder = next((path for path in args.inputs if Path(path).is_dir()), PHOTOS)
+    print_next(['lfi', 'init', folder, '--teacher', args.teacher])

@@ -15,6 +15,7 @@ from pathlib import Path
 from lfi.errors import UsageError
 
 from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add_graph_arguments, positive
+from .next_commands import export_commands, print_next
 
 FORMATS = ('pytorch', 'compile', 'onnx', 'onnx-fp16')
 
@@ -92,3 +93,4 @@ def run(args: Namespace) -> None:
     if failed:
         reasons = '; '.join(f'{timing.format}, batch {timing.batch}: {timing.agreement}' for timing in failed)
         raise UsageError(f'outputs differ from PyTorch: {reasons}')
+    print_next(*export_commands(args.config, args.checkpoint, args.cfg_options))

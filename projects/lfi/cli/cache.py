@@ -12,7 +12,6 @@ tools/dist_cache_teacher.sh CONFIG 8 --out DIR
 
 from __future__ import annotations
 
-import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -25,6 +24,7 @@ from .arguments import (
     positive,
     whole,
 )
+from .next_commands import option_words, print_next
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,7 +61,6 @@ def run(args: Namespace) -> None:
     from lfi.engine.config_loading import load_config
     from lfi.engine.processes import join_processes, start_processes
     from lfi.unreadable import UnreadableList
-    from lfi.utils.options import format_option
 
     cfg = load_config(args.config, args.cfg_options)
     start_processes(cfg, args.launcher, args.local_rank)
@@ -69,12 +68,18 @@ def run(args: Namespace) -> None:
     if args.verify is not None:
         job = caching.TeacherJob(cfg)
         passed = caching.verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify)
+        if passed:
+            print_next(train_command(args))
         sys.exit(0 if passed else 1)
     cache = caching.cache_teacher(cfg, args.out, args.batch_size, args.num_workers)
     if dist.get_rank() == 0:
         total, unread = cache.manifest.num_images, len(UnreadableList(args.out))
         count = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
-        options = {**(args.cfg_options or {}), 'model.teacher.cache': args.out}
-        pairs = [format_option(key, value) for key, value in options.items()]
-        train = ['lfi', 'train', args.config, '--cfg-options', *pairs]
-        print(f'{args.out}: maps of {count} images, {cache.num_bytes / 1e6:.1f} MB.\n{shlex.join(train)}')
+        print(f'{args.out}: maps of {count} images, {cache.num_bytes / 1e6:.1f} MB.')
+    print_next(train_command(args))
+
+
+def train_command(args: Namespace) -> list[str]:
+    """Return the command that trains from the cache."""
+    options = {**(args.cfg_options or {}), 'model.teacher.cache': args.out}
+    return ['lfi', 'train', args.config, *option_words(options)]

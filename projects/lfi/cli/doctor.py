@@ -35,6 +35,7 @@ from lfi.utils.matplotlib_settings import ignore_matplotlibrc
 from lfi.version import __version__
 
 from .arguments import ArgumentParser
+from .next_commands import print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -118,8 +119,10 @@ def run(args: Namespace) -> None:
     sections = {title: list(check()) for title, check in SECTIONS.items()}
     if args.config is not None:
         sections |= config_findings(args.config, check_host if args.online else skip_host)
-    report(sections, Console(), f'lfi train {args.config or FIRST_CONFIG}')
-    sys.exit(any(finding.state == 'wrong' for findings in sections.values() for finding in findings))
+    can_train = report(sections, Console())
+    if can_train:
+        print_next(['lfi', 'train', args.config or FIRST_CONFIG])
+    sys.exit(not can_train)
 
 
 @cache
@@ -355,13 +358,15 @@ SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {
 }
 
 
-def report(sections: dict[str, list[Finding]], console: Console, command: str) -> None:
+def report(sections: dict[str, list[Finding]], console: Console) -> bool:
     """Print findings by section, as tables in a terminal or else as lines of plain text.
 
     Args:
         sections: findings by title of the section.
         console: console to print on.
-        command: command that starts a training.
+
+    Returns:
+        Whether training can work.
     """
     write = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     for title, findings in sections.items():
@@ -375,7 +380,8 @@ def report(sections: dict[str, list[Finding]], console: Console, command: str) -
     wrong = [
         finding.name for findings in sections.values() for finding in findings if finding.state == 'wrong'
     ]
-    write(f'Training cannot work: {", ".join(wrong)}' if wrong else f'Training can work: {command}')
+    write(f'Training cannot work: {", ".join(wrong)}' if wrong else 'Training can work.')
+    return not wrong
 
 
 def findings_table(findings: list[Finding]) -> Table:

@@ -11,8 +11,14 @@ top-1. Set the recommended reading in the config's model.supervision.interaction
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from .arguments import ArgumentParser, add_config_arguments, positive, whole
+from .next_commands import PHOTOS, option_words, print_next
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,8 +56,9 @@ def run(args: Namespace) -> None:
     from lfi.engine.config_loading import load_config
     from lfi.evaluation.teachers.comparison import compare_extractors
 
-    compare_extractors(
-        load_config(args.config, args.cfg_options),
+    cfg = load_config(args.config, args.cfg_options)
+    results = compare_extractors(
+        cfg,
         args.extractors,
         title=args.config,
         num_images=args.images,
@@ -61,3 +68,22 @@ def run(args: Namespace) -> None:
         num_pictures=args.pictures,
         out=args.out,
     )
+    print_next(next_command(args, cfg, results['extractors']))
+
+
+def next_command(args: Namespace, cfg: Config, measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the command that trains with the recommended reading, or that labels without a training.
+
+    Args:
+        args: arguments of the command.
+        cfg: the config.
+        measured: results by the name of the extractor. With several, none is recommended.
+    """
+    options = dict(args.cfg_options or {})
+    if 'interactions' not in (cfg.model.get('supervision') or {}) or not cfg.get('train_dataloader'):
+        labels = ['--out', args.out or 'work_dirs/labels']
+        return ['lfi', 'pseudo-label', args.config, PHOTOS, *labels, *option_words(options)]
+    recommended = next(iter(measured.values())).get('recommended') if len(measured) == 1 else None
+    for option, best in (recommended or {}).items():
+        options[f'model.supervision.interactions.reading.{option}'] = best['choice']
+    return ['lfi', 'train', args.config, *option_words(options)]

@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add_graph_arguments, positive
+from .next_commands import infer_command, option_words, print_next
 
 WEIGHTS = ('.pth', '.safetensors')
 OLDEST_OPSET = 18
@@ -175,6 +176,7 @@ def export_student(args: Namespace) -> None:
     write = student_files.write_timm if args.to == 'timm' else student_files.write_student
     cfg = load_config(args.config, args.cfg_options)
     write(cfg, args.checkpoint, args.out, args.config)
+    print_next(benchmark_command(args, 'pytorch,compile'))
 
 
 def export_graph(args: Namespace) -> None:
@@ -191,8 +193,16 @@ def export_graph(args: Namespace) -> None:
     export = onnx_export.GraphExport(student, shape, args.part, args.batch, args.box_masks, args.images)
     if onnx:
         export.write_onnx(args.out, args.fp16, args.opset)
+        print_next(benchmark_command(args, 'onnx-fp16' if args.fp16 else 'onnx'))
     else:
         export.write_torch_export(args.out)
+        print_next(benchmark_command(args, 'compile'))
+
+
+def benchmark_command(args: Namespace, formats: str) -> list[str]:
+    """Return the command that times the student in formats."""
+    inputs = [args.config, args.checkpoint, '--formats', formats]
+    return ['lfi', 'benchmark', *inputs, *option_words(args.cfg_options)]
 
 
 def export_tensorrt(args: Namespace) -> None:
@@ -220,13 +230,15 @@ def export_to_hub(args: Namespace) -> None:
     if args.push:
         commit = push_to_hub(folder, args.push, private=args.private or None)
         print(f'Uploaded: {commit.commit_url}')
+    print_next(infer_command(str(folder), str(Path(folder) / 'model.safetensors')))
 
 
 def export_published(args: Namespace) -> None:
     """Write the checkpoint without its training state."""
     from lfi.export.published import publish
 
-    publish(args.checkpoint, args.out, args.no_ema)
+    path = publish(args.checkpoint, args.out, args.no_ema)
+    print_next(['lfi', 'test', 'CONFIG', str(path)])
 
 
 TARGETS: dict[str, tuple[Callable[[ArgumentParser], None], Callable[[Namespace], None]]] = {

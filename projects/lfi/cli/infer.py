@@ -19,6 +19,7 @@ from .arguments import (
     add_templates,
     positive,
 )
+from .next_commands import export_commands, print_next
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -60,3 +61,4 @@ def run(args: Namespace) -> None:
         frame_stride=args.frame_stride,
         out_dir=args.out_dir,
     )
+    print_next(*export_commands(args.config, args.checkpoint, args.cfg_options))

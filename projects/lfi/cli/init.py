@@ -12,12 +12,12 @@ commands. Trains nothing.
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from .adapt import last_checkpoint, missing_checkpoints, next_commands, work_dir_of
+from .adapt import last_checkpoint, missing_checkpoints, next_commands
 from .arguments import ArgumentParser, add_teacher
+from .next_commands import TEXTS, infer_command, print_next
 
 if TYPE_CHECKING:
     from lfi.new_config import NewConfig
@@ -80,18 +80,14 @@ def run(args: Namespace) -> None:
     print(new)
     for line in missing_checkpoints(new.written.report.cfg):
         print(line)
-    print('Next:')
     commands = next_commands(new.path, new.written.report.cfg, new.written.cached)
     if new.data.task == 'pretraining':
         # There are no labels to test on.
         commands[-1] = asking_command(new)
-    for line in commands:
-        print(f'  {line}')
+    print_next(*commands)
 
 
-def asking_command(new: NewConfig) -> str:
+def asking_command(new: NewConfig) -> list[str]:
     """Return the command that shows where a pretrained model sees texts."""
-    cfg = new.written.report.cfg
-    inputs = ['lfi', 'infer', str(new.path), last_checkpoint(new.path, cfg), str(new.data.root)]
-    out_dir = f'{work_dir_of(new.path, cfg)}/seen'
-    return shlex.join([*inputs, '--texts', 'a dog', 'a car', '--out-dir', out_dir])
+    checkpoint = last_checkpoint(new.path, new.written.report.cfg)
+    return infer_command(str(new.path), checkpoint, str(new.data.root), TEXTS)

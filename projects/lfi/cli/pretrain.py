@@ -27,6 +27,7 @@ from .arguments import (
     config_file,
     positive,
 )
+from .next_commands import print_next
 
 CONFIG = 'lfi-pretrain_vit-small-p16_clip-b16_folder'
 PROBED = f'{CONFIG}-probed'
@@ -71,13 +72,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Pretrain on the folder."""
+    """Pretrain on the folder, and print what starts a training from the weights."""
     from lfi.engine.config_loading import load_config
 
     if any(getattr(args, name) is not None for name in WRITTEN_OPTIONS):
         args.config = _write_config(args)
-        train.run(args)
+        _train(args, args.backbone or BACKBONE)
         return
+    model = BACKBONE if args.config is None else 'MODEL'
     args.config = args.config or config_file(PROBED if args.labelled else CONFIG)
     if args.labelled and 'labelled_root' not in load_config(args.config):
         raise UsageError(
@@ -87,7 +89,18 @@ def run(args: Namespace) -> None:
     roots = dict(data_root=args.folder, labelled_root=args.labelled)
     options = {name: folder for name, folder in roots.items() if folder is not None}
     args.cfg_options = {**options, **(args.cfg_options or {})}
-    train.run(args)
+    _train(args, model)
+
+
+def _train(args: Namespace, model: str) -> None:
+    cfg = train.train(args)
+    checkpoint = train.trained_checkpoint(cfg)
+    if checkpoint is None:
+        return
+    teacher = [] if args.teacher is None else ['--teacher', args.teacher]
+    data = ['lfi', 'init', args.labelled or 'LABELLED', *teacher]
+    start = [*data, '--model', model, '--weights', checkpoint]
+    print_next(start, *train.commands_for_trained(cfg, checkpoint))
 
 
 def _write_config(args: Namespace) -> str:

@@ -21,6 +21,7 @@ from lfi.errors import as_usage_error
 from lfi.pseudo_labels import LabelRules
 
 from .arguments import ArgumentParser, add_config_arguments, add_device, positive, whole
+from .next_commands import PHOTOS, option_words, print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -120,6 +121,28 @@ def run(args: Namespace) -> None:
         measuring.print_quality(cfg, reader, rules, args.batch_size, args.images, args.sweep)
     else:
         label_images(reader, rules, args.images, args.out, args.batch_size, args.pictures)
+    if args.evaluate or cfg.get('val_dataloader'):
+        print_next(next_command(args))
+
+
+def next_command(args: Namespace) -> list[str]:
+    """Return the command that evaluates the labels after they were written, or that writes them."""
+    what = [PHOTOS, '--out', 'work_dirs/labels'] if args.evaluate else ['--evaluate', '--sweep']
+    settings = dict(
+        presence_threshold=args.presence_threshold,
+        mask_threshold=args.mask_threshold,
+        min_area=None if args.min_area == LabelRules.min_area else args.min_area,
+        max_per_image=None if args.max_per_image == LabelRules.max_per_image else args.max_per_image,
+        checkpoint=args.checkpoint,
+    )
+    given = [
+        word
+        for name, value in settings.items()
+        if value is not None
+        for word in (f'--{name.replace("_", "-")}', str(value))
+    ]
+    texts = ['--texts', *args.texts] if args.texts else []
+    return ['lfi', 'pseudo-label', args.config, *what, *given, *texts, *option_words(args.cfg_options)]
 
 
 def build_reader(args: Namespace, cfg: Config) -> TeacherReader | StudentReader:

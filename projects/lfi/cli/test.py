@@ -18,6 +18,7 @@ from .arguments import (
     add_config_arguments,
     add_run_arguments,
 )
+from .next_commands import export_commands, infer_command, print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -100,6 +101,8 @@ def run(args: Namespace) -> None:
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
+    inputs = (args.config, args.checkpoint)
+    print_next(infer_command(*inputs, options=args.cfg_options), *export_commands(*inputs, args.cfg_options))
 
 
 def _load_config_for_data(args: Namespace) -> Config:

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .arguments import ArgumentParser, add_config_arguments, add_training_arguments
+from .next_commands import infer_command, print_next
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -33,7 +38,14 @@ def add_cache_teacher(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Train the config's model."""
+    """Train the config's model, and print what tests it."""
+    cfg = train(args)
+    if checkpoint := trained_checkpoint(cfg):
+        print_next(*commands_for_trained(cfg, checkpoint))
+
+
+def train(args: Namespace) -> Config:
+    """Train the config's model, and return the config that ran."""
     from lfi.engine import launch, run_options
     from lfi.engine.processes import join_processes
 
@@ -53,3 +65,31 @@ def run(args: Namespace) -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     launch.run_training(cfg)
+    return cfg
+
+
+def trained_checkpoint(cfg: Config) -> str | None:
+    """Return the best checkpoint of a run, or the last one; None if the run keeps none."""
+    from lfi.engine.run_folder import best_checkpoint
+    from lfi.errors import UsageError
+
+    folder = Path(cfg.work_dir)
+    try:
+        found = best_checkpoint(folder)
+    except UsageError:
+        return None
+    # MMEngine notes the last one by its absolute path.
+    near = folder / found.name
+    return str(near if near.exists() else found)
+
+
+def commands_for_trained(cfg: Config, checkpoint: str) -> list[list[str]]:
+    """Return the commands that test a trained model, and that ask it about images, as far as it can."""
+    # MMEngine wrote it, with the options of the command line.
+    config = str(Path(cfg.work_dir) / Path(cfg.filename).name)
+    commands = []
+    if cfg.get('test_evaluator'):
+        commands.append(['lfi', 'test', config, checkpoint])
+    if cfg.get('test_dataloader'):
+        commands.append(infer_command(config, checkpoint))
+    return commands

@@ -85,7 +85,7 @@ def compare_extractors(
     area: tuple[float, float],
     num_pictures: int,
     out: str | None,
-) -> None:
+) -> dict[str, Any]:
     """Print the quality of a teacher's maps and presence with one or more extractors.
 
     Args:
@@ -98,6 +98,9 @@ def compare_extractors(
         area: smallest and largest share of the image that a measured region covers.
         num_pictures: number of images in the picture.
         out: folder for results.json, table.md and maps.png; None writes no files.
+
+    Returns:
+        The content of results.json; `extractors` has the measures by the name of the extractor.
 
     Raises:
         UsageError: if the config has no teacher, or no extractor fits the teacher.
@@ -142,6 +145,7 @@ def compare_extractors(
         if pictures:
             write_picture(folder / 'maps.png', images, pictures, concepts)
         print(f'\nWritten to {folder}')
+    return results
 
 
 def device_name(device: torch.device) -> str:
