@@ -6,12 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from mmengine.registry import DefaultScope
 from mmpretrain import get_model
 from mmpretrain.models.classifiers import ImageClassifier
 from picture_files import write_shapes
 from PIL import Image
+from small_data_sets import write_class_folders
 
 CONFIG = 'pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder.py'
 PROBED = 'pretraining/lfi-pretrain_vit-small-p16_clip-b16_folder-probed.py'
@@ -127,16 +129,20 @@ def test_features_are_measured_on_a_labelled_folder(run_tool, config_path, photo
 def test_options_name_backbone_teacher_and_concepts(run_tool, call_tool, photos, tmp_path):
     (tmp_path / 'texts.txt').write_text('red_circle\nblue star\ngreen ring\n')
     options = ('--teacher', 'shapes-tiny', '--concepts', 'texts.txt', '--epochs', 1, '--batch-size', 4)
+    labelled = write_class_folders(tmp_path / 'labelled')
     given = ('--work-dir', 'work', '--cfg-options', 'default_hooks.logger.interval=1')
+    given = ('--labelled', 'labelled', *given)
     printed = run_tool('pretrain', photos, '--backbone', 'resnet18', *options, *given)
     assert len(losses(printed)) == 3
+    assert re.search(r'Epoch\(val\) \[1\].*knn/top1: [\d.]+ +linear/top1: [\d.]+', printed)
+    assert load_config(str(tmp_path / 'work/lfi_pretrain.py')).labelled_root == str(labelled)
     written = (tmp_path / 'work/config/lfi_pretrain.py').read_text()
     assert "'red circle', 'blue star', 'green ring'" in written and 'depth=18' in written
     assert (tmp_path / 'work/epoch_1.pth').is_file()
-    with pytest.raises(UsageError, match='--config .* has a config of its own, and --epochs writes one'):
+    with pytest.raises(UsageError, match='--config .* is a config, and --epochs writes one'):
         call_tool('pretrain', photos, '--config', 'lfi-pretrain_vit-128x6-p8_shapes', '--epochs', '1')
     assert printed.partition('Next:\n')[2].splitlines()[0] == (
-        '  lfi init LABELLED --teacher shapes-tiny --model resnet18 --weights work/epoch_1.pth'
+        '  lfi init labelled --teacher shapes-tiny --model resnet18 --weights work/epoch_1.pth'
     )
     with pytest.raises(UsageError, match='--epochs writes a config, which several processes cannot share'):
         call_tool('pretrain', photos, '--epochs', '1', '--launcher', 'pytorch')

@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--labelled',
         metavar='FOLDER',
         help='folder with one subfolder a class, to evaluate the backbone every ten epochs by k-NN and a '
-        'linear probe; needs a config with a labelled_root (default: no evaluation)',
+        'linear probe; a --config needs a labelled_root for it (default: no evaluation)',
     )
     parser.add_argument(
         '--backbone',
@@ -108,11 +108,8 @@ def _write_config(args: Namespace) -> str:
     from lfi.new_config import Settings, init_pretraining_config
 
     given = next(name for name in WRITTEN_OPTIONS if getattr(args, name) is not None).replace('_', '-')
-    for option, value in (('config', args.config), ('labelled', args.labelled)):
-        if value is not None:
-            raise UsageError(
-                f'--{option} {value} has a config of its own, and --{given} writes one: give one of both'
-            )
+    if args.config is not None:
+        raise UsageError(f'--config {args.config} is a config, and --{given} writes one: give one of both')
     args.work_dir = args.work_dir or f'work_dirs/pretrain_{Path(args.folder).resolve().name}'
     file = Path(args.work_dir) / 'config' / 'lfi_pretrain.py'
     if args.launcher != 'none':
@@ -122,7 +119,7 @@ def _write_config(args: Namespace) -> str:
         )
     # A resumed training writes the same config again.
     file.unlink(missing_ok=True)
-    settings = Settings(epochs=args.epochs, batch_size=args.batch_size)
+    settings = Settings(epochs=args.epochs, batch_size=args.batch_size, labelled=args.labelled)
     backbone = args.backbone or BACKBONE
     init_pretraining_config(args.folder, backbone, args.teacher or 'clip-b16', args.concepts, settings, file)
     return str(file)

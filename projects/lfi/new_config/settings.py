@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from lfi.errors import UsageError
@@ -26,6 +27,8 @@ class Settings:
         weights: checkpoint of the backbone; 'none' for random weights. None: those of the model's own
             config.
         workers: processes that load images. Defaults to 2.
+        labelled: for a pretraining, folder with one subfolder a class, on which the backbone is evaluated
+            every ten epochs. None: no evaluation.
     """
 
     epochs: int | None = None
@@ -34,6 +37,7 @@ class Settings:
     labels_per_class: int | None = None
     weights: str | None = None
     workers: int = 2
+    labelled: str | None = None
 
     def __post_init__(self) -> None:
         for name in ('epochs', 'batch_size', 'input_size', 'labels_per_class'):
@@ -42,6 +46,8 @@ class Settings:
                 raise UsageError(f'--{name.replace("_", "-")} {value} must be at least 1')
         if self.workers < 0:
             raise UsageError(f'--workers {self.workers} must be at least 0')
+        if self.labelled is not None and not Path(self.labelled).expanduser().is_dir():
+            raise UsageError(f'--labelled {self.labelled} is not a folder')
 
 
 def default_epochs(num_images: int) -> int:

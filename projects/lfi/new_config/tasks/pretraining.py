@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lfi.adaptation.backbone import AdaptedBackbone
@@ -21,6 +22,9 @@ from .classification import test_pipeline
 from .input_size import choose_input_size, with_image_size
 from .schedule import adamw_schedule
 from .weights import weights_of
+
+EVALUATION_INTERVAL = 10
+"""Epochs from one evaluation on labelled images to the next."""
 
 
 def pretraining_config(
@@ -50,6 +54,10 @@ def pretraining_config(
         'num_workers': settings.workers,
         'persistent_workers': settings.workers > 0,
     }
+    if settings.labelled is None:
+        evaluation = _no_evaluation(loader)
+    else:
+        evaluation = _evaluation(settings.labelled, loader)
     return {
         '_base_': 'lfi::_base_/default_runtime.py',
         'data_root': str(data.root),
@@ -86,17 +94,51 @@ def pretraining_config(
             'sampler': {'type': 'DefaultSampler', 'shuffle': True},
             'dataset': _images('train_pipeline'),
         },
+        **adamw_schedule(settings.epochs or default_epochs(len(data.train)), batch_size, len(data.train)),
+        **evaluation,
+        'test_cfg': {},
+        'default_hooks': {'checkpoint': {'save_best': None}},
+        'custom_hooks': [],
+    }
+
+
+def _no_evaluation(loader: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of a training without evaluation, and of images to ask the model about."""
+    return {
         'test_dataloader': {
             **loader,
             'sampler': {'type': 'DefaultSampler', 'shuffle': False},
             'dataset': _images('test_pipeline'),
         },
         'test_evaluator': [],
-        **adamw_schedule(settings.epochs or default_epochs(len(data.train)), batch_size, len(data.train)),
         'val_cfg': None,
-        'test_cfg': {},
-        'default_hooks': {'checkpoint': {'save_best': None}},
-        'custom_hooks': [],
+    }
+
+
+def _evaluation(folder: str, loader: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables that evaluate the backbone: one half of the images classifies the other half."""
+    return {
+        'labelled_root': str(Path(folder).expanduser().resolve()),
+        'val_dataloader': {
+            **loader,
+            'sampler': {'type': 'DefaultSampler', 'shuffle': False},
+            'dataset': {
+                '_scope_': 'mmpretrain',
+                'type': 'CustomDataset',
+                'data_root': Expression('labelled_root'),
+                'with_label': True,
+                'pipeline': Expression('test_pipeline'),
+            },
+        },
+        'val_evaluator': [{'type': 'lfi.KNNMetric'}, {'type': 'lfi.LinearProbeMetric'}],
+        'val_cfg': {},
+        'train_cfg': {
+            'by_epoch': True,
+            'max_epochs': Expression('max_epochs'),
+            'val_interval': EVALUATION_INTERVAL,
+        },
+        'test_dataloader': Expression('val_dataloader'),
+        'test_evaluator': Expression('val_evaluator'),
     }
 
 
