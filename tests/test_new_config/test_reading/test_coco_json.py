@@ -87,6 +87,12 @@ def test_sizes_may_be_missing(tmp_path):
             "lacks the field 'bbox' of COCO JSON",
         ),
         (
+            lambda content: content['annotations'][2].update(
+                segmentation={'size': [80, 96], 'counts': [5, 6]}
+            ),
+            'the run-length encoding of annotation 3 is no mask of the 96 x 80 pixels of 1.jpg: correct it',
+        ),
+        (
             lambda content: content['images'][0].update(file_name='gone.jpg'),
             r'1 of 6 images of \S+ do not exist, such as \S+gone.jpg: put the images beside',
         ),

@@ -13,6 +13,8 @@ from typing import Any
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 
+from .run_lengths import is_mask_of
+
 VAL_WORDS = ('val', 'valid', 'validation', 'test')
 
 
@@ -100,6 +102,7 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
                     f'{file} has an annotation of category_id {annotation["category_id"]}, which its '
                     'categories lack'
                 )
+            _check_mask(annotation, coco.imgs.get(annotation['image_id']), file)
             objects[annotation['image_id']].append(_object(annotation, index))
         folder = _images_folder(file, root, [image['file_name'] for image in coco.imgs.values()])
         images = tuple(
@@ -117,6 +120,18 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
         raise UsageError(f'{file} has no annotation of an object')
     masks = all(item.get('segmentation') for image in images for item in image.objects)
     return tuple(str(category['name']) for category in categories), images, masks
+
+
+def _check_mask(annotation: dict, image: dict | None, file: Path) -> None:
+    mask = annotation.get('segmentation')
+    if not isinstance(mask, dict) or image is None or not {'width', 'height'} <= image.keys():
+        return
+    if not is_mask_of(mask, image['height'], image['width']):
+        raise UsageError(
+            f'{file}: the run-length encoding of annotation {annotation.get("id")} is no mask of the '
+            f'{image["width"]} x {image["height"]} pixels of {image["file_name"]}: correct it, or remove the '
+            'annotation'
+        )
 
 
 def _object(annotation: dict, index: dict) -> dict:
