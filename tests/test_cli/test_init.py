@@ -158,6 +158,7 @@ def test_it_prints_nothing_else(init, tmp_path, capsys, recwarn):
             '--concepts is for images without labels: class folders names its classes',
         ),
         (('--input-size', '64', '--model', 'levit_128s'), 'the backbone takes no images of 64 pixels .*224'),
+        (('--model', 'levit_128s'), 'the last two maps of .* have strides of 32 and 56 pixels, and queries'),
         (('--epochs', '0'), '--epochs 0 must be at least 1'),
     ],
 )
@@ -179,6 +180,10 @@ def test_detectors_are_refused_for_other_data(init, tmp_path):
         (
             ('--model', 'mask-rcnn_r50'),
             '--model mask-rcnn_r50 predicts masks, and COCO JSON, .* has boxes alone',
+        ),
+        (
+            ('--model', 'ssd300', '--input-size', '96'),
+            '--input-size 96: ssd300 takes no images of 96 x 96 pixels .*Kernel size.*: give a larger size',
         ),
         (('--labels-per-class', '2'), '--labels-per-class is for images with one label, .* object detection'),
         (('--model', 'resnet18'), '--model resnet18 is no config of mmdet; similar names are '),

@@ -85,6 +85,7 @@ def _wrap_in_adapter(model: Mapping, scope: str) -> AdaptedBackbone:
             config, plain, is_changed = *extended, True
             maps = output_maps(plain, size)
             description += f' with out_indices={config["out_indices"]}'
+    _check_strides(maps, description)
     adapter: dict[str, Any] = {'type': 'lfi.InteractionQueryAdapter', 'backbone': config}
     if reads:
         adapter['reads'] = reads
@@ -102,6 +103,16 @@ def _wrap_in_adapter(model: Mapping, scope: str) -> AdaptedBackbone:
         1 if _takes_any_size(adapted, size) else stride,
         stride,
     )
+
+
+def _check_strides(maps: list[FeatureMap], name: str) -> None:
+    strides = [max(feature_map.stride) for feature_map in maps]
+    if any(stride % min(strides) for stride in strides):
+        raise UsageError(
+            f'model.backbone: the last two maps of {name} have strides of {" and ".join(map(str, strides))} '
+            'pixels, and queries read maps whose strides are multiples of the finest one: take another '
+            'backbone, or images of another size'
+        )
 
 
 def _find_reads(plain: nn.Module, config: Mapping) -> tuple[int, tuple[str, ...], list[FeatureMap]]:

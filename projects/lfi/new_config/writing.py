@@ -23,8 +23,9 @@ from lfi.utils.folders import make_folder
 
 from .labelled_image import FoundData
 from .models import BaseModel, find_classifier, find_dense_model
-from .settings import Settings
+from .settings import Settings, typical_size
 from .tasks import classification_config, detection_config, pretraining_config, segmentation_config
+from .tasks.detector_size import check_detector_size
 from .tasks.merging import merge, without_delete
 
 DEFAULT_MODELS = {
@@ -104,15 +105,23 @@ def _write(
         base = find_dense_model(name, 'mmdet')
         _check_masks(data, base, name)
         variables = detection_config(data, base, settings, annotations)
-    return _write_student(variables, base, teacher, settings, out)
+    return _write_student(data, name, variables, base, teacher, settings, out)
 
 
 def _write_student(
-    variables: Mapping[str, Any], base: BaseModel, teacher: str, settings: Settings, out: Path
+    data: FoundData,
+    name: str,
+    variables: Mapping[str, Any],
+    base: BaseModel,
+    teacher: str,
+    settings: Settings,
+    out: Path,
 ) -> WrittenConfig:
     """Add the student to the config of a task, write it and check it."""
     cfg = _load(variables, out)
     overlay = build_overlay(UserConfig(out, None, cfg), out, teacher)
+    if settings.input_size is not None and data.task in ('object detection', 'instance segmentation'):
+        check_detector_size(overlay.task_model, settings.input_size, typical_size(data), name)
     changes = {name: value for name, value in overlay.variables.items() if name != '_base_'}
     if changes['custom_imports'] == cfg.get('custom_imports'):
         del changes['custom_imports']

@@ -1,7 +1,9 @@
 """The number of classes in all heads of a model."""
 
 from lfi.new_config.models import find_classifier, find_dense_model
+from lfi.new_config.settings import Settings
 from lfi.new_config.tasks.classes import with_num_classes
+from lfi.new_config.tasks.classification import _model
 from lfi.new_config.tasks.merging import merge
 
 
@@ -35,3 +37,9 @@ def test_a_loss_with_smoothed_labels_is_told():
     model = find_classifier('swin-tiny').model
     changes = with_num_classes(model, 3)
     assert changes['head'] == {'num_classes': 3, 'loss': {'num_classes': 3}}
+
+
+def test_a_head_is_trained_without_a_teacher_of_its_own():
+    base = find_classifier('efficientformer-l1')
+    assert _model(base, Settings(), 3, False, 224)['head']['distillation'] is False
+    assert 'distillation' not in _model(find_classifier('resnet18'), Settings(), 3, False, 224)['head']

@@ -24,6 +24,7 @@ from .schedule import adamw_schedule
 from .weights import weights_of
 
 MULTI_LABEL_HEAD = {'type': 'MultiLabelLinearClsHead', '_delete_': True}
+DISTILLED_HEADS = ('EfficientFormerClsHead', 'LeViTClsHead')
 
 
 def classification_config(
@@ -99,6 +100,9 @@ def _model(base: BaseModel, settings: Settings, num_classes: int, several: bool,
     backbone = {**with_image_size(base.model['backbone'], size), **weights_of(base, settings.weights)}
     if backbone:
         changes['backbone'] = {**changes.get('backbone', {}), **backbone}
+    if head['type'] in DISTILLED_HEADS and not several:
+        # By default they want a teacher of their own, and mmpretrain cannot train them so.
+        changes['head']['distillation'] = False
     if base.model.get('train_cfg') and (several or settings.labels_per_class is not None):
         # Images without a label, or with several, are not mixed.
         changes['train_cfg'] = None
