@@ -12,13 +12,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .arguments import ArgumentParser, add_teacher
+from .first_steps import print_first_steps
 from .next_commands import print_next
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -71,35 +68,11 @@ def run(args: Namespace) -> None:
         'leaves out.'
     )
     print(f'Data: {report.data}.')
-    for line in missing_checkpoints(report.cfg):
-        print(line)
+    print_first_steps(report.cfg)
     if report.data_state == 'broken':
         print(f'Next: correct the data in {args.config}, from which {out} takes them.')
         return
     print_next(*next_commands(out, report.cfg, overlay.can_cache))
-
-
-def missing_checkpoints(cfg: Config) -> list[str]:
-    """Return a message for each checkpoint of a config that is not cached and cannot be downloaded."""
-    from lfi.engine.checkpoints.addresses import (
-        download_path,
-        gone_host_message,
-        named_checkpoints,
-        resolve_checkpoint,
-    )
-    from lfi.errors import UsageError
-
-    lines = []
-    for key, checkpoint in named_checkpoints(cfg):
-        try:
-            url = resolve_checkpoint(checkpoint)
-        except UsageError as error:
-            lines.append(f'{key}={checkpoint!r}: {error}.')
-            continue
-        gone_message = gone_host_message(url)
-        if gone_message and not Path(download_path(url)).is_file():
-            lines.append(f'{key}={checkpoint!r} cannot be fetched: {gone_message} in its place.')
-    return lines
 
 
 def next_commands(out: Path, cfg: dict, can_cache: bool) -> list[list[str]]:

@@ -15,8 +15,9 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from .adapt import last_checkpoint, missing_checkpoints, next_commands
+from .adapt import last_checkpoint, next_commands
 from .arguments import ArgumentParser, add_teacher
+from .first_steps import print_first_steps
 from .next_commands import TEXTS, infer_command, print_next
 
 if TYPE_CHECKING:
@@ -78,12 +79,11 @@ def run(args: Namespace) -> None:
     settings = Settings(**{name: getattr(args, name) for name in names})
     new = init_config(args.data, args.model, args.teacher, args.concepts, settings, args.out)
     print(new)
-    for line in missing_checkpoints(new.written.report.cfg):
-        print(line)
     commands = next_commands(new.path, new.written.report.cfg, new.written.cached)
     if new.data.task == 'pretraining':
         # There are no labels to test on.
         commands[-1] = asking_command(new)
+    print_first_steps(new.written.report.cfg)
     print_next(*commands)
 
 
