@@ -1,6 +1,7 @@
 """`lfi init`: what it writes for data of each format trains, and what is wrong is said in one line."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,11 +91,17 @@ def test_what_it_writes_trains(write, package, arguments, files, init, call_tool
     commands = printed.partition('Next:\n')[2].splitlines()
     assert commands[0] == '  lfi train configs/mine.py --cache-teacher'
     (tmp_path / 'elsewhere').mkdir()
-    call_tool('train', config, folder=tmp_path / 'elsewhere')
+    there = partial(call_tool, folder=tmp_path / 'elsewhere')
+    cached = there('cache', config, '--out', 'maps', '--num-workers', 0)
+    trained = there(*shlex.split(cached.partition('Next:\n')[2])[1:])
     checkpoint = Path(shlex.split(commands[1])[3])
     assert (tmp_path / 'elsewhere' / checkpoint).is_file()
     command = 'infer' if write is flat else 'test'
     assert commands[1].startswith(f'  lfi {command} configs/mine.py {checkpoint}')
+    if command == 'test':
+        # The config that ran, beside the best checkpoint.
+        then = shlex.split(trained.partition('Next:\n')[2].splitlines()[0])
+        assert 'Next:\n  lfi infer' in there(*then[1:])
 
 
 def test_it_says_what_it_found_and_what_to_type_next(init, tmp_path):

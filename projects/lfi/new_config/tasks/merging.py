@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lfi.adaptation.source import Call
+from lfi.adaptation.source import Call, Expression
 
 
 def merge(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,6 +18,9 @@ def merge(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     merged = {**new, **config}
     for name, value in changes.items():
         old = config.get(name)
+        if isinstance(old, Expression) and value == changes.get(old.text):
+            # `test_dataloader = val_dataloader`, of which both are changed alike: the name has the change.
+            continue
         if isinstance(old, Mapping) and isinstance(value, Mapping) and '_delete_' not in value:
             merged[name] = merge(old, value)
         else:
