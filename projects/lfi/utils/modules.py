@@ -119,6 +119,11 @@ def has_base(kind: type, package: str, name: str) -> bool:
     )
 
 
+def is_multi_label(head: Any) -> bool:
+    """Whether a classifier's head scores each class alone, as `MultiLabelClsHead` of mmpretrain does."""
+    return has_base(type(head), 'mmpretrain', 'MultiLabelClsHead')
+
+
 _CLASSES: dict[tuple[str, Any, Any], Any] = {}
 
 

@@ -67,6 +67,16 @@ def test_a_baselines_student_is_measured_beside_the_teacher(make_model, make_mea
     torch.testing.assert_close(predicted, scores.softmax(1))
 
 
+@torch.no_grad()
+def test_presence_of_a_multi_label_head_is_the_sigmoid_of_its_scores(make_measured):
+    model = make_measured(head=dict(type='mmpretrain.MultiLabelLinearClsHead', num_classes=K, in_channels=16))
+    inputs, _ = batch()
+    found = model.ask(inputs, model.teacher.text_embeddings[[3, 5, 1]])
+    scores = model.head.fc(model.backbone(inputs)[-1])
+    expected = torch.stack([scores[:, 3].sigmoid(), torch.zeros(3), scores[:, 1].sigmoid()], 1)
+    torch.testing.assert_close(found.presence, expected)
+
+
 @pytest.mark.parametrize(
     'changes',
     [

@@ -96,6 +96,22 @@ def test_predictions_are_the_softmax_of_the_classes_presence(make_model):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize('rule', [dict(), dict(thr=0.4), dict(topk=2), dict(thr=0.6, topk=2)])
+def test_of_a_multi_label_head_predictions_are_each_classs_presence(make_model, rule):
+    head = dict(type='mmpretrain.MultiLabelLinearClsHead', num_classes=CLASSES, in_channels=16, **rule)
+    model = make_model(head=head, predict_by=BY_TEXTS).eval()
+    inputs, samples = batch(labels=([0, 1], [], [3]))
+    presence = model.ask(inputs, model.teacher.text_embeddings[:CLASSES]).presence
+    found = model.predict(inputs, samples)
+    torch.testing.assert_close(scores_of(found), presence)
+    for sample, row in zip(found, presence.tolist()):
+        order = sorted(range(CLASSES), key=lambda label: -row[label])
+        above = [label for label, value in enumerate(row) if value >= rule.get('thr', 0.5)]
+        expected = order[:2] if rule == dict(topk=2) else above
+        assert sample.pred_label.tolist() == expected
+
+
+@torch.no_grad()
 def test_where_it_is_only_tested_the_text_tower_is_all_that_it_asks(make_model):
     inputs, samples = batch()
     tested, trained = (make_model(predict_by=BY_TEXTS).eval() for _ in range(2))
@@ -171,6 +187,15 @@ def test_a_student_with_a_head_may_name_classes_too(make_model, zero_shot):
     without.load_state_dict(with_head.state_dict(), strict=False)
     inputs, _ = named_batch()
     torch.testing.assert_close(with_head(inputs), without(inputs))
+
+
+@torch.no_grad()
+def test_with_the_head_of_several_labels_named_classes_are_told_one_by_one(make_model, named_texts):
+    head = dict(type='mmpretrain.MultiLabelClsHead')
+    model = make_model(head=head, predict_by=ZERO_SHOT, supervision=None).eval()
+    inputs, samples = named_batch()
+    presence = model.ask(inputs, named_texts).presence
+    torch.testing.assert_close(scores_of(model.predict(inputs, samples)), presence)
 
 
 @torch.no_grad()

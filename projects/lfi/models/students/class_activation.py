@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lfi.models.backbones import InteractionQueryViT, InteractionStates
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
+from lfi.utils.modules import is_multi_label
 
 from .predict_by import PredictBy
 
@@ -64,8 +65,9 @@ class ByClassActivation(PredictBy):
     """Predict by a classifier's head, and answer texts by class activation maps. For testing only.
 
     The configs in `configs/evaluation` use it to measure a baseline that was trained without queries.
-    Presence is the head's probability. Concepts beyond the classes have flat maps. The scale of the maps is
-    arbitrary, so that `energy`, `teacher_nss` and `teacher_kl` are not comparable: they depend on the scale.
+    Presence is the head's probability: the softmax over the classes, or for a multi-label head the sigmoid of
+    each class's score. Concepts beyond the classes have flat maps. The scale of the maps is arbitrary, so
+    that `energy`, `teacher_nss` and `teacher_kl` are not comparable: they depend on the scale.
     """
 
     answers_by_readout = False
@@ -100,12 +102,13 @@ class ByClassActivation(PredictBy):
         """
         maps = class_activation_maps(student.backbone, student.head, states)
         scores = maps.mean((-2, -1)) + _linear_layers(student.head)[0](student.backbone.ln2.bias)
+        probabilities = scores.sigmoid() if is_multi_label(student.head) else scores.softmax(-1)
         concepts = _concept_indices(texts, student.teacher.text_embeddings)
         is_class = concepts < maps.shape[1]
         index = concepts.clamp_max(maps.shape[1] - 1)
         return InteractionMaps(
             logits=maps[:, index].where(is_class[:, None, None], 0.0)[:, None],
-            presence=scores.softmax(-1)[:, index].where(is_class, 0.0),
+            presence=probabilities[:, index].where(is_class, 0.0),
             valid=layout.valid,
             layers=states.layers[-1:],
             directions=('spatial',),

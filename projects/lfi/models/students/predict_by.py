@@ -12,6 +12,7 @@ from lfi.models.backbones import InteractionStates
 from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import MODELS
 from lfi.structures import InteractionMaps
+from lfi.utils.modules import is_multi_label
 
 
 class PredictBy:
@@ -114,8 +115,10 @@ class ByFeatures(PredictBy):
 class ByTexts(PredictBy):
     """Predict the classes of images by their texts: the student is asked about each class.
 
-    The prediction is the softmax of `InteractionReadout.scores` over the classes. The head is not used, so
-    training without labels can be validated. In a test the teacher's text tower embeds the texts once.
+    The prediction is the softmax of `InteractionReadout.presence_logits` over the classes. If the head is an
+    mmpretrain `MultiLabelClsHead`, it is the sigmoid of each logit, with the labels of the head's `thr` or
+    `topk`. The head's weights are not used, so training without labels can be validated. In a test the
+    teacher's text tower embeds the texts once.
 
     Args:
         concepts: classes in the test set's order, or a data set that names them
@@ -208,9 +211,11 @@ class ByTexts(PredictBy):
 
     def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
         """Return the samples with `pred_score` (K,) and `pred_label`."""
-        from mmpretrain.models.heads import ClsHead
+        from mmpretrain.models.heads import ClsHead, MultiLabelClsHead
 
-        predictions: Sequence = ClsHead().predict((self._compute_logits(student, inputs),), data_samples)
+        head: Any = getattr(student, 'head', None)
+        rule = MultiLabelClsHead(thr=head.thr, topk=head.topk) if is_multi_label(head) else ClsHead()
+        predictions: Sequence = rule.predict((self._compute_logits(student, inputs),), data_samples)
         return predictions
 
     def tensor(self, student: Any, inputs: Tensor, task_tensor: Callable) -> Tensor:
