@@ -7,6 +7,7 @@ import pytest
 import torch
 from lfi.concepts import ConceptBank
 from part_inputs import build, compare, features, outputs_of, read
+from small_students import PARTS, parts
 
 BANK = ConceptBank(tuple('abcdefgh'), ('{}',), torch.eye(8), num_background=1)
 CONCEPTS = 7
@@ -54,6 +55,19 @@ def test_the_mean_is_of_probabilities_at_the_temperature(means_of):
     each = [probabilities(row, 3.0) for teacher in teachers for row in teacher.scores.tolist()]
     mean = [sum(column) / 6 for column in zip(*each)]
     assert [probabilities(row, 3.0) for row in changed.tolist()] == [pytest.approx(mean, rel=1e-4)] * 3
+
+
+@pytest.mark.parametrize('predict_by', [None, dict(type='lfi.ByTexts')])
+def test_a_head_that_scores_each_class_alone_is_refused_when_the_student_is_built(
+    make_classifier, predict_by
+):
+    head = dict(type='mmpretrain.MultiLabelLinearClsHead', num_classes=4, in_channels=16)
+    taught = dict(head=head, predict_by=predict_by, std=0.1)
+    message = 'supervision.logit_kd: .*head=MultiLabelLinearClsHead .*take lfi.Interactions'
+    with pytest.raises(ValueError, match=message):
+        make_classifier(supervision=parts('interactions', 'logit_kd'), **taught)
+    others = [name for name in PARTS if name != 'logit_kd']
+    assert make_classifier(supervision=parts(*others), **taught).parts.keys() == {*others}
 
 
 @pytest.mark.parametrize('own', ['sigmoid, concept by concept', 'softmax over the bank', None])

@@ -74,6 +74,15 @@ def _build_part(name: str, config: Any) -> SupervisionPart:
     return part
 
 
+def check_head(head: nn.Module | None, parts: Mapping[str, SupervisionPart]) -> None:
+    """Raise a ValueError if a part cannot teach a classifier with a head; None if the task has no head."""
+    for name, part in parts.items():
+        try:
+            part.check_head(head)
+        except ValueError as error:
+            raise ValueError(f'supervision.{name}: {error}') from error
+
+
 def build_predict_by(predict_by: Any, default: str) -> PredictBy:
     """Build the component by which a student predicts.
 

@@ -39,6 +39,7 @@ from .components import (
     build_readout,
     build_supervision,
     check_contrast_weight,
+    check_head,
     check_readout_trained,
     check_teacher,
     needs_readout,
@@ -143,6 +144,7 @@ class Student(_TaskModel):
         self.predict_by = build_predict_by(predict_by, self.family.default_predict_by)
         self.teacher_cfg = None if teacher is None else self.predict_by.teacher_cfg_for(teacher)
         parts = build_supervision({} if supervision is None else supervision, self.family, self.teacher_cfg)
+        check_head(getattr(self, 'head', None), parts)
         if parts or readout is not None or needs_readout(parts, self.predict_by):
             self._require_recording_backbone()
         query_dims = getattr(self.backbone, 'query_dims', 0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lfi.models.losses.log_probabilities import kl
 from lfi.models.losses.means import RunningMean
 from lfi.models.teachers import Teacher
 from lfi.registry import MODELS
 from lfi.structures import BatchView, StudentGrid, Targets
+from lfi.utils.modules import is_multi_label
 from lfi.utils.options import check_positive, check_weights
 
 from .part import StudentOutputs, SupervisionPart, updated_mean
@@ -29,6 +30,9 @@ class LogitKD(SupervisionPart):
     Args:
         temperature: T, divides the logits of both models. Defaults to 2.
         loss_weight: weight of the loss, 0 or more. Defaults to 1.
+
+    Raises:
+        ValueError: if an option is out of range; when the student is built, if the head is a multi-label one.
     """
 
     teacher_outputs = frozenset({'class_scores'})
@@ -41,6 +45,19 @@ class LogitKD(SupervisionPart):
         self.temperature = temperature
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
+
+    def check_head(self, head: nn.Module | None) -> None:
+        """Refuse a multi-label head, whose classes are not the outcomes of one softmax.
+
+        Raises:
+            ValueError: if the head is an mmpretrain `MultiLabelClsHead`.
+        """
+        if is_multi_label(head):
+            raise ValueError(
+                'lfi.LogitKD compares softmaxes over classes that exclude one another, and '
+                f'head={type(head).__name__} scores each class alone: drop the part, and take '
+                'lfi.Interactions, which teaches the presence of each concept'
+            )
 
     def check_teacher(self, teacher: Teacher) -> None:
         """Check that the teacher has a probability for each class.

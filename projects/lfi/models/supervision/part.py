@@ -101,6 +101,16 @@ class SupervisionPart(nn.Module):
     def build_heads(self, widths: StudentWidths) -> None:
         """Build the layers that map the student's features to the teacher's widths."""
 
+    def check_head(self, head: nn.Module | None) -> None:
+        """Check that a part can teach a classifier with a head, when the student is built.
+
+        Args:
+            head: head of the task's model. None if the model has none of this name.
+
+        Raises:
+            ValueError: if the part does not fit the head. The message names the part to use.
+        """
+
     def check_teacher(self, teacher: Teacher) -> None:
         """Check that a teacher has the outputs that the part reads, before training or caching.
 
