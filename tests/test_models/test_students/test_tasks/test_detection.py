@@ -396,6 +396,52 @@ def test_presence_by_labels_alone_is_refused_where_an_image_has_none(make_detect
     assert found.concept_labels(samples, device).nonzero().tolist() == [[0, 1], [1, 2]]
 
 
+def panoptic(vlm):
+    """A small Panoptic FPN of 2 things and 2 stuff, whose presence comes from labels alone."""
+    cfg = get_config('mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py').model
+    small = student_config('mask_rcnn', {})
+    small.roi_head.bbox_head.num_classes = small.roi_head.mask_head.num_classes = 2
+    classes = dict(num_things_classes=2, num_stuff_classes=2)
+    cfg.backbone, cfg.neck, cfg.roi_head = small.backbone, small.neck, small.roi_head
+    cfg.semantic_head.update(classes)
+    cfg.panoptic_fusion_head.update(classes)
+    cfg.update(
+        type='lfi.Student',
+        task='mmdet.PanopticFPN',
+        teacher=dict(
+            type='lfi.VLMAttentionTeacher', model=vlm, extractor='maskclip', concepts=[*NAMES, 'sky']
+        ),
+        supervision=dict(interactions=dict(INTERACTIONS, reading=dict(presence='label'))),
+    )
+    return MODELS.build(cfg)
+
+
+def with_map(found, pixels):
+    found.gt_sem_seg = PixelData(sem_seg=pixels[None])
+    return found
+
+
+def test_a_panoptic_model_knows_the_stuff_of_an_image(teacher_folder):
+    """The map has things too; 255 is unknown, and 4 is the bank's but no class."""
+    pixels = torch.full((64, 64), 255)
+    pixels[4:40, 4:40], pixels[50:, :], pixels[0, 0] = 0, 3, 4
+    samples = [
+        with_map(sample((64, 64), [[4, 4, 40, 40]], [0]), pixels),
+        with_map(sample((64, 64)), torch.full((64, 64), 2)),
+        sample((64, 64), [[4, 4, 40, 40]], [1]),
+    ]
+    model = panoptic(teacher_folder('vit')).train()
+    batch = model.batch_of(images(3), samples)
+    assert [row.nonzero().flatten().tolist() for row in batch.labels] == [[0, 3], [2], [1]]
+    assert torch.equal(model.part_targets(batch)['interactions'].presence, batch.labels)
+
+
+def test_the_map_of_another_detector_has_other_classes(detector):
+    """HTC's are COCO-Stuff's."""
+    found = with_map(sample(SIZE, BOXES, [1]), torch.full(SIZE, 2))
+    assert detector.concept_labels([found], torch.device('cpu')).nonzero().tolist() == [[0, 1]]
+
+
 # ---- Their annotations: empty ones of the kinds that the others have ---------------------------------------
 
 SMALL = (48, 64)

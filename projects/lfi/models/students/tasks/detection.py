@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lfi.structures import BatchView, is_unlabelled, set_multi_hot_
 
 from .hooks import samples_of_training
+from .segmentation import classes_of_pixels
 from .task import Task, labelled_loss
 
 
@@ -21,20 +22,34 @@ class Detection(Task):
 
     package, base = 'mmdet', 'BaseDetector'
 
+    # Things and stuff, the classes of a panoptic model's maps. Other models, such as HTC, have maps of a data
+    # set with other classes.
+    _num_map_classes = 0
+
     def set_up(self, student: Any) -> None:
         """Empty the annotations of unlabelled images: mmdet reads the annotations of all images."""
         register_annotation_emptying(student.data_preprocessor)
+        if hasattr(student, 'panoptic_fusion_head'):
+            self._num_map_classes = student.panoptic_fusion_head.num_classes
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
-        """Return the categories of each image's objects; categories beyond the bank are ignored."""
+        """Return the categories of each image's objects; categories beyond the bank are ignored.
+
+        For panoptic models, the classes of `gt_sem_seg` are added: things and stuff.
+        """
         # Test images may have no instances.
         none = torch.zeros(0, dtype=torch.long, device=device)
         labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
         multi_hot = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
         # The extra last column takes categories beyond the bank.
-        return set_multi_hot_(multi_hot, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
+        multi_hot = set_multi_hot_(multi_hot, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
+        for row, sample in zip(multi_hot, data_samples):
+            if self._num_map_classes and 'gt_sem_seg' in sample:
+                pixels = sample.gt_sem_seg.sem_seg
+                row.copy_(row.maximum(classes_of_pixels(pixels, self._num_map_classes, num_concepts)))
+        return multi_hot
 
     def loss(
         self,

@@ -32,18 +32,10 @@ class Segmentation(Task):
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
     ) -> Tensor:
         """Return the classes of each image's pixels, without ignored pixels and classes beyond the bank."""
-        rows = []
-        limit = num_concepts if num_classes is None else min(num_classes, num_concepts)
-        for sample in data_samples:
-            if 'gt_sem_seg' in sample:
-                classes = sample.gt_sem_seg.data.flatten()
-            else:
-                classes = torch.zeros(0, dtype=torch.long, device=device)
-            # An extra column takes all other pixels: selecting pixels would wait for the device.
-            columns = classes.where((classes >= 0) & (classes < limit), num_concepts)
-            multi_hot = torch.zeros(num_concepts + 1, device=classes.device)
-            rows.append(multi_hot.index_fill(0, columns, 1)[:-1])
-        return torch.stack(rows)
+        limit = num_concepts if num_classes is None else num_classes
+        none = torch.zeros(0, dtype=torch.long, device=device)
+        maps = [sample.gt_sem_seg.data if 'gt_sem_seg' in sample else none for sample in data_samples]
+        return torch.stack([classes_of_pixels(pixels, limit, num_concepts) for pixels in maps])
 
     def loss(
         self,
@@ -57,6 +49,21 @@ class Segmentation(Task):
         return labelled_loss(
             student, task_loss, batch, data_samples, partial(_blank_sample, device=batch.inputs.device)
         ), None
+
+
+def classes_of_pixels(pixels: Tensor, num_classes: int, num_concepts: int) -> Tensor:
+    """Return the classes that a segmentation map shows, (num_concepts,) of 0 and 1.
+
+    Args:
+        pixels: class of each pixel, int64 of any shape; others than 0 to `num_classes` - 1 are ignored.
+        num_classes: number of classes.
+        num_concepts: number of texts in the teacher's bank; classes beyond it are ignored.
+    """
+    classes = pixels.flatten()
+    # An extra column takes all other pixels: selecting pixels would wait for the device.
+    columns = classes.where((classes >= 0) & (classes < min(num_classes, num_concepts)), num_concepts)
+    multi_hot = torch.zeros(num_concepts + 1, device=classes.device)
+    return multi_hot.index_fill(0, columns, 1)[:-1]
 
 
 def _blank_sample(sample: Any, device: torch.device) -> Any:
