@@ -442,6 +442,20 @@ def test_the_map_of_another_detector_has_other_classes(detector):
     assert detector.concept_labels([found], torch.device('cpu')).nonzero().tolist() == [[0, 1]]
 
 
+def test_what_only_a_crowd_shows_is_present(make_detector):
+    part = dict(INTERACTIONS, reading=dict(presence='label'))
+    model = make_detector('mask_rcnn', supervision=dict(interactions=part)).train()
+    samples = [sample(SIZE, BOXES, [1]), sample(SIZE, ignored=BOXES), sample(SIZE, BOXES, [1], ignored=BOXES)]
+    samples[1].ignored_instances.labels = torch.tensor([3])
+    samples[2].ignored_instances.labels = torch.tensor([1])
+    batch = model.batch_of(images(3), samples)
+    maps = model.part_targets(batch)['interactions']
+    asked = zip(maps.concepts.tolist(), maps.presence.tolist())
+    shown = [{c for c, value in zip(*row) if value == 1} for row in asked]
+    assert shown == [{1}, {3}, {1}]
+    assert set(maps.presence.flatten().tolist()) == {0, 1}
+
+
 # ---- Their annotations: empty ones of the kinds that the others have ---------------------------------------
 
 SMALL = (48, 64)

@@ -37,11 +37,16 @@ class Detection(Task):
     ) -> Tensor:
         """Return the categories of each image's objects; categories beyond the bank are ignored.
 
-        For panoptic models, the classes of `gt_sem_seg` are added: things and stuff.
+        Objects that the task ignores, such as crowds, count: the image shows them. For panoptic models, the
+        classes of `gt_sem_seg` are added: things and stuff.
         """
         # Test images may have no instances.
         none = torch.zeros(0, dtype=torch.long, device=device)
-        labels = [getattr(sample.get('gt_instances'), 'labels', none) for sample in data_samples]
+        fields = ('gt_instances', 'ignored_instances')
+        labels = [
+            torch.cat([getattr(sample.get(name), 'labels', none) for name in fields])
+            for sample in data_samples
+        ]
         multi_hot = torch.zeros(len(labels), num_concepts + 1, device=labels[0].device)
         # The extra last column takes categories beyond the bank.
         multi_hot = set_multi_hot_(multi_hot, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
