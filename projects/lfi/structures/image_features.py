@@ -11,6 +11,9 @@ from torch import Tensor
 from .interaction_maps import InteractionMaps
 from .views import full_window, separable_interpolation_weights
 
+LENGTH_TOLERANCE = 1e-3
+"""Largest deviation of the mean location's length from 1 in a cache: rounding causes less."""
+
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -44,7 +47,7 @@ class ImageFeatures:
             scale: scale of the scores. It is stored as the length of the maps' mean vector.
 
         Raises:
-            ValueError: if the pooled vector is not the mean of the locations.
+            ValueError: if the pooled vector is not the mean of the locations, or this mean's length is not 1.
         """
         mean = self.locations.mean((-2, -1))  # [B, C]
         cosine = F.cosine_similarity(mean, self.pooled, dim=1).min().item()
@@ -54,9 +57,16 @@ class ImageFeatures:
                 f"(cosine {cosine:.3f}). Use extractor 'dense', or train with teacher.cache=None"
             )
         b, c, h, w = self.locations.shape
-        length = mean.norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+        length = mean.norm(dim=1)  # [B]
+        furthest = length[(length - 1).abs().argmax()].item()
+        if abs(furthest - 1) > LENGTH_TOLERANCE:
+            raise ValueError(
+                "the features cannot be cached: the mean of an image's locations has the length "
+                f'{furthest:.3f}, and a cache gives all means the length 1. Use a CNN with extractor '
+                "'dense', or train with teacher.cache=None"
+            )
         return InteractionMaps(
-            logits=(scale / length * self.locations)[:, None],
+            logits=(scale / length[:, None, None, None] * self.locations)[:, None],
             presence=mean.new_ones(b, c),
             valid=torch.ones(b, h, w, dtype=torch.bool, device=mean.device),
             directions=('spatial',),

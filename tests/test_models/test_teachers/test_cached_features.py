@@ -200,6 +200,18 @@ def test_features_whose_mean_is_not_the_embedding_are_refused(config, teacher_fo
         teacher.features(images, PIXELS).as_maps(teacher.logit_scale)
 
 
+@pytest.mark.parametrize('length', [0.5, 0.998, 1.002, 2.0])
+def test_features_whose_mean_is_not_of_unit_length_are_refused(teacher, images, length):
+    """A cache stores the scale of the scores as this length, and so would stretch the locations."""
+    features = teacher.features(images, PIXELS)
+    lengths = features.locations.double().mean((-2, -1)).square().sum(1).sqrt()
+    assert lengths.tolist() == pytest.approx([1] * 3, abs=1e-5)
+    locations = torch.cat([features.locations[:2], length * features.locations[2:]])
+    message = f'cannot be cached: .* has the length {length:.3f}, .*train with teacher.cache=None'
+    with pytest.raises(ValueError, match=message):
+        replace(features, locations=locations).as_maps(teacher.logit_scale)
+
+
 @pytest.mark.parametrize('count', [1, 7])
 def test_records_of_another_number_of_channels_are_refused(cache, config, set_record_maps, count):
     set_record_maps(cache, count)

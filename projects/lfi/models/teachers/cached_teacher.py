@@ -212,9 +212,9 @@ def features_to_cache(teacher: VLMAttentionTeacher, batch: BatchView) -> Interac
         batch: batch of unaugmented images.
 
     Raises:
-        ValueError: if the extractor reads no features, the embedding is not the mean of the locations, or the
-            teacher scores each concept independently, because presence from features is always a softmax
-            over the bank.
+        ValueError: if the extractor reads no features, the embedding is not the mean of the locations, this
+            mean's length is not 1, or the teacher scores each concept independently, because presence from
+            features is always a softmax over the bank.
     """
     if teacher.logit_bias is not None:
         raise ValueError(
