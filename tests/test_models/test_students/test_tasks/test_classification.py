@@ -11,6 +11,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from small_students import HEAD, NORMALISE, VIT, losses_of, parts, raw_batch
 
 ALL = (0, 1, 2, 3)
+NORM_BUFFERS = ('running_mean', 'running_var', 'num_batches_tracked')
 HEADS = {
     'linear': dict(type='LinearClsHead', num_classes=4, in_channels=16, cal_acc=True),
     'two layers': dict(type='VisionTransformerClsHead', num_classes=4, in_channels=16, hidden_dim=8),
@@ -115,6 +116,23 @@ def test_a_single_label_is_too_few_for_a_head_that_normalises_by_batch():
         assert losses_of(model, batch(hidden))['loss_cls'].isfinite()
     with pytest.raises(ValueError, match='one image of the batch has a label, 3.jpg, and the BatchNorm1d'):
         losses_of(model, batch((0, 1, 2)))
+
+
+@pytest.mark.parametrize('momentum', [0.1, None])
+def test_without_any_label_the_statistics_of_a_head_stay_as_they_were(momentum):
+    norm = dict(type='BN1d', momentum=momentum)
+    head = dict(type='StackedLinearClsHead', num_classes=4, in_channels=16, mid_channels=[8], norm_cfg=norm)
+    model = make_plain(head)
+    losses_of(model, batch())
+    buffers = dict(model.head.named_buffers())
+    before = {name: buffer.clone() for name, buffer in buffers.items()}
+    assert before.keys() == {f'layers.0.norm.{name}' for name in NORM_BUFFERS}
+    losses_of(model, batch(ALL))['loss_cls'].backward()
+    # The tensors are the same ones, which DDP holds.
+    for name, buffer in model.head.named_buffers():
+        assert buffer is buffers[name] and torch.equal(buffer, before[name]), name
+    losses_of(model, batch((0, 1)))
+    assert model.head.layers[0].norm.num_batches_tracked == 2
 
 
 def test_features_of_several_stages_and_parts_are_taken_by_row():

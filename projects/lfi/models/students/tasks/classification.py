@@ -13,7 +13,7 @@ from lfi.structures import BatchView, is_unlabelled, set_multi_hot_
 from lfi.structures.labels import UNLABELLED
 
 from .hooks import samples_of_training
-from .task import Task, take_rows
+from .task import Task, kept_statistics, take_rows
 
 HEAD_TERM = 'loss_cls'
 """Name of the head's loss; MMEngine logs the sum of all terms as `loss`."""
@@ -108,7 +108,8 @@ def _head_losses(
     labelled_features = take_rows(features, rows)
     if not rows:
         # The sum over no row is 0, with gradients of 0.
-        return {'loss': head(labelled_features).sum()}
+        with kept_statistics([head]):
+            return {'loss': head(labelled_features).sum()}
     norms = [part for part in head.modules() if isinstance(part, nn.BatchNorm1d)]
     if len(rows) == 1 and any(norm.training for norm in norms):
         raise ValueError(

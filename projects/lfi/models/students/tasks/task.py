@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -142,18 +142,18 @@ def labelled_loss(
     with student.use_features(take_rows(features, used_rows)):
         if rows:
             return task_loss(take_rows(batch.inputs, used_rows), samples)
-        with _kept_statistics(student):
+        parts = student.named_children()
+        with kept_statistics(part for name, part in parts if name not in ('backbone', 'neck')):
             losses = task_loss(take_rows(batch.inputs, used_rows), samples)
     return {name: _zeroed(value) for name, value in losses.items()}
 
 
 @contextmanager
-def _kept_statistics(student: nn.Module) -> Iterator[None]:
-    """Context in which the task's heads and losses change copies of their statistics.
+def kept_statistics(parts: Iterable[nn.Module]) -> Iterator[None]:
+    """Context in which heads and losses of the task change copies of their statistics.
 
     mmdet's GHM, EQLv2 and seesaw losses and batch norms keep buffers, and Dynamic R-CNN keeps lists.
     """
-    parts = (part for name, part in student.named_children() if name not in ('backbone', 'neck'))
     kept = []
     for module in (module for part in parts for module in part.modules()):
         buffers = dict(module.named_buffers(recurse=False))
