@@ -189,9 +189,13 @@ def test_what_cannot_be_is_refused(labels, arguments, message):
         (
             Boxes(),
             0,
-            'Boxes is not a classification data set: .* is None.* boxes and masks, set labelled_images',
+            'Boxes has not one class for each image: .* is None.* boxes or masks, set labelled_images',
         ),
-        (Labels([[0, 1]]), 0, r'gt_label of 0 is \[0, 1\]'),
+        (
+            Labels([[0, 1]]),
+            0,
+            r'gt_label of 0 is \[0, 1\].* several classes of an image, .*set labelled_images',
+        ),
         (Labels([None]), 1, 'gt_label of 0 is None'),
         (
             ConcatDataset([SHAPES]),

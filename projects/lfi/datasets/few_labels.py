@@ -36,7 +36,8 @@ class FewLabels:
         labels_per_class: number of labels of each class. 0 hides all labels, and the data set need not have
             any. Defaults to None.
         seed: random seed of the choice. Defaults to 0.
-        labelled_images: number of images with annotations, for detectors and segmentors. Defaults to None.
+        labelled_images: number of images with annotations, for detectors, segmentors and classifiers whose
+            images have several labels. Defaults to None.
         lazy_init: whether to read the annotations later, by `full_init`. Defaults to False.
         **unknown: unknown arguments; must be empty.
 
@@ -193,9 +194,9 @@ class FewLabels:
         if label is None and self.labels_per_class == 0 and 'instances' not in info:
             return -1
         raise TypeError(
-            f'{type(self.dataset).__name__} is not a classification data set: the gt_label of '
-            f'{info.get("img_path", "an image")} is {label!r}, but must be the index of a class. For boxes '
-            'and masks, set labelled_images in place of labels_per_class'
+            f'{type(self.dataset).__name__} has not one class for each image: the gt_label of '
+            f'{info.get("img_path", "an image")} is {label!r}, but must be the index of a class. For several '
+            'classes of an image, boxes or masks, set labelled_images in place of labels_per_class'
         )
 
     def __repr__(self) -> str:

@@ -29,8 +29,9 @@ def set_few_labels(cfg: Config) -> None:
     """Replace the option `train_dataloader.few_labels` by a data set and a sampler.
 
     `few_labels=dict(labels_per_class=10, labelled_share=0.5, seed=0)` wraps the data set in `lfi.FewLabels`
-    and sets the sampler to `lfi.LabelledShareSampler`. Detectors and segmentors need `labelled_images=120` in
-    place of `labels_per_class`. The option itself is removed, so that other tools can read the config.
+    and sets the sampler to `lfi.LabelledShareSampler`. Detectors, segmentors and images of several labels
+    need `labelled_images=120` in place of `labels_per_class`. The option itself is removed, so that other
+    tools can read the config.
 
     Args:
         cfg: config of the run, changed in place.
@@ -51,7 +52,8 @@ def set_few_labels(cfg: Config) -> None:
     if len([name for name in COUNTS if name in arguments]) != 1:
         raise UsageError(
             f'{OPTION} needs one of labels_per_class, the number of labels of each class, and '
-            'labelled_images, the number of images with annotations, for detectors and segmentors'
+            'labelled_images, the number of images with annotations, for detectors, segmentors and images '
+            'of several labels'
         )
     if 'dataset' not in loader:
         # The config is for testing only.
