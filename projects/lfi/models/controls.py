@@ -52,7 +52,8 @@ class OtherImage(Control):
 
     If a gain remains, it does not come from the teacher's knowledge of the image. Labels stay with their own
     image: they raise the presence of a labelled concept if the other image has a map of this concept. With
-    Mixup or CutMix the other image may show a part of the first image.
+    Mixup or CutMix the other image may show a part of the first image. A mosaic counts as its first file, so
+    the other one may share its further files, and images of a repeated file may take the same targets.
 
     Raises:
         ValueError: in a step with one image, or whose images all show the same file.
