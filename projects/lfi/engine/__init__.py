@@ -13,6 +13,7 @@ from .checkpoints.reading import (
 from .cpu_amp import CPUAmpOptimWrapper
 from .hooks.fitting_weights import FittingWeightsHook
 from .hooks.non_finite import NonFiniteError, NonFiniteHook
+from .hooks.progress import ProgressHook
 from .hooks.resuming import CompleteCheckpointHook, MissedValidationHook, ResumedStepsHook
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     'MissedValidationHook',
     'NonFiniteError',
     'NonFiniteHook',
+    'ProgressHook',
     'ResumedStepsHook',
     'CorruptedCheckpointError',
     'UnsafeCheckpointError',

@@ -29,12 +29,14 @@ from .config_loading import load_config
 from .error_messages import POSSIBLE_USER_ERRORS, error_text, user_error_message
 from .few_labels_option import check_few_labels
 from .hooks.non_finite import NonFiniteError
+from .hooks.progress import ProgressHook
 from .machine import MACHINE, keep_freed_memory, machine
 from .pipelines import LOADERS, check_pipelines, check_unrecorded_steps, set_teacher_cache
 from .processes import start_processes
 from .quiet_runner import QuietRunner, log_data, log_start
 from .run_options import (
     add_concept_check,
+    add_progress,
     log_validation_by_iteration,
     set_loggers,
     set_resume,
@@ -152,6 +154,7 @@ def prepare_training(cfg: Config, resume: str | None = None) -> None:
     write_checkpoints_atomically(cfg)
     log_validation_by_iteration(cfg)
     add_concept_check(cfg)
+    add_progress(cfg)
     set_resume(cfg, resume)
     set_teacher_cache(cfg)
     check_unrecorded_steps(cfg)
@@ -167,7 +170,12 @@ def run_training(cfg: Config) -> None:
     runner.logger.info(f'{MACHINE}{machine()}')
     require_batches(runner)
     log_data(runner)
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, ProgressHook):
+                hook.close()
 
 
 def build_runner(cfg: Config) -> Runner:

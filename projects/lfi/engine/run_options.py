@@ -99,6 +99,14 @@ def add_concept_check(cfg: Config) -> None:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.ConceptCheckHook')]
 
 
+def add_progress(cfg: Config) -> None:
+    """Add `lfi.ProgressHook`, unless `default_hooks` has `progress`; `progress=None` leaves it out."""
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    if hooks.setdefault('progress', ConfigDict(type='lfi.ProgressHook')) is None:
+        # MMEngine removes only hooks of its own by None.
+        del hooks['progress']
+
+
 def set_resume(cfg: Config, resume: str | None) -> None:
     """Set the checkpoint from which training resumes.
 

@@ -1,1 +1,1 @@
-"""Hooks of a run: checks of non-finite losses, of weights against the model, and of resumed training."""
+"""Hooks of a run: checks of losses, weights and resumed training, and the progress in a terminal."""
