@@ -9,6 +9,7 @@ import pytest
 import torch
 from lfi.apis import InteractionResult, draw_result, result_record
 from lfi.apis.drawing import _add_legend, strongest_texts
+from lfi.apis.truth import Truth
 from matplotlib.figure import Figure
 from mmengine.structures import InstanceData, PixelData
 from mmpretrain.structures import DataSample
@@ -68,6 +69,25 @@ def test_a_picture_shows_the_image_and_each_map():
     right = one[:, one.shape[1] // 2 :].astype(int)
     red = right[..., 0] - right[..., 2]
     assert np.unravel_index(red.argmax(), red.shape)[1] > 0.6 * right.shape[1]
+
+
+def test_annotations_stand_beside_the_prediction():
+    plain = draw_result(result(), ('x', 'y'), [1])
+    # The label of an image is no picture.
+    assert np.array_equal(draw_result(result(), ('x', 'y'), [1], Truth((1,))), plain)
+    boxed = draw_result(result(), ('x', 'y'), [1], Truth((1,), np.array([[10.0, 10, 30, 30]])))
+    ignored, labelled = np.full((40, 80), 255), np.full((40, 80), 255)
+    labelled[:, 40:] = 1
+    nothing, half = (
+        draw_result(result(), ('x', 'y'), [1], Truth((1,), segmentation=labels))
+        for labels in (ignored, labelled)
+    )
+    assert plain.shape[1] < boxed.shape[1] == nothing.shape[1] == half.shape[1]
+    cell = slice(boxed.shape[1] // 3, 2 * boxed.shape[1] // 3)
+    # White lines, and the colour of a class in the right half of the cell alone.
+    assert (boxed[:, cell] != nothing[:, cell]).any()
+    changed = np.nonzero((half[:, cell] != nothing[:, cell]).any((0, 2)))[0]
+    assert changed.max() > 0.9 * boxed.shape[1] // 3
 
 
 def test_a_picture_follows_no_settings_of_the_working_directory():

@@ -15,15 +15,17 @@ from mmcv import imresize
 
 from lfi.concepts.names import class_name
 from lfi.utils.matplotlib_settings import default_style
-from lfi.visualization.figures import MIN_SCORE, draw_detections
+from lfi.visualization.figures import MIN_SCORE, draw_boxes, draw_detections
 from lfi.visualization.fonts import set_fonts
 
 from .interaction_result import InteractionResult
+from .truth import IGNORED, Truth
 
 # Longer side of a drawn image in pixels, columns of a picture, width of a column in inches.
 SIDE, COLUMNS, CELL = 480, 5, 2.4
 # Colours of matplotlib's tab20, and classes of a segmentation that the legend names.
 COLOURS, MAX_NAMES = 20, 6
+Extent = tuple[float, float, float, float]
 
 
 def strongest_texts(result: InteractionResult, count: int = 5) -> list[int]:
@@ -32,7 +34,12 @@ def strongest_texts(result: InteractionResult, count: int = 5) -> list[int]:
 
 
 @default_style()
-def draw_result(result: InteractionResult, classes: Sequence[str], text_indices: Sequence[int]) -> np.ndarray:
+def draw_result(
+    result: InteractionResult,
+    classes: Sequence[str],
+    text_indices: Sequence[int],
+    truth: Truth | None = None,
+) -> np.ndarray:
     """Draw an image with its prediction, and the maps of some texts with their presence beside it.
 
     Each map is scaled to its own range.
@@ -41,6 +48,8 @@ def draw_result(result: InteractionResult, classes: Sequence[str], text_indices:
         result: Result of the image.
         classes: Class names, by label.
         text_indices: Indices of the texts to draw.
+        truth: Annotations. Their boxes or their segmentation are drawn beside the prediction. Defaults to
+            None.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
@@ -52,8 +61,12 @@ def draw_result(result: InteractionResult, classes: Sequence[str], text_indices:
     shape = small.shape[0], small.shape[1]
     # Grey images have no channel axis.
     small = np.broadcast_to(small[..., None], (*small.shape, 3)) if small.ndim == 2 else small[..., ::-1]
-    columns = min(1 + len(text_indices), COLUMNS)
-    rows = -(-(1 + len(text_indices)) // columns)
+    if truth is not None and truth.boxes is None and truth.segmentation is None:
+        truth = None
+    first_map = 1 if truth is None else 2
+    num_cells = first_map + len(text_indices)
+    columns = min(num_cells, COLUMNS)
+    rows = -(-num_cells // columns)
     cell_height = CELL * min(max(height / width, 0.5), 2) + 0.4
     figure = Figure(figsize=(CELL * columns, cell_height * rows), layout='constrained')
     painter = FigureCanvasAgg(figure)
@@ -62,11 +75,13 @@ def draw_result(result: InteractionResult, classes: Sequence[str], text_indices:
     frame = dict(extent=(0, width, height, 0))
     for cell in cells:
         cell.axis('off')
-    for cell in cells[: 1 + len(text_indices)]:
+    for cell in cells[:num_cells]:
         cell.imshow(small, **frame)
     _draw_prediction(cells[0], result, classes)
+    if truth is not None:
+        _draw_truth(cells[1], truth, classes, (0, width, height, 0))
     heats = result.maps_on_image(shape).numpy()
-    for cell, index in zip(cells[1:], text_indices):
+    for cell, index in zip(cells[first_map:], text_indices):
         cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **frame)
         _title(cell, f'{result.texts[index]}  {result.presence[index]:.0%}')
     set_fonts(figure)
@@ -83,22 +98,27 @@ def _draw_prediction(cell: Axes, result: InteractionResult, classes: Sequence[st
         label = int(prediction.pred_score.argmax())
         _title(cell, f'{class_name(classes, label)}  {prediction.pred_score[label]:.0%}')
     elif 'pred_sem_seg' in prediction:
-        labels = prediction.pred_sem_seg.data[0].numpy()  # [H, W]
         height, width = result.image.shape[:2]
-        cell.imshow(
-            labels % COLOURS,
-            cmap='tab20',
-            vmin=0,
-            vmax=COLOURS - 1,
-            alpha=0.5,
-            interpolation='nearest',
-            extent=(0, width, height, 0),
-        )
-        _add_legend(cell, labels, classes)
+        _draw_segmentation(cell, prediction.pred_sem_seg.data[0].numpy(), classes, (0, width, height, 0))
+
+
+def _draw_truth(cell: Axes, truth: Truth, classes: Sequence[str], extent: Extent) -> None:
+    if truth.segmentation is not None:
+        _draw_segmentation(cell, truth.segmentation, classes, extent)
+    if truth.boxes is not None:
+        draw_boxes(cell, truth.boxes, [class_name(classes, label) for label in truth.labels])
+    _title(cell, 'truth')
+
+
+def _draw_segmentation(cell: Axes, labels: np.ndarray, classes: Sequence[str], extent: Extent) -> None:
+    """Draw labels (H, W) over an image."""
+    style: dict = dict(cmap='tab20', vmin=0, vmax=COLOURS - 1, alpha=0.5, interpolation='nearest')
+    cell.imshow(np.ma.masked_equal(labels, IGNORED) % COLOURS, extent=extent, **style)
+    _add_legend(cell, labels[labels != IGNORED], classes)
 
 
 def _add_legend(cell: Axes, labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Add a legend of the largest classes of a segmentation (H, W)."""
+    """Add a legend of the largest classes among the labels of a segmentation's pixels (N,)."""
     indices, pixels = np.unique(labels, return_counts=True)
     largest = indices[np.argsort(-pixels, kind='stable')][:MAX_NAMES].tolist()
     colours = matplotlib.colormaps['tab20']
