@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+NOT_METRICS = ('step', 'epoch', 'iter', 'time', 'data_time', 'memory', 'lr')
+"""Keys of a row of a validation that are no metrics."""
+
 
 def read_scalars(work_dir: str | Path, resumed_at: int | None = None) -> Iterator[dict]:
     """Yield the rows of a run's `*/vis_data/scalars.json`, oldest first. A resumed run has several files.

@@ -12,7 +12,7 @@ import yaml
 from mmengine.config import Config
 from torch import nn
 
-from lfi.engine.scalars import read_scalars
+from lfi.engine.scalars import NOT_METRICS, read_scalars
 from lfi.models.teachers.teacher_identity import teacher_identity
 from lfi.structures.interaction_cache import CacheManifest
 from lfi.utils import markdown
@@ -156,8 +156,6 @@ def _page(header: Mapping[str, Any], sections: Sequence[str]) -> str:
 
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-# Keys of a row of the log that are not validation metrics.
-_NOT_METRICS = ('step', 'epoch', 'iter', 'time', 'data_time', 'memory', 'lr')
 # Keys of a data set that select images, as opposed to paths.
 _DATA_KEYS = ('split', 'num_images', 'labels_per_class', 'labelled_images', 'domains', 'domain', 'classes')
 
@@ -245,7 +243,7 @@ def validation_metrics(folder: Path, step: int | None) -> dict[str, float]:
         key: value
         for row in rows
         for key, value in row.items()
-        if key not in _NOT_METRICS and isinstance(value, int | float) and '/lr' not in key
+        if key not in NOT_METRICS and isinstance(value, int | float) and '/lr' not in key
     }
 
 
