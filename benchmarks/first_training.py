@@ -62,9 +62,11 @@ def write_photos(source: Path, folder: Path, num_classes: int, per_class: int) -
 
 def timed(command: list[str], log: Path) -> float:
     """Run a command, and return its seconds; its output goes to `log`."""
+    # The peer writes no page about its run.
+    env = {**os.environ, 'LFI_REPORT': '0'}
     start = time.perf_counter()
     with log.open('a') as file:
-        subprocess.run(command, check=True, stdout=file, stderr=subprocess.STDOUT)
+        subprocess.run(command, check=True, stdout=file, stderr=subprocess.STDOUT, env=env)
     return time.perf_counter() - start
 
 

@@ -29,6 +29,8 @@ BROWSER_FLAGS = """
     --disable-component-update --disable-sync
 """
 
+# Trainings of tests write no page, unless the test is about it.
+os.environ.setdefault('LFI_REPORT', '0')
 # Several tests run at a time, and small models gain nothing by threads.
 torch.set_num_threads(1)
 cheap_configs()

@@ -52,7 +52,8 @@ class Launcher:
         Args:
             slot: index of the cell in the study; jobs on one machine need different ports.
         """
-        variables = {'PYTHON': self.python, 'PORT': str(port_for(slot))}
+        # A study has reports of its own.
+        variables = {'PYTHON': self.python, 'PORT': str(port_for(slot)), 'LFI_REPORT': '0'}
         return variables | ({'GPUS': str(self.gpus)} if self.gpus else {})
 
 

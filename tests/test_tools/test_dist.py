@@ -42,8 +42,12 @@ def test_two_processes_train_resume_and_test(run_tool, tool_env, toy_config):
 
     command = list(arguments)
     command.insert(-1, '--resume')
-    output = run_tool(*command, 'train_cfg.max_epochs=2', PYTHONPATH=path, PORT=str(get_free_port()))
+    variables = dict(PYTHONPATH=path, PORT=str(get_free_port()), LFI_REPORT='1')
+    output = run_tool(*command, 'train_cfg.max_epochs=2', **variables)
     assert 'resumed epoch: 1, iter: 2' in output
+    # One process writes the page, when the other has ended.
+    assert output.count(f'Report: {work / "report.html"}') == 1
+    assert 'of 8 validation images' in (work / 'report.html').read_text()
     ranks = [torch.load(work / f'rank{rank}.pth') for rank in range(2)]
     saved = torch.load(work / 'epoch_2.pth', weights_only=False)['state_dict']
     for name, value in saved.items():

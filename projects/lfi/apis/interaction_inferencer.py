@@ -155,7 +155,7 @@ class InteractionInferencer(BaseInferencer):
         """Yield the results one by one, and fill `skipped`; arguments and errors as in `__call__`."""
         check_whole(1, batch_size=batch_size, frame_stride=frame_stride)
         sources = list_sources(inputs)
-        texts = self.default_texts if texts is None else self._check_texts(texts)
+        texts = self.default_texts if texts is None else self.check_texts(texts)
         self.skipped = []
         return self._run_all(self.preprocess(sources, batch_size, frame_stride), texts)
 
@@ -184,8 +184,11 @@ class InteractionInferencer(BaseInferencer):
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names of the task, by label; empty if neither checkpoint nor config has them."""
-        if self._trained_classes is not None:
-            return tuple(self._trained_classes)
+        return self.class_texts if self._trained_classes is None else tuple(self._trained_classes)
+
+    @cached_property
+    def class_texts(self) -> tuple[str, ...]:
+        """Texts of the classes by label, among the teacher's concepts; empty if these cannot be read."""
         try:
             return () if self._text_tower is None else self._text_tower.classes
         except (OSError, TypeError, ValueError):
@@ -194,10 +197,10 @@ class InteractionInferencer(BaseInferencer):
     @cached_property
     def default_texts(self) -> tuple[str, ...]:
         """Classes among the teacher's concepts; empty if the model cannot answer texts."""
-        if self._text_tower is None or self._no_texts_reason is not None:
+        texts = self.class_texts
+        if not texts or self._no_texts_reason is not None:
             return ()
         try:
-            texts = self._text_tower.classes
             # Without a request for texts, download nothing that an untrusted student's config names.
             with offline():
                 self._embeddings(texts)
@@ -286,7 +289,8 @@ class InteractionInferencer(BaseInferencer):
                 self.skipped.append(source.name)
                 print_log(f'{error}; skipped, {len(self.skipped)} so far', 'current', logging.WARNING)
 
-    def _check_texts(self, texts: Sequence[str]) -> tuple[str, ...]:
+    def check_texts(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Embed texts to ask about; errors as in `__call__`."""
         if isinstance(texts, str) or not texts:
             raise ValueError(f'texts={texts!r} must be a list of one or more texts')
         if len(set(texts)) < len(texts):

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 
@@ -29,6 +30,7 @@ from lfi.unreadable import UnreadableImageError
 from .caching import cache_teacher
 from .loaded_model import Model
 from .python_messages import python_messages
+from .run_report import report_training
 
 DEFAULT_TEACHER = 'clip-b16'
 WRITTEN, CACHE = 'config', 'teacher_cache'
@@ -53,7 +55,8 @@ def train(
     """Train a student on a data set, or by a config, in this process.
 
     The teacher first runs once over the images, into `teacher_cache` of the work dir, unless the training
-    pipeline or the teacher allow no cache. The config that ran lies in the work dir, with the checkpoints.
+    pipeline or the teacher allow no cache. The config that ran lies in the work dir, with the checkpoints and
+    the page `report.html`.
 
     Args:
         data: data set, see `init`; or a config: a file, the name of one of LFI's, or a `Config`. A config
@@ -281,6 +284,9 @@ def _train(cfg: Config, out: str | Path | None) -> Model:
         _cache(cfg, str(Path(cfg.work_dir) / CACHE))
         prepare_training(cfg)
         run_training(cfg)
+        # In one of several processes the page would wait for the others.
+        if get_world_size() == 1:
+            report_training(cfg)
     # The Runner, a reference cycle, holds the trained model.
     gc.collect()
     checkpoint = best_checkpoint(Path(cfg.work_dir))

@@ -16,7 +16,7 @@ from .running import run_tool
 
 GROUPS = {
     'Begin': ('init', 'adapt', 'doctor', 'completion'),
-    'Train and test': ('train', 'pretrain', 'test', 'print-config'),
+    'Train and test': ('train', 'pretrain', 'test', 'report', 'print-config'),
     'Teachers': ('ask', 'teachers', 'eval-teacher', 'cache'),
     'Ask a trained model': ('infer', 'demo'),
     'Label images': ('pseudo-label',),

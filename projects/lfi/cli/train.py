@@ -3,6 +3,8 @@
 lfi train CONFIG
 lfi train CONFIG --cache-teacher
 tools/dist_train.sh CONFIG 8 --amp
+
+At its end a training writes report.html into the work dir, unless the environment variable LFI_REPORT is 0.
 """
 
 from __future__ import annotations
@@ -46,8 +48,11 @@ def run(args: Namespace) -> None:
 
 def train(args: Namespace) -> Config:
     """Train the config's model, and return the config that ran."""
+    from mmengine.dist import is_main_process
+
+    from lfi.apis.run_report import report_training
     from lfi.engine import launch, run_options
-    from lfi.engine.processes import join_processes
+    from lfi.engine.processes import end_processes, join_processes
 
     cfg = launch.load_run_config(args)
     if args.cache_teacher is not None:
@@ -65,6 +70,10 @@ def train(args: Namespace) -> Config:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     launch.run_training(cfg)
+    if is_main_process():
+        # The page is made in one process, which must not wait for the others.
+        end_processes()
+        report_training(cfg)
     return cfg
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import os.path as osp
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import torch
-import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
@@ -32,7 +30,7 @@ from .hooks.non_finite import NonFiniteError
 from .hooks.progress import ProgressHook
 from .machine import MACHINE, keep_freed_memory, machine
 from .pipelines import LOADERS, check_pipelines, check_unrecorded_steps, set_teacher_cache
-from .processes import start_processes
+from .processes import end_processes, start_processes
 from .quiet_runner import QuietRunner, log_data, log_start
 from .run_options import (
     add_concept_check,
@@ -80,10 +78,7 @@ def run(
         if message is None or os.environ.get(SHOW_TRACEBACK):
             raise
         _exit(message, options or {})
-    if torch.distributed.is_initialized():
-        # The Runner, a reference cycle, holds the process group. A group alive at exit aborts the process.
-        gc.collect()
-        torch.distributed.destroy_process_group()
+    end_processes()
 
 
 def _exit(message: str, options: Mapping[str, Any]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from collections.abc import Mapping
@@ -119,6 +120,14 @@ def refuse_shards(model: nn.Module) -> None:
             'interaction maps of a sharded model cannot be computed: leave the hook out, and use it on the '
             'checkpoint'
         )
+
+
+def end_processes() -> None:
+    """End the process group, if there is one. A group alive at exit aborts the process."""
+    if torch.distributed.is_initialized():
+        # The Runner, a reference cycle, holds the group.
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def join_processes(cfg: Config) -> None:

@@ -22,6 +22,8 @@ FILE_ONLY = (
 """First words of the messages that go to the log file alone."""
 OUTDATED = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 """First words of warnings about MMEngine's own calls."""
+DATA = 'Data: '
+"""Prefix of the log line that has the size of the training data."""
 
 
 class QuietRunner(Runner):
@@ -52,7 +54,7 @@ def log_start(runner: Runner) -> None:
 def log_data(runner: Runner) -> None:
     """Log the size of the training data."""
     loader = runner.train_loop.dataloader
-    runner.logger.info(f'Data: {len(loader.dataset):,} training images, {loader.batch_size} in a batch')
+    runner.logger.info(f'{DATA}{len(loader.dataset):,} training images, {loader.batch_size} in a batch')
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:
