@@ -89,6 +89,13 @@ def test_devices():
     assert found["mmcv's ops"].detail in ('compiled', "lfi's stand-in by torchvision")
 
 
+def test_the_gpu_of_a_mac_is_listed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: True)
+    found = by_name(doctor.devices())
+    assert 'mps' in found and 'GPU' not in found
+
+
 def test_folders_of_the_configs_are_looked_for_below_the_roots(tmp_path, monkeypatch):
     monkeypatch.setenv('LFI_DATA_ROOT', str(tmp_path))
     monkeypatch.delenv('LFI_TEACHER_ROOT', raising=False)

@@ -53,6 +53,13 @@ def test_slurm_jobs_have_ports_of_their_own(monkeypatch, variables, port):
     assert env['MASTER_PORT'] == port
 
 
+def test_several_processes_are_refused_on_a_mac(monkeypatch):
+    monkeypatch.setattr(processes, 'get_device', lambda: 'mps')
+    processes.start_processes(Config({}), 'none')
+    with pytest.raises(UsageError, match='torch.distributed has no backend for MPS'):
+        processes.start_processes(Config({}), 'pytorch')
+
+
 def test_launcher_without_its_variables(monkeypatch):
     monkeypatch.setattr(processes.os, 'environ', {})
     with pytest.raises(UsageError, match='SLURM_PROCID'):

@@ -15,6 +15,13 @@ from mmpretrain.engine.hooks import VisualizationHook
 from PIL import Image
 
 
+def test_mixed_precision_is_refused_on_a_mac(monkeypatch):
+    monkeypatch.setattr(run_options, 'get_device', lambda: 'mps')
+    cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.1}}})
+    with pytest.raises(UsageError, match='--amp: MMEngine has no mixed precision on MPS'):
+        run_options.enable_amp(cfg)
+
+
 def test_amp_by_device(monkeypatch):
     cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.1}}})
     monkeypatch.setattr(run_options, 'get_device', lambda: 'cuda')

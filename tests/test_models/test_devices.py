@@ -23,6 +23,8 @@ from small_step import (
 )
 from torch import nn
 from torch.distributed.elastic.utils.distributed import get_free_port
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 CUDA = pytest.param('cuda', marks=pytest.mark.cuda)
 INTERACTIONS = ('loss_spatial', 'loss_semantic', 'loss_presence')
@@ -179,6 +181,23 @@ def test_one_process_of_several_is_the_model_itself(device, tmp_path):
         assert losses_of(model, batch, device, call=joined) == pytest.approx(expected, rel=1e-3, abs=1e-5)
     finally:
         torch.distributed.destroy_process_group()
+
+
+class NoFloat64(TorchDispatchMode):
+    """Mode in which an op that returns float64 fails, as on MPS."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for found in tree_leaves(result):
+            assert not isinstance(found, torch.Tensor) or found.dtype != torch.float64, func
+        return result
+
+
+@pytest.mark.parametrize('config', [CLASSIFIER, DETECTOR])
+def test_no_step_needs_float64_which_the_gpu_of_a_mac_lacks(config):
+    model, batch = small_step(config)
+    with NoFloat64():
+        losses_of(model, batch, torch.device('cpu'))
 
 
 def test_mixed_precision_by_the_tools_goes_on_where_it_stopped(device, run_tool, config_path, tmp_path):

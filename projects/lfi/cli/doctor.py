@@ -188,7 +188,9 @@ def devices() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield Finding('ok', f'cuda:{index}', f'{properties.name}, {properties.total_memory / 2**30:.0f} GiB')
-    if not torch.cuda.is_available():
+    if torch.backends.mps.is_available():
+        yield Finding('ok', 'mps', 'the GPU of this Mac, on which LFI is not tested')
+    elif not torch.cuda.is_available():
         build = f'built for CUDA {torch.version.cuda}' if torch.version.cuda else 'built without CUDA'
         yield Finding('ok', 'GPU', f'none that torch can use ({build})')
     yield Finding('ok', 'cpu', f'{torch.get_num_threads()} threads of {os.cpu_count()}')

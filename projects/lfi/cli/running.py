@@ -1,5 +1,6 @@
 """Run of a command with parsed arguments."""
 
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,8 @@ def run_tool(run: Callable[[Namespace], None], args: Namespace, *mistakes: type[
         args: parsed arguments. An error that concerns `cfg_options` names the options.
         *mistakes: further types of errors that the user of this command can fix.
     """
+    # Ops that the GPU of a Mac lacks run on the CPU. torch reads the variable when it is imported.
+    os.environ.setdefault('PYTORCH_ENABLE_MPS_FALLBACK', '1')
     ignore_matplotlibrc()
     drop_debug_messages()
     from lfi.engine import launch

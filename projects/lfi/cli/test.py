@@ -88,6 +88,7 @@ def run(args: Namespace) -> None:
     run_options.add_concept_check(cfg)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='lfi.FittingWeightsHook')]
     if args.amp:
+        run_options.check_amp_device()
         cfg.test_cfg.fp16 = True
     if args.show_dir:
         run_options.enable_drawing(cfg, args.show_dir)

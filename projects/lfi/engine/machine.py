@@ -25,6 +25,8 @@ def machine() -> str:
     processes = '' if dist.get_world_size() == 1 else f'{dist.get_world_size()} processes, each on '
     if torch.cuda.is_available():
         return f'{processes}{torch.cuda.get_device_name()}, torch {torch.__version__}'
+    if torch.backends.mps.is_available():
+        return f'{processes}{_processor()} (MPS), torch {torch.__version__}'
     capability = torch.backends.cpu.get_cpu_capability()
     threads = f'{torch.get_num_threads()} of {os.cpu_count()} threads'
     return f'{processes}{_processor()} ({capability}), {threads}, torch {torch.__version__}'

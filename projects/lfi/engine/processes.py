@@ -34,13 +34,18 @@ def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
         local_rank: Rank in the node, unless the environment has it. Defaults to 0.
 
     Raises:
-        UsageError: If the environment lacks the launcher's variables; or FSDP is set by a model wrapper, has
-            no launcher, or is combined with an EMA hook.
+        UsageError: If the environment lacks the launcher's variables; the device is a Mac's GPU; or FSDP is
+            set by a model wrapper, has no launcher, or is combined with an EMA hook.
     """
     cfg.launcher = launcher
     _check_fsdp(cfg)
     if launcher == 'none':
         return
+    if get_device() == 'mps':
+        raise UsageError(
+            f'--launcher {launcher}: torch.distributed has no backend for MPS, the GPU of a Mac: train in '
+            'one process, by lfi train'
+        )
     try:
         _set_rank_variables(launcher, local_rank)
     except KeyError as error:

@@ -25,8 +25,10 @@ def enable_amp(cfg: Config) -> None:
     """Enable mixed precision: float16 with a dynamic loss scale on a GPU, bfloat16 on the CPU.
 
     Raises:
-        UsageError: If the ``optim_wrapper`` is not one of OptimWrapper, AmpOptimWrapper, CPUAmpOptimWrapper.
+        UsageError: If the ``optim_wrapper`` is not one of OptimWrapper, AmpOptimWrapper, CPUAmpOptimWrapper;
+            or see `check_amp_device`.
     """
+    check_amp_device()
     wrapper = cfg.optim_wrapper
     kind = type_name(wrapper) or 'OptimWrapper'
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
@@ -42,6 +44,16 @@ def enable_amp(cfg: Config) -> None:
         if 'FSDPStrategy' in str(cfg.get('strategy', {}).get('type')):
             # All processes must skip the same steps.
             wrapper.use_fsdp = True
+
+
+def check_amp_device() -> None:
+    """Refuse mixed precision on a device for which MMEngine has none.
+
+    Raises:
+        UsageError: If the device is a Mac's GPU.
+    """
+    if get_device() == 'mps':
+        raise UsageError('--amp: MMEngine has no mixed precision on MPS, the GPU of a Mac: leave --amp out')
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:

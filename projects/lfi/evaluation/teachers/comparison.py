@@ -152,4 +152,6 @@ def device_name(device: torch.device) -> str:
     """Return the name of a device for a report."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
+    if device.type == 'mps':
+        return 'MPS'
     return f'CPU, {torch.get_num_threads()} threads'
