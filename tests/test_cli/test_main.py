@@ -105,7 +105,7 @@ def test_a_mistake_ends_in_one_line_that_says_what_to_type(said, line, says):
 
 
 def test_every_command_has_a_file_and_every_file_a_command():
-    shared = {'__init__', 'arguments', 'main', 'running'}
+    shared = {'__init__', 'arguments', 'first_steps', 'main', 'running'}
     files = {path.stem for path in (ROOT / 'projects/lfi/cli').glob('*.py')} - shared
     assert {name.replace('-', '_') for name in commands()} == files
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from lfi.utils.next_commands import print_next
+
 from .arguments import ArgumentParser, add_teacher
 from .first_steps import print_first_steps
-from .next_commands import print_next
 
 
 def add_arguments(parser: ArgumentParser) -> None:

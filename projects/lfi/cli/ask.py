@@ -12,8 +12,9 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from lfi.utils.next_commands import PHOTOS, print_next
+
 from .arguments import ArgumentParser, add_device, add_image_arguments, add_templates
-from .next_commands import PHOTOS, print_next
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lfi.errors import UsageError
+from lfi.utils.next_commands import export_commands, print_next
 
 from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add_graph_arguments, positive
-from .next_commands import export_commands, print_next
 
 FORMATS = ('pytorch', 'compile', 'onnx', 'onnx-fp16')
 

@@ -16,6 +16,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from lfi.utils.next_commands import option_words, print_next
+
 from .arguments import (
     DEVICE_SUBSTITUTE,
     ArgumentParser,
@@ -24,7 +26,6 @@ from .arguments import (
     positive,
     whole,
 )
-from .next_commands import option_words, print_next
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -32,10 +32,10 @@ from lfi.config_files import ROOTS, configs_folder
 from lfi.errors import UsageError
 from lfi.ops import StandIn
 from lfi.utils.matplotlib_settings import ignore_matplotlibrc
+from lfi.utils.next_commands import print_next
 from lfi.version import __version__
 
 from .arguments import ArgumentParser
-from .next_commands import print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config

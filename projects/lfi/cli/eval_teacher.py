@@ -14,8 +14,9 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lfi.utils.next_commands import PHOTOS, option_words, print_next
+
 from .arguments import ArgumentParser, add_config_arguments, positive, whole
-from .next_commands import PHOTOS, option_words, print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -25,8 +25,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from lfi.utils.next_commands import infer_command, option_words, print_next
+
 from .arguments import ArgumentParser, add_checkpoint, add_config_arguments, add_graph_arguments, positive
-from .next_commands import infer_command, option_words, print_next
 
 WEIGHTS = ('.pth', '.safetensors')
 OLDEST_OPSET = 18

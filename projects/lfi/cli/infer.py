@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from lfi.utils.next_commands import export_commands, print_next
+
 from .arguments import (
     ArgumentParser,
     add_checkpoint,
@@ -19,7 +21,6 @@ from .arguments import (
     add_templates,
     positive,
 )
-from .next_commands import export_commands, print_next
 
 
 def add_arguments(parser: ArgumentParser) -> None:

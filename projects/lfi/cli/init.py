@@ -15,10 +15,11 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from lfi.utils.next_commands import TEXTS, infer_command, print_next
+
 from .adapt import last_checkpoint, next_commands
 from .arguments import ArgumentParser, add_teacher
 from .first_steps import print_first_steps
-from .next_commands import TEXTS, infer_command, print_next
 
 if TYPE_CHECKING:
     from lfi.new_config import NewConfig

@@ -17,6 +17,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from lfi.errors import UsageError
+from lfi.utils.next_commands import print_next
 
 from . import train
 from .arguments import (
@@ -27,7 +28,6 @@ from .arguments import (
     config_file,
     positive,
 )
-from .next_commands import print_next
 
 CONFIG = 'lfi-pretrain_vit-small-p16_clip-b16_folder'
 PROBED = f'{CONFIG}-probed'

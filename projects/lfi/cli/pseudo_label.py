@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from lfi.errors import as_usage_error
 from lfi.pseudo_labels import LabelRules
+from lfi.utils.next_commands import PHOTOS, option_words, print_next
 
 from .arguments import ArgumentParser, add_config_arguments, add_device, positive, whole
-from .next_commands import PHOTOS, option_words, print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -11,6 +11,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lfi.utils.next_commands import export_commands, infer_command, print_next
+
 from .arguments import (
     DEVICE_SUBSTITUTE,
     ArgumentParser,
@@ -18,7 +20,6 @@ from .arguments import (
     add_config_arguments,
     add_run_arguments,
 )
-from .next_commands import export_commands, infer_command, print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -13,8 +13,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lfi.utils.next_commands import infer_command, print_next
+
 from .arguments import ArgumentParser, add_config_arguments, add_training_arguments
-from .next_commands import infer_command, print_next
 
 if TYPE_CHECKING:
     from mmengine.config import Config

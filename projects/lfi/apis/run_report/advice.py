@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from lfi.concepts.names import class_name
+from lfi.utils.next_commands import PHOTOS, TEXTS, export_commands, infer_command
 
 from .confusion import Confusion
 from .history import Curve, History, lower_is_better
@@ -18,7 +19,7 @@ from .run_images import RunImages
 
 MIN_VALIDATIONS = 3
 """Smallest number of validations from which a trend is read."""
-MIN_DROP = 0.01
+MIN_DROP = 0.05
 """Smallest drop of a metric from its best value that counts, relative to this value."""
 MIN_CONFUSED = 0.2
 """Smallest share of a class's images, taken for another class, that is named."""
@@ -53,9 +54,13 @@ class RunFiles:
     config: Path
     checkpoint: Path
 
-    def command(self, name: str, *words: str) -> str:
+    def command(self, name: str) -> str:
         """Return a command line on the config and the checkpoint."""
-        return shlex.join(['lfi', name, str(self.config), str(self.checkpoint), *words])
+        return shlex.join(['lfi', name, str(self.config), str(self.checkpoint)])
+
+    def infer(self, images: str, texts: Sequence[str]) -> str:
+        """Return the command line that asks the model about images."""
+        return shlex.join(infer_command(str(self.config), str(self.checkpoint), images, texts))
 
 
 def next_commands(files: RunFiles, has_test: bool, answers: bool) -> list[Advice]:
@@ -66,14 +71,11 @@ def next_commands(files: RunFiles, has_test: bool, answers: bool) -> list[Advice
         has_test: whether the config has test data.
         answers: whether the model answers texts.
     """
-    seen = str(files.folder / 'seen')
-    # Beside the checkpoint, `lfi.load` would find two configs.
-    student = str(files.folder / 'export' / 'student.pth')
-    texts = ('--texts', 'a text', 'another text') if answers else ()
+    (export,) = export_commands(str(files.config), str(files.checkpoint))
     advice = [
-        Advice('Predict on images of your own:', files.command('infer', 'PHOTOS', *texts, '--out-dir', seen)),
+        Advice('Predict on images of your own:', files.infer(PHOTOS, TEXTS if answers else ())),
         Advice('Upload images in the browser:', files.command('demo')),
-        Advice('Export the weights:', files.command('export', student)),
+        Advice('Export the weights:', shlex.join(export)),
     ]
     return [*advice, *([Advice('Measure on the test data:', files.command('test'))] if has_test else [])]
 
@@ -131,8 +133,7 @@ def advice_of_confusions(
         command = ''
         if isinstance(image, str):
             asked = [texts[label] for label in (truth, prediction) if label < len(texts)]
-            words = [image, *(['--texts', *asked] if asked else []), '--out-dir', str(files.folder / 'seen')]
-            command = files.command('infer', *words)
+            command = files.infer(image, asked)
         text = f'{wrong} of {total} images of {names[0]} are taken for {names[1]}.'
         advice.append(Advice(f'{text} Look at one:' if command else text, command))
     return advice

@@ -58,7 +58,9 @@ def infer_command(
     return ['lfi', 'infer', config, checkpoint, images, *about, *out, *option_words(options)]
 
 
-def export_commands(config: str, checkpoint: str, options: Mapping[str, Any] | None) -> list[list[str]]:
+def export_commands(
+    config: str, checkpoint: str, options: Mapping[str, Any] | None = None
+) -> list[list[str]]:
     """Return the command that exports a student, if the config is that of a training."""
     if is_student(config):
         return []
