@@ -104,7 +104,7 @@ def add_interactions(model: Any, batch: dict) -> None:
     mirrored = model.ask(mirror_images(inputs, sizes), texts[asked], sizes).to('cpu')
     canvas = StudentGrid.of(model.backbone, tuple(inputs.shape[-2:])).canvas
     # Read the teacher's maps at the temperature that the loss uses in training.
-    temperature = model.interactions.loss.spatial_temperature_of(align_maps(training_maps, student))
+    temperature = model.interactions.loss.spatial_temperature_of(training_maps)
     teacher_maps = align_maps(teacher, student).spatial_log_probs(temperature)[:, -1].exp()  # [B, C, H, W]
     student_maps = student.spatial_log_probs().exp()  # [B, L, C, H, W]
     mirrored_maps = mirrored.spatial_log_probs()[:, -1].exp()  # [B, len(asked), H, W]

@@ -32,7 +32,7 @@ def slow_loss(student, teacher, pairs=None, t_positions=1.0, t_concepts=1.0):
         images += 1
         asked = [c for c in range(m) if teacher.concepts is None or teacher.concepts[i, c] != OTHER]
         spread = torch.stack(
-            [t_logits[i, j, c][valid[i]].std(correction=0) for _, j in pairs for c in asked]
+            [layer[c][valid[i]].std(correction=0) for layer in t_logits[i] for c in asked]
         ).mean()
         maps = {}
         for s_layer, t_layer in pairs:

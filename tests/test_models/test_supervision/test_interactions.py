@@ -1,10 +1,12 @@
 """`Interactions`: its means against those taken view by view, what it reads, and its teachers."""
 
+from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lfi.models.losses.interaction_distill_loss import align_layers
 from lfi.structures import OTHER
 from part_inputs import build
 
@@ -73,6 +75,25 @@ def test_each_concept_has_the_mean_of_all_its_maps(make_maps, means_of, asked, r
             )
     for name in ('presence', 'valid', 'concepts'):
         assert getattr(changed, name) is getattr(batches[-1], name)
+
+
+@pytest.mark.parametrize('student_layers', [1, 2, 3, 4, 6])
+def test_no_common_map_has_a_smaller_loss_than_the_mean_whatever_layers_meet(
+    make_maps, means_of, student_layers
+):
+    part = part_of(dict(semantic_weight=0, presence_weight=0))
+    own = make_maps(shape=(8, 4, C, 4, 4))
+    # The layers of the teacher differ in their spread.
+    own.logits.mul_(torch.tensor([0.5, 1.5, 1.0, 0.4]).view(4, 1, 1, 1))
+    own.presence.fill_(1)
+    mean = part.with_means(own, means_of(part), C)
+    logits = align_layers(mean, student_layers).spatial_logits / part.loss.spatial_temperature
+    logits = logits[:1].expand(8, student_layers, -1, -1, -1).clone().requires_grad_()
+    student = replace(own, logits=logits, layers=tuple(range(student_layers)))
+    part.loss(student, own)['loss_spatial'].backward()
+    assert logits.grad.abs().max() > 1e-4
+    # Summed over the images: the student gives all of them one map.
+    assert logits.grad.sum(0).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize('off', [set(off) for n in range(3) for off in combinations(TERMS, n)])

@@ -36,8 +36,8 @@ class InteractionDistillLoss(nn.Module):
         presence_weight: weight of the presence term. Defaults to 1.
         spatial_temperature: temperature of the teacher's softmax over locations. For the reading 'logits' the
             scores are divided by this value times their standard deviation over the image's valid locations
-            (mean over layers and concepts), so that one value fits any teacher. For 'concept_softmax' they
-            are divided by this value. Defaults to 0.67.
+            (mean over all layers of the teacher and all concepts), so that one value fits any teacher. For
+            'concept_softmax' they are divided by this value. Defaults to 0.67.
         semantic_temperature: divisor of the teacher's logits in the softmax over concepts. Defaults to 1.
 
     Raises:
@@ -79,14 +79,15 @@ class InteractionDistillLoss(nn.Module):
                 f"student's maps {tuple(student.logits.shape)} and teacher's {tuple(teacher.logits.shape)}, "
                 '(B, L, M, H, W), must agree in B, M, H and W'
             )
-        teacher = align_maps(teacher, student)
+        all_layers, teacher = teacher, align_maps(teacher, student)
         valid = teacher.valid
         student = replace(student, valid=valid)
 
         terms = {}
         directions = set(student.directions) & set(teacher.directions)
         if 'spatial' in directions and self.spatial_weight:
-            log_t = teacher.spatial_log_probs(self.spatial_temperature_of(teacher))
+            temperature = self.spatial_temperature_of(replace(all_layers, valid=valid))
+            log_t = teacher.spatial_log_probs(temperature)
             weight = teacher.presence * valid.flatten(1).any(1, keepdim=True)
             divergence = _spatial_divergence(student.spatial_log_probs(), log_t, weight)
             terms['loss_spatial'] = self.spatial_weight * divergence
@@ -103,6 +104,9 @@ class InteractionDistillLoss(nn.Module):
         """Temperature of the teacher's softmax over locations, a number or (B, 1, 1, 1, 1).
 
         It is `spatial_temperature`, and for raw logits this value times their standard deviation.
+
+        Args:
+            teacher: maps of all its layers, before `align_maps`.
         """
         if teacher.spatial_logits is not None:
             return self.spatial_temperature
