@@ -30,7 +30,7 @@ CONVNEXT = dict(
         out_indices=(0, 1, 2, 3),
         gap_before_final_norm=False,
     ),
-    reads=(1, 2),
+    reads=(1, 3),
 )
 
 

@@ -52,7 +52,7 @@ class FeatureMap:
 @torch.no_grad()
 def find_feature_maps(
     backbone: nn.Module, reads: Sequence[int] | Sequence[str] | None, size: tuple[int, int]
-) -> tuple[Reads, list[FeatureMap]]:
+) -> tuple[Reads, list[FeatureMap], list[str]]:
     """Measure the feature maps of a backbone on a blank image of 3 channels, in eval mode.
 
     Args:
@@ -62,6 +62,7 @@ def find_feature_maps(
 
     Returns:
         `reads`, with indices of 0 or more, and the map of each read, both in the order of the forward pass.
+        The third value names what follows the last read: outputs, or modules with weights other than norms.
 
     Raises:
         ValueError: if an output to read is no feature map (B, C, H, W), its stride is not a whole number of
@@ -78,11 +79,20 @@ def find_feature_maps(
             f'{type(backbone).__name__}; it has {_children(backbone)}'
         )
     module_outputs: dict[str, object] = {}
+    unread: list[str] = []
 
     def store(name: str, module: nn.Module, inputs: object, output: object) -> None:
         module_outputs[name] = output
+        unread.clear()
+
+    def note(name: str, module: nn.Module, inputs: object) -> None:
+        unread.append(name)
 
     handles = [modules[name].register_forward_hook(partial(store, name)) for name in names]
+    for name, module in modules.items():
+        # Parameters of norms have one dimension.
+        if any(parameter.ndim > 1 for parameter in module.parameters(recurse=False)):
+            handles.append(module.register_forward_pre_hook(partial(note, name)))
     parameter = next(backbone.parameters())
     try:
         with eval_mode(backbone):
@@ -104,9 +114,11 @@ def find_feature_maps(
                 f'{type(backbone).__name__} returns a {type(outputs).__name__}, and not a list or a tuple of '
                 f'maps: set reads to names of its modules, such as {_children(backbone)}'
             )
-        outputs_by_read = [(index, outputs[index]) for index in _indices(reads, len(outputs))]
+        indices = _indices(reads, len(outputs))
+        outputs_by_read = [(index, outputs[index]) for index in indices]
+        unread = [f'output {index}' for index in range(indices[-1] + 1, len(outputs))]
     maps = [_feature_map(backbone, read, output, size) for read, output in outputs_by_read]
-    return tuple(read for read, _ in outputs_by_read), maps
+    return tuple(read for read, _ in outputs_by_read), maps, unread
 
 
 def _outputs(backbone: nn.Module, images: Tensor) -> Any:

@@ -92,6 +92,7 @@ class InteractionQueries(InteractionRecorder, _Backbone):
     query_dims: int
     _maps: list[FeatureMap]
     _reads: Reads
+    _unread: list[str]
     _pass: _ForwardPass | None = None
 
     def forward(self, x: Tensor) -> Any:
@@ -128,6 +129,11 @@ class InteractionQueries(InteractionRecorder, _Backbone):
     def patch_grid(self, height: int, width: int) -> tuple[int, int]:
         """Grid (H, W) of the finest map that is read, for an image of height x width pixels."""
         return min(self._maps, key=lambda feature_map: feature_map.stride).grid(height, width)
+
+    def check_last_layer_recorded(self) -> None:
+        """Check that no output, or module with weights, follows the last map that is read."""
+        if self._unread:
+            raise ValueError(f'reads={list(self._reads)} ends before {self._unread[0]}: read a later map too')
 
     def _read_outputs(self, outputs: Any) -> Any:
         if isinstance(outputs, Tensor):
@@ -212,9 +218,9 @@ def interaction_query_adapter(
     if query_dims % num_heads:
         raise ValueError(f'query_dims={query_dims} must be a multiple of num_heads={num_heads}')
     size = (probe_size, probe_size) if isinstance(probe_size, int) else (probe_size[0], probe_size[1])
-    sources, maps = find_feature_maps(plain, reads, size)
+    sources, maps, unread = find_feature_maps(plain, reads, size)
     plain.__class__ = class_with_mixin('InteractionQuery', InteractionQueries, type(plain))
-    plain.query_dims, plain._reads, plain._maps = query_dims, sources, maps
+    plain.query_dims, plain._reads, plain._maps, plain._unread = query_dims, sources, maps, unread
     plain.interaction = QueryLayers(maps, query_dims, num_heads, num_queries)
     modules = dict(plain.named_modules())
     for layer, source in enumerate(sources):

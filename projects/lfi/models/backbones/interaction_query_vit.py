@@ -201,6 +201,15 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         rows, columns = ((size + pad - d * (k - 1) - 1) // step + 1 for size, pad, d, k, step in sides)
         return rows, columns
 
+    def check_last_layer_recorded(self) -> None:
+        """Check that `interaction_layers` has the last block."""
+        last = self.num_layers - 1
+        if self.interaction_layers[-1] != last:
+            raise ValueError(
+                f'interaction_layers={list(self.interaction_layers)} ends before block {last}, the last: '
+                f'add {last}'
+            )
+
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Layer index of a parameter, and number of layers. Learned queries belong to layer 0."""
         if param_name == prefix + 'interaction_queries':

@@ -146,6 +146,16 @@ class InteractionRecorder:
         finally:
             self._valid_sizes = outer
 
+    def check_last_layer_recorded(self) -> None:
+        """Check that the last recorded layer is the last of the backbone. Norms may follow.
+
+        Pretraining without a task calls this method: no loss would train the layers after the last recorded
+        one. A class that may stop earlier overrides it.
+
+        Raises:
+            ValueError: if layers follow. The message names the option and the value to set.
+        """
+
     def _initial_asked_queries(self, batch_size: int) -> Tensor | None:
         """Initial asked queries of all records for a batch, (B, M, C), or None."""
         initial_queries = []

@@ -15,6 +15,7 @@ from small_students import (
     HEAD,
     NORMALISE,
     PARTS,
+    RESNET,
     TERMS,
     interactions,
     losses_of,
@@ -22,6 +23,7 @@ from small_students import (
     raw_batch,
 )
 
+CONVNEXT = dict(type='mmpretrain.ConvNeXt', arch=dict(depths=[1, 1, 1, 1], channels=[8, 8, 16, 16]))
 PREPROCESSOR = dict(type='mmpretrain.ClsDataPreprocessor', to_rgb=True, **NORMALISE)
 LEARNABLE = [name for name in PARTS if name != 'logit_kd']
 
@@ -113,6 +115,51 @@ def test_attention_alone_is_refused_where_it_leaves_the_last_block_untrained(mak
         sum(losses_of(model, batch()).values()).backward()
         block = dict(model.backbone.layers[-1].named_parameters())
         assert all(block[name].grad.any() for name in last)
+
+
+READS = dict(ADAPTER, backbone=dict(RESNET, out_indices=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'message'),
+    [
+        (dict(interaction_layers=[1]), r'backbone.interaction_layers=\[1\] ends before block 3, .*: add 3'),
+        (dict(interaction_layers=[1, -1]), None),
+        (dict(READS, reads=[0]), r'backbone.reads=\[0\] ends before output 1: read a later map too. There'),
+        (dict(READS, reads=[1]), None),
+        (dict(ADAPTER, reads=['layer2', 'layer3']), r'backbone.reads=.* ends before layer4.0.conv1: read a'),
+        (dict(ADAPTER, reads=['layer3', 'layer4.1']), None),
+        (dict(ADAPTER, backbone=CONVNEXT, reads=['stages.1', 'stages.2']), 'ends before downsample_layers.3'),
+        # A norm follows.
+        (dict(ADAPTER, backbone=CONVNEXT, reads=['stages.3']), None),
+    ],
+)
+@pytest.mark.parametrize('supervision', [parts('interactions'), parts('affinity'), parts('prior')])
+def test_supervision_that_ends_before_the_backbone_does_is_refused(
+    make_pretrainer, backbone, message, supervision
+):
+    if message:
+        with pytest.raises(ValueError, match=message):
+            make_pretrainer(supervision=supervision, backbone=backbone)
+        if 'type' in backbone:
+            return
+        # What reads the pooled vector trains every layer.
+        supervision = supervision | parts('feature_mse')
+    # Weights begin far from 0: that of the last norm of a ResNet's block would stop gradients.
+    model = make_pretrainer(std=0.2, supervision=supervision, backbone=backbone)
+    model.check_training()
+    # Of 64 px: two locations a side in the coarsest map.
+    data = batch()
+    data['inputs'] = [image.repeat(1, 2, 2) for image in data['inputs']]
+    for sample in data['data_samples']:
+        sample.set_metainfo(dict(img_shape=(64, 64)))
+    sum(loss for name, loss in losses_of(model, data).items() if 'loss' in name).backward()
+    untrained = [
+        name
+        for name, parameter in model.backbone.named_parameters()
+        if parameter.requires_grad and parameter.ndim > 1 and not parameter.grad.any()
+    ]
+    assert not untrained
 
 
 def test_concepts_need_not_be_the_data_sets_classes(make_pretrainer):

@@ -43,12 +43,20 @@ class Pretraining(Task):
                 )
 
     def check_training(self, student: Any) -> None:
-        """Check that supervision parts with weights above 0 train the backbone, and its last block too."""
+        """Check that supervision parts with weights above 0 train the backbone, and its last layer too."""
         if not student.trained_outputs:
             raise ValueError(
                 'supervision teaches the backbone nothing, and there is no task: give a part with a weight '
                 "above 0, as supervision=dict(interactions=dict(type='lfi.Interactions')), or model.task"
             )
+        if 'vector' not in student.trained_outputs:
+            # The pooled vector depends on all layers; the other outputs depend on the recorded ones.
+            try:
+                student.backbone.check_last_layer_recorded()
+            except ValueError as error:
+                raise ValueError(
+                    f'backbone.{error}. There is no task, so no loss would train what follows'
+                ) from error
         if student.trained_outputs == {'attention'} and isinstance(student.backbone, InteractionQueryViT):
             name = next(name for name, part in student.parts.items() if part.learns)
             raise ValueError(
