@@ -203,6 +203,10 @@ class MeanTarget(Control):
         means: Any = self.means[name]
         return part.with_means(target, means, num_texts)
 
+    def reset_statistics(self) -> None:
+        """Remove the grid; each running mean removes its batches."""
+        self._grid = None
+
     # As in `RunningMean`, the grid is no buffer, and there is none before the first batch.
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         if self._grid is not None:

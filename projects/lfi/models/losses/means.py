@@ -110,6 +110,10 @@ class RunningMean(nn.Module):
         self._weight = self._weight.to(total.device) + weight
         self._mean = mean + (total - weight * mean) / self._weight.clamp_min(1e-12)
 
+    def reset_statistics(self) -> None:
+        """Remove all batches."""
+        self._mean = self._weight = None
+
     def snapshot(self) -> tuple[Tensor | None, Tensor | None]:
         """Mean and weight so far, for `restore_snapshot`. `add` never changes these tensors in place."""
         return self._mean, self._weight
@@ -157,6 +161,12 @@ class ChannelStandardisation(nn.Module):
         if self.training:
             self._add(features.detach().flatten(0, -2))
         return (features - self.mean) / (self.variance.sqrt() + 1e-6)
+
+    def reset_statistics(self) -> None:
+        """Remove all features."""
+        self.mean.zero_()
+        self.variance.fill_(1)
+        self.count.zero_()
 
     def _add(self, rows: Tensor) -> None:
         """Merge the moments of rows (N, C) into the statistics (Chan et al., 1979)."""

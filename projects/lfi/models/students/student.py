@@ -32,6 +32,7 @@ from lfi.structures import (
 )
 from lfi.utils.modules import class_with_mixin, eval_mode
 from lfi.utils.options import check_options
+from lfi.utils.training_runs import is_first_iteration
 
 from .components import (
     build_control,
@@ -351,6 +352,8 @@ class Student(_TaskModel):
 
     def part_targets(self, batch: BatchView) -> dict[str, Any]:
         """Make the target of each part, changed by the control; None for parts that need no teacher."""
+        if self.training and not self._first_step_done and is_first_iteration():
+            self._reset_statistics()
         grid = StudentGrid.of(self.backbone, batch.size)
         teacher_targets = (
             self.teacher.targets(batch, grid, self.teacher_outputs) if self.teacher_outputs else None
@@ -377,6 +380,14 @@ class Student(_TaskModel):
             self.readout.set_contrast_texts(self.teacher.text_embeddings, self.teacher.bank.num_background)
         self._first_step_done = True
         return part_targets
+
+    def _reset_statistics(self) -> None:
+        """Start all statistics of parts and control anew."""
+        for owner in (self.supervision, self.control):
+            modules: Any = () if owner is None else owner.modules()
+            for module in modules:
+                if hasattr(module, 'reset_statistics'):
+                    module.reset_statistics()
 
     def _asked_queries(
         self, part_targets: Mapping[str, Any], with_predict_by: bool

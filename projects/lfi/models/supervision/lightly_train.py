@@ -147,6 +147,10 @@ class LightlyTrain(SupervisionPart):
         queue = kl(self._queue_log_probs(embedding), self._queue_log_probs(target.embedding), dim=-1).mean()
         return {'loss_local': self.loss_weight * local, 'loss_queue': self.loss_weight * queue}
 
+    def reset_statistics(self) -> None:
+        """Empty the queue."""
+        self.queue.zero_()
+
     def _queue_log_probs(self, vectors: Tensor) -> Tensor:
         """Log-probabilities (B, Q) of the queue's entries for unit vectors (B, C); empty rows are masked."""
         # Cosines in half precision are too coarse.

@@ -71,6 +71,10 @@ class SupervisionPart(nn.Module):
     In a step `target_of` makes the part's target, a control may change the target, and `forward` compares the
     student's outputs with it.
 
+    A module of the part that collects statistics of the teacher or the data has a method `reset_statistics`,
+    which a new training calls before its first step. A checkpoint that it starts from may have those of
+    another training.
+
     Attributes:
         teacher_outputs: fields of `Targets` that the part reads; empty if it needs no teacher.
         student_outputs: names in `OUTPUT_NAMES` that the part reads.
