@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from lfi.cli import next_commands, train
+from lfi.cli import train
+from lfi.utils import next_commands
 from mmengine import dist
 from mmengine.config import Config
 
