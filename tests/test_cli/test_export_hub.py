@@ -59,3 +59,10 @@ def test_a_text_tower_without_a_readout_is_refused(tool_arguments, capsys):
     with pytest.raises(SystemExit):
         tool_arguments(TOOL, 'lfi_vit-128x6-p8_shapes', 'x.pth', 'student', *options)
     assert '--with-text-tower is for the read-out' in capsys.readouterr().err
+
+
+def test_a_saved_student_is_written_again_by_its_folder_alone(call_tool, small_training, tmp_path):
+    call_tool(TOOL, *small_training(SHAPES), 'student', '--with-text-tower')
+    call_tool(TOOL, 'student', 'student', 'again')
+    for name in ('model.safetensors', 'text_tower/open_clip_model.safetensors'):
+        assert (tmp_path / 'student' / name).read_bytes() == (tmp_path / 'again' / name).read_bytes()

@@ -51,6 +51,9 @@ def small_student(small_config):
         for value in model.state_dict().values():
             if value.is_floating_point() and value.ndim:
                 value += 0.1 * torch.randn(value.shape)
+        if getattr(model, 'readout', None) is not None and hasattr(model.readout, 'contrast_texts'):
+            # As before the training: they must be embeddings of the teacher.
+            model.readout.contrast_texts.zero_()
         return model, cfg
 
     return make

@@ -53,6 +53,8 @@ class Hub:
                 self.messages.append(value['summary'])
             elif line['key'] == 'file':
                 files[value['path']] = base64.b64decode(value['content'])
+            elif line['key'] == 'deletedFile':
+                del files[value['path']]
             elif line['key'] == 'lfsFile':
                 files[value['path']] = self.uploads[value['oid']]
         self.commits[repo].append(files)

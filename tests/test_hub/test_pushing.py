@@ -40,6 +40,17 @@ def test_a_student_comes_back_from_the_hub(hub, run_folder, tmp_path):
     assert torch.equal(again(IMAGES), student(IMAGES))
 
 
+def test_an_upload_without_a_text_tower_replaces_one_with_it(hub, run_folder, tmp_path):
+    lfi.push_to_hub(run_folder, 'me/student', text_tower=True)
+    assert 'text_tower/open_clip_model.safetensors' in hub.files('models/me/student')
+    lfi.from_pretrained('me/student', cache_dir=tmp_path / 'cache')
+    folder = lfi.save_pretrained(run_folder, tmp_path / 'student', readout=False)
+    (folder / 'texts.safetensors').write_bytes(b'stray')
+    lfi.push_to_hub(folder, 'me/student')
+    assert hub.files('models/me/student').keys() == {'config.json', 'model.safetensors', 'README.md'}
+    lfi.from_pretrained('me/student', cache_dir=tmp_path / 'cache')
+
+
 def test_a_folder_is_uploaded_as_it_is_and_read_by_its_revision(hub, run_folder, tmp_path):
     folder = lfi.save_pretrained(run_folder, tmp_path / 'student', model_card=dict(license='mit'))
     first = lfi.push_to_hub(folder, 'me/student').oid

@@ -1,7 +1,6 @@
 """A student's folder: what is written, and that the same student comes back."""
 
 import json
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import lfi
@@ -9,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from lfi.apis import InteractionInferencer
+from lfi.concepts import ConceptBank
 from lfi.datasets.rendering import CLASS_NAMES
 from lfi.errors import UsageError
 from lfi.export import model_config
 from lfi.models import Student
 from lfi.models.teachers.stored_texts import StoredTexts
+from lfi.models.teachers.text_tower import TextTower
 from lfi.registry import MODELS
 from mmdet.apis import inference_detector
 from mmengine.config import Config, ConfigDict
@@ -323,19 +324,56 @@ def test_a_saved_student_answers_without_its_teacher(run_folder, tmp_path, monke
         student.ask(PHOTO, ['a barn'])
     for own in (complete, lfi.load(complete).save(tmp_path / 'again', text_tower=True)):
         torch.testing.assert_close(lfi.load(own).ask(PHOTO, [CLASS_NAMES[0], 'a barn']).maps, expected.maps)
-    assert not (lfi.load(complete).save(tmp_path / 'tower') / 'text_tower/open_clip_config.json').exists()
+    assert not (lfi.load(complete).save(tmp_path / 'tower', text_tower=False) / 'text_tower').exists()
 
 
 def test_a_run_from_a_cache_needs_no_teacher_to_be_saved(run_folder, small_cache, tmp_path, monkeypatch):
     cfg = Config.fromfile(run_folder / 'lfi_vit-128x6-p8_shapes.py')
-    bank = SimpleNamespace(names=('a', 'b'), templates=('{}',), embeddings=torch.eye(2, 96))
-    monkeypatch.setattr('lfi.hub.texts.build_teacher', lambda config, outputs: SimpleNamespace(bank=bank))
+    bank = ConceptBank(tuple(CLASS_NAMES), ('{}',), torch.nn.functional.normalize(torch.rand(20, 96), dim=1))
+    monkeypatch.setattr('lfi.hub.texts.bank_of', lambda cache: bank)
     monkeypatch.setattr(
         'lfi.models.teachers.text_tower.load_vlm', Mock(side_effect=FileNotFoundError('gone'))
     )
-    cfg.model.teacher.cache = str(small_cache)
+    cfg.model.teacher.update(cache=str(small_cache), background=[], templates=['{}'])
     folder = lfi.save_pretrained(run_folder, tmp_path / 'student', config=cfg)
-    assert StoredTexts.read(folder / 'texts.safetensors').names == ('a', 'b')
+    stored = StoredTexts.read(folder / 'texts.safetensors')
+    assert stored.names == bank.names and torch.equal(stored.embeddings, bank.embeddings)
+    # With another bank than the config's, texts are those of the teacher, which is not there.
+    cfg.model.teacher.templates = ['a {}']
+    other = lfi.save_pretrained(run_folder, tmp_path / 'other', config=cfg)
+    assert not (other / 'texts.safetensors').exists()
+
+
+def test_embeddings_of_another_teacher_are_not_saved(small_student, small_config, tmp_path, warnings):
+    model, cfg = small_student(small_config(readout=dict(contrast_weight=0.9)))
+    tower = TextTower(cfg.model.teacher)
+    model.readout.fit_text_statistics(tower.embed((*tower.concepts, *tower.background)))
+    folder = lfi.save_pretrained(model, tmp_path / 'student', config=cfg)
+    assert (folder / 'texts.safetensors').is_file() and not warnings
+    model.readout.contrast_texts[3] *= -1
+    folder = lfi.save_pretrained(model, tmp_path / 'student', config=cfg)
+    assert not (folder / 'texts.safetensors').exists()
+    assert 'embeds the texts differently from that of the training' in warnings[0]
+
+
+def test_a_folder_of_a_student_is_saved_again_with_its_text_tower(run_folder, tmp_path):
+    first = lfi.save_pretrained(run_folder, tmp_path / 'first', text_tower=True)
+    second = lfi.save_pretrained(first, tmp_path / 'second')
+    assert (second / 'text_tower/open_clip_config.json').is_file()
+    (second / 'text_tower/.vocab.json.partial').write_text('left by a killed saving')
+    lfi.from_pretrained(second)
+    third = lfi.save_pretrained(second, tmp_path / 'third', text_tower=False)
+    assert not (third / 'text_tower').exists()
+
+
+def test_a_linked_text_tower_is_not_written_into(run_folder, tmp_path):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/vocab.json').write_text('mine')
+    (tmp_path / 'student').mkdir()
+    (tmp_path / 'student/text_tower').symlink_to(tmp_path / 'mine')
+    with pytest.raises(UsageError, match='is a link, and its target would be changed'):
+        lfi.save_pretrained(run_folder, tmp_path / 'student')
+    assert (tmp_path / 'mine/vocab.json').read_text() == 'mine'
 
 
 def test_without_teacher_and_cache_a_student_is_saved_with_a_warning(

@@ -108,6 +108,13 @@ def test_other_data_are_refused(scope, classes, message, tmp_path):
         set_test_data(config(scope, LOAD, PACK), classes, tmp_path / 'photos', tmp_path / 'out')
 
 
+def test_classes_without_an_image_are_named_where_they_count(tmp_path, warnings):
+    table = write_table(tmp_path / 'labels.csv', [('0.jpg', 'cat|dog'), ('1.jpg', 'dog')], count=2)
+    cfg = config('mmpretrain', LOAD, PACK, head=dict(type='MultiLabelLinearClsHead'))
+    set_test_data(cfg, ('cat', 'dog', 'bird'), table, tmp_path / 'out')
+    assert "1 of 3 classes are in no image, such as 'bird'" in warnings[0]
+
+
 def test_several_labels_an_image_need_a_head_for_them(tmp_path):
     table = write_table(tmp_path / 'labels.csv', [('0.jpg', 'cat|dog'), ('1.jpg', 'dog')], count=2)
     with pytest.raises(UsageError, match='several labels an image, and the model predicts one'):

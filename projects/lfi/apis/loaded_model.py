@@ -17,7 +17,7 @@ from lfi.engine.run_folder import best_checkpoint, config_beside
 from lfi.engine.run_options import require_checkpoint
 from lfi.errors import UsageError, as_usage_error, did_you_mean
 from lfi.export import onnx_export, student_files
-from lfi.hub import from_pretrained, save_pretrained
+from lfi.hub import save_pretrained
 from lfi.student_folder import read_config
 from lfi.utils.repositories import MANIFEST, is_student, local_folder
 
@@ -160,7 +160,7 @@ class Model:
         self,
         folder: str | Path,
         *,
-        text_tower: bool = False,
+        text_tower: bool | None = None,
         model_card: Mapping[str, Any] = MappingProxyType({}),
     ) -> Path:
         """Write the student as a folder that `lfi.load` and all commands read, see `lfi.save_pretrained`.
@@ -168,7 +168,8 @@ class Model:
         Args:
             folder: folder to write; created if missing.
             text_tower: whether to store the teacher's text tower, with which the student answers any text
-                without its teacher. Defaults to False: it answers the texts of its training.
+                without its teacher. Defaults to None: a student that was saved with it keeps it; others
+                answer the texts of their training.
             model_card: further YAML fields of the card, such as `license`. Defaults to none.
 
         Returns:
@@ -177,11 +178,9 @@ class Model:
         Raises:
             UsageError: if the folder has other files of the same names, or the student cannot be saved.
         """
-        if is_student(self.checkpoint):
-            student = from_pretrained(self.checkpoint)
-            return save_pretrained(student, folder, text_tower=text_tower, model_card=model_card)
+        config = None if is_student(self.checkpoint) else self.config
         return save_pretrained(
-            self.checkpoint, folder, config=self.config, text_tower=text_tower, model_card=model_card
+            self.checkpoint, folder, config=config, text_tower=text_tower, model_card=model_card
         )
 
     def _answers(

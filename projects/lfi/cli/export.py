@@ -218,14 +218,16 @@ def export_to_hub(args: Namespace) -> None:
     from lfi.engine.config_loading import load_config
     from lfi.hub.pushing import push_to_hub
     from lfi.hub.saving import save_pretrained
+    from lfi.utils.repositories import is_student
 
-    cfg = load_config(args.config, args.cfg_options)
+    # A saved student has its own config.
+    cfg = None if is_student(args.checkpoint) else load_config(args.config, args.cfg_options)
     folder = save_pretrained(
         args.checkpoint,
         args.out,
         config=cfg,
         readout=not args.no_readout,
-        text_tower=args.with_text_tower,
+        text_tower=args.with_text_tower or None,
     )
     print(f'Wrote {folder}: lfi.from_pretrained({str(folder)!r}) reads it.')
     if args.push:

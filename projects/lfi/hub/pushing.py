@@ -15,8 +15,8 @@ from mmengine.config import Config
 from torch import nn
 
 from lfi.errors import UsageError
-from lfi.student_folder import read_student
-from lfi.utils.repositories import CARD, CONFIG, MANIFEST, STUDENT_FILES, HubError, first_lines
+from lfi.student_folder import read_student, student_files
+from lfi.utils.repositories import CARD, CONFIG, MANIFEST, TEXT_FILES, HubError, first_lines
 
 from .cards import NAME, cache_card
 from .loading import open_verified_cache
@@ -42,7 +42,7 @@ def push_to_hub(
     create_pr: bool = False,
     config: Config | str | Path | None = None,
     readout: bool = True,
-    text_tower: bool = False,
+    text_tower: bool | None = None,
     model_card: Mapping[str, Any] = MappingProxyType({}),
 ) -> CommitInfo:
     """Upload a student, or a teacher's cache, to the Hugging Face Hub, in one commit.
@@ -58,7 +58,7 @@ def push_to_hub(
         create_pr: whether to open a pull request instead of a commit. Defaults to False.
         config: config of the training. Defaults to None. See `save_pretrained`.
         readout: whether to keep the read-out. Defaults to True. See `save_pretrained`.
-        text_tower: whether to store the teacher's text tower. Defaults to False. See `save_pretrained`.
+        text_tower: whether to store the teacher's text tower. Defaults to None. See `save_pretrained`.
         model_card: further YAML fields of the card. Defaults to none. An existing card of a cache is kept.
 
     Returns:
@@ -87,19 +87,19 @@ def push_to_hub(
         names = [Path(file).name for file in (*cache.files, CARD)]
         return upload(_files(folder, names, repo_id, card), 'dataset')
     if folder is not None and (folder / CONFIG).is_file():
-        if config is not None or not readout or text_tower or model_card:
+        if config is not None or not readout or text_tower is not None or model_card:
             raise UsageError(
                 f'{folder} is a saved student with its own config, read-out and card: leave out config, '
                 'readout, text_tower and model_card, or give the checkpoint'
             )
         # Raises an error if the student cannot be loaded.
         read_student(folder)
-        return upload(_files(folder, STUDENT_FILES, repo_id), 'model')
+        return upload(_files(folder, student_files(folder), repo_id), 'model')
     with TemporaryDirectory() as temporary:
         saved = save_pretrained(
             model, temporary, config=config, readout=readout, text_tower=text_tower, model_card=model_card
         )
-        return upload(_files(saved, STUDENT_FILES, repo_id), 'model')
+        return upload(_files(saved, student_files(saved), repo_id), 'model')
 
 
 def _files(folder: Path, names: Iterable[str], repo_id: str, card: str = '') -> dict[str, Path | bytes]:
@@ -150,7 +150,7 @@ def _commit(
     revision: str | None,
     create_pr: bool,
 ) -> CommitInfo:
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi(token=token, library_name='lfi')
@@ -159,9 +159,15 @@ def _commit(
         api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
         if revision is not None and not revision.startswith('refs/'):
             api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
+        # A text tower of an earlier upload would belong to no student.
+        existing = api.repo_info(repo_id, repo_type=repo_type, revision=revision).siblings or ()
+        outdated = {file.rfilename for file in existing}.intersection(TEXT_FILES) - files.keys()
         return api.create_commit(
             repo_id,
-            [CommitOperationAdd(name, content) for name, content in files.items()],
+            [
+                *(CommitOperationAdd(name, content) for name, content in files.items()),
+                *(CommitOperationDelete(name, is_folder=False) for name in sorted(outdated)),
+            ],
             commit_message=commit_message or f'Upload {content_name} by lfi',
             repo_type=repo_type,
             revision=revision,

@@ -23,13 +23,21 @@ from lfi.errors import UsageError
 from lfi.export import model_config
 from lfi.models.students.config_facts import cache_of, without_cache
 from lfi.registry import MODELS
-from lfi.student_folder import check_class_count, has_student_config, is_complete, write_student
+from lfi.student_folder import check_class_count, has_student_config, is_complete, read_student, write_student
 from lfi.utils.modules import load_strictly, state_dict_of, unwrap_model
-from lfi.utils.repositories import CARD, CONFIG, TEXT_FILES, WEIGHTS
+from lfi.utils.repositories import (
+    CARD,
+    CONFIG,
+    TEXT_FILES,
+    TOWER_FOLDER,
+    WEIGHTS,
+    is_student,
+    local_folder,
+)
 
 from .cards import collect_facts, student_card
 from .public_config import TRAINING_PREFIXES, public_pipeline, public_student
-from .texts import student_texts, text_tower_files
+from .texts import stored_tower, student_texts, text_tower_files
 
 CARD_MARK = 'library_name: lfi'
 """Line of YAML that marks a card as LFI's."""
@@ -58,7 +66,7 @@ def save_pretrained(
     *,
     config: Config | str | Path | None = None,
     readout: bool = True,
-    text_tower: bool = False,
+    text_tower: bool | None = None,
     model_card: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Write a student as a folder that `lfi.from_pretrained` reads and `lfi.push_to_hub` uploads.
@@ -68,14 +76,14 @@ def save_pretrained(
     too, the embeddings of the training's texts: about these it needs no teacher.
 
     Args:
-        model: student, checkpoint, or folder of a run, whose last checkpoint is used.
+        model: student, checkpoint, folder of a run, whose last checkpoint is used, or folder of a student.
         folder: folder to write; created if missing.
         config: config of the training: `Config`, file, or name of a config of LFI. Defaults to None: the
             config in the run's folder, or the `cfg` of a model from `from_pretrained`.
         readout: whether a student that learnt from interactions keeps its read-out, with which it answers
             texts. Defaults to True. Without it, the student is exported by `export_student`.
         text_tower: whether to store the teacher's text tower too, in `text_tower/`. The student then answers
-            any text without its teacher. Defaults to False.
+            any text without its teacher. Defaults to None: a loaded student keeps the one that it has.
         model_card: further YAML fields of the card, such as `license`, `datasets`, `language` or `tags`.
             Defaults to none.
 
@@ -88,6 +96,8 @@ def save_pretrained(
             is a file, or it has a `README.md`, `config.json` or `model.safetensors` that LFI did not write.
     """
     _check_overwrite(Path(folder))
+    if not isinstance(model, nn.Module) and is_student(model):
+        model = read_student(local_folder(model))
     trained = _from_model(model, config) if isinstance(model, nn.Module) else _from_run(Path(model), config)
     student, cfg, folder = trained.model, trained.cfg, Path(folder)
     answers = readout and getattr(student, 'readout', None) is not None
@@ -108,7 +118,8 @@ def save_pretrained(
     card = student_card(facts, student, dataset_meta.get('classes', ()), answers, model_card)
     with TemporaryDirectory() as temporary:
         # The text tower comes first: storing it may fetch the teacher, with which texts are embedded.
-        texts = text_tower_files(student, Path(temporary)) if text_tower else {}
+        keeps = text_tower is None and answers and stored_tower(student) is not None
+        texts = text_tower_files(student, Path(temporary)) if text_tower or keeps else {}
         if answers:
             texts |= student_texts(student, cache_of(model_config(cfg)))
         write_student(folder, scope, public, pipeline, dataset_meta, state, card, texts)
@@ -122,6 +133,8 @@ def _check_overwrite(folder: Path) -> None:
         raise UsageError(
             f'folder={str(folder)!r}: {existing} is a file: name a folder, which is created if missing'
         )
+    if (folder / TOWER_FOLDER).is_symlink():
+        raise UsageError(f'{folder / TOWER_FOLDER} is a link, and its target would be changed: remove it')
     card, config, weights = (folder / name for name in (CARD, CONFIG, WEIGHTS))
     # The card is written first, and the config last: a killed run may leave a card with incomplete files.
     has_card = card.is_file() and _is_marked(card.read_text(encoding='utf-8', errors='replace'))

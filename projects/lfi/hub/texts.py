@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 
 from lfi.errors import UsageError, as_usage_error
-from lfi.models.teachers import build_teacher
+from lfi.models.teachers.cached_teacher import bank_of
 from lfi.models.teachers.stored_texts import StoredTexts
-from lfi.models.teachers.stored_tower import write_text_tower
+from lfi.models.teachers.stored_tower import has_text_tower, write_text_tower
 from lfi.models.teachers.text_tower import TextTower
+from lfi.structures.interaction_cache import InteractionCache
 from lfi.utils.process import offline
-from lfi.utils.repositories import TEXTS_FILE, TOWER_FOLDER, first_lines
+from lfi.utils.repositories import TEXTS_FILE, TOWER_FILES, TOWER_FOLDER, cache_folder, first_lines
 
-TEACHER_ERRORS = (ImportError, OSError, RuntimeError, TypeError, ValueError, UsageError)
+TEACHER_ERRORS = (ImportError, OSError, RuntimeError, TypeError, ValueError)
+SAME_COSINE = 0.999
+"""Smallest cosine of two embeddings of a text by the same teacher."""
 
 
 def student_texts(student: Any, cache: str | None) -> dict[str, bytes | Path]:
     """Return the file of a student's embeddings by its path in the folder.
 
-    The file is left out, with a warning, if this machine has neither the teacher nor its cache, and if the
-    teacher has random weights, which are others each time.
+    The file is left out, with a warning, if this machine has neither the training's teacher nor its cache,
+    and if the teacher has random weights, which are others each time.
 
     Args:
         student: student that answers texts.
@@ -34,7 +36,10 @@ def student_texts(student: Any, cache: str | None) -> dict[str, bytes | Path]:
     if teacher is None or teacher.get('allow_random'):
         return {}
     try:
-        texts = _embed(teacher, cache, student.teacher_outputs)
+        # Saving fetches nothing.
+        with offline():
+            texts = TextTower(teacher, stored=_texts_of_cache(cache)).texts_to_store()
+        _check_trained_with(student, texts)
     except TEACHER_ERRORS as error:
         print_log(
             'The student is saved without the embeddings of its texts, and answers texts only where its '
@@ -46,17 +51,32 @@ def student_texts(student: Any, cache: str | None) -> dict[str, bytes | Path]:
     return {TEXTS_FILE: texts.to_bytes()}
 
 
-def _embed(teacher: Mapping[str, Any], cache: str | None, teacher_outputs: frozenset[str]) -> StoredTexts:
-    # Saving fetches nothing.
-    with offline():
-        if cache is not None:
-            try:
-                bank = build_teacher({**teacher, 'cache': cache}, teacher_outputs).bank
-                return StoredTexts(bank.names, bank.templates, bank.embeddings)
-            except (OSError, UsageError, ValueError):
-                # The cache was removed, or is of other concepts: the text tower embeds them.
-                pass
-        return TextTower(teacher).texts_to_store()
+def _texts_of_cache(cache: str | None) -> StoredTexts | None:
+    """Return the texts of a cache; None without a cache that can be read."""
+    if cache is None:
+        return None
+    try:
+        bank = bank_of(InteractionCache(cache_folder(cache)))
+    except (OSError, UsageError, ValueError):
+        return None
+    return StoredTexts(bank.names, bank.templates, bank.embeddings)
+
+
+def _check_trained_with(student: Any, texts: StoredTexts) -> None:
+    """Check that embeddings are those that a student was trained with, which its contrast texts repeat.
+
+    Raises:
+        ValueError: if a contrast text is not among the embeddings: the teacher was replaced.
+    """
+    contrast = getattr(student.readout, 'contrast_texts', None)
+    if contrast is None or getattr(student.predict_by, 'has_class_names', False):
+        return
+    contrast = contrast[contrast.any(1)].cpu()
+    if not len(contrast):
+        return
+    same_width = contrast.shape[1] == texts.embeddings.shape[1]
+    if not same_width or (contrast @ texts.embeddings.T).amax(1).min() < SAME_COSINE:
+        raise ValueError('the teacher on this machine embeds the texts differently from that of the training')
 
 
 def text_tower_files(student: Any, temporary: Path) -> dict[str, bytes | Path]:
@@ -70,12 +90,18 @@ def text_tower_files(student: Any, temporary: Path) -> dict[str, bytes | Path]:
         UsageError: if the teacher is not on this machine, has random weights, or is not of open_clip.
     """
     teacher = student.require_teacher_cfg()
-    stored = teacher.get('text_folder')
-    folder = None if stored is None else Path(stored) / TOWER_FOLDER
-    if folder is None or not folder.is_dir():
+    folder = stored_tower(student)
+    if folder is None:
         folder = temporary
         with as_usage_error(ImportError, OSError, RuntimeError, ValueError):
             write_text_tower(
                 folder, teacher.get('model'), teacher.get('pretrained'), teacher.get('weights_file')
             )
-    return {f'{TOWER_FOLDER}/{path.name}': path for path in sorted(folder.iterdir())}
+    return {f'{TOWER_FOLDER}/{name}': folder / name for name in TOWER_FILES if (folder / name).is_file()}
+
+
+def stored_tower(student: Any) -> Path | None:
+    """Return the folder of the text tower that a loaded student was saved with, or None."""
+    folder = (student.teacher_cfg or {}).get('text_folder')
+    tower = None if folder is None else Path(folder) / TOWER_FOLDER
+    return tower if tower is not None and has_text_tower(tower) else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from lfi.engine.image_steps import image_steps
 from lfi.errors import UsageError, as_usage_error
@@ -40,6 +42,8 @@ def set_test_data(cfg: Config, classes: Sequence[str], data: Path, folder: Path)
     if settings is None or scope != _scope_of(found):
         raise UsageError(f'--data {data} is for {found.task}, and the model is of {scope}, for another task')
     images = _with_labels_of(found, tuple(classes))
+    kind = 'its validation images' if found.val else 'all its images, since it has no validation'
+    print_log(f'Test data: {found.root}, {found.form}: {kind}, {len(images):,}', 'current')
     folder.mkdir(parents=True, exist_ok=True)
     dataset, cfg.test_evaluator = settings(cfg, found, images, tuple(classes), folder)
     dataset |= {
@@ -110,6 +114,15 @@ def _classification(
     if found.task == 'multi-label classification' and not several:
         raise UsageError(f'{found.root} has several labels an image, and the model predicts one')
     write_labels(folder, 'test', images, classes, several)
+    shown = {index for image in images for index in image.classes}
+    absent = [name for index, name in enumerate(classes) if index not in shown]
+    if several and absent:
+        print_log(
+            f'{len(absent)} of {len(classes)} classes are in no image, such as {absent[0]!r}, and have an '
+            'average precision of 0 in multi-label/mAP',
+            'current',
+            logging.WARNING,
+        )
     kind = 'MultiLabelDataset' if several else 'CustomDataset'
     file = folder / f'test.{"json" if several else "txt"}'
     return {'type': kind, 'ann_file': str(file.absolute())}, classification_metrics(len(classes), several)

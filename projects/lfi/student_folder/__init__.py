@@ -11,6 +11,7 @@ from .folder import (
     read_checkpoint,
     read_config,
     read_student,
+    student_files,
     write_student,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     'read_checkpoint',
     'read_config',
     'read_student',
+    'student_files',
     'to_plain',
     'write_student',
 ]

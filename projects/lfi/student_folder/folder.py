@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
@@ -140,9 +141,9 @@ class StudentConfig:
             if not path.is_file() or hash_files(sha256(), path).hexdigest() != digest:
                 raise HubError(f'{path} is missing, truncated, or was changed: fetch the folder again')
         tower = folder / TOWER_FOLDER
-        surplus = sorted(
-            path.name for path in tower.glob('*') if f'{TOWER_FOLDER}/{path.name}' not in self.text_files
-        )
+        # A killed saving leaves hidden files, which nothing reads.
+        names = (path.name for path in tower.glob('*') if not path.name.startswith('.'))
+        surplus = sorted(name for name in names if f'{TOWER_FOLDER}/{name}' not in self.text_files)
         if surplus:
             raise HubError(f'{tower / surplus[0]} is no file of this student, and was not read: remove it')
 
@@ -241,7 +242,15 @@ def _write_text_files(
     for name in TEXT_FILES:
         if name not in text_files:
             (folder / name).unlink(missing_ok=True)
+    # Only an empty folder can be removed.
+    with suppress(OSError):
+        (folder / TOWER_FOLDER).rmdir()
     return digests
+
+
+def student_files(folder: Path) -> list[str]:
+    """Return the names of a student's files in its folder; raises the errors of `StudentConfig.read`."""
+    return [CONFIG, WEIGHTS, CARD, *StudentConfig.read(folder).text_files]
 
 
 def has_student_config(folder: Path) -> bool:

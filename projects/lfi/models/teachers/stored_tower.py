@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -28,7 +28,8 @@ SMALLEST_IMAGE_TOWER = dict(image_size=16, patch_size=16, width=64, head_width=6
 """`vision_cfg` in the config of a stored text tower: open_clip requires one."""
 NOT_TEXT = ('visual.', 'logit_scale', 'logit_bias')
 """Prefixes of weights that embed no texts."""
-_LAYER = re.compile(r'.*resblocks\.(\d+)\..*')
+LARGEST = dict(context_length=4096, vocab_size=2**20, width=2**13, layers=128, mlp_ratio=16)
+"""Largest sizes of a text tower: several times those of open_clip's models."""
 
 
 def write_text_tower(
@@ -69,6 +70,11 @@ def write_text_tower(
         raise ValueError(f'the tokenizer of {model} has the file {surplus[0]}, which cannot be stored')
 
 
+def has_text_tower(folder: Path) -> bool:
+    """Whether a folder holds a text tower. A folder that a saving has emptied holds none."""
+    return (folder / FILE).is_file()
+
+
 def load_text_tower(folder: Path) -> tuple[Any, Tokenizer]:
     """Load a folder of `write_text_tower`: a model that embeds only texts, and its tokenizer.
 
@@ -83,25 +89,31 @@ def load_text_tower(folder: Path) -> tuple[Any, Tokenizer]:
         state = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise ValueError(f'{weights} is missing or corrupted: {error}') from error
-    _check_sizes(folder / FILE, config, state)
-    kind = open_clip.CustomTextCLIP if config.get('custom_text') else open_clip.CLIP
     with no_foreign_code():
         tokenizer = load_tokenizer(str(folder), folder)
         try:
-            # open_clip has no models without an image tower.
-            vlm: Any = kind(
-                config['embed_dim'],
-                SMALLEST_IMAGE_TOWER,
-                config['text_cfg'],
-                quick_gelu=config.get('quick_gelu', False),
-            )
-            vlm.visual = nn.Identity()
-            del vlm.logit_scale
+            _check_sizes(config, state)
+            vlm = _text_model(config)
             load_strictly(vlm, state)
         # A stranger's config may raise any error.
         except Exception as error:
             raise ValueError(f'{folder} is corrupted: {error}') from error
     return vlm.eval().requires_grad_(False), tokenizer
+
+
+def _text_model(config: Mapping[str, Any]) -> Any:
+    """Build a model of open_clip without its image tower."""
+    kind = open_clip.CustomTextCLIP if config.get('custom_text') else open_clip.CLIP
+    # open_clip has no models without an image tower.
+    vlm: Any = kind(
+        config['embed_dim'],
+        SMALLEST_IMAGE_TOWER,
+        config['text_cfg'],
+        quick_gelu=config.get('quick_gelu', False),
+    )
+    vlm.visual = nn.Identity()
+    del vlm.logit_scale
+    return vlm
 
 
 def _require_own_tower(config: Mapping[str, Any], model: str) -> None:
@@ -111,22 +123,25 @@ def _require_own_tower(config: Mapping[str, Any], model: str) -> None:
         raise ValueError(f'the text tower of {model} {kind}, and cannot be stored on its own')
 
 
-def _check_sizes(path: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Check that a text tower needs no more memory than its weights: the config may be a stranger's."""
-    layers = {int(match[1]) for name in state if (match := _LAYER.fullmatch(name))}
-    largest = sum(value.numel() for value in state.values())
-    try:
-        text = open_clip.CLIPTextCfg(**config['text_cfg'])
-        sizes = dict(
-            vocab_size=text.vocab_size * text.width,
-            context_length=text.context_length * text.width,
-            mlp_ratio=text.mlp_ratio * text.width**2,
-            embed_dim=config['embed_dim'] * text.width,
-        )
-        wrong = next((name for name, size in sizes.items() if not 0 < size <= largest), None)
-    except TypeError as error:
-        raise ValueError(f'{path}: a size in text_cfg is not a number: {error}') from error
-    if wrong is not None:
-        raise ValueError(f'{path}: {wrong} asks for more numbers than {TOWER_WEIGHTS} has')
-    if text.layers != len(layers):
-        raise ValueError(f'{path}: text_cfg.layers={text.layers!r}, but the weights have {len(layers)}')
+def _check_sizes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Check, without memory, that a text tower has the sizes of its weights: the config may be a stranger's.
+
+    Raises:
+        ValueError: if a size is beyond those of known text towers, or differs from that of the weights.
+        TypeError: if a size is not a number.
+    """
+    text = open_clip.CLIPTextCfg(**config['text_cfg'])
+    for name, largest in LARGEST.items():
+        if not 0 < getattr(text, name) <= largest:
+            raise ValueError(
+                f'text_cfg.{name}={getattr(text, name)!r} must be above 0, and at most {largest:,}'
+            )
+    with torch.device('meta'):
+        shapes = {name: value.shape for name, value in _text_model(config).state_dict().items()}
+    differ = sorted(
+        name
+        for name in shapes.keys() | state.keys()
+        if name not in state or shapes.get(name) != state[name].shape
+    )
+    if differ:
+        raise ValueError(f'{FILE} and {TOWER_WEIGHTS} differ in {differ[0]}')

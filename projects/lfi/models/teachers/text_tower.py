@@ -17,7 +17,7 @@ from lfi.utils.repositories import TEXTS_FILE, TOWER_FOLDER
 from .loading.weights import load_vlm
 from .model_config import bind_arguments
 from .stored_texts import StoredTexts
-from .stored_tower import load_text_tower
+from .stored_tower import has_text_tower, load_text_tower
 from .vlm import Tokenizer
 
 MIN_COSINE = 0.999
@@ -37,6 +37,10 @@ class TextTower:
             a saved student, with the embeddings of the training's texts and maybe the text tower.
         templates: prompts, in the form of the teacher's `templates`. Defaults to None, the teacher's own.
         device: device of the tower. Defaults to the CPU.
+        stored: embeddings of the training's texts. Defaults to None: those in `text_folder`, if it is given.
+
+    Raises:
+        FileNotFoundError, ValueError: if the embeddings in `text_folder` are missing or corrupted.
     """
 
     def __init__(
@@ -44,10 +48,12 @@ class TextTower:
         teacher: Mapping[str, Any],
         templates: Sequence[str] | str | None = None,
         device: torch.device | str = 'cpu',
+        stored: StoredTexts | None = None,
     ) -> None:
         self.teacher, self.device = teacher, device
         folder = teacher.get('text_folder')
-        self._folder = None if folder is None else Path(folder)
+        self._tower_folder = None if folder is None else Path(folder) / TOWER_FOLDER
+        self._stored = stored if folder is None else StoredTexts.read(Path(folder) / TEXTS_FILE)
         self._templates = templates
         self._embeddings: dict[str, Tensor] = {}
 
@@ -123,10 +129,6 @@ class TextTower:
         return bind_arguments(kind, arguments)
 
     @cached_property
-    def _stored(self) -> StoredTexts | None:
-        return None if self._folder is None else StoredTexts.read(self._folder / TEXTS_FILE)
-
-    @cached_property
     def _encode(self) -> Callable[[list[str]], Tensor]:
         vlm: Any
         vlm, tokenizer = self._load()
@@ -142,8 +144,8 @@ class TextTower:
         return encode
 
     def _load(self) -> tuple[Any, Tokenizer]:
-        if self._folder is not None and (self._folder / TOWER_FOLDER).is_dir():
-            return load_text_tower(self._folder / TOWER_FOLDER)
+        if self._tower_folder is not None and has_text_tower(self._tower_folder):
+            return load_text_tower(self._tower_folder)
         source = ('model', 'pretrained', 'allow_random', 'weights_file')
         try:
             return load_vlm(*(self._arguments[name] for name in source))
