@@ -233,7 +233,7 @@ def export_to_hub(args: Namespace) -> None:
     if args.push:
         commit = push_to_hub(folder, args.push, private=args.private or None)
         print(f'Uploaded: {commit.commit_url}')
-    print_next(infer_command(str(folder), str(Path(folder) / 'model.safetensors')))
+    print_next(infer_command(str(folder), str(folder)))
 
 
 def export_published(args: Namespace) -> None:

@@ -70,4 +70,6 @@ def export_commands(
 
 
 def _folder_of(checkpoint: str) -> Path:
-    return Path('work_dirs') if '://' in checkpoint else Path(checkpoint).parent
+    if '://' in checkpoint:
+        return Path('work_dirs')
+    return Path(checkpoint) if is_student(checkpoint) else Path(checkpoint).parent
