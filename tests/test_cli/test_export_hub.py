@@ -26,7 +26,7 @@ def uploaded(monkeypatch):
 
 def test_the_folder_is_a_student_that_answers_texts(call_tool, small_training, uploaded, tmp_path):
     out = call_tool(TOOL, *small_training(SHAPES), 'student')
-    assert "Wrote student: lfi.from_pretrained('student') reads it." in out and not uploaded
+    assert "Wrote student: lfi.load('student') reads it." in out and not uploaded
     student = lfi.from_pretrained(tmp_path / 'student')
     weights = torch.load(tmp_path / 'training.pth')['state_dict']
     assert all(torch.equal(value, weights[name]) for name, value in student.state_dict().items())

@@ -112,7 +112,7 @@ def test_it_says_what_it_found_and_what_to_type_next(init, tmp_path):
         '64 x 64 pixels',
         '2 classes: cat, tabby | red_car',
         '4 of 20 images were split off for validation (a fifth of each class, seed 0).',
-        'lfi_photos.py trains',
+        'lfi_photos.py trains 1 epochs, 2 images in a batch',
     ]
     assert lines[-3:] == [
         'Next:',
@@ -129,7 +129,7 @@ def test_images_without_labels_are_asked_for_texts(init, tmp_path):
     printed = init(flat(tmp_path / 'photos'), *CLASSIFIER, '--concepts', 'names.txt')
     assert printed.splitlines()[-1] == (
         f'  lfi infer lfi_photos.py work_dirs/lfi_photos/epoch_1.pth {tmp_path}/photos --texts '
-        "'a dog' 'a car' --out-dir work_dirs/lfi_photos/seen"
+        "dog 'red car' --out-dir work_dirs/lfi_photos/seen"
     )
     assert load_config(str(tmp_path / 'lfi_photos.py')).model.teacher.concepts == ['a dog', 'a red car']
 

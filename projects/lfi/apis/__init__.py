@@ -4,8 +4,11 @@ This package may import all others except `pseudo_labels` and `cli`. Names are i
 cache needs no inferencer.
 """
 
+from lfi.utils.debug_messages import drop_debug_messages
 from lfi.utils.lazy_names import lazy_names
 
+# Packages of OpenMMLab are imported with the first of these names, and print that optional ones are missing.
+drop_debug_messages()
 __getattr__, __all__ = lazy_names(
     __name__,
     {

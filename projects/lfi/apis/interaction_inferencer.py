@@ -187,6 +187,14 @@ class InteractionInferencer(BaseInferencer):
         return self.class_texts if self._trained_classes is None else tuple(self._trained_classes)
 
     @cached_property
+    def trained_texts(self) -> tuple[str, ...]:
+        """Concepts of the training; empty if the model cannot answer texts."""
+        try:
+            return () if self._text_tower is None else self._text_tower.concepts
+        except (OSError, TypeError, ValueError):
+            return ()
+
+    @cached_property
     def class_texts(self) -> tuple[str, ...]:
         """Texts of the classes by label, among the teacher's concepts; empty if these cannot be read."""
         try:

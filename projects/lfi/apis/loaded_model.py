@@ -95,7 +95,7 @@ class Model:
                 available, whose text tower embeds texts.
 
         Example:
-            >>> model.ask('photo.jpg', ['goldfish', 'a red car']).show()
+            >>> model.ask('photo.jpg', ['goldfish', 'red car']).show()
         """
         texts = [texts] if isinstance(texts, str) else texts
         inputs = image_inputs(images)
@@ -123,7 +123,8 @@ class Model:
             out: file to write: .pth or .safetensors weights, an .onnx graph, or a .pt2 graph of torch.export.
             to: format: 'student' for OpenMMLab, 'timm', 'onnx' or 'torch-export'. Defaults to None: by the
                 suffix of `out`, 'student' for weights.
-            shape: height and width in pixels of a graph's images. Defaults to None: those of the backbone.
+            shape: height and width in pixels of a graph's images. Defaults to None: those of the backbone, or
+                of the test pipeline's crop.
 
         Returns:
             The file.
@@ -215,7 +216,7 @@ def load(source: Source, *, device: str | None = None, templates: Sequence[str] 
 
     Example:
         >>> model = lfi.load('work_dirs/photos')
-        >>> model.ask('photo.jpg', ['barn', 'a red car'])
+        >>> model.ask('photo.jpg', ['barn', 'red car'])
     """
     config, checkpoint = _find(source)
     return Model(config, checkpoint, device, templates)

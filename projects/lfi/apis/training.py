@@ -161,7 +161,7 @@ def pretrain(
         UsageError: if the folder has no image, or the model or the teacher cannot be used.
 
     Example:
-        >>> model = lfi.pretrain('photos', teacher='lit-lite0', concepts=['barn', 'goldfish', 'a red car'])
+        >>> model = lfi.pretrain('photos', teacher='lit-lite0', concepts=['barn', 'goldfish', 'red car'])
     """
     settings = Settings(epochs, batch_size, input_size, None, weights, workers)
     source = Path(folder).expanduser()

@@ -218,7 +218,7 @@ def export_to_hub(args: Namespace) -> None:
     from lfi.engine.config_loading import load_config
     from lfi.hub.pushing import push_to_hub
     from lfi.hub.saving import save_pretrained
-    from lfi.utils.repositories import is_student
+    from lfi.utils.repositories import TEXTS_FILE, TOWER_FOLDER, is_student
 
     # A saved student has its own config.
     cfg = None if is_student(args.checkpoint) else load_config(args.config, args.cfg_options)
@@ -229,7 +229,9 @@ def export_to_hub(args: Namespace) -> None:
         readout=not args.no_readout,
         text_tower=args.with_text_tower or None,
     )
-    print(f'Wrote {folder}: lfi.from_pretrained({str(folder)!r}) reads it.')
+    print(f'Wrote {folder}: lfi.load({str(folder)!r}) reads it.')
+    if (folder / TEXTS_FILE).is_file() and not (folder / TOWER_FOLDER).exists():
+        print('Without its teacher it answers the texts of its training; with --with-text-tower, any text.')
     if args.push:
         commit = push_to_hub(folder, args.push, private=args.private or None)
         print(f'Uploaded: {commit.commit_url}')

@@ -62,4 +62,7 @@ def run(args: Namespace) -> None:
         frame_stride=args.frame_stride,
         out_dir=args.out_dir,
     )
+    new = [text for text in args.texts or () if text not in inferencer.trained_texts]
+    if new and inferencer.trained_texts:
+        print(f'Not in the training, so their presence is less certain: {" | ".join(new)}')
     print_next(*export_commands(args.config, args.checkpoint, args.cfg_options))

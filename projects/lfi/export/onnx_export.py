@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.batches.pixel_format import pixel_format_of
+from lfi.utils.config_types import leaf_configs, type_name
 from lfi.utils.folders import make_folder
 
 from .agreement import (
@@ -57,17 +58,27 @@ def student_for_graphs(
     Args:
         cfg: config of the training.
         checkpoint: file or URL of the checkpoint.
-        shape: height and width in pixels; None for the backbone's `img_size`.
+        shape: height and width in pixels; None for the backbone's `img_size`, or the test pipeline's crop.
 
     Raises:
         UsageError: if the student cannot be exported, config and checkpoint do not fit, or `shape` is None
-            and the backbone has no `img_size`.
+            and neither backbone nor test pipeline has a size.
     """
     student: Any = load_student(cfg, read_checkpoint(checkpoint)).build()
-    shape = shape or getattr(student.backbone, 'img_size', None)
+    shape = shape or getattr(student.backbone, 'img_size', None) or _crop_size(cfg)
     if shape is None:
         raise UsageError(f'a {type(student.backbone).__name__} takes images of any size: set --shape H W')
     return student, (int(shape[0]), int(shape[1]))
+
+
+def _crop_size(cfg: Config) -> tuple[int, int] | None:
+    """Return height and width of the images of a test pipeline that crops; None for another pipeline."""
+    loader = cfg.get('test_dataloader')
+    steps = [] if loader is None else next(leaf_configs(loader.dataset)).get('pipeline') or []
+    sizes = [step['crop_size'] for step in steps if type_name(step) == 'CenterCrop' and 'crop_size' in step]
+    if not sizes:
+        return None
+    return (sizes[-1], sizes[-1]) if isinstance(sizes[-1], int) else tuple(sizes[-1])
 
 
 def build_graph(student: nn.Module, part: str, box_masks: bool = False) -> tuple[nn.Module, list[str]]:

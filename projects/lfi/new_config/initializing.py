@@ -40,7 +40,15 @@ class NewConfig:
     def __repr__(self) -> str:
         width = max(len(topic) for topic, _ in self.written.changes)
         changes = [f'  {topic.ljust(width)}  {description}' for topic, description in self.written.changes]
-        return '\n'.join([*describe(self.data), f'{self.path} trains', *changes])
+        return '\n'.join([*describe(self.data), f'{self.path} trains {self._schedule()}', *changes])
+
+    def _schedule(self) -> str:
+        """Describe the length of the training, and the size of its batches."""
+        cfg = self.written.report.cfg
+        loop, batch_size = cfg['train_cfg'], cfg['train_dataloader']['batch_size']
+        epochs = loop.get('max_epochs')
+        length = f'{epochs} epochs' if epochs else f'{loop["max_iters"]} iterations'
+        return f'{length}, {batch_size} images in a batch'
 
 
 def init_config(

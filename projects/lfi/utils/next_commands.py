@@ -12,7 +12,7 @@ from lfi.utils.repositories import is_student
 
 PHOTOS = 'PHOTOS'
 """Placeholder for images of the user."""
-TEXTS = ('a dog', 'a car')
+TEXTS = ('dog', 'red car')
 """Texts to ask a model about that has no classes."""
 
 

@@ -80,7 +80,7 @@ class Images:
 def test_frequent_confusions_are_looked_at(files):
     pairs = Counter({(0, 0): 6, (0, 1): 4, (1, 0): 1, (1, 1): 9, (2, 0): 2})
     # All images of Fish are wrong, but two say little.
-    confusion = Confusion(22, pairs, {(0, 0): 1, (0, 1): 7, (1, 0): 8, (2, 0): 9})
+    confusion = Confusion(22, 22, pairs, {(0, 0): 1, (0, 1): 7, (1, 0): 8, (2, 0): 9})
     names = ('a cat', 'dog', 'fish')
     (advice,) = advice_of_confusions(confusion, Images(), ('Cat', 'Dog', 'Fish'), names, files)
     assert advice.text == '4 of 10 images of Cat are taken for Dog. Look at one:'

@@ -29,6 +29,18 @@ def test_train_and_val_are_the_split(tmp_path):
     assert data.form == 'class folders below training and valid'
 
 
+def test_a_folder_one_level_too_high_is_noted(tmp_path):
+    for name in ('a', 'b'):
+        write_class_folders(tmp_path / 'photos' / name, ('cat', 'dog'), 2)
+    (note,) = find_data(tmp_path / 'photos', tmp_path).notes[:1]
+    assert note.startswith("the class folders hold folders and no images: 'a' has cat, dog. If these are the")
+    assert note.endswith(f'give {tmp_path}/photos/a')
+    with pytest.raises(
+        UsageError, match=rf"'photos'.* if its 2 folders are the classes, give {tmp_path}/photos"
+    ):
+        find_data(tmp_path, tmp_path)
+
+
 @pytest.mark.parametrize('folder', ['', 'train'])
 def test_images_alone_are_for_pretraining(folder, tmp_path):
     """Images beside `train` are not trained on."""
@@ -60,7 +72,7 @@ def add(file, *more):
         (
             ('cat',),
             lambda root: None,
-            "one class folder, 'cat', and a classifier needs two. To pretrain without",
+            "one class folder, 'cat', and a classifier needs two: to pretrain without",
         ),
         (('cat', 'dog'), add('x.jpg'), r'1 images beside the folders of classes, such as x.jpg: move'),
         (

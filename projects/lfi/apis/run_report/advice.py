@@ -77,7 +77,8 @@ def next_commands(files: RunFiles, has_test: bool, answers: bool) -> list[Advice
         Advice('Upload images in the browser:', files.command('demo')),
         Advice('Export the weights:', shlex.join(export)),
     ]
-    return [*advice, *([Advice('Measure on the test data:', files.command('test'))] if has_test else [])]
+    test = 'Measure again on the test data of the config (the validation images, if there are no others):'
+    return [*advice, *([Advice(test, files.command('test'))] if has_test else [])]
 
 
 def advice_of_curves(history: History, config: Config, files: RunFiles) -> list[Advice]:

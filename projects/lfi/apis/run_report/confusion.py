@@ -30,11 +30,13 @@ class Confusion:
 
     Args:
         num_images: number of images that were measured.
+        num_available: number of images of the data.
         pairs: number of images of a classifier, or of pixels of a segmentor, by pair.
         examples: index of an image by pair; of a classifier alone.
     """
 
     num_images: int
+    num_available: int
     pairs: Counter[Pair] = field(default_factory=Counter)
     examples: dict[Pair, int] = field(default_factory=dict)
 
@@ -93,7 +95,7 @@ def measure_confusion(model: BaseModel, images: RunImages) -> Confusion:
             measured += len(batch)
             if time.monotonic() - start > MAX_SECONDS:
                 break
-    return Confusion(measured, pairs, examples)
+    return Confusion(measured, len(images.dataset), pairs, examples)
 
 
 def _labels(sample: Any) -> Tensor:

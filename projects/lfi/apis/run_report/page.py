@@ -84,7 +84,7 @@ def examples_html(examples: Iterable[Example], no_maps: str | None) -> str:
 def confusion_html(confusion: Confusion, kind: str, classes: Sequence[str]) -> str:
     """Build a classifier's confusion matrix, or the list of its most frequent confusions."""
     total, right = confusion.num_images, confusion.num_right
-    text = f'{right} of {total} {kind} images are right ({right / total:.1%}). A fixed seed chose them.'
+    text = f'{right} of {total} {kind} images are right ({right / total:.1%}).{_chosen(confusion)}'
     parts = [paragraph(text)]
     if len(classes) <= MAX_DRAWN_CLASSES:
         parts.append(figure_html(draw_confusion(confusion.pairs, classes), 'Confusion matrix'))
@@ -96,12 +96,15 @@ def confusion_html(confusion: Confusion, kind: str, classes: Sequence[str]) -> s
     return ''.join([*parts, table_html(['truth', 'predicted', 'images'], rows) if rows else ''])
 
 
+def _chosen(confusion: Confusion) -> str:
+    all_images = confusion.num_images == confusion.num_available
+    return '' if all_images else f' A fixed seed chose them from {confusion.num_available:,}.'
+
+
 def iou_html(confusion: Confusion, kind: str, classes: Sequence[str]) -> str:
     """Build the table of a segmentor's IoU by class, the lowest first."""
     rows = sorted(confusion.iou().items(), key=lambda item: item[1])
-    text = (
-        f'Intersection over union by class, on {confusion.num_images} {kind} images. A fixed seed chose them.'
-    )
+    text = f'Intersection over union by class, on {confusion.num_images} {kind} images.{_chosen(confusion)}'
     table = table_html(['class', 'IoU'], [(class_name(classes, c), f'{value:.1%}') for c, value in rows])
     return paragraph(text) + table
 

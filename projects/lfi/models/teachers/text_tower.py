@@ -22,6 +22,8 @@ from .vlm import Tokenizer
 
 MIN_COSINE = 0.999
 """Smallest cosine of two embeddings of a text by the same tower, also in another precision."""
+SHOWN = 10
+"""Number of stored texts that a message lists."""
 NUM_COMPARED = 8
 """Number of stored texts that a tower embeds again, to show that it is the training's."""
 
@@ -152,12 +154,14 @@ class TextTower:
         except (FileNotFoundError, ImportError, RuntimeError, ValueError) as error:
             if self._stored is None:
                 raise
+            names = self._stored.names
+            shown = ' | '.join(names[:SHOWN]) + (' | …' if len(names) > SHOWN else '')
             raise RuntimeError(
-                f'the student has the embeddings of its {len(self._stored.names)} training texts, and other '
-                f'texts need the text tower of its teacher {self._arguments["model"]!r}. Put the folder of '
-                'the teacher below LFI_TEACHER_ROOT; or connect to the network, if open_clip has the '
-                'teacher; or save the student with its text tower, lfi export --to hub --with-text-tower '
-                f'({error})'
+                f'without its teacher the student answers its {len(names)} training texts alone: {shown}. '
+                'For other texts save it with its text tower (lfi export --to hub --with-text-tower, or '
+                "text_tower=True in Python); or put the teacher's folder, "
+                f'{self._arguments["model"]}, below LFI_TEACHER_ROOT; or let open_clip fetch the teacher, if '
+                f'it has it ({error})'
             ) from error
 
     def _check_same(self, stored: StoredTexts, encode: Callable[[list[str]], Tensor]) -> None:

@@ -53,11 +53,16 @@ def read_class_folders(root: Path) -> FoundData:
             f'the class folder {train / empty[0]} has no image: add images, or remove the folder'
         )
     classes = tuple(sorted(by_class))
+    inner = {name: _inner_folders(by_class[name]) for name in classes}
     if len(classes) < 2:
-        raise UsageError(
-            f'{train} has one class folder, {classes[0]!r}, and a classifier needs two. To pretrain without '
-            f'labels, give {train / classes[0]}'
+        name = classes[0]
+        advice = (
+            f'if its {len(inner[name])} folders are the classes, give {train / name}'
+            if len(inner[name]) > 1
+            else f'to pretrain without labels, give {train / name}'
         )
+        raise UsageError(f'{train} has one class folder, {name!r}, and a classifier needs two: {advice}')
+    notes = _notes_on_inner_folders(train, inner)
     form = 'class folders' if folders is None else f'class folders below {train.name}'
     val_images: tuple[LabelledImage, ...] = ()
     if val is not None:
@@ -65,9 +70,8 @@ def read_class_folders(root: Path) -> FoundData:
         of_val = _by_class(sorted(image_names(val)))
         _check_same_classes(train, val, set(classes), set(of_val))
         val_images = _labelled(root, val, classes, of_val)
-    return FoundData(
-        form, 'classification', root, classes, _labelled(root, train, classes, by_class), val_images
-    )
+    train_images = _labelled(root, train, classes, by_class)
+    return FoundData(form, 'classification', root, classes, train_images, val_images, notes)
 
 
 def read_unlabelled(root: Path) -> FoundData:
@@ -97,6 +101,23 @@ def _by_class(names: list[str]) -> dict[str, list[str]]:
         parts = Path(name).parts
         by_class.setdefault(parts[0] if len(parts) > 1 else '', []).append(name)
     return by_class
+
+
+def _inner_folders(names: list[str]) -> list[str]:
+    """Return the folders directly below a class folder; none if images lie beside them."""
+    parts = [Path(name).parts for name in names]
+    return sorted({part[1] for part in parts}) if all(len(part) > 2 for part in parts) else []
+
+
+def _notes_on_inner_folders(train: Path, inner: dict[str, list[str]]) -> tuple[str, ...]:
+    """Note that class folders hold folders alone, which may be the classes that are meant."""
+    name = next(iter(inner))
+    if not all(len(folders) > 1 for folders in inner.values()):
+        return ()
+    return (
+        f'the class folders hold folders and no images: {name!r} has {", ".join(inner[name][:3])}. If these '
+        f'are the classes, give {train / name}',
+    )
 
 
 def _check_same_classes(train: Path, val: Path, of_train: set[str], of_val: set[str]) -> None:

@@ -296,6 +296,9 @@ def find_config_folder(model: str) -> Path | None:
         )
     if not (path / FILE).is_file():
         message = f'teacher folder {path} has no {FILE}'
+        inner = sorted(folder.name for folder in path.iterdir() if (folder / FILE).is_file())
+        if inner:
+            raise FileNotFoundError(f'{message}: give a folder in it, {", ".join(inner[:3])}')
         if (path / 'config.json').is_file():
             message = f'{message}; it has a config.json of transformers: {TRANSFORMERS_HINT}'
         raise FileNotFoundError(message)
