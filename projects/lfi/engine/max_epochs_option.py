@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from lfi.errors import UsageError, as_usage_error
+from lfi.utils.config_types import type_name
 from lfi.utils.options import check_whole
 
 EPOCH_OPTIONS = ('end', 'T_max', 'switch_epoch', 'num_last_epochs')
@@ -80,4 +81,19 @@ def scaled_epochs(config: Mapping[str, Any], factor: float) -> dict[str, Any]:
         scaled['begin'] = int(factor * config['begin'])
     if 'milestones' in config:
         scaled['milestones'] = [max(1, round(factor * epoch)) for epoch in config['milestones']]
-    return scaled
+    return _with_end_of_warmup(scaled)
+
+
+def _with_end_of_warmup(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a scheduler whose warm-up ends: MMEngine's (0.10) keeps its first rate if it has one step."""
+    begin, end = config.get('begin', 0), config.get('end')
+    if (
+        type_name(config) != 'LinearLR'
+        or end is None
+        or end - begin >= 2
+        or config.get('convert_to_iter_based')
+    ):
+        return config
+    if config.get('by_epoch', True):
+        return {**config, 'convert_to_iter_based': True}
+    return {**config, 'end': begin + 2}

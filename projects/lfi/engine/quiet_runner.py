@@ -54,7 +54,9 @@ def log_start(runner: Runner) -> None:
 def log_data(runner: Runner) -> None:
     """Log the size of the training data."""
     loader = runner.train_loop.dataloader
-    runner.logger.info(f'{DATA}{len(loader.dataset):,} training images, {loader.batch_size} in a batch')
+    # A loader with a batch sampler of its own, such as mmdet's, has no batch size.
+    batch_size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
+    runner.logger.info(f'{DATA}{len(loader.dataset):,} training images, {batch_size} in a batch')
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:

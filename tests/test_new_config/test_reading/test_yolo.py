@@ -113,3 +113,13 @@ def test_supervision_must_be_installed(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'supervision', None)
     with pytest.raises(UsageError, match=r"YOLO is read by supervision, .*: pip install 'lfi\[formats\]'"):
         find_data(file, tmp_path)
+
+
+def test_labels_without_images_and_images_without_labels_are_noted(tmp_path):
+    pytest.importorskip('supervision')
+    file = write_yolo(tmp_path / 'data')
+    labels = sorted(tmp_path.rglob('labels/**/*.txt'))
+    labels[0].rename(labels[0].with_name('stray.txt'))
+    notes = find_data(file, tmp_path).notes
+    assert f'images without a label file show no object: 1 of 6, such as {labels[0].stem}' in notes[0]
+    assert notes[1] == 'label files without an image were left out: 1, such as stray.txt'

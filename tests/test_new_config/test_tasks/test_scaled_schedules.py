@@ -1,8 +1,13 @@
 """A model's own schedule and image sizes, for other numbers of epochs and pixels."""
 
+import pytest
+import torch
+from lfi.engine.max_epochs_option import scaled_epochs
+from lfi.new_config.settings import Settings
 from lfi.new_config.tasks.image_size import scale_pipelines
 from lfi.new_config.tasks.project_config import own_config
-from lfi.new_config.tasks.schedule import adamw_schedule, scaled_iterations, scaled_schedule
+from lfi.new_config.tasks.schedule import adamw_schedule, fitting_epochs, scaled_iterations, scaled_schedule
+from mmengine.registry import PARAM_SCHEDULERS
 
 RTMDET = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 
@@ -53,5 +58,44 @@ def test_all_sizes_of_the_pipelines_are_scaled():
 
 def test_the_warm_up_takes_a_twentieth_of_the_steps():
     assert adamw_schedule(100, 16, 160)['param_scheduler'][0]['end'] == 50
-    assert adamw_schedule(1, 16, 160)['param_scheduler'][0]['end'] == 1
+    assert adamw_schedule(1, 16, 160)['param_scheduler'][0]['end'] == 2
     assert adamw_schedule(100, 128, 10**6)['param_scheduler'][0]['end'] == 500
+
+
+def rates(scheduler, steps, epoch_length):
+    """Learning rates, of 1 after the warm-up, that MMEngine sets in the steps of a training."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = PARAM_SCHEDULERS.build(
+        scheduler, default_args=dict(optimizer=optimizer, epoch_length=epoch_length)
+    )
+    values = []
+    for step in range(1, steps + 1):
+        values.append(optimizer.param_groups[0]['lr'])
+        if not scheduler.by_epoch or step % epoch_length == 0:
+            scheduler.step()
+    return values
+
+
+@pytest.mark.parametrize('epochs', [1, 2, 3, 100])
+def test_a_warm_up_ends_in_the_shortest_training(epochs):
+    scheduler = dict(adamw_schedule(epochs, 16, 40)['param_scheduler'][0])
+    assert rates(scheduler, 3 * epochs, 3)[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('factor', [0.01, 0.2, 0.4, 1])
+def test_a_shortened_warm_up_ends(factor, by_epoch):
+    scheduler = dict(type='LinearLR', start_factor=0.01, by_epoch=by_epoch, begin=0, end=5)
+    assert rates(scaled_epochs(scheduler, factor), 60, 10)[-1] == pytest.approx(1)
+
+
+def test_the_warm_up_of_a_detector_fits_a_small_data_set():
+    cfg = own_config(RTMDET)
+    assert not fitting_epochs(cfg, Settings(), 100_000)
+    for settings, end in (
+        (Settings(), 300),
+        (Settings(epochs=2), 2),
+        (Settings(epochs=20, batch_size=1), 64),
+    ):
+        warmup = fitting_epochs(cfg, settings, 32 if settings.epochs else 320)['param_scheduler'][0]
+        assert warmup['end'] == end

@@ -45,7 +45,14 @@ def history_html(history: History) -> str:
     groups = {title: curves for title, curves in titles.items() if curves}
     parts = [figure_html(draw_history(groups, history.unit), 'Curves of losses and validation metrics')]
     if not history.metrics:
-        return ''.join([*parts, paragraph('Metrics are left out: the run had no validation.')])
+        return ''.join(
+            [
+                *parts,
+                paragraph(
+                    'Metrics are left out: no validation logged one. A detector that finds nothing has none.'
+                ),
+            ]
+        )
     steps = sorted({step for curve in history.metrics.values() for step in curve})
     names = list(history.metrics)[:MAX_COLUMNS]
     rows = [

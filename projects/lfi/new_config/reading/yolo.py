@@ -61,6 +61,7 @@ def read_yolo(file: Path) -> FoundData:
             f'the images of {file} have no labels: the labels of images/a.jpg are looked for in labels/a.txt'
         )
     masks = all('segmentation' in item for item in objects)
+    files = [root / image.path for split in images.values() for image in split]
     return FoundData(
         f'YOLO, {file.name}',
         'instance segmentation' if masks else 'object detection',
@@ -68,7 +69,30 @@ def read_yolo(file: Path) -> FoundData:
         classes,
         images['train'],
         images['val'],
+        tuple(_label_notes(files)),
     )
+
+
+def _label_notes(images: list[Path]) -> Iterator[str]:
+    """Note images without a label file, and label files without an image."""
+    files = {label_file(image): image for image in images}
+    missing = [image for file, image in files.items() if not file.is_file()]
+    if missing:
+        yield (
+            f'images without a label file show no object: {len(missing)} of {len(images)}, such as '
+            f'{missing[0].name}'
+        )
+    # A list of a split may leave images out, whose label files have an image.
+    folders = {image.parent for image in images}
+    with_image = {label_file(folder / name) for folder in folders for name in image_names(folder)}
+    stray = sorted(
+        file
+        for folder in {file.parent for file in files}
+        for file in folder.glob('*.txt')
+        if file not in with_image and file.name != 'classes.txt'
+    )
+    if stray:
+        yield f'label files without an image were left out: {len(stray)}, such as {stray[0].name}'
 
 
 def _class_names(file: Path, names: Any) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from lfi.new_config.settings import Settings
 from .image_size import scale_pipelines
 from .merging import merge
 from .project_config import inherited_dataloader, inherited_model, own_config
-from .schedule import fitting_iterations, scaled_schedule
+from .schedule import fitting_epochs, fitting_iterations
 
 
 def detection_config(
@@ -57,8 +57,8 @@ def detection_config(
         cfg = Config({**cfg, 'custom_hooks': variables.get('custom_hooks', cfg.get('custom_hooks'))})
     if 'max_iters' in cfg['train_cfg']:
         variables.update(fitting_iterations(cfg, settings, len(data.train)))
-    elif settings.epochs is not None:
-        variables.update(scaled_schedule(cfg, settings.epochs))
+    else:
+        variables.update(fitting_epochs(cfg, settings, len(data.train)))
     # The learning rate of the model's own config is for its own number of GPUs.
     variables['auto_scale_lr'] = {'enable': True}
     checkpoints = {'checkpoint': {'save_best': 'coco/bbox_mAP', 'max_keep_ckpts': 3}}

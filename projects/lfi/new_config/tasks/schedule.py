@@ -9,6 +9,7 @@ from typing import Any
 from lfi.adaptation.source import Expression
 from lfi.engine.max_epochs_option import EPOCH_OPTIONS, scaled_epochs
 from lfi.new_config.settings import Settings, default_epochs
+from lfi.utils.config_types import type_name
 
 
 def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, Any]:
@@ -17,9 +18,10 @@ def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, A
     Args:
         epochs: number of epochs.
         batch_size: images of a step; the learning rate grows with its root, from 5e-4 at 32.
-        num_images: images of an epoch; the warm-up takes 5 % of all steps, at most 500.
+        num_images: images of an epoch; the warm-up takes 5 % of all steps, at least 2 and at most 500.
     """
-    warmup = min(500, max(1, epochs * num_images // batch_size // 20))
+    # MMEngine (0.10) never leaves the first rate of a warm-up of one step.
+    warmup = min(500, max(2, epochs * num_images // batch_size // 20))
     rate = float(f'{5e-4 * (batch_size / 32) ** 0.5:.2g}')
     return {
         'optim_wrapper': {
@@ -44,6 +46,38 @@ def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, A
     }
 
 
+def fitting_epochs(cfg: Mapping[str, Any], settings: Settings, num_images: int) -> dict[str, Any]:
+    """Return the variables of a schedule of epochs; none if the config's own schedule fits.
+
+    A warm-up by iterations takes at most a tenth of all steps.
+
+    Args:
+        cfg: config with `train_cfg.max_epochs`, the number of epochs without epochs in the settings.
+        settings: settings of the training.
+        num_images: number of images of an epoch.
+    """
+    epochs = settings.epochs or cfg['train_cfg']['max_epochs']
+    batch_size = settings.batch_size or cfg['train_dataloader']['batch_size']
+    longest = max(2, epochs * math.ceil(num_images / batch_size) // 10)
+    warmups = [scheduler for scheduler in _schedulers(cfg) if _is_warmup(scheduler)]
+    if settings.epochs is None and all(scheduler['end'] <= longest for scheduler in warmups):
+        return {}
+    variables = scaled_schedule(cfg, epochs)
+    for scheduler in variables['param_scheduler']:
+        if _is_warmup(scheduler):
+            scheduler['end'] = min(scheduler['end'], longest)
+    return variables
+
+
+def _is_warmup(scheduler: Mapping[str, Any]) -> bool:
+    return type_name(scheduler) == 'LinearLR' and not scheduler.get('by_epoch', True) and 'end' in scheduler
+
+
+def _schedulers(cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    schedulers = cfg.get('param_scheduler') or []
+    return schedulers if isinstance(schedulers, list) else [schedulers]
+
+
 def scaled_schedule(cfg: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Return the variables of a config's own schedule for another number of epochs.
 
@@ -64,11 +98,9 @@ def scaled_schedule(cfg: Mapping[str, Any], epochs: int) -> dict[str, Any]:
             (max(1, round(factor * epoch)), interval)
             for epoch, interval in cfg['train_cfg']['dynamic_intervals']
         ]
-    schedulers = cfg.get('param_scheduler') or []
-    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
     variables['param_scheduler'] = [
         scaled_epochs(scheduler, factor) if scheduler.get('by_epoch', True) else dict(scheduler)
-        for scheduler in schedulers
+        for scheduler in _schedulers(cfg)
     ]
     hooks = [dict(hook) for hook in cfg.get('custom_hooks') or ()]
     if any(option in hook for hook in hooks for option in EPOCH_OPTIONS):
@@ -100,10 +132,8 @@ def scaled_iterations(cfg: Mapping[str, Any], iterations: int) -> dict[str, Any]
     """
     factor = iterations / cfg['train_cfg']['max_iters']
     interval = max(1, iterations // 10)
-    schedulers = cfg.get('param_scheduler') or []
-    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
     return {
         'train_cfg': {'max_iters': iterations, 'val_interval': interval},
-        'param_scheduler': [scaled_epochs(scheduler, factor) for scheduler in schedulers],
+        'param_scheduler': [scaled_epochs(scheduler, factor) for scheduler in _schedulers(cfg)],
         'default_hooks': {'checkpoint': {'interval': interval}},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
     if weights is None:
         return {}
     if weights == 'none':
-        return {'init_cfg': None}
+        return {'init_cfg': None, **_unfrozen(base.model['backbone'])}
     if weights == 'timm':
         if base.model['backbone']['type'] != 'TIMMBackbone':
             raise UsageError(
@@ -40,6 +41,18 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
         return {'init_cfg': {'type': 'Pretrained', 'checkpoint': weights}}
     checkpoint = str(file.resolve())
     return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint, 'prefix': _prefix(checkpoint)}}
+
+
+def _unfrozen(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes that train a whole backbone: random stages must not stay frozen."""
+    changes: dict[str, Any] = {}
+    if backbone.get('frozen_stages', -1) >= 0:
+        changes['frozen_stages'] = -1
+    if backbone.get('norm_eval'):
+        changes['norm_eval'] = False
+    if (backbone.get('norm_cfg') or {}).get('requires_grad') is False:
+        changes['norm_cfg'] = {'requires_grad': True}
+    return changes
 
 
 def _prefix(checkpoint: str) -> str | None:
