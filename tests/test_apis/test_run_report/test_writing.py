@@ -129,7 +129,7 @@ def test_the_page_is_the_same_when_it_is_written_again(trained, call_tool):
 def test_a_plain_classifier_without_validation_says_what_is_missing(toy_config, call_tool):
     call_tool('train', toy_config, '--no-validate')
     page = Page(toy_config.parent / 'work' / REPORT)
-    assert 'Metrics are left out: the run had no validation.' in page.text
+    assert 'Metrics are left out: no validation logged one.' in page.text
     assert 'Maps of texts are left out: ' in page.text and 'has no read-out' in page.text
     assert 'Test images, chosen by a fixed seed.' in page.text
     assert '--texts' not in page.text
