@@ -25,8 +25,8 @@ class Infos(BaseDataset):
 
 def test_a_label_below_0_none_and_a_mark_are_no_label():
     unlabelled = [dict(gt_label=-1), dict(), dict(gt_label=2, unlabelled=True)]
-    labelled = [dict(gt_label=0), dict(gt_label=[1, 2])]
-    assert labelled_mask(Infos([*unlabelled, *labelled])).tolist() == [False] * 3 + [True] * 2
+    labelled = [dict(gt_label=0), dict(gt_label=[1, 2]), dict(depth_map_path='a.png')]
+    assert labelled_mask(Infos([*unlabelled, *labelled])).tolist() == [False] * 3 + [True] * 3
 
 
 def test_wrappers_are_looked_into():

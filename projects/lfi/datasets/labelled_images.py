@@ -60,7 +60,7 @@ def _has_label(info: dict) -> bool:
         return False
     if 'gt_label' in info:
         return bool(np.all(np.asarray(info['gt_label']) >= 0))
-    return 'instances' in info or 'seg_map_path' in info
+    return any(key in info for key in ('instances', 'seg_map_path', 'depth_map_path'))
 
 
 UNLABELLED_STREAM, LABELLED_STREAM = 0, 1

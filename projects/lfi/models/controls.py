@@ -116,9 +116,9 @@ def _file_of(sample: Any) -> Any:
 class ShuffledLocations(Control):
     """Shuffle the valid locations of each image's targets, to keep what the image shows but not where.
 
-    Each step draws a new permutation per image, the same for all concepts, channels and layers. Presence,
-    embeddings and class scores have no location and do not change. Images with one valid location do not
-    change either.
+    Each step draws a new permutation per image for the maps, the same for all concepts and layers, and
+    another one for the features, the same for all channels. Presence, embeddings and class scores have no
+    location and do not change. Images with one valid location do not change either.
 
     Raises:
         ValueError: in a step on a grid of one location.
@@ -164,7 +164,7 @@ class MeanTarget(Control):
     `SupervisionPart.with_means` computes the mean target of a part, with the part's temperatures. For
     `lfi.Interactions` only the maps are averaged: presence, asked concepts and labels stay with their images.
     If only one image has a map of a concept, this map is the mean. Checkpoints store the means and their
-    grid. All images must have the same size.
+    grid. All images must have the same size, without padding: a mean would mix images and padding.
     """
 
     def changes(self, part: SupervisionPart) -> bool:

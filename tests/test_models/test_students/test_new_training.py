@@ -72,3 +72,30 @@ def test_a_new_training_forgets_another_teachers_statistics_and_a_resumed_one_do
     train(resumed, tmp_path / 'resumed', 2, load_from=str(checkpoint), resume=True)
     torch.testing.assert_close(statistics_of(resumed), statistics_of(unbroken), rtol=0, atol=0)
     assert not all(value.equal(expected[name]) for name, value in statistics_of(resumed).items())
+
+
+def test_weights_of_init_cfg_keep_their_mean_text(make_pretrainer, tmp_path):
+    first = train(make_pretrainer('vit', supervision=parts('interactions')), tmp_path / 'first', 1)
+    centre = torch.load(first, weights_only=False)['state_dict']['readout.text_centre']
+    start = dict(type='Pretrained', checkpoint=str(first))
+    second = make_pretrainer('vit_layer_scale', supervision=parts('interactions'), init_cfg=start)
+    train(second, tmp_path / 'second', 1)
+    assert torch.equal(second.readout.text_centre, centre)
+
+
+def test_a_skipped_first_update_brings_no_other_training_back(make_pretrainer, tmp_path):
+    other = train(
+        make_pretrainer('vit_layer_scale', supervision=parts('lightly_train')), tmp_path / 'other', 2
+    )
+    hook = dict(type='lfi.NonFiniteHook', max_skips=1)
+
+    def skipped(folder, **start):
+        student = make_pretrainer('vit', supervision=parts('lightly_train'))
+        weight = student.backbone.layers[0].attn.qkv.weight
+        steps = count()
+        weight.register_hook(lambda grad: grad * (torch.inf if next(steps) == 0 else 1))
+        train(student, tmp_path / folder, 1, custom_hooks=[hook], **start)
+        return statistics_of(student)
+
+    expected = skipped('scratch')
+    torch.testing.assert_close(skipped('begun', load_from=str(other)), expected, rtol=0, atol=0)

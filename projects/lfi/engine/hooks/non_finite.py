@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from lfi.registry import HOOKS
+from lfi.utils.modules import unwrap_model
 
 
 class NonFiniteError(FloatingPointError):
@@ -73,6 +74,10 @@ class NonFiniteHook(Hook):
         """Save the running statistics before an update, which may take several iterations."""
         self._gradient, self._stepped = 0.0, False
         if self.max_skips and not self._accumulates:
+            model = unwrap_model(runner.model)
+            if hasattr(model, 'start_statistics'):
+                # Otherwise a skipped first update would bring back the statistics of an earlier training.
+                model.start_statistics()
             self._save(runner.model)
             self._accumulates = True
 

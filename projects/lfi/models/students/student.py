@@ -51,6 +51,7 @@ from .freezing import freeze_unused
 from .labels import concept_labels_of
 from .tasks import TASKS, task_of
 from .tasks.pretraining import Pretraining
+from .untrained_weights import check_losses_reach
 
 if TYPE_CHECKING:
 
@@ -274,7 +275,8 @@ class Student(_TaskModel):
     def init_weights(self) -> None:
         """Initialise the task's model, and build the teacher or open its cache.
 
-        The read-out takes its mean text and its contrast texts from the teacher's bank.
+        The read-out takes its mean text and its contrast texts from the teacher's bank. It keeps the mean
+        text of weights that `init_cfg` names.
         """
         super().init_weights()
         # The Runner calls this method before training only.
@@ -282,9 +284,11 @@ class Student(_TaskModel):
         if self.teacher_outputs:
             _ = self.teacher
             if self.readout is not None:
-                self.readout.fit_text_statistics(
-                    self.teacher.text_embeddings, self.teacher.bank.num_background
-                )
+                texts, num_background = self.teacher.text_embeddings, self.teacher.bank.num_background
+                if not self.readout.text_centre.any():
+                    self.readout.fit_text_statistics(texts, num_background)
+                else:
+                    self.readout.set_contrast_texts(texts, num_background)
 
     @property
     def pixel_format(self) -> PixelFormat:
@@ -324,6 +328,7 @@ class Student(_TaskModel):
         if not self.supervision:
             with self._hide_padding(batch.valid_sizes):
                 return self.family.loss(self, task_loss, batch, data_samples, wants_features)[0]
+        first_step = self.training and not self._first_step_done
         part_targets = self.part_targets(batch)
         asked_queries = self._asked_queries(part_targets, 'scores' in self.student_outputs)
         with self.backbone.record_interactions(_join_queries(asked_queries), batch.valid_sizes) as record:
@@ -346,14 +351,15 @@ class Student(_TaskModel):
                 )
             losses.update(terms)
         if not has_task_losses and features is not None:
+            if first_step:
+                check_losses_reach(self.backbone, features, losses.values())
             first = next(iter(losses))
             losses[first] = losses[first] + _zero_loss_of(features)
         return losses
 
     def part_targets(self, batch: BatchView) -> dict[str, Any]:
         """Make the target of each part, changed by the control; None for parts that need no teacher."""
-        if self.training and not self._first_step_done and is_first_iteration():
-            self._reset_statistics()
+        self.start_statistics()
         grid = StudentGrid.of(self.backbone, batch.size)
         teacher_targets = (
             self.teacher.targets(batch, grid, self.teacher_outputs) if self.teacher_outputs else None
@@ -375,19 +381,26 @@ class Student(_TaskModel):
                 if self.control is not None and self.training:
                     target = self.control.change_part_target(name, part, target, len(self.teacher.bank))
             part_targets[name] = target
-        if not self._first_step_done and self.readout is not None and self.teacher_outputs:
-            # A checkpoint that training starts from may have contrast texts of another bank.
-            self.readout.set_contrast_texts(self.teacher.text_embeddings, self.teacher.bank.num_background)
         self._first_step_done = True
         return part_targets
 
-    def _reset_statistics(self) -> None:
-        """Start all statistics of parts and control anew."""
-        for owner in (self.supervision, self.control):
-            modules: Any = () if owner is None else owner.modules()
-            for module in modules:
-                if hasattr(module, 'reset_statistics'):
-                    module.reset_statistics()
+    def start_statistics(self) -> None:
+        """Start the statistics of parts and control anew in the first iteration of a training.
+
+        A checkpoint that training starts from has those of another training, and maybe contrast texts of
+        another bank. A resumed training keeps its statistics. `NonFiniteHook` calls this before it saves
+        them.
+        """
+        if self._first_step_done:
+            return
+        if self.training and is_first_iteration():
+            for owner in (self.supervision, self.control):
+                modules: Any = () if owner is None else owner.modules()
+                for module in modules:
+                    if hasattr(module, 'reset_statistics'):
+                        module.reset_statistics()
+        if self.readout is not None and self.teacher_outputs:
+            self.readout.set_contrast_texts(self.teacher.text_embeddings, self.teacher.bank.num_background)
 
     def _asked_queries(
         self, part_targets: Mapping[str, Any], with_predict_by: bool
