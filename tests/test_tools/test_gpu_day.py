@@ -40,7 +40,7 @@ def test_every_part_passes_and_stands_in_the_report(run_tool, tmp_path):
         'training on photos': 'left out',
     }, printed
     assert f'tiny-imagenet-200 is not in LFI_DATA_ROOT={tmp_path}' in report
-    assert re.search(r'^4 passed, .* in ', report, re.M)
+    assert re.search(r'^[1-9]\d* passed, .* in ', report, re.M)
     for row in (
         r'LFI step / \(same student, dense features\) \|( [\d.]+ \|){3} [\d.]+ to [\d.]+ \| [\d.,]+ \|',
         r'LFI, cached teacher \| \d+ \|',

@@ -32,6 +32,7 @@ TRAINING_TYPES = (
     'LinearProbeMetric',
     'MissedValidationHook',
     'NonFiniteHook',
+    'ProgressHook',
     'ResumedStepsHook',
     'SemanticConsistencyMetric',
 )
