@@ -1,4 +1,4 @@
-"""What a config needs before it can train is said ahead of the commands that train it."""
+"""Missing weights and packages of a config, printed before the commands that train it."""
 
 import pytest
 from huggingface_hub import constants

@@ -188,17 +188,17 @@ class InteractionInferencer(BaseInferencer):
 
     @cached_property
     def trained_texts(self) -> tuple[str, ...]:
-        """Concepts of the training; empty if the model cannot answer texts."""
-        try:
-            return () if self._text_tower is None else self._text_tower.concepts
-        except (OSError, TypeError, ValueError):
-            return ()
+        """Concepts of the training; empty if these cannot be read."""
+        return self._texts_of_tower(lambda tower: tower.concepts)
 
     @cached_property
     def class_texts(self) -> tuple[str, ...]:
         """Texts of the classes by label, among the teacher's concepts; empty if these cannot be read."""
+        return self._texts_of_tower(lambda tower: tower.classes)
+
+    def _texts_of_tower(self, read: Callable[[TextTower], tuple[str, ...]]) -> tuple[str, ...]:
         try:
-            return () if self._text_tower is None else self._text_tower.classes
+            return () if self._text_tower is None else read(self._text_tower)
         except (OSError, TypeError, ValueError):
             return ()
 

@@ -84,7 +84,7 @@ def push_to_hub(
     if folder is not None and (folder / MANIFEST).is_file():
         cache = open_verified_cache(folder)
         card = cache_card(cache.manifest, model_card)
-        names = [Path(file).name for file in (*cache.files, CARD)]
+        names = [*(file.name for file in cache.files), CARD]
         return upload(_files(folder, names, repo_id, card), 'dataset')
     if folder is not None and (folder / CONFIG).is_file():
         if config is not None or not readout or text_tower is not None or model_card:

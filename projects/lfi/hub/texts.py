@@ -12,14 +12,12 @@ from lfi.errors import UsageError, as_usage_error
 from lfi.models.teachers.cached_teacher import bank_of
 from lfi.models.teachers.stored_texts import StoredTexts
 from lfi.models.teachers.stored_tower import has_text_tower, write_text_tower
-from lfi.models.teachers.text_tower import TextTower
+from lfi.models.teachers.text_tower import MIN_COSINE, TextTower
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.utils.process import offline
 from lfi.utils.repositories import TEXTS_FILE, TOWER_FILES, TOWER_FOLDER, cache_folder, first_lines
 
 TEACHER_ERRORS = (ImportError, OSError, RuntimeError, TypeError, ValueError)
-SAME_COSINE = 0.999
-"""Smallest cosine of two embeddings of a text by the same teacher."""
 
 
 def student_texts(student: Any, cache: str | None) -> dict[str, bytes | Path]:
@@ -75,7 +73,7 @@ def _check_trained_with(student: Any, texts: StoredTexts) -> None:
     if not len(contrast):
         return
     same_width = contrast.shape[1] == texts.embeddings.shape[1]
-    if not same_width or (contrast @ texts.embeddings.T).amax(1).min() < SAME_COSINE:
+    if not same_width or (contrast @ texts.embeddings.T).amax(1).min() < MIN_COSINE:
         raise ValueError('the teacher on this machine embeds the texts differently from that of the training')
 
 

@@ -1,4 +1,4 @@
-"""What a report recommends, and that its commands can be typed."""
+"""Recommendations of a report, whose commands can be typed."""
 
 import math
 import shlex

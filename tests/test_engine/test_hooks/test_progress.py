@@ -1,4 +1,4 @@
-"""What a training shows in a terminal, and elsewhere."""
+"""Console output of a training, in a terminal and elsewhere."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ class Terminal(StringIO):
         return True
 
     def lines(self) -> list[str]:
-        """What stays on the screen, a line each; the bar and its leftovers are overwritten in place."""
+        """Lines that stay on the screen; the bar is overwritten in place."""
         text = CONTROL.sub('', self.getvalue())
         return [line.split('\r')[-1].rstrip() for line in text.replace('\r\n', '\n').split('\n')]
 
