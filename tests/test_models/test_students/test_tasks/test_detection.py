@@ -436,6 +436,15 @@ def test_a_panoptic_model_knows_the_stuff_of_an_image(teacher_folder):
     assert torch.equal(model.part_targets(batch)['interactions'].presence, batch.labels)
 
 
+@pytest.mark.parametrize('dtype', [torch.int32, torch.uint8])
+def test_maps_have_the_dtype_of_the_loader(teacher_folder, dtype):
+    """mmdet's `LoadPanopticAnnotations` makes int32, and its `LoadAnnotations` uint8."""
+    pixels = torch.tensor([[0, 3], [255, 3]], dtype=dtype)
+    model = panoptic(teacher_folder('vit'))
+    labels = model.concept_labels([with_map(sample((2, 2)), pixels)], torch.device('cpu'))
+    assert labels.nonzero().tolist() == [[0, 0], [0, 3]]
+
+
 def test_the_map_of_another_detector_has_other_classes(detector):
     """HTC's are COCO-Stuff's."""
     found = with_map(sample(SIZE, BOXES, [1]), torch.full(SIZE, 2))

@@ -55,11 +55,12 @@ def classes_of_pixels(pixels: Tensor, num_classes: int, num_concepts: int) -> Te
     """Return the classes that a segmentation map shows, (num_concepts,) of 0 and 1.
 
     Args:
-        pixels: class of each pixel, int64 of any shape; others than 0 to `num_classes` - 1 are ignored.
+        pixels: class of each pixel, integers of any shape; others than 0 to `num_classes` - 1 are ignored.
         num_classes: number of classes.
         num_concepts: number of texts in the teacher's bank; classes beyond it are ignored.
     """
-    classes = pixels.flatten()
+    # mmdet's panoptic maps are int32, and `index_fill` takes int64 alone.
+    classes = pixels.flatten().long()
     # An extra column takes all other pixels: selecting pixels would wait for the device.
     columns = classes.where((classes >= 0) & (classes < min(num_classes, num_concepts)), num_concepts)
     multi_hot = torch.zeros(num_concepts + 1, device=classes.device)
