@@ -186,8 +186,9 @@ def test_detectors_are_refused_for_other_data(init, tmp_path):
     for arguments, message in (
         (
             ('--model', 'mask-rcnn_r50'),
-            '--model mask-rcnn_r50 predicts masks, and COCO JSON, .* has boxes alone',
+            '--model mask-rcnn_r50.* predicts masks, and COCO JSON, .* has boxes alone',
         ),
+        (('--model', 'rtmdet-ins_tiny'), '--model rtmdet-ins_tiny.* predicts masks, and COCO JSON'),
         (
             ('--model', 'ssd300', '--input-size', '96'),
             '--input-size 96: ssd300 takes no images of 96 x 96 pixels .*Kernel size.*: give a larger size',

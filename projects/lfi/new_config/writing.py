@@ -103,7 +103,6 @@ def _write(
         variables = segmentation_config(data, base, settings, annotations)
     else:
         base = find_dense_model(name, 'mmdet')
-        _check_masks(data, base, name)
         variables = detection_config(data, base, settings, annotations)
     return _write_student(data, name, variables, base, teacher, settings, out)
 
@@ -212,13 +211,3 @@ def _remove_new_files(folder: Path, before: set[Path]) -> None:
             path.unlink()
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _check_masks(data: FoundData, base: BaseModel, name: str) -> None:
-    heads = [base.model, base.model.get('roi_head') or {}]
-    predicts_masks = any('mask_head' in head for head in heads)
-    if predicts_masks and data.task == 'object detection':
-        raise UsageError(
-            f'--model {name} predicts masks, and {data.form} has boxes alone: take a detector of boxes, such '
-            'as rtmdet_tiny'
-        )

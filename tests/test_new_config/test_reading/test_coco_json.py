@@ -83,6 +83,18 @@ def test_sizes_may_be_missing(tmp_path):
         ),
         (lambda content: content['annotations'].clear(), 'has no annotation of an object'),
         (
+            lambda content: content['annotations'][3].update(id=content['annotations'][1]['id']),
+            r'has \d+ annotations, but \d+ different ids, such as 2 twice: number the annotations anew',
+        ),
+        (
+            lambda content: content['images'][3].update(id=content['images'][1]['id']),
+            'has 6 images, but 5 different ids, such as .* twice: number the images anew',
+        ),
+        (
+            lambda content: [item.update(bbox=[0.1, 0.1, 0.5, 0.5]) for item in content['annotations']],
+            r'boxes of less than a pixel .* left out: .*\[0\.1, .*, and none is left: write x, y',
+        ),
+        (
             lambda content: content['annotations'][1].pop('bbox'),
             "lacks the field 'bbox' of COCO JSON",
         ),
@@ -103,6 +115,36 @@ def test_wrong_files_are_refused_in_one_line(change, message, tmp_path):
     with pytest.raises(UsageError, match=message) as error:
         find_data(file, tmp_path)
     assert '\n' not in str(error.value)
+
+
+def test_an_object_of_area_0_stays_and_gets_the_area_of_its_box(tmp_path):
+    file = write_coco(tmp_path / 'data')
+    expected = [image.objects for image in find_data(file, tmp_path).train]
+    change_json(file, lambda content: [item.update(area=0) for item in content['annotations']])
+    found = find_data(file, tmp_path).train
+    assert [[item['bbox'] for item in image.objects] for image in found] == [
+        [item['bbox'] for item in objects] for objects in expected
+    ]
+    assert not any('area' in item for image in found for item in image.objects)
+
+
+@pytest.mark.parametrize('box', [[0, 0, 0.5, 20], [200, 3, 10, 10], [5, 5, -4, 4], [-9, 2, 8, 8]])
+def test_objects_that_mmdet_would_leave_out_are_noted(tmp_path, box):
+    file = write_coco(tmp_path / 'data')
+    before = find_data(file, tmp_path).train
+    change_json(file, lambda content: content['annotations'][0].update(bbox=box))
+    data = find_data(file, tmp_path)
+    assert sum(len(image.objects) for image in data.train) == sum(len(image.objects) for image in before) - 1
+    assert any('boxes of less than a pixel of the image were left out: 1, such as' in n for n in data.notes)
+
+
+def test_objects_to_ignore_are_left_out_as_mmdet_does(tmp_path):
+    file = write_coco(tmp_path / 'data')
+    before = find_data(file, tmp_path).train
+    change_json(file, lambda content: content['annotations'][0].update(ignore=1))
+    data = find_data(file, tmp_path)
+    assert sum(len(image.objects) for image in data.train) == sum(len(image.objects) for image in before) - 1
+    assert data.notes[0] == 'annotations with ignore=1 were left out of instances_train.json: 1'
 
 
 def test_splits_must_have_the_same_categories(tmp_path):

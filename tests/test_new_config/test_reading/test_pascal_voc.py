@@ -58,6 +58,10 @@ def test_images_without_annotations_are_left_out(tmp_path):
             lambda root: (root / 'Annotations/2.xml').write_text('<a><object><name>cat</name></object></a>'),
             '2.xml cannot be read as Pascal VOC: ValueError: Missing bndbox',
         ),
+        (
+            lambda root: (root / 'JPEGImages/3.png').write_bytes((root / 'JPEGImages/3.jpg').read_bytes()),
+            r'3\.xml is of two images of \S+, 3\.jpg and 3\.png: rename or remove one',
+        ),
         (lambda root: write_list(root, 'train.txt', '99'), 'train.txt names 99, which has no image'),
     ],
 )

@@ -25,8 +25,10 @@ def check_data(data: FoundData) -> FoundData:
     train, val = (_with_sizes(data, images, unreadable) for images in (data.train, data.val))
     if not train:
         raise UsageError(f'no training image of {data.root} can be read, such as {unreadable[0]}')
+    invisible: list[str] = []
+    train, val = (tuple(_with_visible_objects(image, invisible) for image in part) for part in (train, val))
     checked = replace(data, train=train, val=val)
-    notes = [*_image_notes(checked, unreadable), *_class_notes(checked)]
+    notes = [*_image_notes(checked, unreadable), *_object_notes(checked, invisible), *_class_notes(checked)]
     return replace(checked, notes=(*data.notes, *notes))
 
 
@@ -42,6 +44,36 @@ def _with_sizes(
         else:
             found.append(image._replace(size=size))
     return tuple(found)
+
+
+def _with_visible_objects(image: LabelledImage, invisible: list[str]) -> LabelledImage:
+    """Leave out objects that mmdet would leave out without a word, and add them to `invisible`."""
+    if not image.objects or image.size is None:
+        return image
+    objects = []
+    for item in image.objects:
+        left, top, width, height = item['bbox']
+        is_inside = left < image.size[0] and top < image.size[1] and left + width > 0 and top + height > 0
+        if is_inside and width >= 1 and height >= 1:
+            objects.append(item)
+        else:
+            invisible.append(f'{list(item["bbox"])} of {image.path}')
+    classes = tuple(sorted({item['category'] for item in objects}))
+    return image._replace(objects=tuple(objects), classes=classes)
+
+
+def _object_notes(data: FoundData, invisible: list[str]) -> Iterator[str]:
+    """Yield a note of the objects that were left out.
+
+    Raises:
+        UsageError: if no training image has an object left.
+    """
+    if not invisible:
+        return
+    fault = f'boxes of less than a pixel of the image were left out: {len(invisible)}, such as {invisible[0]}'
+    if not any(image.objects for image in data.train):
+        raise UsageError(f'{data.root}: {fault}, and none is left: write x, y, width and height in pixels')
+    yield fault
 
 
 def _image_notes(data: FoundData, unreadable: list[str]) -> Iterator[str]:

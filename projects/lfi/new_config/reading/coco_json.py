@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lfi.errors import UsageError
-from lfi.new_config.labelled_image import FoundData, LabelledImage
+from lfi.new_config.labelled_image import FoundData, LabelledImage, Task
 
 from .run_lengths import is_mask_of
 
@@ -46,19 +46,19 @@ def read_coco(files: Sequence[Path], root: Path | None = None) -> FoundData:
     """
     train_file, val_file = _train_and_val(files)
     base = root or _common_folder(files)
-    classes, train, masks = _read(train_file, base)
+    notes: list[str] = []
+    classes, train, masks = _read(train_file, base, notes)
     val: tuple[LabelledImage, ...] = ()
     if val_file is not None:
-        val_classes, val, _ = _read(val_file, base)
+        val_classes, val, _ = _read(val_file, base, notes)
         if val_classes != classes:
             raise UsageError(
                 f'{train_file} and {val_file} have different categories, '
                 f'{", ".join(classes[:3])}, … and {", ".join(val_classes[:3])}, …: write the same list'
             )
     form = f'COCO JSON, {" and ".join(file.relative_to(base).as_posix() for file in files)}'
-    return FoundData(
-        form, 'instance segmentation' if masks else 'object detection', base, classes, train, val
-    )
+    task: Task = 'instance segmentation' if masks else 'object detection'
+    return FoundData(form, task, base, classes, train, val, tuple(notes))
 
 
 def _train_and_val(files: Sequence[Path]) -> tuple[Path, Path | None]:
@@ -81,7 +81,10 @@ def _common_folder(files: Sequence[Path]) -> Path:
     return folder.parent if folder.name == 'annotations' else folder
 
 
-def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage, ...], bool]:
+def _read(
+    file: Path, root: Path, notes: list[str]
+) -> tuple[tuple[str, ...], tuple[LabelledImage, ...], bool]:
+    """Return the classes and images of a file, and whether all objects have masks; add to `notes`."""
     from pycocotools.coco import COCO
 
     try:
@@ -91,12 +94,19 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
     # pycocotools checks little, and raises errors of any type at a wrong file.
     except Exception as error:
         raise UsageError(f'{file} cannot be read as COCO JSON: {type(error).__name__}: {error}') from error
+    _check_ids(coco, file)
     try:
         # mmdet's order, by id.
         categories = sorted(coco.cats.values(), key=lambda category: category['id'])
         index = {category['id']: position for position, category in enumerate(categories)}
         objects: dict[Any, list[dict]] = defaultdict(list)
+        ignored = [annotation for annotation in coco.anns.values() if annotation.get('ignore')]
+        if ignored:
+            # mmdet leaves them out, too.
+            notes.append(f'annotations with ignore=1 were left out of {file.name}: {len(ignored)}')
         for annotation in coco.anns.values():
+            if annotation.get('ignore'):
+                continue
             if annotation['category_id'] not in index:
                 raise UsageError(
                     f'{file} has an annotation of category_id {annotation["category_id"]}, which its '
@@ -122,6 +132,22 @@ def _read(file: Path, root: Path) -> tuple[tuple[str, ...], tuple[LabelledImage,
     return tuple(str(category['name']) for category in categories), images, masks
 
 
+def _check_ids(coco: Any, file: Path) -> None:
+    """Check that no two entries have the same id: pycocotools keeps the last one alone.
+
+    Raises:
+        UsageError: if an id occurs twice.
+    """
+    for name, by_id in (('annotations', coco.anns), ('images', coco.imgs), ('categories', coco.cats)):
+        entries = coco.dataset.get(name, ())
+        if len(by_id) < len(entries):
+            twice, _ = Counter(entry['id'] for entry in entries).most_common(1)[0]
+            raise UsageError(
+                f'{file} has {len(entries)} {name}, but {len(by_id)} different ids, such as {twice!r} twice: '
+                f'number the {name} anew'
+            )
+
+
 def _check_mask(annotation: dict, image: dict | None, file: Path) -> None:
     mask = annotation.get('segmentation')
     if not isinstance(mask, dict) or image is None or not {'width', 'height'} <= image.keys():
@@ -135,9 +161,10 @@ def _check_mask(annotation: dict, image: dict | None, file: Path) -> None:
 
 
 def _object(annotation: dict, index: dict) -> dict:
-    kept = {name: annotation[name] for name in ('segmentation', 'area') if name in annotation}
+    kept = {name: annotation[name] for name in ('segmentation', 'area') if annotation.get(name)}
     return {
         'bbox': annotation['bbox'],
+        # mmdet leaves out an object of area 0, so `write_coco` computes a missing area from the box.
         **kept,
         'iscrowd': annotation.get('iscrowd', 0),
         'category': index[annotation['category_id']],

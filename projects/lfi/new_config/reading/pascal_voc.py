@@ -34,8 +34,16 @@ def read_pascal_voc(root: Path) -> FoundData:
     annotations = _annotations(root)
     assert annotations is not None, f'{root} has no XML annotations'
     images = next(root / name for name in IMAGE_FOLDERS if (root / name).is_dir())
-    paths = {Path(name).stem: images / name for name in sorted(image_names(images))}
     files = {path.stem: path for path in sorted(annotations.glob('*.xml'))}
+    paths: dict[str, Path] = {}
+    for name in sorted(image_names(images)):
+        stem = Path(name).stem
+        other = paths.setdefault(stem, images / name)
+        if stem in files and other != images / name:
+            raise UsageError(
+                f'{files[stem].name} is of two images of {images}, '
+                f'{other.relative_to(images).as_posix()} and {name}: rename or remove one'
+            )
     missing = [path.name for stem, path in files.items() if stem not in paths]
     if missing:
         raise UsageError(

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from lfi.adaptation.source import Expression
+from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.new_config.models import BaseModel
 from lfi.new_config.settings import Settings
@@ -31,9 +32,13 @@ def detection_config(
         base: config of mmdet to start from.
         settings: settings of the training.
         annotations: folder for the annotation files, beside the config.
+
+    Raises:
+        UsageError: if the model predicts masks, and the data have boxes alone.
     """
     assert base.base is not None
     cfg = own_config(base.base)
+    _check_masks(data, base.base, cfg)
     files = {
         split: write_coco(annotations / f'{split}.json', images, data.classes)
         for split, images in (('train', data.train), ('val', data.val))
@@ -64,6 +69,15 @@ def detection_config(
     checkpoints = {'checkpoint': {'save_best': 'coco/bbox_mAP', 'max_keep_ckpts': 3}}
     variables['default_hooks'] = merge(variables.get('default_hooks', {}), checkpoints)
     return variables
+
+
+def _check_masks(data: FoundData, base: str, cfg: Config) -> None:
+    metrics = cfg.val_evaluator.get('metric') or ()
+    if data.task == 'object detection' and 'segm' in metrics:
+        raise UsageError(
+            f'--model {Path(base).stem} predicts masks, and {data.form} has boxes alone: take a detector of '
+            'boxes, such as rtmdet_tiny'
+        )
 
 
 def write_coco(file: Path, images: tuple[LabelledImage, ...], classes: tuple[str, ...]) -> str:
