@@ -188,12 +188,12 @@ def test_what_cannot_be_is_refused(labels, arguments, message):
     [
         (
             Boxes(),
-            0,
+            1,
             'Boxes has not one class for each image: .* is None.* boxes or masks, set labelled_images',
         ),
         (
             Labels([[0, 1]]),
-            0,
+            1,
             r'gt_label of 0 is \[0, 1\].* several classes of an image, .*set labelled_images',
         ),
         (Labels([None]), 1, 'gt_label of 0 is None'),
@@ -221,3 +221,8 @@ def test_no_step_sees_the_objects_of_a_hidden_image():
     assert [len(few.get_data_info(index)['instances']) for index in range(3)] == few.labelled.tolist()
     # The caller's data set keeps them.
     assert all(len(data.get_data_info(index)['instances']) == 1 for index in range(3))
+
+
+@pytest.mark.parametrize('dataset', [Boxes(), Labels([[0, 1]]), Labels([None])])
+def test_0_hides_labels_of_any_kind(dataset):
+    assert not FewLabels(dataset, labels_per_class=0).labelled.any()

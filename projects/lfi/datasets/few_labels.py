@@ -33,8 +33,8 @@ class FewLabels:
 
     Args:
         dataset: data set of mmengine, or its config. `labels_per_class` needs one `gt_label` for each image.
-        labels_per_class: number of labels of each class. 0 hides all labels, and the data set need not have
-            any. Defaults to None.
+        labels_per_class: number of labels of each class. 0 hides all labels, of any kind; the data set need
+            not have any. Defaults to None.
         seed: random seed of the choice. Defaults to 0.
         labelled_images: number of images with annotations, for detectors, segmentors and classifiers whose
             images have several labels. Defaults to None.
@@ -42,7 +42,7 @@ class FewLabels:
         **unknown: unknown arguments; must be empty.
 
     Raises:
-        TypeError: if `dataset` is a wrapper, or `labels_per_class` is set and an image has no single label.
+        TypeError: if `dataset` is a wrapper; or `labels_per_class` above 0 meets an image of no single label.
         ValueError: if a number is below 0, an argument is unknown, both or neither of `labels_per_class` and
             `labelled_images` are set, or a class or the data set has fewer labelled images than requested.
 
@@ -168,12 +168,12 @@ class FewLabels:
     def _choose_by_class(self) -> np.ndarray:
         """Choose equally many images of each class. Return the mask of the chosen images, (N,) bool."""
         assert self.labels_per_class is not None
+        if self.labels_per_class == 0:
+            return np.zeros(len(self.dataset), bool)
         infos = [raw_info(self.dataset, index) for index in range(len(self.dataset))]
         labels = np.array([self._label(info) for info in infos], np.int64)
         annotated = labelled_mask(self.dataset) & (labels >= 0)
         chosen = np.zeros(len(labels), bool)
-        if self.labels_per_class == 0:
-            return chosen
         names = self.CLASSES
         for label in range(len(names)) if names else np.unique(labels[annotated]).tolist():
             images = np.flatnonzero(annotated & (labels == label))
@@ -191,8 +191,6 @@ class FewLabels:
         label = info.get('gt_label')
         if isinstance(label, int | np.integer):
             return int(label)
-        if label is None and self.labels_per_class == 0 and 'instances' not in info:
-            return -1
         raise TypeError(
             f'{type(self.dataset).__name__} has not one class for each image: the gt_label of '
             f'{info.get("img_path", "an image")} is {label!r}, but must be the index of a class. For several '
