@@ -71,6 +71,27 @@ def test_a_written_config_is_cached_and_trained(folder, tmp_path, capsys):
     assert 'best_' in model.checkpoint
 
 
+def test_a_config_object_is_read_as_its_file_is(folder, tmp_path):
+    new = lfi.init(folder, MODEL, labels_per_class=1, out=tmp_path / 'own.py', **TINY)
+    cfg = Config.fromfile(new.path)
+    options = {'model.teacher.max_concepts': 1}
+    caches = [
+        lfi.cache(config, tmp_path / name, cfg_options=options, workers=0)
+        for config, name in (
+            (new.path, 'file'),
+            (cfg, 'object'),
+        )
+    ]
+    # The labels that few_labels hides have chosen no concept.
+    assert [cache.manifest.labels for cache in caches] == ['hidden', 'hidden']
+    lfi.train(
+        cfg, out=tmp_path / 'run', cfg_options={'model.teacher.cache': str(tmp_path / 'object'), **options}
+    )
+    ran = Config.fromfile(tmp_path / 'run/own.py')
+    assert ran.train_dataloader.dataset.type == 'lfi.FewLabels'
+    assert cfg.train_dataloader.few_labels.labels_per_class == 1
+
+
 def test_a_training_that_can_read_no_cache_asks_the_teacher(folder, tmp_path, monkeypatch):
     def refuse(*args):
         raise UsageError('no cache')

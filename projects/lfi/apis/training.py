@@ -16,7 +16,7 @@ from mmengine.registry import DefaultScope
 
 from lfi.config_files import find_config
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
-from lfi.engine.config_loading import load_config
+from lfi.engine.config_loading import apply_options, load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
 from lfi.engine.machine import keep_freed_memory
 from lfi.engine.max_epochs_option import scale_epochs
@@ -236,7 +236,7 @@ def _loaded(config: Config | str, options: Mapping[str, Any] | None) -> Config:
     if isinstance(config, str):
         return load_config(config, dict(options or {}))
     cfg = Config(config.to_dict(), filename=config.filename)
-    cfg.merge_from_dict(dict(options or {}))
+    apply_options(cfg, options or {}, _named(config))
     return cfg
 
 

@@ -64,20 +64,31 @@ def load_config(path: str, options: dict | None = None) -> Config:
             also `set_few_labels`, `set_max_epochs` and `rebase_data_roots`.
     """
     cfg = _read_config(path)
-    rebase_data_roots(cfg, options or {})
-    set_max_epochs(cfg, options or {})
-    _check_settings(cfg, options or {})
-    _check_adapted_backbone(cfg, options or {})
-    _check_numbers(cfg, options or {})
+    apply_options(cfg, options or {}, path)
+    return cfg
+
+
+def apply_options(cfg: Config, options: Mapping[str, Any], name: str) -> None:
+    """Apply ``--cfg-options`` to a config, in place. See `load_config` for the options and errors.
+
+    Args:
+        cfg: Config.
+        options: Dotted keys and new values.
+        name: Name of the config, for messages.
+    """
+    rebase_data_roots(cfg, options)
+    set_max_epochs(cfg, options)
+    _check_settings(cfg, options)
+    _check_adapted_backbone(cfg, options)
+    _check_numbers(cfg, options)
     try:
-        cfg.merge_from_dict(options or {})
+        cfg.merge_from_dict(dict(options))
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
-        raise UsageError(f'--cfg-options {options} does not fit {path}: {error}') from error
-    if any(key.split('.')[0] == 'custom_imports' for key in options or {}) and cfg.custom_imports:
+        raise UsageError(f'--cfg-options {dict(options)} does not fit {name}: {error}') from error
+    if any(key.split('.')[0] == 'custom_imports' for key in options) and cfg.custom_imports:
         _import_modules(cfg)
     set_few_labels(cfg)
     _check_counts(cfg)
-    return cfg
 
 
 def _check_settings(cfg: Config, options: Mapping) -> None:
