@@ -11,6 +11,7 @@ import open_clip
 
 from lfi.config_files import teacher_config, teacher_names
 from lfi.errors import UsageError, did_you_mean
+from lfi.models.teachers.families import family_of
 from lfi.models.teachers.loading.weights import check_name
 from lfi.models.teachers.model_config import open_clip_config, text_dims_of
 
@@ -21,6 +22,8 @@ SAMPLED_CONCEPTS = 16
 """Concepts for each image, if there are more than `MAX_ALL_CONCEPTS`."""
 DENSE_SIZE = 448
 """Side in pixels of the input of a detector's or segmentor's teacher, as in LFI's configs."""
+SMALL_IMAGE, SMALL_INPUT = 64, 160
+"""Side in pixels of small images, and of a CNN teacher's input for them, as in LFI's configs."""
 
 
 def configure_teacher(
@@ -85,6 +88,21 @@ def _can_be_larger(model: str) -> bool:
     if not isinstance(size, int) or not isinstance(patch, int):
         return False
     return size < DENSE_SIZE and DENSE_SIZE % patch == 0
+
+
+def has_small_input(model: str) -> bool:
+    """Whether a model is a CNN of open_clip, for images of more than `SMALL_INPUT` pixels.
+
+    A ViT would have to interpolate its positions.
+    """
+    try:
+        config = open_clip_config(model)
+        family = family_of(config)
+    except (OSError, ValueError, KeyError, TypeError):
+        # A model of another project, or one whose files are missing, which loading reports.
+        return False
+    size = config['vision_cfg'].get('image_size', 224)
+    return family.extractors == ('dense',) and isinstance(size, int) and size > SMALL_INPUT
 
 
 def find_teacher(name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -15,8 +15,14 @@ from lfi.adaptation import CheckReport, UserConfig, build_overlay, check_config
 from lfi.adaptation.backbone import INHERITED, adapt_backbone
 from lfi.adaptation.class_names import read_concepts
 from lfi.adaptation.overlay import build_model
-from lfi.adaptation.source import assignments
-from lfi.adaptation.teacher import configure_teacher, find_teacher
+from lfi.adaptation.source import Call, assignments
+from lfi.adaptation.teacher import (
+    SMALL_IMAGE,
+    SMALL_INPUT,
+    configure_teacher,
+    find_teacher,
+    has_small_input,
+)
 from lfi.concepts import concept_names
 from lfi.errors import UsageError
 from lfi.utils.folders import make_folder
@@ -131,9 +137,18 @@ def _write_student(
     if settings.labels_per_class is not None:
         # Ahead of the head where labels are few (docs/results.md).
         model['predict_by'] = {'type': 'lfi.ByTexts'}
+    elif 'classification' in data.task and max(typical_size(data)) <= SMALL_IMAGE:
+        # Without labels, the teacher decides, and its larger input is worth its time.
+        model['teacher'] = _for_small_images(model['teacher'], find_teacher(teacher)['model'])
     if base.base is None:
         merged['model'] = without_delete(model)
     return _write_and_check(merged, out, overlay.task_model, overlay.can_cache, overlay.summary)
+
+
+def _for_small_images(teacher: Call, model: str) -> Call:
+    if not has_small_input(model):
+        return teacher
+    return replace(teacher, kwargs={**teacher.kwargs, 'input_size': SMALL_INPUT})
 
 
 def _write_pretraining(

@@ -15,6 +15,8 @@ from lfi.utils.config_types import type_name
 def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, Any]:
     """Return the variables of AdamW with a warm-up and a cosine.
 
+    The fused AdamW shortens the step of a small CNN on a CPU by a tenth (docs/decisions.md).
+
     Args:
         epochs: number of epochs.
         batch_size: images of a step; the learning rate grows with its root, from 5e-4 at 32.
@@ -26,7 +28,7 @@ def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, A
     return {
         'optim_wrapper': {
             'type': 'OptimWrapper',
-            'optimizer': {'type': 'AdamW', 'lr': rate, 'weight_decay': 0.05},
+            'optimizer': {'type': 'AdamW', 'lr': rate, 'weight_decay': 0.05, 'fused': True},
             'paramwise_cfg': {'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0, 'flat_decay_mult': 0.0},
             'clip_grad': {'max_norm': 1.0},
         },
