@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -183,6 +182,9 @@ def rank_correlations(maps: np.ndarray) -> np.ndarray:
     """
     if not np.isfinite(maps).all():
         raise ValueError('maps has values that are not finite')
+    # It takes a second to import, which trainings need not wait for.
+    from scipy.stats import rankdata
+
     with np.errstate(divide='ignore', invalid='ignore'):
         return np.nan_to_num(np.corrcoef(rankdata(maps, axis=1)))
 
