@@ -1,5 +1,7 @@
 """`lfi.init`, `lfi.train`, `lfi.pretrain` and `lfi.cache`."""
 
+import multiprocessing
+
 import lfi
 import pytest
 from lfi.apis import training
@@ -54,6 +56,14 @@ def test_a_used_work_dir_is_refused_and_the_default_is_numbered(trained, folder,
     for name in ('shapes', 'shapes_2'):
         (tmp_path / 'work_dirs' / name / 'config').mkdir(parents=True)
     assert str(training._new_work_dir(None, folder)) == 'work_dirs/shapes_3'
+
+
+def test_data_workers_end_with_the_training(folder, tmp_path, monkeypatch):
+    """Before the garbage collector comes: it waits for seconds for each worker that is left."""
+    left = []
+    monkeypatch.setattr(training.gc, 'collect', lambda: left.append(multiprocessing.active_children()))
+    lfi.train(folder, MODEL, out=tmp_path / 'run', **{**TINY, 'workers': 1})
+    assert left and not any(left)
 
 
 def test_a_written_config_is_cached_and_trained(folder, tmp_path, capsys):
@@ -145,3 +155,22 @@ def test_mistakes_in_data_are_named_in_words_of_python(folder, tmp_path):
         lfi.cache(folder, tmp_path / 'maps')
     with pytest.raises(UsageError, match=r'has no image'):
         lfi.pretrain(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'labels_per_class', 'size'),
+    [
+        ('convnext_base:laion400m_s13b_b51k', None, 160),
+        # Few labels, a ViT, and a teacher whose own size is smaller.
+        ('convnext_base:laion400m_s13b_b51k', 2, None),
+        ('ViT-B-32:openai', None, None),
+        ('shapes-tiny', None, None),
+    ],
+)
+def test_a_cnn_sees_small_images_at_160_pixels(tmp_path, teacher, labels_per_class, size):
+    write_shapes(
+        'train', [tmp_path / 'data' / name / f'{i}.png' for name in 'ab' for i in range(3)], img_size=64
+    )
+    options = dict(weights='none', labels_per_class=labels_per_class, out=tmp_path / 'own.py')
+    new = lfi.init(tmp_path / 'data', MODEL, teacher=teacher, **options)
+    assert Config.fromfile(new.path).model.teacher.get('input_size') == size
