@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 
 from lfi.config_files import tools_root
 from lfi.errors import did_you_mean
+from lfi.utils.garbage import without_collector
 from lfi.version import __version__
 
 from .arguments import ArgumentParser
@@ -72,9 +77,18 @@ def run_command(command: str, arguments: Sequence[str] | None = None) -> None:
     args = parser_of(command).parse_args(arguments)
     module = module_of(command)
     if getattr(module, 'NEEDS_STACK', True):
-        run_tool(module.run, args)
+        # At its end, Python would search all objects for cycles, for a second.
+        atexit.register(gc.freeze)
+        run_tool(partial(_run_with_models, module.run), args)
     else:
         module.run(args)
+
+
+def _run_with_models(run: Callable[[Namespace], None], args: Namespace) -> None:
+    """Run a command after the imports that all commands share."""
+    with without_collector():
+        import lfi.models  # noqa: F401
+    run(args)
 
 
 def overview() -> str:

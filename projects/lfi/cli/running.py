@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lfi.utils.debug_messages import drop_debug_messages
+from lfi.utils.garbage import without_collector
 from lfi.utils.matplotlib_settings import ignore_matplotlibrc
 
 
@@ -21,7 +22,8 @@ def run_tool(run: Callable[[Namespace], None], args: Namespace, *mistakes: type[
     os.environ.setdefault('PYTORCH_ENABLE_MPS_FALLBACK', '1')
     ignore_matplotlibrc()
     drop_debug_messages()
-    from lfi.engine import launch
+    with without_collector():
+        from lfi.engine import launch
 
     options = getattr(args, 'cfg_options', None)
     # A study stores the options as typed, for its runs. The runs report errors in them.

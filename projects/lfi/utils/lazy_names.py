@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from .garbage import without_collector
+
 
 def lazy_names(package: str, names: Mapping[str, tuple[str, ...]]) -> tuple[Callable[[str], Any], list[str]]:
     """Return the `__getattr__` and the `__all__` of a package that imports its modules lazily.
@@ -22,6 +24,8 @@ def lazy_names(package: str, names: Mapping[str, tuple[str, ...]]) -> tuple[Call
     def get_attribute(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f'module {package!r} has no attribute {name!r}')
-        return getattr(import_module(f'{package}.{modules[name]}'), name)
+        with without_collector():
+            module = import_module(f'{package}.{modules[name]}')
+        return getattr(module, name)
 
     return get_attribute, sorted(modules)
