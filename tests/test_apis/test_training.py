@@ -160,14 +160,14 @@ def test_mistakes_in_data_are_named_in_words_of_python(folder, tmp_path):
 @pytest.mark.parametrize(
     ('teacher', 'labels_per_class', 'size'),
     [
-        ('convnext_base:laion400m_s13b_b51k', None, 160),
+        ('convnext_base:laion400m_s13b_b51k', None, 128),
         # Few labels, a ViT, and a teacher whose own size is smaller.
         ('convnext_base:laion400m_s13b_b51k', 2, None),
         ('ViT-B-32:openai', None, None),
         ('shapes-tiny', None, None),
     ],
 )
-def test_a_cnn_sees_small_images_at_160_pixels(tmp_path, teacher, labels_per_class, size):
+def test_a_cnn_sees_small_images_at_128_pixels(tmp_path, teacher, labels_per_class, size):
     write_shapes(
         'train', [tmp_path / 'data' / name / f'{i}.png' for name in 'ab' for i in range(3)], img_size=64
     )

@@ -22,8 +22,8 @@ SAMPLED_CONCEPTS = 16
 """Concepts for each image, if there are more than `MAX_ALL_CONCEPTS`."""
 DENSE_SIZE = 448
 """Side in pixels of the input of a detector's or segmentor's teacher, as in LFI's configs."""
-SMALL_IMAGE, SMALL_INPUT = 64, 160
-"""Side in pixels of small images, and of a CNN teacher's input for them, as in LFI's configs."""
+SMALL_IMAGE, SMALL_INPUT = 64, 128
+"""Side in pixels of small images, and of a CNN teacher's input for them (docs/decisions.md)."""
 
 
 def configure_teacher(

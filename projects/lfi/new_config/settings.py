@@ -56,9 +56,9 @@ def default_epochs(num_images: int) -> int:
 
 
 def default_batch_size(num_images: int) -> int:
-    """Return the number of images of a step: 16 to 128, so that an epoch has some 30 steps or more."""
+    """Return the number of images of a step: 16 to 128, so that an epoch has some 60 steps or more."""
     sizes = (16, 32, 64, 128)
-    return next((size for size in sizes if num_images < 30 * 2 * size), sizes[-1])
+    return next((size for size in sizes if num_images < 60 * 2 * size), sizes[-1])
 
 
 def typical_size(data: FoundData) -> tuple[int, int]:
