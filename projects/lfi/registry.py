@@ -17,7 +17,7 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import Registry
 
-from .utils.options import check_options
+from .utils.options import check_dicts
 
 TASK_TYPES = {
     'FasterCocoMetric': 'lfi.evaluation.faster_coco_metric',
@@ -146,7 +146,7 @@ def build_component(option: str, cfg: Any, **defaults: Any) -> Any:
         ValueError: if the value is not a dict, its type is unknown, or the type raises a ValueError.
         TypeError: if the type raises a TypeError. The option is put before the message of the type.
     """
-    check_options(**{option: cfg})
+    check_dicts(**{option: cfg})
     arguments = {**defaults, **cfg}
     arguments['type'] = resolve_type(arguments, MODELS, option)
     try:

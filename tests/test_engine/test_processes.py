@@ -24,14 +24,14 @@ def no_gpu(monkeypatch):
 )
 def test_launchers_look_alike(monkeypatch, launcher, variables):
     env = {**dict(zip(variables, ('3', '4', '1'))), 'MASTER_ADDR': 'host'}
-    joined = []
+    backends = []
     monkeypatch.setattr(processes.os, 'environ', env)
-    monkeypatch.setattr(torch.distributed, 'init_process_group', joined.append)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', backends.append)
     cfg = Config({'find_unused_parameters': True})
-    processes.start_processes(cfg, launcher)
+    processes.set_up_distributed(cfg, launcher)
     assert (env['RANK'], env['WORLD_SIZE'], env['LOCAL_RANK']) == ('3', '4', '1')
     assert env['MASTER_PORT'] == ('20000' if launcher == 'slurm' else '29500')
-    assert joined == ['gloo']
+    assert backends == ['gloo']
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.model_wrapper_cfg.find_unused_parameters is True
 
@@ -49,32 +49,32 @@ def test_slurm_jobs_have_ports_of_their_own(monkeypatch, variables, port):
     monkeypatch.setattr(processes.os, 'environ', env)
     # On a GPU the Runner joins the processes, by this variable.
     monkeypatch.setattr(processes, 'get_device', lambda: 'cuda')
-    processes.start_processes(Config({}), 'slurm')
+    processes.set_up_distributed(Config({}), 'slurm')
     assert env['MASTER_PORT'] == port
 
 
 def test_several_processes_are_refused_on_a_mac(monkeypatch):
     monkeypatch.setattr(processes, 'get_device', lambda: 'mps')
-    processes.start_processes(Config({}), 'none')
+    processes.set_up_distributed(Config({}), 'none')
     with pytest.raises(UsageError, match='torch.distributed has no backend for MPS'):
-        processes.start_processes(Config({}), 'pytorch')
+        processes.set_up_distributed(Config({}), 'pytorch')
 
 
 def test_launcher_without_its_variables(monkeypatch):
     monkeypatch.setattr(processes.os, 'environ', {})
     with pytest.raises(UsageError, match='SLURM_PROCID'):
-        processes.start_processes(Config({}), 'slurm')
+        processes.set_up_distributed(Config({}), 'slurm')
 
 
 def test_fsdp_is_a_strategy_and_has_a_launcher():
     wrapped = Config(dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')))
     for launcher in ('none', 'pytorch'):
         with pytest.raises(UsageError, match=r'model_wrapper_cfg\.type is FSDP, .*strategies/fsdp\.py'):
-            processes.start_processes(wrapped, launcher)
+            processes.set_up_distributed(wrapped, launcher)
     for kind in ('FSDPStrategy', 'lfi.FSDPStrategy', FSDPStrategy):
         with pytest.raises(UsageError, match=r'strategy is FSDP, which needs a launcher'):
-            processes.start_processes(Config(dict(strategy=dict(type=kind))), 'none')
-    processes.start_processes(Config(dict(strategy=dict(type='DDPStrategy'))), 'none')
+            processes.set_up_distributed(Config(dict(strategy=dict(type=kind))), 'none')
+    processes.set_up_distributed(Config(dict(strategy=dict(type='DDPStrategy'))), 'none')
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,7 @@ def test_fsdp_by_other_settings_is_refused(options, message):
 def test_fsdp_averages_no_weights():
     averaged = dict(custom_hooks=[dict(type='NumClassCheckHook'), dict(type='mmpretrain.EMAHook')])
     with pytest.raises(UsageError, match='custom_hooks has EMAHook, .* leave it out, or train by DDP'):
-        processes.start_processes(Config({**averaged, 'strategy': dict(type='lfi.FSDPStrategy')}), 'pytorch')
-    processes.start_processes(Config(averaged), 'none')
+        processes.set_up_distributed(
+            Config({**averaged, 'strategy': dict(type='lfi.FSDPStrategy')}), 'pytorch'
+        )
+    processes.set_up_distributed(Config(averaged), 'none')

@@ -203,7 +203,7 @@ def main(share, report_file):
     sys.addaudithook(look)
     for place, scope, registry, name, kind in types:
         allowed = AllowedTypes({scope, 'mmengine', *filter(is_known, SCOPES)})
-        words = sorted(filter(None, allowed.words(f'{scope}.{name}')))[:200] or ['mean']
+        words = sorted(filter(None, allowed.code_strings(f'{scope}.{name}')))[:200] or ['mean']
         for word in (*UNKNOWN, *words):
             plant(word)
         building = True

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lfi.unreadable.images import Unreadable, find_damaged, find_unreadable
+from lfi.unreadable.images import Unreadable, find_cause_of_failure, find_undecodable_image
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.dataset import Compose
 from picture_files import write_noise
@@ -35,10 +35,10 @@ def test_truncation_anywhere_is_found(tmp_path, kind, fraction):
     path = tmp_path / 'image'
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, format=kind)
-    assert find_damaged(info(path), LOAD) is None
+    assert find_undecodable_image(info(path), LOAD) is None
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * fraction)])
-    assert find_damaged(info(path), LOAD).path == str(path)
+    assert find_undecodable_image(info(path), LOAD).path == str(path)
 
 
 def test_a_truncated_image_is_found_where_opencv_fills_it_up(image, monkeypatch):
@@ -46,7 +46,7 @@ def test_a_truncated_image_is_found_where_opencv_fills_it_up(image, monkeypatch)
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: np.full((64, 64, 3), 127, np.uint8))
     image.write_bytes(image.read_bytes()[:-500])
     assert LOAD(info(image))['img'].shape == (64, 64, 3)
-    assert 'image file is truncated' in find_damaged(info(image), LOAD).reason
+    assert 'image file is truncated' in find_undecodable_image(info(image), LOAD).reason
 
 
 def png_of(width, height):
@@ -59,7 +59,7 @@ def png_of(width, height):
 
 def test_an_image_that_is_too_large_for_pillow_is_left_to_the_loader(image, monkeypatch):
     monkeypatch.setattr('PIL.Image.MAX_IMAGE_PIXELS', 10)
-    assert find_damaged(info(image), LOAD) is None
+    assert find_undecodable_image(info(image), LOAD) is None
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_an_image_that_is_too_large_for_pillow_is_left_to_the_loader(image, monk
 )
 def test_what_is_no_image(image, content, reason):
     image.write_bytes(content)
-    found = find_damaged(info(image), LOAD)
-    assert found == find_unreadable(info(image), LOAD)
+    found = find_undecodable_image(info(image), LOAD)
+    assert found == find_cause_of_failure(info(image), LOAD)
     assert reason in found.reason and '\n' not in str(found)
     assert str(found).startswith(f'{image}: this image cannot be read (')
 
 
 def test_a_file_that_is_not_there(tmp_path):
     (tmp_path / 'folder').mkdir()
-    assert find_damaged(info(tmp_path / 'gone.jpg'), LOAD).reason == 'No such file or directory'
-    assert find_damaged(info(tmp_path / 'folder'), LOAD).reason == 'Is a directory'
+    assert find_undecodable_image(info(tmp_path / 'gone.jpg'), LOAD).reason == 'No such file or directory'
+    assert find_undecodable_image(info(tmp_path / 'folder'), LOAD).reason == 'Is a directory'
 
 
 class View(BaseTransform):
@@ -115,22 +115,22 @@ class LoadManyChannelImage(BaseTransform):
 )
 def test_what_only_the_pipelines_own_loader_cannot_read_is_found_wherever_it_loads(image, pipeline):
     Image.new('RGB', (32, 32)).save(image, format='ICO')
-    assert find_damaged(info(image), pipeline).reason == 'its format is unknown'
+    assert find_undecodable_image(info(image), pipeline).reason == 'its format is unknown'
 
 
 def test_what_only_the_pipelines_own_loader_can_read_is_an_image(tmp_path):
     path = tmp_path / 'channels.npy'
     np.save(path, np.zeros((4, 4, 9)))
     pipeline = Compose([LoadManyChannelImage()])
-    assert find_damaged(info(path), pipeline) is None
+    assert find_undecodable_image(info(path), pipeline) is None
     path.write_bytes(path.read_bytes()[:-9])
-    assert find_damaged(info(path), pipeline) is not None
+    assert find_undecodable_image(info(path), pipeline) is not None
 
 
 def test_images_that_are_no_files_are_not_looked_for():
-    assert find_damaged(info('shapes/train/3.png'), Compose([])) is None
-    assert find_damaged({'img': np.zeros((2, 2, 3))}, LOAD) is None
-    assert find_damaged({'img_path': ['a.jpg', 'b.jpg']}, LOAD) is None
+    assert find_undecodable_image(info('shapes/train/3.png'), Compose([])) is None
+    assert find_undecodable_image({'img': np.zeros((2, 2, 3))}, LOAD) is None
+    assert find_undecodable_image({'img_path': ['a.jpg', 'b.jpg']}, LOAD) is None
 
 
 def test_what_a_loader_raises_at_any_image_is_not_the_images_fault(image):
@@ -138,7 +138,7 @@ def test_what_a_loader_raises_at_any_image_is_not_the_images_fault(image):
         def transform(self, results):
             return results['misspelt']
 
-    assert find_unreadable(info(image), Compose([LoadOwnImage()])) is None
+    assert find_cause_of_failure(info(image), Compose([LoadOwnImage()])) is None
 
 
 def test_what_the_machine_lacks_is_not_the_images_fault(image):
@@ -147,14 +147,14 @@ def test_what_the_machine_lacks_is_not_the_images_fault(image):
             raise OSError(errno.EMFILE, 'Too many open files')
 
     with pytest.raises(OSError, match='Too many open files'):
-        find_unreadable(info(image), Compose([LoadOwnImage()]))
+        find_cause_of_failure(info(image), Compose([LoadOwnImage()]))
 
 
 def test_a_label_map_that_cannot_be_read_is_found(image, tmp_path):
     labels = tmp_path / 'labels.png'
     both = {**info(image), 'seg_map_path': str(labels)}
-    assert find_unreadable(both, LOAD) == Unreadable(str(labels), 'No such file or directory')
+    assert find_cause_of_failure(both, LOAD) == Unreadable(str(labels), 'No such file or directory')
     cv2.imwrite(str(labels), np.arange(900).astype(np.uint8).reshape(30, 30))
-    assert find_unreadable(both, LOAD) is None
+    assert find_cause_of_failure(both, LOAD) is None
     labels.write_bytes(labels.read_bytes()[:60])
-    assert find_unreadable(both, LOAD).path == str(labels)
+    assert find_cause_of_failure(both, LOAD).path == str(labels)

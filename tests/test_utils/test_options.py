@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lfi.utils.options import (
+    check_dicts,
     check_flags,
-    check_options,
     check_positive,
     check_weights,
     check_whole,
@@ -51,11 +51,11 @@ def test_what_is_no_whole_number_of_two_or_more(value):
 
 def test_flags_and_dicts():
     check_flags(yes=True, no=False)
-    check_options(some=dict(a=1), none={})
+    check_dicts(some=dict(a=1), none={})
     with pytest.raises(ValueError, match="^no='no' must be True or False"):
         check_flags(yes=True, no='no')
     with pytest.raises(ValueError, match='^stem=True must be a dict'):
-        check_options(some={}, stem=True)
+        check_dicts(some={}, stem=True)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from lfi.engine.config_loading import apply_options, load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
 from lfi.engine.machine import keep_freed_memory
 from lfi.engine.max_epochs_option import scale_epochs
-from lfi.engine.processes import start_processes
+from lfi.engine.processes import set_up_distributed
 from lfi.engine.run_folder import best_checkpoint
 from lfi.errors import UsageError
 from lfi.new_config import NewConfig, Settings, init_config, init_pretraining_config
@@ -280,7 +280,7 @@ def _train(cfg: Config, out: str | Path | None) -> Model:
         DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')),
     ):
         prepare_run(cfg)
-        start_processes(cfg, 'none', 0)
+        set_up_distributed(cfg, 'none', 0)
         _cache(cfg, str(Path(cfg.work_dir) / CACHE))
         prepare_training(cfg)
         run_training(cfg)

@@ -60,12 +60,12 @@ def run(args: Namespace) -> None:
 
     from lfi.apis import caching
     from lfi.engine.config_loading import load_config
-    from lfi.engine.processes import join_processes, start_processes
+    from lfi.engine.processes import init_process_group, set_up_distributed
     from lfi.unreadable import UnreadableList
 
     cfg = load_config(args.config, args.cfg_options)
-    start_processes(cfg, args.launcher, args.local_rank)
-    join_processes(cfg)
+    set_up_distributed(cfg, args.launcher, args.local_rank)
+    init_process_group(cfg)
     if args.verify is not None:
         job = caching.TeacherJob(cfg)
         passed = caching.verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify)

@@ -17,7 +17,7 @@ from lfi.config_files import config_names
 
 from .arguments import ArgumentParser, config_file
 
-NEEDS_STACK = False
+NEEDS_TORCH = False
 CONFIGS = {'bash': '_lfi_configs', 'zsh': '_lfi_configs'}
 PREAMBLE = {
     'bash': "_lfi_configs() {{ compgen -W '{names}' -- $1; compgen -f -- $1; }}",

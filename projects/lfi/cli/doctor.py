@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 # The command must run without OpenMMLab, to report missing packages.
-NEEDS_STACK = False
+NEEDS_TORCH = False
 # Timeout of a host in seconds.
 SECONDS = 5
 State = Literal['ok', 'missing', 'wrong']

@@ -66,7 +66,7 @@ def run(args: Namespace) -> None:
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         area=tuple(args.area),
-        num_pictures=args.pictures,
+        num_shown=args.pictures,
         out=args.out,
     )
     print_next(next_command(args, cfg, results['extractors']))

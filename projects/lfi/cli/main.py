@@ -76,7 +76,7 @@ def run_command(command: str, arguments: Sequence[str] | None = None) -> None:
     """
     args = parser_of(command).parse_args(arguments)
     module = module_of(command)
-    if getattr(module, 'NEEDS_STACK', True):
+    if getattr(module, 'NEEDS_TORCH', True):
         # At its end, Python would search all objects for cycles, for a second.
         atexit.register(gc.freeze)
         run_tool(partial(_run_with_models, module.run), args)

@@ -53,14 +53,14 @@ def train(args: Namespace) -> Config:
 
     from lfi.apis.run_report import report_training
     from lfi.engine import launch, run_options
-    from lfi.engine.processes import end_processes, join_processes
+    from lfi.engine.processes import destroy_process_group, init_process_group
 
     cfg = launch.load_run_config(args)
     if args.cache_teacher is not None:
         from lfi.apis.caching import cache_teacher
 
         folder = args.cache_teacher or str(Path(cfg.work_dir) / 'teacher_cache')
-        join_processes(cfg)
+        init_process_group(cfg)
         cache_teacher(cfg, folder)
         cfg.model.teacher.cache = folder
     launch.prepare_training(cfg, args.resume)
@@ -73,7 +73,7 @@ def train(args: Namespace) -> Config:
     launch.run_training(cfg)
     if is_main_process():
         # The page is made in one process, which must not wait for the others.
-        end_processes()
+        destroy_process_group()
         report_training(cfg)
     return cfg
 

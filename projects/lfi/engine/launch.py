@@ -30,7 +30,7 @@ from .hooks.non_finite import NonFiniteError
 from .hooks.progress import ProgressHook
 from .machine import MACHINE, keep_freed_memory, machine
 from .pipelines import LOADERS, check_pipelines, check_unrecorded_steps, set_teacher_cache
-from .processes import end_processes, start_processes
+from .processes import destroy_process_group, set_up_distributed
 from .quiet_runner import QuietRunner, log_data, log_start
 from .run_options import (
     add_concept_check,
@@ -78,7 +78,7 @@ def run(
         if message is None or os.environ.get(SHOW_TRACEBACK):
             raise
         _exit(message, options or {})
-    end_processes()
+    destroy_process_group()
 
 
 def _exit(message: str, options: Mapping[str, Any]) -> NoReturn:
@@ -102,7 +102,7 @@ def set_up_run(cfg: Config, args: argparse.Namespace) -> None:
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
     prepare_run(cfg)
-    start_processes(cfg, args.launcher, args.local_rank)
+    set_up_distributed(cfg, args.launcher, args.local_rank)
 
 
 def prepare_run(cfg: Config) -> None:

@@ -22,7 +22,7 @@ from lfi.utils.config_types import type_name
 SLURM_PORTS = range(20000, 32000)
 
 
-def start_processes(cfg: Config, launcher: str, local_rank: int = 0) -> None:
+def set_up_distributed(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     """Prepare a run of several processes.
 
     With a GPU, the Runner initializes the process group by the backend of ``env_cfg.dist_cfg`` (nccl). On the
@@ -127,7 +127,7 @@ def refuse_shards(model: nn.Module) -> None:
         )
 
 
-def end_processes() -> None:
+def destroy_process_group() -> None:
     """End the process group, if there is one. A group alive at exit aborts the process."""
     if torch.distributed.is_initialized():
         # The Runner, a reference cycle, holds the group.
@@ -135,11 +135,11 @@ def end_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def join_processes(cfg: Config) -> None:
+def init_process_group(cfg: Config) -> None:
     """Start the process group and set the default scope before a Runner does, or without a Runner.
 
     Args:
-        cfg: config of the run, after `start_processes`.
+        cfg: config of the run, after `set_up_distributed`.
     """
     if cfg.launcher != 'none' and not dist.is_distributed():
         dist.init_dist(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))

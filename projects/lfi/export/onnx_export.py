@@ -33,7 +33,7 @@ from .agreement import (
 )
 from .inference_graph import default_part, half_error, inference_graph, to_half, to_onnx, to_torch_export
 from .sample_images import sample_images
-from .slim_student import load_student
+from .slim_student import export_checkpoint
 
 REQUIRED_PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 BATCHES = (1, 3)
@@ -64,7 +64,7 @@ def student_for_graphs(
         UsageError: if the student cannot be exported, config and checkpoint do not fit, or `shape` is None
             and neither backbone nor test pipeline has a size.
     """
-    student: Any = load_student(cfg, read_checkpoint(checkpoint)).build()
+    student: Any = export_checkpoint(cfg, read_checkpoint(checkpoint)).build()
     shape = shape or getattr(student.backbone, 'img_size', None) or _crop_size(cfg)
     if shape is None:
         raise UsageError(f'a {type(student.backbone).__name__} takes images of any size: set --shape H W')

@@ -197,7 +197,7 @@ def _registered(name: str | type) -> object:
     return kind
 
 
-def load_student(cfg: Config, checkpoint: dict) -> ExportedStudent:
+def export_checkpoint(cfg: Config, checkpoint: dict) -> ExportedStudent:
     """Export the student of a run's config and checkpoint, and set the config's default scope.
 
     Raises:

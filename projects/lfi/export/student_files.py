@@ -15,7 +15,7 @@ from lfi.errors import UsageError
 from lfi.utils.fileio import AtomicLocalBackend
 
 from .run_config import slim_config
-from .slim_student import ExportedStudent, load_student
+from .slim_student import ExportedStudent, export_checkpoint
 from .timm_config import add_data_facts
 from .timm_export import build_timm, timm_difference, to_timm
 
@@ -37,7 +37,7 @@ def write_student(cfg: Config, checkpoint: str, out: Path, config_name: str) -> 
     config_file = out.with_suffix('.py')
     check_overwrite(out, config_file, config_name, checkpoint)
     content = read_checkpoint(checkpoint)
-    exported = load_student(cfg, content)
+    exported = export_checkpoint(cfg, content)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(exported.state, out, meta=dataset_meta(content))
     AtomicLocalBackend().put_text(slim_config(cfg).pretty_text, config_file)
@@ -60,7 +60,7 @@ def write_timm(cfg: Config, checkpoint: str, out: Path, config_name: str) -> Non
     config_file = out.parent / 'config.json'
     check_overwrite(out, config_file, config_name, checkpoint)
     content = read_checkpoint(checkpoint)
-    exported = load_student(cfg, content)
+    exported = export_checkpoint(cfg, content)
     state, config = convert_to_timm(exported)
     config = add_data_facts(config, cfg, dataset_meta(content).get('dataset_meta', {}))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def set_test_data(cfg: Config, classes: Sequence[str], data: Path, folder: Path)
     settings = {'mmpretrain': _classification, 'mmdet': _detection, 'mmseg': _segmentation}.get(scope)
     if settings is None or scope != _scope_of(found):
         raise UsageError(f'--data {data} is for {found.task}, and the model is of {scope}, for another task')
-    images = _with_labels_of(found, tuple(classes))
+    images = _relabelled_images(found, tuple(classes))
     kind = 'its validation images' if found.val else 'all its images, since it has no validation'
     print_log(f'Test data: {found.root}, {found.form}: {kind}, {len(images):,}', 'current')
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def _scope_of(found: FoundData) -> str:
     return {'semantic segmentation': 'mmseg', 'pretraining': ''}.get(found.task, 'mmdet')
 
 
-def _with_labels_of(found: FoundData, classes: tuple[str, ...]) -> tuple[LabelledImage, ...]:
+def _relabelled_images(found: FoundData, classes: tuple[str, ...]) -> tuple[LabelledImage, ...]:
     """Return the images to test, with the labels of the model's classes."""
     unknown = [name for name in found.classes if name not in classes]
     if unknown:

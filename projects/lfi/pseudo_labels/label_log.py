@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lfi.errors import UsageError
-from lfi.utils.fileio import is_shared, take_lock
+from lfi.utils.fileio import is_link_or_special, take_lock
 
 
 class LabelLog:
@@ -31,7 +31,7 @@ class LabelLog:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # A link in someone else's folder could lead to another file.
-            if is_shared(path):
+            if is_link_or_special(path):
                 raise UsageError(f'{path} is a link, or no file: remove it, or choose another folder')
             self._file = path.open('a+b')
         except OSError as error:

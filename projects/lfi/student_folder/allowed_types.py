@@ -203,9 +203,9 @@ class AllowedTypes:
         """Whether a name is an allowed type of a package that is neither LFI nor of `LIBRARIES`."""
         return name in self and any(not _is_of_library(kind) for kind in self._find(str(name)))
 
-    def words(self, name: str) -> set[str]:
+    def code_strings(self, name: str) -> set[str]:
         """Return the words in the code of a name's types."""
-        return set().union(*map(_code_words, self._find(name)))
+        return set().union(*map(_code_strings, self._find(name)))
 
     def _find(self, name: str) -> list[Any]:
         scope, _, plain = name.rpartition('.')
@@ -240,7 +240,7 @@ def _is_installed(folder: str) -> bool:
 
 
 @cache
-def _code_words(kind: Any) -> frozenset[str]:
+def _code_strings(kind: Any) -> frozenset[str]:
     """Return the words in the code of a type, of its bases and of their modules."""
     bases = [base for base in getattr(kind, '__mro__', [kind]) if base not in (object, nn.Module)]
     modules = {base.__module__ for base in bases}
@@ -250,35 +250,35 @@ def _code_words(kind: Any) -> frozenset[str]:
         for value in vars(sys.modules[name]).values()
         if getattr(value, '__module__', None) == name
     ]
-    texts = (text for definition in (*bases, *definitions) for text in _texts(definition))
-    return frozenset(filter(_WORD.fullmatch, texts))
+    strings = (string for definition in (*bases, *definitions) for string in _strings(definition))
+    return frozenset(filter(_WORD.fullmatch, strings))
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _strings(value: Any) -> Iterator[str]:
     """Iterate over the texts in a definition: constants, defaults and attributes."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for part in (*value, *value.values()):
-            yield from _texts(part)
+            yield from _strings(part)
     elif isinstance(value, list | tuple | set | frozenset):
         for part in value:
-            yield from _texts(part)
+            yield from _strings(part)
     elif isinstance(value, CodeType):
-        yield from _texts(value.co_consts)
+        yield from _strings(value.co_consts)
     elif isinstance(value, staticmethod | classmethod):
-        yield from _texts(value.__func__)
+        yield from _strings(value.__func__)
     elif isinstance(value, property | cached_property):
         getter = value.fget if isinstance(value, property) else value.func
-        yield from _texts(getter)
+        yield from _strings(getter)
     elif inspect.isfunction(value):
         function = inspect.unwrap(value)
         if inspect.isfunction(function):
-            yield from _texts([function.__code__, function.__defaults__, function.__kwdefaults__])
+            yield from _strings([function.__code__, function.__defaults__, function.__kwdefaults__])
     elif inspect.isclass(value):
         for part in vars(value).values():
             if not inspect.isclass(part):
-                yield from _texts(part)
+                yield from _strings(part)
 
 
 def _registries(scope: str) -> list[Registry]:

@@ -145,7 +145,7 @@ def check_config(config: Any, scope: str, where: str, largest: int = MAX_NUMBER)
     for part in parts:
         if part.is_type:
             _check_type(part, allowed)
-            words |= allowed.words(part.value)
+            words |= allowed.code_strings(part.value)
     for part in parts:
         if part.keys[-1:] == (part.key,) and part.key in TEACHER_PARTS and part.value is not None:
             _check_teacher(part.value, part.path, allowed)

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from lfi.utils.arrays import SharedArray
 
-from .images import Unreadable, UnreadableImageError, data_info, find_damaged, find_unreadable
+from .images import Unreadable, UnreadableImageError, data_info, find_cause_of_failure, find_undecodable_image
 from .limit import MAX_EXAMPLES, MAX_LOGGED, Counts, UnreadableList, refuse_too_many
 
 UNKNOWN, GOOD, BAD = 0, 1, 2
@@ -89,13 +89,17 @@ class _Reader:
     def try_read(self, index: int) -> Any:
         """Return an item of the data set, or an `Unreadable` if one of its files is unreadable."""
         pipeline, states = self.dataset.pipeline, self.states.array
-        unreadable = None if states[index] == GOOD else find_damaged(data_info(self.dataset, index), pipeline)
+        unreadable = (
+            None
+            if states[index] == GOOD
+            else find_undecodable_image(data_info(self.dataset, index), pipeline)
+        )
         if unreadable is None:
             states[index] = GOOD
             try:
                 return type(self.dataset).prepare_data(self.dataset, index)
             except Exception:
-                unreadable = find_unreadable(data_info(self.dataset, index), pipeline)
+                unreadable = find_cause_of_failure(data_info(self.dataset, index), pipeline)
                 if unreadable is None:
                     raise
         states[index] = BAD

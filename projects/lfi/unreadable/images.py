@@ -46,7 +46,7 @@ def data_info(dataset: Any, index: int) -> dict:
     return dict(dataset.data_list[index])
 
 
-def find_damaged(info: Mapping, pipeline: object) -> Unreadable | None:
+def find_undecodable_image(info: Mapping, pipeline: object) -> Unreadable | None:
     """Return the image of a data info if it cannot be decoded completely, or None.
 
     Common formats are decoded by Pillow, since some versions of OpenCV return a truncated file as an image
@@ -59,7 +59,7 @@ def find_damaged(info: Mapping, pipeline: object) -> Unreadable | None:
     return _check_image(info, list(_loaders(pipeline)), COMMON_FORMATS)
 
 
-def find_unreadable(info: Mapping, pipeline: object) -> Unreadable | None:
+def find_cause_of_failure(info: Mapping, pipeline: object) -> Unreadable | None:
     """Return the file that made a pipeline fail; None if all files are readable.
 
     Args:
@@ -78,7 +78,7 @@ def _check_image(info: Mapping, loaders: list[Any], trusted: Collection[str]) ->
         content = get(path, backend_args=getattr(loaders[0], 'backend_args', None))
         if not content:
             return Unreadable(str(path), 'the file is empty')
-        if _format(content) in trusted:
+        if _decode_and_get_format(content) in trusted:
             return None
         results: Any = dict(info)
         for load in loaders:
@@ -103,7 +103,7 @@ def _check_label_map(info: Mapping) -> Unreadable | None:
         content = get(path)
         if not content:
             return Unreadable(str(path), 'the file is empty')
-        _format(content)
+        _decode_and_get_format(content)
     except Exception as error:
         return _from_error(path, error)
     return None
@@ -121,7 +121,7 @@ def _from_error(path: str | os.PathLike, error: Exception) -> Unreadable:
     return Unreadable(str(path), f'{type(error).__name__}: {" ".join(str(error).split())}')
 
 
-def _format(content: bytes) -> str | None:
+def _decode_and_get_format(content: bytes) -> str | None:
     """Decode an image with Pillow and return its format; None if Pillow does not know the format."""
     try:
         image = Image.open(BytesIO(content))

@@ -64,7 +64,7 @@ class AtomicLocalBackend(LocalBackend):
         self._to_remove.add(Path(filepath))
 
 
-def is_shared(path: Path) -> bool:
+def is_link_or_special(path: Path) -> bool:
     """Whether a path is a symbolic link, a hard link, or no regular file."""
     try:
         status = path.lstat()
@@ -78,7 +78,7 @@ def _open_partial(filepath: Path) -> BinaryIO:
     for number in count():
         path = filepath.with_name(f'.{filepath.name}.{f"{number}." if number else ""}partial')
         # A link in an untrusted folder may lead to any file, and a pipe would block.
-        if is_shared(path):
+        if is_link_or_special(path):
             continue
         # Append: another process may be writing this file.
         file = path.open('ab')

@@ -43,7 +43,7 @@ def check_flags(**flags: object) -> None:
             raise ValueError(f'{name}={flag!r} must be True or False')
 
 
-def check_options(**options: object) -> None:
+def check_dicts(**options: object) -> None:
     """Raise a ValueError for the first value that is not a dict."""
     for name, value in options.items():
         if not isinstance(value, Mapping):

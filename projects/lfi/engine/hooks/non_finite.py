@@ -51,10 +51,10 @@ class NonFiniteHook(Hook):
         if max_skips < 0:
             raise ValueError(f'max_skips={max_skips} is negative; use 0 to stop at the first, or more')
         self.max_skips = max_skips
-        self._gradient = 0.0
+        self._gradient_norm = 0.0
         self._stepped = False
         self._is_non_finite = False
-        self._accumulates = False
+        self._in_update = False
         self._skips_in_a_row = 0
         self._buffers: dict[str, torch.Tensor] = {}
         self._snapshots: list[tuple[Any, Any]] = []
@@ -72,14 +72,14 @@ class NonFiniteHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Save the running statistics before an update, which may take several iterations."""
-        self._gradient, self._stepped = 0.0, False
-        if self.max_skips and not self._accumulates:
+        self._gradient_norm, self._stepped = 0.0, False
+        if self.max_skips and not self._in_update:
             model = unwrap_model(runner.model)
             if hasattr(model, 'start_statistics'):
                 # Otherwise a skipped first update would bring back the statistics of an earlier training.
                 model.start_statistics()
             self._save(runner.model)
-            self._accumulates = True
+            self._in_update = True
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None, outputs: dict
@@ -87,11 +87,12 @@ class NonFiniteHook(Hook):
         """Check the losses and the norm of the gradient."""
         losses = {name: torch.as_tensor(value).item() for name, value in outputs.items() if 'loss' in name}
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad or not math.isfinite(self._gradient):
+        if bad or not math.isfinite(self._gradient_norm):
             self._is_non_finite = True
             self._restore(runner.model)
             problem = ', '.join(f'{name} is {losses[name]}' for name in bad) or (
-                f'the gradient has the norm {self._gradient}, while every loss of this process is finite,'
+                f'the gradient has the norm {self._gradient_norm}, while every loss of this process is '
+                'finite,'
             )
             message = (
                 f'{problem} at epoch {runner.epoch + 1}, iteration {batch_idx + 1}. '
@@ -137,8 +138,8 @@ class NonFiniteHook(Hook):
         """Remove gradients that are not finite. torch's optimizers skip parameters without a gradient."""
         scaler = getattr(wrapper, 'loss_scaler', None)
         if scaler is None or not scaler.is_enabled():
-            self._gradient = gradient_norm(wrapper)
-        self._stepped = math.isfinite(self._gradient)
+            self._gradient_norm = gradient_norm(wrapper)
+        self._stepped = math.isfinite(self._gradient_norm)
         if not self._stepped:
             wrapper.zero_grad(set_to_none=True)
 
@@ -150,7 +151,7 @@ class NonFiniteHook(Hook):
             # Later iterations of the same update may have changed the statistics.
             self._restore(runner.model)
         self._skips_in_a_row = self._skips_in_a_row + 1 if self._is_non_finite else 0
-        self._is_non_finite = self._accumulates = False
+        self._is_non_finite = self._in_update = False
 
     def _advice(self) -> str:
         if self.max_skips:

@@ -60,16 +60,18 @@ def build_teachers(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAtte
             print(f'{name} is left out: {error}', flush=True)
 
 
-def write_picture(path: Path, images: Images, teachers: dict[str, Tensor], names: Sequence[str]) -> None:
+def write_picture(
+    path: Path, images: Images, maps_by_extractor: dict[str, Tensor], names: Sequence[str]
+) -> None:
     """Draw images with their largest region, and the map of its class, or of the label, by each teacher."""
-    samples = [images[int(i)] for i in sample_indices(images, len(next(iter(teachers.values()))))]
+    samples = [images[int(i)] for i in sample_indices(images, len(next(iter(maps_by_extractor.values()))))]
     rows = []
     for b, image in enumerate(samples):
         regions = image.regions
         concept = max(regions, key=lambda c: int(regions[c].sum())) if regions else image.label or 0
         pixels = image.pixels
         mask = regions.get(concept, torch.zeros(pixels.shape[1:], dtype=torch.bool))
-        heats = {name: maps[b, -1, concept] for name, maps in teachers.items()}
+        heats = {name: maps[b, -1, concept] for name, maps in maps_by_extractor.items()}
         rows.append((pixels.flip(0).permute(1, 2, 0).numpy(), mask.numpy(), names[concept], heats))
     save_figure(draw_teachers(rows), path, dpi=110)
 
@@ -83,7 +85,7 @@ def compare_extractors(
     batch_size: int,
     num_workers: int,
     area: tuple[float, float],
-    num_pictures: int,
+    num_shown: int,
     out: str | None,
 ) -> dict[str, Any]:
     """Print the quality of a teacher's maps and presence with one or more extractors.
@@ -96,7 +98,7 @@ def compare_extractors(
         batch_size: number of images in a batch.
         num_workers: number of processes that load images.
         area: smallest and largest share of the image that a measured region covers.
-        num_pictures: number of images in the picture.
+        num_shown: number of images in the picture.
         out: folder for results.json, table.md and maps.png; None writes no files.
 
     Returns:
@@ -122,9 +124,9 @@ def compare_extractors(
     }
     if images.has_regions:
         results['chance'], results['regions'] = chance_levels(images, area)
-    indices = sample_indices(images, num_pictures)
+    indices = sample_indices(images, num_shown)
     num_classes = len(TextTower(cfg.model.teacher).classes)
-    pictures = {}
+    maps_by_extractor = {}
     for name, teacher in build_teachers(cfg, names):
         print(name, flush=True)
         results['extractors'][name] = evaluate(teacher, num_classes, images, area, device)
@@ -133,7 +135,7 @@ def compare_extractors(
             maps = sort_by_bank(ask(teacher, pixels, device))
             recommended = results['extractors'][name].get('recommended')
             reading = recommended['spatial_reading']['choice'] if recommended else 'logits'
-            pictures[name] = maps_by_reading(maps)[reading]
+            maps_by_extractor[name] = maps_by_reading(maps)[reading]
         concepts = teacher.bank.names
     if not results['extractors']:
         raise UsageError('no extractor fits the model')
@@ -142,8 +144,8 @@ def compare_extractors(
     if folder is not None:
         AtomicLocalBackend().put_text(json.dumps(results, indent=1) + '\n', folder / 'results.json')
         AtomicLocalBackend().put_text(f'{report}\n', folder / 'table.md')
-        if pictures:
-            write_picture(folder / 'maps.png', images, pictures, concepts)
+        if maps_by_extractor:
+            write_picture(folder / 'maps.png', images, maps_by_extractor, concepts)
         print(f'\nWritten to {folder}')
     return results
 

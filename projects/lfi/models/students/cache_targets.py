@@ -16,7 +16,7 @@ from lfi.models.teachers.model_config import without_stored_options
 from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
 from lfi.utils.config_types import configs_in, type_name
-from lfi.utils.options import check_options
+from lfi.utils.options import check_dicts
 
 from .components import check_teacher
 from .config_facts import is_student
@@ -42,7 +42,7 @@ class CacheTargets:
             raise UsageError(
                 f'model.type={model.get("type")!r} learns from no teacher: a cache is for an lfi.Student'
             )
-        check_options(teacher=model['teacher'])
+        check_dicts(teacher=model['teacher'])
         # Check a training that reads a cache. No check uses the folder's name, 'cache'.
         model = deepcopy({**model, 'teacher': {**model['teacher'], 'cache': 'cache'}})
         for part in configs_in(model):

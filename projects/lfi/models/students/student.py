@@ -31,7 +31,7 @@ from lfi.structures import (
     maps_in_view,
 )
 from lfi.utils.modules import class_with_mixin, eval_mode
-from lfi.utils.options import check_options
+from lfi.utils.options import check_dicts
 from lfi.utils.training_runs import is_first_iteration
 
 from .components import (
@@ -139,7 +139,7 @@ class Student(_TaskModel):
         self.family.set_up(self)
         for name, option in (('teacher', teacher), ('readout', readout)):
             if option is not None:
-                check_options(**{name: option})
+                check_dicts(**{name: option})
         cache = None if teacher is None else teacher.get('cache')
         if not isinstance(cache, str | PathLike | None):
             raise ValueError(f'teacher.cache={cache!r} must be a folder, or None to ask the teacher')

@@ -15,7 +15,7 @@ from lfi.models.readout import InteractionReadout
 from lfi.models.teachers import Teacher
 from lfi.registry import MODELS, build_component
 from lfi.structures import BatchView, InteractionMaps, StudentGrid, Targets, TeacherReading
-from lfi.utils.options import check_options
+from lfi.utils.options import check_dicts
 
 from .part import StudentOutputs, SupervisionPart
 
@@ -48,7 +48,7 @@ class Interactions(SupervisionPart):
 
     def __init__(self, reading: Mapping = MappingProxyType({}), loss: Mapping = MappingProxyType({})) -> None:
         super().__init__()
-        check_options(reading=reading)
+        check_dicts(reading=reading)
         self.reading = TeacherReading(**reading)
         self.loss: InteractionDistillLoss = build_component('loss', loss, type='lfi.InteractionDistillLoss')
         missing = [name for name in WEIGHTS if not hasattr(self.loss, name)]

@@ -93,9 +93,9 @@ def _model_identity(model: str | Mapping[str, Any], source: WeightsSource) -> di
         return dict(model=portable, pretrained=None, weights=_digest(files) if files else None)
     weights = [source.path] if source.path is not None and source.path.is_file() else []
     if model.startswith(BLIP):
-        name = Path(model.removeprefix(BLIP))
-        files = [name, *weights] if name.is_file() else weights
-        return dict(model=f'{BLIP}{name.name}', pretrained=None, weights=_digest(files) if weights else None)
+        path = Path(model.removeprefix(BLIP))
+        files = [path, *weights] if path.is_file() else weights
+        return dict(model=f'{BLIP}{path.name}', pretrained=None, weights=_digest(files) if weights else None)
     if model.startswith(GENERATIVE):
         return _generative_identity(model)
     try:

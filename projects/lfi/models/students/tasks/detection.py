@@ -24,13 +24,13 @@ class Detection(Task):
 
     # Things and stuff, the classes of a panoptic model's maps. Other models, such as HTC, have maps of a data
     # set with other classes.
-    _num_map_classes = 0
+    _num_sem_seg_classes = 0
 
     def set_up(self, student: Any) -> None:
         """Empty the annotations of unlabelled images: mmdet reads the annotations of all images."""
         register_annotation_emptying(student.data_preprocessor)
         if hasattr(student, 'panoptic_fusion_head'):
-            self._num_map_classes = student.panoptic_fusion_head.num_classes
+            self._num_sem_seg_classes = student.panoptic_fusion_head.num_classes
 
     def labels(
         self, data_samples: Sequence, num_concepts: int, num_classes: int | None, device: torch.device
@@ -51,9 +51,9 @@ class Detection(Task):
         # The extra last column takes categories beyond the bank.
         multi_hot = set_multi_hot_(multi_hot, [label.clamp_max(num_concepts) for label in labels])[:, :-1]
         for row, sample in zip(multi_hot, data_samples):
-            if self._num_map_classes and 'gt_sem_seg' in sample:
+            if self._num_sem_seg_classes and 'gt_sem_seg' in sample:
                 pixels = sample.gt_sem_seg.sem_seg
-                row.copy_(row.maximum(classes_of_pixels(pixels, self._num_map_classes, num_concepts)))
+                row.copy_(row.maximum(classes_of_pixels(pixels, self._num_sem_seg_classes, num_concepts)))
         return multi_hot
 
     def loss(
