@@ -36,7 +36,7 @@ def test_a_gated_student_in_both_formats(run_tool, small_training, tmp_path):
     output = run_tool(TOOL, config, checkpoint, onnx, '--opset', 18)
     output += run_tool('export --to torch-export', config, checkpoint, pt2)
     assert 'opset 18' in output
-    assert 'Images: RGB, 64 x 64, values 0 to 255, less (127.5, 127.5, 127.5), divided by (64, 64' in output
+    assert 'Images: RGB, 64 x 64, values 0 to 255, minus (127.5, 127.5, 127.5), divided by (64, 64' in output
     differences = re.findall(r'(\S+), logits \((\d), 20\): largest difference (\S+) of', output)
     assert [found[:2] for found in differences] == [
         (path.name, batch) for path in (onnx, pt2) for batch in '13'

@@ -60,7 +60,7 @@ def test_a_student_is_checked_before_its_first_step():
     )
     dataset = SimpleNamespace(metainfo=dict(classes=['blue star', 'red circle']))
     runner = SimpleNamespace(model=student, train_dataloader=SimpleNamespace(dataset=dataset))
-    with pytest.raises(ValueError, match="'blue star' is its concept 1"):
+    with pytest.raises(ValueError, match="'blue star' is concept 1"):
         ConceptCheckHook().before_train(runner)
 
 
@@ -72,7 +72,7 @@ def test_pretraining_that_reads_no_label_passes():
     ('names', 'classes', 'words'),
     [
         (['person', 'bicycle', 'cat'], ['cat', 'dog'], "class 0 .* is 'cat', and concept 0 .* is 'person'"),
-        (['dog', 'cat'], ['cat', 'dog'], "'cat' is its concept 1"),
+        (['dog', 'cat'], ['cat', 'dog'], "'cat' is concept 1"),
         (['sky', 'cat', 'dog'], ['cat', 'dog'], "must begin with the data set's classes"),
         (['cat', 'dog'], ['cat', 'dog', 'cow'], 'the data set has 3 classes, the teacher 2 concepts'),
     ],
@@ -104,5 +104,5 @@ def test_what_predicts_by_texts_names_is_compared_with_the_test_set(classes, wor
 
 
 def test_a_class_that_is_the_background_is_refused():
-    with pytest.raises(ValueError, match="'street' is its concept 2"):
+    with pytest.raises(ValueError, match="'street' is concept 2"):
         check(['cat', 'dog'], ['street', 'dog'], background=['street'])

@@ -47,7 +47,7 @@ def test_launchers_look_alike(monkeypatch, launcher, variables):
 def test_slurm_jobs_have_ports_of_their_own(monkeypatch, variables, port):
     env = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0', MASTER_ADDR='host', **variables)
     monkeypatch.setattr(processes.os, 'environ', env)
-    # On a GPU the Runner joins the processes, by this variable.
+    # On a GPU the Runner initializes the process group, by this variable.
     monkeypatch.setattr(processes, 'get_device', lambda: 'cuda')
     processes.set_up_distributed(Config({}), 'slurm')
     assert env['MASTER_PORT'] == port

@@ -60,7 +60,7 @@ def test_two_runs_do_not_write_one_log(tmp_path):
 def test_a_planted_link_leads_to_no_file_of_others(tmp_path, plant):
     (tmp_path / 'mine').touch()
     plant(tmp_path / 'log.jsonl', tmp_path / 'mine')
-    with pytest.raises(UsageError, match='log.jsonl is a link, or no file: remove it'):
+    with pytest.raises(UsageError, match='log.jsonl is a link, or not a regular file: remove it'):
         LabelLog(tmp_path / 'log.jsonl', SETTINGS)
     assert (tmp_path / 'mine').read_bytes() == b''
 

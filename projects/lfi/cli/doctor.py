@@ -40,7 +40,7 @@ from .arguments import ArgumentParser
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# The command must run without OpenMMLab, to report missing packages.
+# The command must run without torch and OpenMMLab, to report missing packages.
 NEEDS_TORCH = False
 # Timeout of a host in seconds.
 SECONDS = 5

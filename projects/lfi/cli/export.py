@@ -61,7 +61,7 @@ def add_graph_export(parser: ArgumentParser, suffix: str) -> None:
     parser.add_argument(
         '--box-masks',
         action='store_true',
-        help='return mask probabilities of each box in place of masks of the image',
+        help='return the mask probabilities within each box, not pasted into the image',
     )
 
 

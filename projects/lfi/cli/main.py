@@ -77,7 +77,7 @@ def run_command(command: str, arguments: Sequence[str] | None = None) -> None:
     args = parser_of(command).parse_args(arguments)
     module = module_of(command)
     if getattr(module, 'NEEDS_TORCH', True):
-        # At its end, Python would search all objects for cycles, for a second.
+        # `freeze` exempts all objects from the garbage collection at exit, which would take a second.
         atexit.register(gc.freeze)
         run_tool(partial(_run_with_models, module.run), args)
     else:
@@ -85,7 +85,7 @@ def run_command(command: str, arguments: Sequence[str] | None = None) -> None:
 
 
 def _run_with_models(run: Callable[[Namespace], None], args: Namespace) -> None:
-    """Run a command after the imports that all commands share."""
+    """Import torch and all models, then run a command."""
     with without_collector():
         import lfi.models  # noqa: F401
     run(args)

@@ -70,7 +70,7 @@ def check_class_order(classes: Sequence[str], names: Sequence[str], num_concepts
         label, index = misplaced
         raise ValueError(
             f'class {label} of the data set is {classes[label]!r}, and concept {label} of the {field} is '
-            f'{names[label]!r}; {classes[label]!r} is its concept {index}: {advice}'
+            f'{names[label]!r}; {classes[label]!r} is concept {index}: {advice}'
         )
 
 

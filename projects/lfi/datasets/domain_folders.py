@@ -66,11 +66,11 @@ class DomainFolders(BaseDataset):
             `'all'`. Defaults to `'all'`.
         seed: Seed of the split. Defaults to 0.
         pipeline: Transforms. A type without a scope is mmpretrain's. Defaults to ().
-        **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
+        **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `classes`, `indices`, `test_mode`, ...
 
     Raises:
         FileNotFoundError: If `data_root` has no domain, or lacks one that `domains` names.
-        ValueError: If the split is unknown or leaves no image of a domain, or if `classes` has
+        ValueError: If the split is unknown or leaves no image of a domain, or if the argument `classes` has
             another length or order than the class folders.
     """
 
@@ -105,7 +105,7 @@ class DomainFolders(BaseDataset):
 
     @classmethod
     def source_domains(cls, data_root: str | Path, target: str) -> list[str]:
-        """Return the existing domains, or all of `DOMAINS` if none exists yet, except the target.
+        """Return the domains except the target: those that have a folder, or all of `DOMAINS` if none has.
 
         Raises:
             ValueError: if the target is not among the domains.
@@ -115,7 +115,7 @@ class DomainFolders(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Return one data info for each image, domain by domain."""
         labels = {name: label for label, name in enumerate(self.class_names())}
-        self._check_class_names(list(labels))
+        self._check_classes()
         infos = []
         for domain in self.domains:
             # DomainBed sorts by class, then by name.
@@ -129,8 +129,9 @@ class DomainFolders(BaseDataset):
             infos += [dict(img_path=files[i][0], gt_label=files[i][1], domain=domain) for i in indices]
         return infos
 
-    def _check_class_names(self, folders: list[str]) -> None:
-        """Check that `classes` has the length and order of the class folders."""
+    def _check_classes(self) -> None:
+        """Check that the metainfo's `classes` have the number and order of the class folders."""
+        folders = self.class_names()
         names = list(self.metainfo.get('classes') or folders)
         if len(names) != len(folders) or first_misplaced_name(names, folders):
             raise ValueError(f'classes={names} must name the folders {folders} in this order')

@@ -98,7 +98,7 @@ def load_run_config(args: argparse.Namespace) -> Config:
 
 
 def set_up_run(cfg: Config, args: argparse.Namespace) -> None:
-    """Set the work dir of a run, check the config, and start the processes."""
+    """Set the work dir of a run, check the config, and set up distributed processes."""
     default_work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir
     prepare_run(cfg)

@@ -23,10 +23,10 @@ SLURM_PORTS = range(20000, 32000)
 
 
 def set_up_distributed(cfg: Config, launcher: str, local_rank: int = 0) -> None:
-    """Prepare a run of several processes.
+    """Set up one of the processes that a launcher has started.
 
-    With a GPU, the Runner initializes the process group by the backend of ``env_cfg.dist_cfg`` (nccl). On the
-    CPU the group is initialized here by gloo, and the model is wrapped without device ids.
+    With a GPU, the Runner initializes the process group with the backend of ``env_cfg.dist_cfg`` (nccl). On
+    the CPU, this function initializes it with gloo, and the model is wrapped without device ids.
 
     Args:
         cfg: Config of the run, changed in place.
@@ -122,8 +122,8 @@ def refuse_shards(model: nn.Module) -> None:
     """
     if isinstance(model, FullyShardedDataParallel):
         raise TypeError(
-            'interaction maps of a sharded model cannot be computed: leave the hook out, and use it on the '
-            'checkpoint'
+            'interaction maps of a model that FSDP shards cannot be computed: leave out InteractionMapsHook '
+            'and InteractionVisualizationHook, and use them in a test of the checkpoint without FSDP'
         )
 
 
@@ -136,7 +136,9 @@ def destroy_process_group() -> None:
 
 
 def init_process_group(cfg: Config) -> None:
-    """Start the process group and set the default scope before a Runner does, or without a Runner.
+    """Initialize the process group and set the default scope, as a Runner does.
+
+    Code that runs before the Runner, or without one, calls this function.
 
     Args:
         cfg: config of the run, after `set_up_distributed`.

@@ -56,7 +56,7 @@ class DetectorGraph(nn.Module):
 
     Args:
         detector: detector of mmdet for which `unsupported_reason` returns None.
-        box_masks: whether to return masks of boxes instead of masks of the image. Defaults to False.
+        box_masks: whether to return each mask within its box, not pasted into the image. Defaults to False.
     """
 
     def __init__(self, detector: nn.Module, box_masks: bool = False) -> None:

@@ -99,10 +99,11 @@ def inference_graph(student: nn.Module, part: str, box_masks: bool = False) -> t
 
     Args:
         student: model from `ExportedStudent.build`.
-        part: 'classifier' for logits; 'detector' for boxes, scores, labels and, if the detector has them,
-            masks, after NMS; 'segmentor' for logits and labels; 'backbone' for feature maps or tokens, one
-            for each of `out_indices`.
-        box_masks: whether a detector returns masks of boxes instead of masks of the image. Defaults to False.
+        part: one of `PARTS`: 'classifier' for logits; 'detector' for boxes, scores, labels and, if the
+            detector has them, masks, after NMS; 'segmentor' for logits and labels; 'backbone' for feature
+            maps or tokens, one for each of `out_indices`.
+        box_masks: whether a detector returns each mask within its box, not pasted into the image. Defaults to
+            False.
 
     Raises:
         ValueError: if the student has no such part, or the part cannot be exported.

@@ -53,7 +53,7 @@ def require_onnx() -> None:
 def student_for_graphs(
     cfg: Config, checkpoint: str, shape: Sequence[int] | None
 ) -> tuple[Any, tuple[int, int]]:
-    """Build the slim student of a training in eval mode; return it with its images' height and width.
+    """Build a trained student in eval mode, as its slim model; return it with its images' height and width.
 
     Args:
         cfg: config of the training.
@@ -104,12 +104,12 @@ def export_half_program(
         UsageError: if the graph cannot be exported, or a module receives float32 tensors.
     """
     half = to_half(graph)
-    # torch.export may raise no error, and write a file that cannot be loaded.
+    # Without this check, torch.export may raise no error, but write a file that cannot be loaded.
     reason = half_error(half, torch.zeros(batch or 2, 3, *shape))
     if reason is not None:
         raise UsageError(
             f"{reason}: the model's code creates float32 constants. Create them in the input's dtype, or "
-            'export without float16 (--fp16, onnx-fp16)'
+            'export in float32, without --fp16 or onnx-fp16'
         )
     return export_program(half, shape, batch)
 
@@ -228,9 +228,9 @@ class GraphExport:
     Args:
         student: student from `student_for_graphs`.
         shape: height and width of the images, in pixels.
-        part: part of `inference_graph`; None for `default_part`.
+        part: part of the student in the graph, one of `PARTS`; None for `default_part`.
         batch: fixed number of images; None for any number.
-        box_masks: whether a detector returns masks of boxes instead of masks of the image.
+        box_masks: whether a detector returns each mask within its box, not pasted into the image.
         folder: folder of images to compare on; None for test images of Shapes.
 
     Raises:
@@ -285,14 +285,17 @@ class GraphExport:
         height, width = self.shape
         print(f'Wrote {out} ({out.stat().st_size / 1e6:,.3f} MB).')
         print(
-            f'Images: {"RGB" if self.pixel_format.rgb else "BGR"}, {height} x {width}, values 0 to 255, less '
-            f'{format_values(self.pixel_format.mean)}, divided by {format_values(self.pixel_format.std)}.'
+            f'Images: {"RGB" if self.pixel_format.rgb else "BGR"}, {height} x {width}, values 0 to 255, minus'
+            f' {format_values(self.pixel_format.mean)}, divided by {format_values(self.pixel_format.std)}.'
         )
 
 
 @contextmanager
 def replace_on_success(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; its files replace those of an older export if no error is raised."""
+    """Yield a path in a temporary folder.
+
+    If no error is raised, the files of this folder replace those of an older export beside `path`.
+    """
     with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         yield Path(folder, path.name)
         for file in Path(folder).iterdir():

@@ -87,7 +87,7 @@ def time_formats(
         student: student from `student_for_graphs`.
         shape: height and width of the images, in pixels.
         formats: names of the formats, including 'pytorch'.
-        part: part of `inference_graph`; None for `default_part`.
+        part: part of the student in the graph, one of `PARTS`; None for `default_part`.
         batch_sizes: numbers of images in a batch.
         folder: folder of images to run on; None for test images of Shapes.
         device: 'cpu' or 'cuda'.

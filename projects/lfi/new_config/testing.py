@@ -84,7 +84,7 @@ def _scope_of(found: FoundData) -> str:
 
 
 def _relabelled_images(found: FoundData, classes: tuple[str, ...]) -> tuple[LabelledImage, ...]:
-    """Return the images to test, with the labels of the model's classes."""
+    """Return the images to test, with labels that are indices of the model's classes."""
     unknown = [name for name in found.classes if name not in classes]
     if unknown:
         raise UsageError(

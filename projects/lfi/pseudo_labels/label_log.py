@@ -32,7 +32,9 @@ class LabelLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             # A link in someone else's folder could lead to another file.
             if is_link_or_special(path):
-                raise UsageError(f'{path} is a link, or no file: remove it, or choose another folder')
+                raise UsageError(
+                    f'{path} is a link, or not a regular file: remove it, or choose another folder'
+                )
             self._file = path.open('a+b')
         except OSError as error:
             raise UsageError(f'{path} cannot be written: {error.strerror or error}') from error
@@ -84,6 +86,7 @@ class LabelLog:
 
     def _load(self, content: bytes, header: bytes) -> None:
         """Load the records of `content`, and check its settings against `header`."""
+        # A new file is empty. A run that was stopped early wrote only the header, or a part of it.
         if header.startswith(content):
             return
         settings = json.loads(header)

@@ -1,4 +1,4 @@
-"""Types that a student may be built of, and the words in their code.
+"""Types that a student may be built of, and the strings in their code.
 
 A type of OpenMMLab is allowed by its module, and a transform by its name. A type of another package is the
 user's own: only the user's import can have registered it.
@@ -159,6 +159,7 @@ TRANSFORMS = (
 """Transforms of a test pipeline."""
 LIBRARIES = (
     'albumentations',
+    # mmpretrain registers torchvision's transforms as objects of `functools.partial`.
     'functools',
     'mmcv',
     'mmdet',
@@ -204,7 +205,7 @@ class AllowedTypes:
         return name in self and any(not _is_of_library(kind) for kind in self._find(str(name)))
 
     def code_strings(self, name: str) -> set[str]:
-        """Return the words in the code of a name's types."""
+        """Return the strings in the code of a name's types that have the form of a word or a fraction."""
         return set().union(*map(_code_strings, self._find(name)))
 
     def _find(self, name: str) -> list[Any]:
@@ -241,7 +242,7 @@ def _is_installed(folder: str) -> bool:
 
 @cache
 def _code_strings(kind: Any) -> frozenset[str]:
-    """Return the words in the code of a type, of its bases and of their modules."""
+    """Return the strings of the form `_WORD` in the code of a type, of its bases and of their modules."""
     bases = [base for base in getattr(kind, '__mro__', [kind]) if base not in (object, nn.Module)]
     modules = {base.__module__ for base in bases}
     definitions = [
@@ -255,7 +256,7 @@ def _code_strings(kind: Any) -> frozenset[str]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Iterate over the texts in a definition: constants, defaults and attributes."""
+    """Iterate over the strings in a definition: constants, defaults and attributes."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

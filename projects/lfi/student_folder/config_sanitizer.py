@@ -6,8 +6,8 @@ list of allowed ones:
 
 - types, and a student's task: those of `AllowedTypes`;
 - arguments that name files or downloads: no text, no dict, and not True;
-- texts: names of allowed types, and words in the code of the config's types, since code compares options with
-  these words. Model names are those of timm;
+- texts: names of allowed types, and strings in the code of the config's types, since code compares options
+  with these strings. Model names are those of timm;
 - numbers: up to the largest that models use, so that no argument fills the memory.
 
 Concepts and prompts of a teacher are free, since nothing evaluates them. The user's own types take any names.

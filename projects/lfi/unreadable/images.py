@@ -60,7 +60,7 @@ def find_undecodable_image(info: Mapping, pipeline: object) -> Unreadable | None
 
 
 def find_cause_of_failure(info: Mapping, pipeline: object) -> Unreadable | None:
-    """Return the file that made a pipeline fail; None if all files are readable.
+    """Return the unreadable file that made a pipeline fail; None if all files are readable.
 
     Args:
         info: data info of the image and of its label map, if any.
@@ -129,7 +129,7 @@ def _decode_and_get_format(content: bytes) -> str | None:
     except (UnidentifiedImageError, Image.DecompressionBombError):
         return None
     with image:
-        # A small image is faster, and reads all bits of a JPEG too.
+        # Pillow reads the complete JPEG, but decodes it at a smaller size, which is faster.
         image.draft(None, (1, 1))
         image.load()
     return image.format
@@ -148,7 +148,7 @@ def _loaders(step: Any) -> Iterator[Any]:
 
 
 class UnreadableImageError(UsageError):
-    """An unreadable image where none may be left out, or too many of them in a data set.
+    """Error about an unreadable image that may not be left out, or about too many of them in a data set.
 
     Args:
         message: text of the error.

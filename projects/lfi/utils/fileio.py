@@ -65,7 +65,7 @@ class AtomicLocalBackend(LocalBackend):
 
 
 def is_link_or_special(path: Path) -> bool:
-    """Whether a path is a symbolic link, a hard link, or no regular file."""
+    """Whether a path exists, and is a symbolic link, one of several hard links, or not a regular file."""
     try:
         status = path.lstat()
     except FileNotFoundError:

@@ -106,7 +106,9 @@ def test_it_is_shielded_from_autocast():
 
 def test_a_queue_that_does_not_hold_a_step_is_refused():
     loss = build(queue_size=2)
-    with pytest.raises(ValueError, match='queue_size=2 is less than the 3 images of a step, .* raise it'):
+    with pytest.raises(
+        ValueError, match='queue_size=2 is less than the 3 images of a step, .* raise queue_size'
+    ):
         compare(loss, features(6), features(5))
     # Outside training it stays as it is.
     assert compare(loss.eval(), features(6), features(5))['loss_queue'].isfinite()

@@ -73,7 +73,7 @@ def write_names(**content):
     [
         (
             write_label('5 .5 .5 .1 .1\n'),
-            r'0.txt has the class 5, and names of the YAML file has 2: add its name',
+            r'0.txt has the class 5, but the YAML file names only 2 classes: add the name to names',
         ),
         (
             write_label('1 50 50 10 10\n'),

@@ -49,7 +49,9 @@ class NonFiniteHook(Hook):
 
     def __init__(self, max_skips: int = 0) -> None:
         if max_skips < 0:
-            raise ValueError(f'max_skips={max_skips} is negative; use 0 to stop at the first, or more')
+            raise ValueError(
+                f'max_skips={max_skips} is negative; use 0 to skip no update, or a larger number'
+            )
         self.max_skips = max_skips
         self._gradient_norm = 0.0
         self._stepped = False
@@ -76,7 +78,7 @@ class NonFiniteHook(Hook):
         if self.max_skips and not self._in_update:
             model = unwrap_model(runner.model)
             if hasattr(model, 'start_statistics'):
-                # Otherwise a skipped first update would bring back the statistics of an earlier training.
+                # Without this, a skipped first update would restore the statistics of an earlier training.
                 model.start_statistics()
             self._save(runner.model)
             self._in_update = True
@@ -101,7 +103,7 @@ class NonFiniteHook(Hook):
             if self._skips_in_a_row == self.max_skips:
                 raise NonFiniteError(f'{message} {self._advice()}')
             fate = 'kept: its gradient is finite' if self._stepped else 'skipped'
-            # Processes other than the first log only errors, and the images may be theirs.
+            # Only the first process logs warnings. A process with a bad loss logs its images, as an error.
             level = logging.ERROR if bad else logging.WARNING
             runner.logger.log(level, f'{message} Its update is {fate}.')
         if self.max_skips and runner.optim_wrapper.should_update():
@@ -135,7 +137,7 @@ class NonFiniteHook(Hook):
             module.restore_snapshot(snapshot)
 
     def _before_step(self, wrapper: OptimWrapper) -> None:
-        """Remove gradients that are not finite. torch's optimizers skip parameters without a gradient."""
+        """Remove all gradients if their norm is not finite: torch's optimizers then change no parameter."""
         scaler = getattr(wrapper, 'loss_scaler', None)
         if scaler is None or not scaler.is_enabled():
             self._gradient_norm = gradient_norm(wrapper)

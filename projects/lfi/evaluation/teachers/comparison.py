@@ -63,7 +63,10 @@ def build_teachers(cfg: Config, names: list[str]) -> Iterator[tuple[str, VLMAtte
 def write_picture(
     path: Path, images: Images, maps_by_extractor: dict[str, Tensor], names: Sequence[str]
 ) -> None:
-    """Draw images with their largest region, and the map of its class, or of the label, by each teacher."""
+    """Draw images, each with its largest region and each extractor's map of the region's class.
+
+    If an image has no region, the map of its label is drawn.
+    """
     samples = [images[int(i)] for i in sample_indices(images, len(next(iter(maps_by_extractor.values()))))]
     rows = []
     for b, image in enumerate(samples):
@@ -98,7 +101,7 @@ def compare_extractors(
         batch_size: number of images in a batch.
         num_workers: number of processes that load images.
         area: smallest and largest share of the image that a measured region covers.
-        num_shown: number of images in the picture.
+        num_shown: number of images that maps.png shows.
         out: folder for results.json, table.md and maps.png; None writes no files.
 
     Returns:

@@ -28,8 +28,8 @@ class LightlyTarget(NamedTuple):
     Args:
         affinity: (B, N, N), logarithm of the teacher's affinities of locations.
         embedding: (B, E), unit embeddings of the images.
-        latest: (B, E), the teacher's unit embeddings that enter the queue. `MeanTarget` leaves them as they
-            are, and `OtherImage` permutes them with their images.
+        latest: (B, E), the teacher's unit embeddings that enter the queue: with `MeanTarget` those of the
+            images themselves, with `OtherImage` those of the other images.
     """
 
     affinity: Tensor
@@ -165,8 +165,8 @@ class LightlyTrain(SupervisionPart):
         latest = torch.cat(dist.all_gather(vectors))
         if len(latest) > len(self.queue):
             raise ValueError(
-                f'queue_size={len(self.queue)} is less than the {len(latest)} images of a step, and some '
-                'would not be compared with themselves: raise it'
+                f'queue_size={len(self.queue)} is less than the {len(latest)} images of a step, all of which '
+                'the queue must hold: raise queue_size'
             )
         # A new tensor each time: an earlier step's graph may still hold the old one.
         self.queue = torch.cat((latest, self.queue))[: len(self.queue)]

@@ -44,7 +44,7 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     identity.pop('allow_random', None)
     if 'extractor' in identity:
         identity['extractor'] = _extractor_identity(identity['extractor'], identity.get('model'))
-    # Distinguishes this teacher from older caches, whose maps were stretched over the border.
+    # Maps end at the border. In older caches, which lack this key, maps are stretched over the border.
     if _has_border(identity.get('input_size'), identity.get('model')):
         identity['whole_patches'] = True
     if 'model' in identity:
@@ -74,7 +74,7 @@ def _extractor_identity(extractor: Any, model: str | Mapping[str, Any] | None) -
 
 
 def _has_border(size: Any, model: str | Mapping[str, Any] | None) -> bool:
-    """Whether images have the model's own size, and whole patches do not fill it."""
+    """Whether images have the model's own size, and a border that is too narrow for whole patches."""
     if not isinstance(model, str) or model.startswith((BLIP, GENERATIVE)):
         return False
     try:

@@ -1,4 +1,7 @@
-"""YOLO: a `data.yaml`, and a text file of boxes or polygons for each image, read by supervision."""
+"""YOLO: a `data.yaml`, and a text file of boxes or polygons for each image.
+
+The package `supervision` reads the text files.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +37,13 @@ def is_yolo(file: Path) -> bool:
 
 
 def read_yolo(file: Path) -> FoundData:
-    """Read a data set of boxes, or of polygons, which is then one of instance segmentation.
+    """Read a data set of boxes or polygons. With polygons, its task is instance segmentation.
 
     Images lie in the folders or lists that `train` and `val` name. The labels of `images/a.jpg` lie in
     `labels/a.txt`. Images without a label file show no object.
 
     Raises:
-        UsageError: if supervision is not installed, a folder does not exist, or a label cannot be read.
+        UsageError: if `supervision` is not installed, a folder does not exist, or a label cannot be read.
     """
     import_supervision('YOLO')
     content = yaml.safe_load(file.read_text(encoding='utf-8'))
@@ -82,7 +85,7 @@ def _label_notes(images: list[Path]) -> Iterator[str]:
             f'images without a label file show no object: {len(missing)} of {len(images)}, such as '
             f'{missing[0].name}'
         )
-    # A list of a split may leave images out, whose label files have an image.
+    # If a split is a list, it may leave images of a folder out: their label files are not stray.
     folders = {image.parent for image in images}
     with_image = {label_file(folder / name) for folder in folders for name in image_names(folder)}
     stray = sorted(
@@ -108,7 +111,7 @@ def _class_names(file: Path, names: Any) -> tuple[str, ...]:
 
 
 def _root(file: Path, content: dict) -> Path:
-    """Return the folder that `path` names: the file's own if it names none, or one of another machine."""
+    """Return the folder that `path` names; the file's folder if `path` is missing or not on this machine."""
     path = Path(content.get('path') or '.')
     folders = (file.parent / path, Path.cwd() / path, file.parent)
     return next(folder for folder in folders if folder.is_dir()).resolve()
@@ -165,7 +168,8 @@ def _read(root: Path, path: Path, classes: tuple[str, ...]) -> LabelledImage:
     unknown = [int(index) for index in indices if not 0 <= index < len(classes)]
     if unknown:
         raise UsageError(
-            f'{file} has the class {unknown[0]}, and names of the YAML file has {len(classes)}: add its name'
+            f'{file} has the class {unknown[0]}, but the YAML file names only {len(classes)} classes: add '
+            'the name to names'
         )
     image = coco_objects(root, path, size, detections)
     polygons = [_polygon(line, *size) for line in lines]
@@ -180,6 +184,6 @@ def _polygon(line: str, width: int, height: int) -> list[float]:
     values = [float(value) for value in line.split()[1:]]
     if len(values) < 6:
         return []
-    # A last odd value is a confidence.
+    # If the number of values is odd, the last one is a confidence.
     values = values[: len(values) // 2 * 2]
     return [value * (height if index % 2 else width) for index, value in enumerate(values)]

@@ -22,8 +22,8 @@ class Detection(Task):
 
     package, base = 'mmdet', 'BaseDetector'
 
-    # Things and stuff, the classes of a panoptic model's maps. Other models, such as HTC, have maps of a data
-    # set with other classes.
+    # Number of things and stuff in `gt_sem_seg` of a panoptic model. 0 for other models, whose `gt_sem_seg`
+    # is not read: its classes are not the concepts. Those of HTC are COCO-Stuff's.
     _num_sem_seg_classes = 0
 
     def set_up(self, student: Any) -> None:
@@ -115,5 +115,8 @@ def _no_instances(sample: Any, with_mask: bool) -> InstanceData:
 
 
 def _blank_map(sample: Any) -> PixelData:
-    """Make a map of class 0, whose loss is dropped; some losses are NaN if all pixels are ignored."""
+    """Make a `gt_sem_seg` of class 0. If all pixels had the ignore index, some losses would be NaN.
+
+    `labelled_loss` multiplies losses of this map by 0.
+    """
     return PixelData(sem_seg=torch.zeros(1, *sample.metainfo['img_shape'][:2], dtype=torch.long))
