@@ -16,7 +16,7 @@ import torch
 from lfi.engine.machine import machine
 from lfi.models import VLMAttentionTeacher
 from lfi.structures import PixelFormat, pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys, make_records
 from pairs import HEADER, add_rounds, time_pairs
 
 
@@ -66,13 +66,16 @@ def main() -> None:
     maps, texts = ask(), teacher.text_embeddings.cpu().numpy()
     keys = image_keys([f'batch/{i}' for i in range(args.batch_size)], 2)
     with tempfile.TemporaryDirectory() as folder:
-        writer = CacheWriter(Path(folder), CacheManifest.of({}, keys, 2, texts, maps), keys, texts)
+        writer = CacheWriter(Path(folder), CacheManifest.of({}, len(keys), 2, texts, maps), texts)
+        sizes = np.full(len(keys), -1)
         print(
             f'{args.teacher} at {teacher.input_size} px by {args.extractor}, images of {args.img_size} px, '
             f'{args.max_concepts} of {args.num_concepts} concepts, batch {args.batch_size}, {machine()}\n'
         )
         print(HEADER)
-        timed = time_pairs(lambda: writer.write(0, np.concatenate([pack(ask())])), forward, args.rounds)
+        timed = time_pairs(
+            lambda: writer.write(0, keys, make_records(pack(ask())[:, None], sizes)), forward, args.rounds
+        )
     name = 'teacher asked about a batch, maps written / teacher forward alone'
     print(timed.row(name, args.batch_size))
     print(f'\nRate: {1 / timed.ratio:.1%} of the forward pass alone')

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from lfi.engine.cache_labels import KNOWN
 from lfi.models import Student
 from lfi.models.teachers import CachedTeacher, cache_kind, features_to_cache
 from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, InteractionCache, image_keys
+from lfi.structures.interaction_cache import (
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    image_keys,
+    make_records,
+)
 
 
 def write_cache(folder: str, student: Student, data: dict) -> None:
@@ -28,8 +35,11 @@ def write_cache(folder: str, student: Student, data: dict) -> None:
     )
     keys = image_keys([sample.img_path for sample in samples], 2)
     texts = teacher.text_embeddings.cpu().numpy()
-    manifest = CacheManifest.of(identity, keys, 2, texts, maps, labels=KNOWN)
-    CacheWriter(Path(folder), manifest, keys, texts).write(0, pack(maps))
+    writer = CacheWriter(
+        Path(folder), CacheManifest.of(identity, len(keys), 2, texts, maps, labels=KNOWN), texts
+    )
+    writer.write(0, keys, make_records(pack(maps)[:, None], np.full(len(keys), -1)))
+    writer.finish()
     cache = InteractionCache(folder)
     for sample in samples:
         sample.set_field(cache.stored([sample.img_path]), 'interaction_maps')

@@ -70,10 +70,10 @@ def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_to
     assert re.search(
         r'3 shards match their checksums\. 64 images .* 0\.\d+ quantisation steps, .*: passed', out
     )
-    shard = cache / 'shard-00001.npy'
+    shard = cache / 'shard-00001.safetensors'
     shard.write_bytes(shard.read_bytes()[:-1] + b'x')
     out = run_tool('cache', *arguments, '--verify', code=1)
-    assert 'shard-00001.npy is corrupted or was changed' in out
+    assert 'shard-00001.safetensors is corrupted or was changed' in out
 
 
 def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
@@ -141,13 +141,13 @@ def test_a_killed_run_goes_on_and_gives_the_same_cache(
     with subprocess.Popen(
         command, cwd=tmp_path, env=tool_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
-        while not (tmp_path / 'cache/shard-00000.blake2b').exists():
+        while not (tmp_path / 'cache/shard-00000.safetensors').exists():
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
         # The pipe's end: what writes is gone.
         process.stdout.read()
-    assert len(list((tmp_path / 'cache').glob('*.blake2b'))) < 3
+    assert len(list((tmp_path / 'cache').glob('shard-*'))) < 3
     run_tool('cache', *arguments)
     assert content(tmp_path / 'cache') == content(written[0])
 
@@ -184,7 +184,7 @@ MOSAIC = 'detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py'
 def test_mosaics_that_training_cannot_paste_are_refused_before_the_first_image(
     call_tool, config_path, monkeypatch
 ):
-    monkeypatch.setattr('lfi.apis.caching.write', None)
+    monkeypatch.setattr('lfi.apis.caching.writing.write', None)
     dense = ['--cfg-options', 'model.supervision.dense.type=lfi.DenseFeatures']
     with pytest.raises(UsageError, match='cached features cannot be composed for mosaics'):
         call_tool('cache', config_path(MOSAIC), '--out', 'cache', *dense)
@@ -203,7 +203,7 @@ def test_no_weights_of_a_timm_student_are_loaded(call_tool, config_path, monkeyp
         return create(*args, **arguments)
 
     monkeypatch.setattr('timm.create_model', create_model)
-    monkeypatch.setattr('lfi.apis.caching.write', lambda *args: asked.append('written'))
+    monkeypatch.setattr('lfi.apis.caching.writing.write', lambda *args: asked.append('written'))
     config = config_path('classification/lfi_timm-regnety-002_shapes.py')
     options = ['model.backbone.backbone.pretrained=True', 'train_dataloader.dataset.num_images=4']
     with pytest.raises(CacheError):
@@ -236,7 +236,7 @@ def test_no_weights_of_a_timm_student_are_loaded(call_tool, config_path, monkeyp
 def test_what_training_would_refuse_is_refused_before_the_first_image(
     call_tool, config_path, tmp_path, monkeypatch, option, message
 ):
-    monkeypatch.setattr('lfi.apis.caching.write', None)
+    monkeypatch.setattr('lfi.apis.caching.writing.write', None)
     small = [*SMALL[:-1], option]
     with pytest.raises((ValueError, TypeError), match=message) as refused:
         call_tool('cache', config_path(CONFIG), '--out', 'cache', '--cfg-options', *small)
@@ -254,7 +254,7 @@ default_hooks = dict(_delete_=True{more})
 def test_classes_in_another_order_are_refused_before_the_first_image(
     call_tool, config_path, tmp_path, monkeypatch, more
 ):
-    monkeypatch.setattr('lfi.apis.caching.write', None)
+    monkeypatch.setattr('lfi.apis.caching.writing.write', None)
     fields = dict(base=str(config_path(CONFIG)), names=Shapes.class_names()[::-1])
     (tmp_path / 'order.py').write_text(OTHER_ORDER.format(more=more, **fields))
     small = [option for option in SMALL if 'hooks' not in option]

@@ -9,8 +9,9 @@ import lfi
 import pytest
 from lfi.concepts import concept_names
 from lfi.datasets.transforms import refuse_unrecorded_steps
+from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.checkpoints.addresses import gone_host_message, named_checkpoints, resolve_checkpoint
-from lfi.engine.pipelines import check_pipelines, set_teacher_cache
+from lfi.engine.pipelines import check_pipelines
 from lfi.hub.public_config import public_pipeline, public_student
 from lfi.registry import EXTRACTORS
 from lfi.student_folder import from_plain

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from lfi.datasets import FewLabels
 from lfi.engine.cache_labels import check_labels_of_cache, label_visibility
-from lfi.engine.pipelines import set_teacher_cache
+from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.errors import UsageError
 from lfi.structures import OTHER
-from lfi.structures.interaction_cache import CacheManifest, image_keys
+from lfi.structures.interaction_cache import CacheManifest
 from mmengine.config import Config
 
 PLAIN = dict(type='lfi.Shapes')
@@ -63,8 +63,7 @@ def write_manifest(make_maps, tmp_path):
         maps = make_maps(shape=(1, 1, 2, 2, 2))
         if chosen:
             maps = make_maps(shape=(1, 1, 2, 2, 2), concepts=maps.presence.new_tensor([[1, OTHER]]).long())
-        keys = image_keys(['a/1.jpg'], 2)
-        manifest = CacheManifest.of(dict(max_concepts=1), keys, 2, maps.presence.numpy(), maps, labels)
+        manifest = CacheManifest.of(dict(max_concepts=1), 1, 2, maps.presence.numpy(), maps, labels)
         Path(tmp_path, 'manifest.json').write_text(json.dumps(manifest.content()))
         return str(tmp_path)
 

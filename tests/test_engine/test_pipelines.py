@@ -2,7 +2,8 @@
 
 import mmpretrain.datasets
 import pytest
-from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps, hooks_of, set_teacher_cache
+from lfi.engine.cached_pipelines import set_teacher_cache
+from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps, hooks_of
 from lfi.errors import UsageError
 from mmcv.transforms import Pad
 from mmengine.config import Config

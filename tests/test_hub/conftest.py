@@ -15,10 +15,9 @@ from lfi import config_path
 from lfi.datasets.rendering import CLASS_NAMES
 from lfi.export import model_config
 from lfi.registry import MODELS
-from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from written_cache import write_cache
 
 SHAPES = 'classification/lfi_vit-128x6-p8_shapes.py'
 ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
@@ -97,10 +96,8 @@ def small_cache(make_maps, tmp_path):
     """The folder of a finished cache of two images."""
     folder = tmp_path / 'cache'
     maps, paths = make_maps(directions=('spatial',)), ['train/a.png', 'train/b.png']
-    keys, texts = image_keys(paths, 2), np.eye(3, 8, dtype=np.float32)
     teacher = dict(model='shapes-tiny', weights='5c', concepts=['a', 'b', 'c'], background=[])
-    manifest = CacheManifest.of(teacher, keys, 2, texts, maps)
-    CacheWriter(folder, manifest, keys, texts).write(0, pack(maps))
+    write_cache(folder, teacher, paths, np.eye(3, 8, dtype=np.float32), maps)
     return folder
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import lfi
 import pytest
 import torch
+from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.config_loading import load_config
-from lfi.engine.pipelines import set_teacher_cache
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheError, InteractionCache
 from lfi.utils.repositories import HubError, local_folder
@@ -130,12 +130,12 @@ def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):
 def test_a_cache_that_was_changed_on_its_way_is_refused(hub, small_cache):
     lfi.push_to_hub(small_cache, 'me/maps')
     files = hub.files('datasets/me/maps')
-    shard = files['shard-00000.npy']
-    files['shard-00000.npy'] = shard[:-1] + bytes([shard[-1] ^ 1])
-    with pytest.raises(CacheError, match='shard-00000.npy is corrupted'):
+    shard = files['shard-00000.safetensors']
+    files['shard-00000.safetensors'] = shard[:-1] + bytes([shard[-1] ^ 1])
+    with pytest.raises(CacheError, match='shard-00000.safetensors is corrupted'):
         lfi.from_pretrained('datasets/me/maps')
-    del files['shard-00000.blake2b']
-    with pytest.raises(CacheError, match='1 of 1 shards are missing'):
+    del files['shard-00000.safetensors']
+    with pytest.raises(CacheError, match='shard-00000.safetensors is missing'):
         lfi.from_pretrained('datasets/me/maps', cache_dir=small_cache.parent / 'other')
 
 
@@ -144,7 +144,7 @@ def test_a_broken_folder_is_not_uploaded(hub, run_folder, small_cache, tmp_path)
     (folder / 'model.safetensors').write_bytes(b'')
     with pytest.raises(HubError, match='truncated'):
         lfi.push_to_hub(folder, 'me/student')
-    (small_cache / 'shard-00000.npy').write_bytes(b'')
+    (small_cache / 'shard-00000.safetensors').write_bytes(b'')
     with pytest.raises(CacheError, match='corrupted'):
         lfi.push_to_hub(small_cache, 'me/maps')
     assert not hub.commits
@@ -183,7 +183,7 @@ def test_a_card_that_is_no_text_is_named(hub, saved_student, tmp_path):
     assert not hub.requests
 
 
-@pytest.mark.parametrize('name', ['README.md', 'keys.npy', 'shard-00000.npy', 'shard-00000.unread.json'])
+@pytest.mark.parametrize('name', ['README.md', 'index-keys.npy', 'shard-00000.safetensors'])
 def test_a_link_in_a_caches_folder_is_not_followed(hub, small_cache, tmp_path, name):
     secret = tmp_path / 'secret'
     path = small_cache / name
@@ -197,7 +197,7 @@ def test_a_link_in_a_caches_folder_is_not_followed(hub, small_cache, tmp_path, n
 
 def test_of_a_cache_no_shards_are_uploaded_that_it_does_not_have(hub, small_cache):
     lfi.push_to_hub(small_cache, 'me/maps')
-    for name in ('shard-999.npy', 'shard-00001.npy', 'shard-x.blake2b', 'shard-00001.unread.json'):
+    for name in ('shard-999.safetensors', 'shard-00001.safetensors', 'shard-x.safetensors'):
         (small_cache / name).write_bytes(b'mine')
     lfi.push_to_hub(small_cache, 'me/other')
     assert hub.files('datasets/me/other').keys() == hub.files('datasets/me/maps').keys()

@@ -10,12 +10,11 @@ from lfi.datasets import LoadInteractionMaps
 from lfi.models import InteractionQueryViT
 from lfi.models.students import student
 from lfi.models.teachers import teacher_identity
-from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from small_detectors import small_detector
 from small_students import small_classifier, small_pretrainer
+from written_cache import write_cache
 
 STUDENT = dict(
     arch=dict(embed_dims=16, num_layers=4, num_heads=2, feedforward_channels=32),
@@ -208,12 +207,8 @@ def cache_of(tmp_path):
     """Writes the maps of a model's teacher into a cache in `tmp_path`, and reads it into the samples."""
 
     def write(model, samples, maps):
-        keys, texts = (
-            image_keys([sample.img_path for sample in samples], 2),
-            model.teacher.text_embeddings.numpy(),
-        )
-        manifest = CacheManifest.of(teacher_identity(model.teacher_cfg), keys, 2, texts, maps)
-        CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
+        paths, texts = [sample.img_path for sample in samples], model.teacher.text_embeddings.numpy()
+        write_cache(tmp_path, teacher_identity(model.teacher_cfg), paths, texts, maps)
         read = LoadInteractionMaps(str(tmp_path))
         for sample in samples:
             sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')

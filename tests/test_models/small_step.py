@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
-from lfi.engine.pipelines import set_teacher_cache
 from lfi.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate

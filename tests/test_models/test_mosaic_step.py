@@ -3,13 +3,13 @@
 import pytest
 import torch
 from lfi.models.teachers import teacher_identity
-from lfi.structures import BatchView, mix_maps, pack, tile_maps
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
+from lfi.structures import BatchView, mix_maps, tile_maps
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import set_random_seed
 from small_students import unread_maps
+from written_cache import write_cache
 
 pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
@@ -70,14 +70,8 @@ def cache(make_detector, tmp_path_factory):
     inputs = data['inputs'][..., :64, :64]
     labels = model.concept_labels(samples, inputs.device)
     maps = model.teacher.ask(BatchView(inputs, model.pixel_format, [(64, 64)] * 6, labels=labels))
-    keys, texts = (
-        image_keys([sample.img_path for sample in samples], 2),
-        model.teacher.text_embeddings.numpy(),
-    )
-    identity = teacher_identity({**model.teacher_cfg, 'cache': None})
-    manifest = CacheManifest.of(identity, keys, 2, texts, maps)
-    CacheWriter(folder, manifest, keys, texts).write(0, pack(maps))
-    return str(folder)
+    paths, texts = [sample.img_path for sample in samples], model.teacher.text_embeddings.numpy()
+    return write_cache(folder, teacher_identity({**model.teacher_cfg, 'cache': None}), paths, texts, maps)
 
 
 @pytest.mark.parametrize('prob', [0.0, 0.5, 1.0])

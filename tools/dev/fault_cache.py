@@ -52,8 +52,8 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     def restore() -> None:
         shutil.copytree(complete, cache, dirs_exist_ok=True)
 
-    damaged = 'shard-00000.npy is corrupted or was changed'
-    shard = cache / 'shard-00000.npy'
+    damaged = 'shard-00000.safetensors is corrupted'
+    shard = cache / 'shard-00000.safetensors'
     os.truncate(shard, int(bench.random.random() * shard.stat().st_size))
     yield refuse('a truncated cache', 'a shard is truncated', damaged)
     restore()
@@ -62,8 +62,8 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     shard.write_bytes(content)
     yield refuse('a corrupted cache', 'one byte of a shard', damaged)
     restore()
-    shard.with_suffix('.blake2b').unlink()
-    yield refuse('an unfinished cache', 'a shard without its checksum', 'cache is unfinished')
+    (cache / 'index-keys.npy').unlink()
+    yield refuse('an unfinished cache', 'no index', 'cache is unfinished')
     restore()
     manifest = cache / 'manifest.json'
     os.truncate(manifest, manifest.stat().st_size // 2)

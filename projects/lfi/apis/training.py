@@ -179,6 +179,7 @@ def cache(
     *,
     batch_size: int = 64,
     workers: int = 2,
+    views: int = 1,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> InteractionCache:
     """Cache the teacher's maps of all training images of a config, as `lfi cache` does.
@@ -191,6 +192,8 @@ def cache(
         out: folder of the cache.
         batch_size: images in a batch. Defaults to 64.
         workers: processes that load images. Defaults to 2.
+        views: views of each image. Defaults to 1: the complete image, warped into each view. More are draws
+            of the pipeline's `lfi.RecordView`, which training draws again.
         cfg_options: changes of the config by dotted keys. Defaults to none.
 
     Returns:
@@ -210,7 +213,7 @@ def cache(
         safe_checkpoint_loading(),
         DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')),
     ):
-        return cache_teacher(cfg, str(out), batch_size, workers)
+        return cache_teacher(cfg, str(out), batch_size, workers, views)
 
 
 def _as_config(data: str | Path | Config) -> Config | str | None:

@@ -3,9 +3,10 @@
 lfi cache CONFIG --out DIR
 lfi train CONFIG --cfg-options model.teacher.cache=DIR
 
-Maps are of the unaugmented images; training warps them into each view. For a baseline that learns the
-teacher's features, the cache holds features. A stopped run continues with the same command. Several
-processes, on one machine or many, share the work:
+Maps are of the unaugmented images; training warps them into each view. `--views K` caches the maps of K
+views that the pipeline draws. Training draws these views again, and their maps need no warp. For a baseline
+that learns the teacher's features, the cache holds features. A stopped run continues with the same command.
+Several processes, on one machine or many, share the work:
 
 tools/dist_cache_teacher.sh CONFIG 8 --out DIR
 """
@@ -32,6 +33,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_config_arguments(parser)
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the cache')
+    parser.add_argument(
+        '--views',
+        type=positive,
+        default=1,
+        metavar='K',
+        help='views of each image: 1 is the complete image, warped into each view; more are K draws of the '
+        "pipeline's lfi.RecordView, which training draws again (%(default)s)",
+    )
     parser.add_argument('--batch-size', type=positive, default=64, help='images in a batch (%(default)s)')
     parser.add_argument(
         '--num-workers', type=whole, default=2, help='processes that load images (%(default)s)'
@@ -67,12 +76,12 @@ def run(args: Namespace) -> None:
     set_up_distributed(cfg, args.launcher, args.local_rank)
     init_process_group(cfg)
     if args.verify is not None:
-        job = caching.TeacherJob(cfg)
+        job = caching.TeacherJob(cfg, args.views)
         passed = caching.verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify)
         if passed:
             print_next(train_command(args))
         sys.exit(0 if passed else 1)
-    cache = caching.cache_teacher(cfg, args.out, args.batch_size, args.num_workers)
+    cache = caching.cache_teacher(cfg, args.out, args.batch_size, args.num_workers, args.views)
     if dist.get_rank() == 0:
         total, unread = cache.manifest.num_images, len(UnreadableList(args.out))
         count = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'

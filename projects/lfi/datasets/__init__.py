@@ -10,7 +10,7 @@ from .semi_supervised import SemiSupervisedDataset
 from .shapes import Shapes
 from .tiny_imagenet import TinyImageNet
 from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, LoadRegions, RecordView
-from .unaugmented import unaugmented
+from .unaugmented import unaugmented, with_recorded_views
 
 __all__ = [
     'AnnotatedObjects',
@@ -33,4 +33,5 @@ __all__ = [
     'objects_of',
     'regions_of',
     'unaugmented',
+    'with_recorded_views',
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,18 @@ class ImageFolder(BaseDataset):
 
     def __init__(self, data_root: str | Path, pipeline: Sequence = (), **kwargs: Any) -> None:
         root = str(Path(data_root).expanduser())
+        # The data infos are compact already.
+        kwargs['serialize_data'] = False
         super().__init__(ann_file='', data_root=root, pipeline=pipeline, **kwargs)
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Paths of all images."""
+        self.full_init()
+        if isinstance(self.data_list, _DataInfos):
+            return _Paths(self.data_list)
+        # The data set keeps a list of chosen images only, as after `indices=[...]`.
+        return [info['img_path'] for info in self.data_list]
 
     @property
     def labelled(self) -> np.ndarray:
@@ -71,20 +83,48 @@ class ImageFolder(BaseDataset):
 
 
 class _DataInfos(Sequence):
-    """Data infos of image files, each built on access: there may be a million."""
+    """Data infos of image files, each built on access: there may be a hundred million.
+
+    The names are in one array of bytes: a list of strings would be copied into each data worker, page by
+    page, as their reference counts change.
+
+    Args:
+        root: absolute path of the folder.
+        names: paths of the images below the folder.
+    """
 
     def __init__(self, root: str, names: list[str]) -> None:
-        self.root, self.names = root, names
+        encoded = [os.fsencode(name) for name in names]
+        self.root = root
+        self._names = b''.join(encoded)
+        self._ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        self._rows: Sequence[int] = range(len(names))
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._rows)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return _DataInfos(self.root, self.names[index])
-        path = os.path.join(self.root, self.names[index])
-        return {'img_path': path, 'gt_label': NO_LABEL, UNLABELLED: True}
+            part = copy.copy(self)
+            part._rows = self._rows[index]
+            return part
+        return {'img_path': self.path(index), 'gt_label': NO_LABEL, UNLABELLED: True}
 
-    def clear(self) -> None:
-        """Drop all data infos. mmengine calls this method after serializing the data infos."""
-        self.names = []
+    def path(self, index: int) -> str:
+        """Return the path of an image."""
+        row = self._rows[index]
+        start = self._ends[row - 1] if row else 0
+        return os.path.join(self.root, os.fsdecode(self._names[start : self._ends[row]]))
+
+
+class _Paths(Sequence):
+    """Paths of the images of a `_DataInfos`, each joined on access."""
+
+    def __init__(self, infos: _DataInfos) -> None:
+        self._infos = infos
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _Paths(self._infos[index]) if isinstance(index, slice) else self._infos.path(index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from mmengine.config import ConfigDict
 
 from lfi.structures import CACHE_KEYS
@@ -22,6 +24,52 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
         steps: prefixes of the types of the transforms to keep. Defaults to ('Load', 'Pack').
     """
 
+    def filter_steps(pipeline: list[dict]) -> list[dict]:
+        return [
+            _without_keys(step, CACHE_KEYS)
+            for step in configs_in(pipeline)
+            if (name := type_name(step)).startswith(steps) and name not in MAP_LOADERS
+        ]
+
+    return _with_pipelines(dataset, filter_steps)
+
+
+def with_recorded_views(dataset: ConfigDict) -> ConfigDict:
+    """Return a data-set config whose pipelines load, run each `lfi.RecordView`, and pack the view.
+
+    Labels are hidden as in `unaugmented`.
+
+    Args:
+        dataset: config of the data set.
+    """
+
+    def filter_steps(pipeline: list[dict]) -> list[dict]:
+        return [
+            _without_keys(step, ('interaction_maps',))
+            for step in pipeline
+            if (name := type_name(step)).startswith(('Load', 'Pack', 'RecordView'))
+            and name not in MAP_LOADERS
+        ]
+
+    return _with_pipelines(dataset, filter_steps)
+
+
+def _without_keys(step: dict, keys: Sequence[str]) -> dict:
+    """Return the config of a step that packs without some keys."""
+    return {
+        name: [key for key in value if key not in keys] if name.endswith('_keys') else value
+        for name, value in step.items()
+    }
+
+
+def _with_pipelines(dataset: ConfigDict, filter_steps: Callable[[list[dict]], list[dict]]) -> ConfigDict:
+    """Return a data-set config with filtered pipelines at any depth, and with hidden labels.
+
+    Args:
+        dataset: config of the data set.
+        filter_steps: function from a pipeline to the steps that stay.
+    """
+
     def without_augmentation(value: object) -> object:
         if isinstance(value, dict):
             config = {
@@ -31,15 +79,5 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
                 config |= {'labels_per_class': None, 'labelled_images': 0}
             return config
         return [without_augmentation(v) for v in value] if isinstance(value, list | tuple) else value
-
-    def filter_steps(pipeline: list[dict]) -> list[dict]:
-        return [
-            {
-                k: [key for key in v if key not in CACHE_KEYS] if k.endswith('_keys') else v
-                for k, v in step.items()
-            }
-            for step in configs_in(pipeline)
-            if (name := type_name(step)).startswith(steps) and name not in MAP_LOADERS
-        ]
 
     return ConfigDict(without_augmentation(dataset.to_dict()))

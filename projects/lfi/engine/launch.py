@@ -22,6 +22,7 @@ from lfi.errors import CheckpointError, UsageError
 from lfi.utils.options import option_in_message
 from lfi.utils.repositories import is_student
 
+from .cached_pipelines import set_teacher_cache
 from .checkpoints.reading import install_safe_checkpoint_loading
 from .config_loading import load_config
 from .error_messages import POSSIBLE_USER_ERRORS, error_text, user_error_message
@@ -29,7 +30,7 @@ from .few_labels_option import check_few_labels
 from .hooks.non_finite import NonFiniteError
 from .hooks.progress import ProgressHook
 from .machine import MACHINE, keep_freed_memory, machine
-from .pipelines import LOADERS, check_pipelines, check_unrecorded_steps, set_teacher_cache
+from .pipelines import LOADERS, check_pipelines, check_unrecorded_steps
 from .processes import destroy_process_group, set_up_distributed
 from .quiet_runner import QuietRunner, log_data, log_start
 from .run_options import (

@@ -10,11 +10,7 @@ from mmengine.config import Config
 from lfi.concepts import concept_names
 from lfi.concepts.names import plain_name
 from lfi.errors import UsageError
-from lfi.structures import CACHE_KEYS
 from lfi.utils.config_types import configs_in, dataset_configs, type_name
-from lfi.utils.repositories import cache_folder
-
-from .cache_labels import check_labels_of_cache
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # PadIfNeeded and LetterBox are Albumentations' steps, for mmdet's `Albu` or mmpretrain's `Albumentations`.
@@ -25,8 +21,6 @@ RGB_DATASETS = ('CIFAR10', 'CIFAR100')
 SWAP_OPTIONS = {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr', 'ToPIL': 'to_rgb', 'ToNumpy': 'to_bgr'}
 # Name prefix of steps that mix images and record the place of each, such as lfi.RecordedMosaic.
 MIXING_PREFIX = 'Recorded'
-# Packing steps of OpenMMLab, and the option that lists further keys to pack.
-PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
 # Wrappers of data sets whose pipeline mmdet's hooks cannot change.
 WITHOUT_PIPELINE = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
 # Keys under which a hook holds another training pipeline: in the hook, and in each recipe of its `schedule`.
@@ -60,7 +54,7 @@ def check_pipelines(cfg: Config) -> None:
     data['custom_hooks'] = [{'pipeline': steps} for steps in switched_pipelines(hooks_of(cfg))]
     for part, datasets in data.items():
         _check_colours(datasets, part, online)
-        steps = list(_typed_configs(datasets))
+        steps = list(typed_configs(datasets))
         _check_captions(steps, models, part)
         mixes = not online and any(type_name(step).startswith(MIXING_PREFIX) for step in steps)
         if not mixes:
@@ -144,7 +138,7 @@ def _check_colours(dataset: object, part: str, online: bool) -> None:
             )
         swaps = [
             (type_name(step), SWAP_OPTIONS[type_name(step)])
-            for step in _typed_configs(config.get('pipeline'))
+            for step in typed_configs(config.get('pipeline'))
             if step.get(SWAP_OPTIONS.get(type_name(step), ''))
         ]
         if online and len(swaps) % 2:
@@ -161,93 +155,6 @@ def is_rgb(dataset: Mapping) -> bool:
     kind = dataset.get('type', '')
     module = kind.rpartition('.')[0] if isinstance(kind, str) else kind.__module__
     return bool(kind) and type_name(dataset) in RGB_DATASETS and module.partition('.')[0] != 'lfi'
-
-
-def set_teacher_cache(cfg: Config) -> None:
-    """Set `cache` of each `lfi.LoadInteractionMaps` in the training pipelines to `model.teacher.cache`.
-
-    Args:
-        cfg: config of the run, changed in place. Steps with a `cache` are left as they are.
-
-    Raises:
-        UsageError: if `map_loading_steps` refuses a pipeline or hook, `check_labels_of_cache` refuses the
-            cache, or a cache on the Hub cannot be downloaded.
-    """
-    from lfi.models.students.config_facts import cache_of, reads_labels
-
-    cache = cache_of(cfg.model)
-    if cache is None:
-        return
-    # Download once here, and not in each worker.
-    cache = cfg.model.teacher.cache = str(cache_folder(cache))
-    steps = map_loading_steps(cfg, cache)
-    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
-    for step in steps:
-        if step.get('cache') is None:
-            step['cache'] = cache
-
-
-def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
-    """Return the `lfi.LoadInteractionMaps` configs of the training pipelines.
-
-    Args:
-        cfg: config of the run.
-        cache: folder of the maps, for the error.
-
-    Raises:
-        UsageError: if a training pipeline, or a pipeline to which a hook switches, has no
-            `lfi.LoadInteractionMaps`, records no views, or does not pack what the step loads; or if a hook
-            skips steps by name, as mmdet's `YOLOXModeSwitchHook`, or changes `batch_augments`.
-    """
-    hooks = hooks_of(cfg)
-    skipping = step_skipping_hook(hooks)
-    if skipping:
-        raise UsageError(
-            f'{skipping} skips steps of the pipeline by name, but not those inside lfi.RecordView: ask the '
-            'teacher online with teacher.cache=None'
-        )
-    for hook in hooks:
-        if any('batch_augments' in recipe for recipe in hook.get('schedule') or ()):
-            raise UsageError(
-                f'custom_hooks: {type_name(hook)} changes batch_augments, but cached maps are mixed by the '
-                'batch_augments of data_preprocessor: remove batch_augments from the schedule, or ask the '
-                'teacher online with teacher.cache=None'
-            )
-    steps: list[dict] = []
-    for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
-        loading_steps = [step for step in _typed_configs(part) if type_name(step) == 'LoadInteractionMaps']
-        if not loading_steps:
-            raise UsageError(
-                f'model.teacher.cache={cache!r}: the training pipeline, and each pipeline to which a hook '
-                "switches, must read the cache. Put dict(type='lfi.LoadInteractionMaps') before the last "
-                'step, and pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
-            )
-        if not any(type_name(step) == 'RecordView' for step in _typed_configs(part)):
-            # A mosaic leaves some images as they are, and records nothing of these.
-            raise UsageError(
-                'train_dataloader: its pipeline records no view, but cached maps are warped to the view: put '
-                "the steps that move pixels into dict(type='lfi.RecordView', transforms=[...]). If only "
-                'steps such as lfi.RecordedMosaic move them, put it before these with transforms=[]'
-            )
-        for step in _typed_configs(part):
-            _check_packing(step)
-        steps += loading_steps
-    return steps
-
-
-def _check_packing(step: Mapping) -> None:
-    """Refuse a packing step of OpenMMLab that drops a key for the cached teacher."""
-    name = type_name(step)
-    if name not in PACKING:
-        return
-    option = PACKING[name]
-    packed = {*step.get('algorithm_keys', ()), *step.get('meta_keys', ())}
-    missing = [key for key in CACHE_KEYS if key not in packed]
-    if missing:
-        raise UsageError(
-            f'train_dataloader: its pipeline packs by {name} and drops {missing[0]!r}, which a cached '
-            f'teacher reads: add {CACHE_KEYS} to its {option}'
-        )
 
 
 def hooks_of(cfg: Config) -> list[dict]:
@@ -289,7 +196,7 @@ def recipes_of(hooks: Sequence[dict]) -> list[dict]:
 def mixes_images(cfg: Config) -> bool:
     """Whether a training pipeline has a recorded step that shows several images, such as a mosaic."""
     parts = (cfg.train_dataloader.dataset, *switched_pipelines(hooks_of(cfg)))
-    return any(type_name(step).startswith(MIXING_PREFIX) for part in parts for step in _typed_configs(part))
+    return any(type_name(step).startswith(MIXING_PREFIX) for part in parts for step in typed_configs(part))
 
 
 def check_unrecorded_steps(cfg: Config) -> None:
@@ -316,6 +223,6 @@ def _is_lfi_teacher(teacher: dict) -> bool:
     return 'type' in teacher and type_name(teacher).endswith(TEACHER)
 
 
-def _typed_configs(value: object) -> Iterator[dict]:
+def typed_configs(value: object) -> Iterator[dict]:
     """Yield all configs with a type, at any depth."""
     return (config for config in configs_in(value) if 'type' in config)

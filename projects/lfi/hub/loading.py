@@ -56,5 +56,5 @@ def open_verified_cache(folder: Path) -> Any:
 
     cache = InteractionCache(folder)
     for shard in range(cache.manifest.num_shards):
-        cache.shard(shard)
+        cache.verify(shard)
     return cache

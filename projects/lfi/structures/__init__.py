@@ -14,7 +14,7 @@ from .interaction_maps import DIRECTIONS, MASKED, OTHER, InteractionMaps, valid_
 from .labels import is_unlabelled
 from .maps_in_view import maps_in_view, mixed_maps_in_view
 from .mixed_maps import BatchMixture, mean_maps, mix_maps
-from .packed_maps import missing_records, pack, packed_dtype, unpack
+from .packed_maps import is_missing, missing_records, pack, packed_dtype, unpack
 from .readings import TeacherReading
 from .student_grid import StudentGrid
 from .targets import TEACHER_OUTPUTS, Targets
@@ -53,6 +53,7 @@ __all__ = [
     'visible_shares',
     'unpack',
     'get_valid_sizes',
+    'is_missing',
     'missing_records',
     'image_windows',
 ]

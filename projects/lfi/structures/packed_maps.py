@@ -5,7 +5,7 @@ of a logit is at most half a step. With r the largest range among an image's map
 error of a log-probability, over locations or over concepts, is at most r / (255 T). A probability changes by
 a factor of at most exp(r / (255 T)): 4 % for r / T = 10.
 
-Presence is stored as float16, with a relative error of at most 2^-11.
+Presence is stored as float32: a softmax over many concepts has values that float16 rounds to 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _dtypes(n_layers: int, m: int, h: int, w: int) -> tuple[np.dtype, np.dtype]:
         ('logits', 'u1', (n_layers, m, h, w)),
         ('low', 'f4', (n_layers, m)),
         ('step', 'f4', (n_layers, m)),
-        ('presence', 'f2', (m,)),
+        ('presence', 'f4', (m,)),
     ]
     return np.dtype(fields), np.dtype([*fields, ('concepts', 'i4', (m,))])
 

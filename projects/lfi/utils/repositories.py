@@ -39,12 +39,10 @@ TEXT_FILES = (TEXTS_FILE, *(f'{TOWER_FOLDER}/{name}' for name in TOWER_FILES))
 STUDENT_FILES = (CONFIG, WEIGHTS, CARD, *TEXT_FILES)
 CACHE_FILES = (
     MANIFEST,
-    'keys.npy',
-    'sizes.npy',
     'texts.npy',
-    'shard-*.npy',
-    'shard-*.blake2b',
-    'shard-*.unread.json',
+    'index-keys.npy',
+    'index-rows.npy',
+    'shard-*.safetensors',
     CARD,
 )
 MAX_MESSAGE = 4000

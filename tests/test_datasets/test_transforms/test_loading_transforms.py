@@ -12,30 +12,27 @@ from lfi.registry import TRANSFORMS
 from lfi.structures import OTHER, pack
 from lfi.structures.interaction_cache import (
     CacheError,
-    CacheManifest,
-    CacheWriter,
     InteractionCache,
-    image_keys,
 )
 from mmcv.transforms import Compose
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import init_default_scope
 from PIL import Image
+from written_cache import write_cache
 
 PATHS = ['/data/a/0.jpg', '/data/a/1.jpg']
 
 
 @pytest.fixture
 def folder(make_maps, tmp_path):
-    maps, keys = make_maps(), image_keys(PATHS, 2)
-    texts = np.eye(3, dtype=np.float32)
-    CacheWriter(tmp_path, CacheManifest.of({}, keys, 2, texts, maps), keys, texts).write(0, pack(maps))
-    return str(tmp_path)
+    return write_cache(tmp_path, {}, PATHS, np.eye(3, dtype=np.float32), make_maps())
 
 
 def test_it_reads_the_record_of_the_image(folder, make_maps):
     stored = LoadInteractionMaps(folder)(dict(img_path='/elsewhere/a/1.jpg'))['interaction_maps']
-    np.testing.assert_array_equal(stored.record, pack(make_maps())[1:])
+    packed = pack(make_maps())[1:]
+    for name in packed.dtype.names:
+        np.testing.assert_array_equal(stored.record[name], packed[name])
     assert stored.cache_digest == InteractionCache(folder).digest
 
 
@@ -74,9 +71,7 @@ def test_a_hidden_label_is_not_read_from_the_choice_of_concepts(make_maps, tmp_p
     """Also where other tools than ours train, which look at no manifest."""
     concepts = np.array([[1, OTHER], [0, OTHER]])
     maps = make_maps(shape=(2, 1, 2, 2, 2), concepts=torch.from_numpy(concepts) if chosen else None)
-    keys, texts = image_keys(PATHS, 2), np.eye(3, dtype=np.float32)
-    manifest = CacheManifest.of({}, keys, 2, texts, maps, labels)
-    CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(maps))
+    write_cache(tmp_path, {}, PATHS, np.eye(3, dtype=np.float32), maps, labels=labels)
     read = LoadInteractionMaps(str(tmp_path))
     assert 'interaction_maps' in read(dict(img_path=PATHS[0]))
     if told:

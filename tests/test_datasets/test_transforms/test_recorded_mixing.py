@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from lfi.datasets import LoadInteractionMaps, RecordView
 from lfi.datasets.transforms.record_view import MIXED
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures import InteractionMaps, mix_maps, pack, tile_maps, unpack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
+from lfi.structures import InteractionMaps, mix_maps, tile_maps, unpack
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.runner import set_random_seed
+from written_cache import write_cache
 
 pytestmark = pytest.mark.usefixtures('mmdet_scope')
 
@@ -216,11 +217,11 @@ def covariant_teacher(picture, grid):
 @pytest.fixture
 def cache(tmp_path):
     maps = [covariant_teacher(smooth_picture(i, size), (32, 32)) for i, size in enumerate(SIZES)]
-    records = np.concatenate([pack(one) for one in maps])
-    keys, texts = image_keys(PATHS, 2), np.eye(3, dtype=np.float32)
-    manifest = CacheManifest.of({}, keys, 2, texts, maps[0])
-    CacheWriter(tmp_path, manifest, keys, texts).write(0, records)
-    return str(tmp_path)
+    joined = replace(
+        maps[0],
+        **{name: torch.cat([getattr(one, name) for one in maps]) for name in ('logits', 'presence', 'valid')},
+    )
+    return write_cache(tmp_path, {}, PATHS, np.eye(3, dtype=np.float32), joined)
 
 
 def pasted(results, cache, grid=(12, 12)):

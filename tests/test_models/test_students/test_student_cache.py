@@ -4,9 +4,8 @@ import pytest
 import torch
 from lfi.datasets import LoadInteractionMaps
 from lfi.models.teachers import feature_identity, features_to_cache, teacher_identity
-from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys
 from small_students import batch, parts
+from written_cache import write_cache
 
 
 def test_maps_from_a_cache_are_warped_into_each_view(cached_model, make_classifier):
@@ -101,12 +100,8 @@ def both(make_classifier, tmp_path):
         maps = set(online.teacher_outputs) <= {'maps', 'class_scores'} and 'maps' in online.teacher_outputs
         kept = online.teacher.ask(view) if maps else features_to_cache(online.teacher, view)
         identity = teacher_identity if maps else feature_identity
-        keys, texts = (
-            image_keys([sample.img_path for sample in samples], 2),
-            online.teacher.text_embeddings.numpy(),
-        )
-        manifest = CacheManifest.of(identity(online.teacher_cfg), keys, 2, texts, kept)
-        CacheWriter(tmp_path, manifest, keys, texts).write(0, pack(kept))
+        paths, texts = [sample.img_path for sample in samples], online.teacher.text_embeddings.numpy()
+        write_cache(tmp_path, identity(online.teacher_cfg), paths, texts, kept)
         read = LoadInteractionMaps(str(tmp_path))
         for sample in samples:
             sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')

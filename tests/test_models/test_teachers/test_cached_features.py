@@ -13,14 +13,12 @@ from lfi.models.teachers import (
     feature_identity,
     features_to_cache,
 )
-from lfi.structures import BatchMixture, BatchView, PixelFormat, StudentGrid, Tiles, pack
+from lfi.structures import BatchMixture, BatchView, PixelFormat, StudentGrid, Tiles
 from lfi.structures.interaction_cache import (
     CacheError,
-    CacheManifest,
-    CacheWriter,
     InteractionCache,
-    image_keys,
 )
+from written_cache import write_cache
 
 PATHS = [f'/data/{i}.jpg' for i in range(3)]
 WHOLE = torch.eye(2, 3).expand(3, 2, 3)
@@ -51,10 +49,8 @@ def images():
 @pytest.fixture
 def cache(config, teacher, images, tmp_path):
     maps = teacher.features(images, PIXELS).as_maps(teacher.logit_scale)
-    keys, texts = image_keys(PATHS, 2), teacher.text_embeddings.numpy()
-    manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, maps)
-    CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(maps))
-    return str(tmp_path / 'cache')
+    texts = teacher.text_embeddings.numpy()
+    return write_cache(tmp_path / 'cache', feature_identity(config), PATHS, texts, maps)
 
 
 def ask(cache, config, views, grid, mixture=None, tiles=None):
@@ -166,9 +162,8 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
     batch = BatchView(images, PIXELS, [(128, 128)] * 3, labels=labels)
     asked = teacher(images, PIXELS, labels)
     features = features_to_cache(teacher, batch)
-    keys, texts = image_keys(PATHS, 2), teacher.text_embeddings.numpy()
-    manifest = CacheManifest.of(feature_identity(config), keys, 2, texts, features)
-    CacheWriter(tmp_path / 'cache', manifest, keys, texts).write(0, pack(features))
+    texts = teacher.text_embeddings.numpy()
+    write_cache(tmp_path / 'cache', feature_identity(config), PATHS, texts, features)
     stored = [InteractionCache(tmp_path / 'cache').stored([path]) for path in PATHS]
     cached = CachedFeatures(str(tmp_path / 'cache'), config)
     assert cached.directions == teacher.directions

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,12 @@ from lfi.models.teachers import (
     teacher_identity,
 )
 from lfi.models.teachers.cached_teacher import open_cache
-from lfi.structures import BatchView, PixelFormat, pack
+from lfi.structures import BatchView, PixelFormat
 from lfi.structures.interaction_cache import (
     CacheError,
-    CacheManifest,
-    CacheWriter,
     InteractionCache,
-    image_keys,
 )
+from written_cache import write_cache
 
 PATHS = [f'/data/{i}.jpg' for i in range(4)]
 
@@ -49,12 +46,8 @@ def maps(config):
 
 @pytest.fixture
 def cache(config, maps, tmp_path):
-    records, keys, texts = pack(maps), image_keys(PATHS, 2), build(config).text_embeddings.numpy()
-    manifest = replace(CacheManifest.of(teacher_identity(config), keys, 2, texts, maps), shard_size=3)
-    writer = CacheWriter(tmp_path / 'cache', manifest, keys, texts)
-    writer.write(0, records[:3])
-    writer.write(1, records[3:])
-    return str(tmp_path / 'cache')
+    texts = build(config).text_embeddings.numpy()
+    return write_cache(tmp_path / 'cache', teacher_identity(config), PATHS, texts, maps, shard_size=3)
 
 
 def test_its_maps_and_texts_are_the_teachers(cache, config, maps):

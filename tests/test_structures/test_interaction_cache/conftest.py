@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, image_keys
-from small_cache import PATHS, TEXTS, open_writer
+from lfi.structures.interaction_cache import CacheManifest
+from small_cache import PATHS, TEXTS, write_all
 
 
 @pytest.fixture
@@ -14,19 +14,17 @@ def maps(make_maps):
 
 
 @pytest.fixture
-def records(maps):
+def packed(maps):
     return pack(maps)
 
 
 @pytest.fixture
 def manifest(maps):
     teacher = dict(model='vit', concepts=['cat', 'dog'], weights='abc')
-    return replace(CacheManifest.of(teacher, image_keys(PATHS, 2), 2, TEXTS, maps), shard_size=4)
+    return replace(CacheManifest.of(teacher, len(PATHS), 2, TEXTS, maps), shard_size=4)
 
 
 @pytest.fixture
-def folder(tmp_path, manifest, records):
-    writer = open_writer(tmp_path / 'cache', manifest)
-    for shard in range(manifest.num_shards):
-        writer.write(shard, records[manifest.rows(shard).start : manifest.rows(shard).stop])
+def folder(tmp_path, manifest, packed):
+    write_all(tmp_path / 'cache', manifest, packed)
     return tmp_path / 'cache'

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import replace
-from hashlib import blake2b
+from math import prod
 
 import numpy as np
 import pytest
-from lfi.structures.interaction_cache import CacheError, InteractionCache
+from lfi.structures.interaction_cache import CacheError, InteractionCache, image_keys
 from lfi.structures.interaction_cache.files import read_npy
 from numpy.lib import format as npy
 from small_cache import PATHS, TEXTS, open_writer
@@ -28,7 +28,8 @@ def rewrite(folder, **fields):
 def test_no_more_images_than_keys(folder, num_images):
     rewrite(folder, num_images=num_images)
     with pytest.raises(
-        CacheError, match=rf'keys\.npy has the shape \(10,\).* num_images={num_images}\. Write'
+        CacheError,
+        match=rf'index-keys\.npy is .*: it has the shape \(10,\), and the cache {num_images:,} ',
     ):
         InteractionCache(folder)
 
@@ -37,7 +38,7 @@ def test_a_shard_size_beyond_all_images_is_one_shard(folder, manifest):
     assert replace(manifest, shard_size=10**400).num_shards == 1
 
 
-@pytest.mark.parametrize('name', ['keys.npy', 'texts.npy'])
+@pytest.mark.parametrize('name', ['index-keys.npy', 'index-rows.npy', 'texts.npy'])
 @pytest.mark.parametrize(
     ('shape', 'descr'),
     [
@@ -50,33 +51,35 @@ def test_a_shard_size_beyond_all_images_is_one_shard(folder, manifest):
     ],
 )
 def test_an_array_larger_than_its_file_is_named(folder, name, shape, descr):
-    claim(folder / name, shape, descr or ('<u8' if name == 'keys.npy' else '<f4'))
-    with pytest.raises(CacheError, match=rf'{name} is missing or corrupted: (its header|it holds).*Write'):
+    claim(folder / name, shape, descr or ('<f4' if name == 'texts.npy' else '<u8'))
+    with pytest.raises(CacheError, match=rf'{name} is missing or corrupted: (its header|it holds)'):
         InteractionCache(folder)
 
 
-def test_sizes_larger_than_their_file_are_named(folder):
-    claim(folder / 'sizes.npy', (10**13,), '<i8')
-    with pytest.raises(CacheError, match=r'sizes\.npy is corrupted. Remove it'):
-        InteractionCache(folder)
-
-
-@pytest.mark.parametrize('shape', [(10**13,), (4, 10**6)])
+@pytest.mark.parametrize('shape', [[10**13, 1, 8], [4, 10**6, 8]])
 def test_a_shard_larger_than_its_file_is_named(folder, manifest, shape):
-    path = folder / 'shard-00000.npy'
-    claim(path, shape, manifest.dtype.descr, bytes(4 * manifest.dtype.itemsize))
-    checksum = blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    (folder / 'shard-00000.blake2b').write_text(checksum)
-    with pytest.raises(CacheError, match=r'shard-00000\.npy does not hold .*the file has [\d,]+ bytes'):
+    path = folder / 'shard-00000.safetensors'
+    size = 8 * shape[0]
+    header = {
+        'keys': {'dtype': 'U64', 'shape': [shape[0]], 'data_offsets': [0, size]},
+        'records': {
+            'dtype': 'U8',
+            'shape': shape,
+            'data_offsets': [size, size + prod(shape)],
+        },
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, 'little') + text + bytes(1000))
+    with pytest.raises(CacheError, match=r'shard-00000\.safetensors is missing or corrupted: '):
         InteractionCache(folder).read(PATHS[:1])
-    assert not open_writer(folder, manifest).is_done(0)
+    assert open_writer(folder, manifest).opened(0, image_keys(PATHS[:4], 2)) is None
 
 
 def test_a_record_larger_than_the_shards_is_refused_before_there_is_memory_for_it(folder, manifest):
     (name, kind, (n_layers, m, *_)), *others = manifest.content()['record']
     rewrite(folder, record=[[name, kind, [n_layers, m, 2**14, 2**14]], *others])
     with pytest.raises(
-        CacheError, match=r'shard-00000\.npy does not hold the records that the manifest names'
+        CacheError, match=r'shard-00000\.safetensors is missing or corrupted: its records are'
     ):
         InteractionCache(folder).read(PATHS * 100)
 

@@ -9,7 +9,6 @@ from lfi.structures.interaction_cache import (
     CacheError,
     CacheManifest,
     InteractionCache,
-    image_keys,
     shard_size,
 )
 from small_cache import PATHS, TEXTS, open_writer
@@ -38,14 +37,14 @@ def test_what_presence_is_is_noted_and_decided_by_the_teacher(folder, manifest):
     ('text', 'message'),
     [
         ('', 'is corrupted, or no manifest'),
-        ('{"version": 3, "teacher": {"pretrained": "\\ud800"}}', r"can't encode character '\\ud800'"),
-        ('{"version": 3}', 'is corrupted, or no manifest'),
+        ('{"version": 4, "teacher": {"pretrained": "\\ud800"}}', r"can't encode character '\\ud800'"),
+        ('{"version": 4}', 'is corrupted, or no manifest'),
         ('[1, 2]', 'is corrupted, or no manifest'),
         ('null', 'is corrupted, or no manifest'),
         ('[' * 100_000, 'is corrupted, or no manifest'),
         (
-            '{"version": 2}',
-            r'has the format 2, .* lfi reads 3\. .*lfi cache with another folder',
+            '{"version": 3}',
+            r'has the format 3, .* lfi reads 4\. .*lfi cache with another folder',
         ),
     ],
 )
@@ -62,7 +61,7 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('num_images', 2.5, r'num_images=2\.5 must be an integer'),
         ('num_images', True, 'num_images=True must be an integer'),
         ('num_images', 0, 'num_images=0 must be an integer of at least 1'),
-        ('num_images', 9, r'keys\.npy has the shape \(10,\), and manifest\.json num_images=9'),
+        ('num_images', 9, r'index-keys\.npy is .* it has the shape \(10,\), and the cache 9 images'),
         ('shard_size', 0, 'shard_size=0 must be an integer of at least 1'),
         ('shard_size', -4, 'shard_size=-4 must be'),
         ('shard_size', None, 'shard_size=None must be'),
@@ -72,7 +71,8 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('teacher', dict(model=reduce(lambda inside, _: [inside], range(500), 1)), 'more than 64 deep'),
         ('teacher', dict(concepts=3), r'teacher\.concepts=3 must be a list of strings'),
         ('teacher', dict(background=[1]), r'teacher\.background=\[1\] must be a list of strings'),
-        ('data', 1, 'data=1 must be a string'),
+        ('views', 0, 'views=0 must be an integer of at least 1'),
+        ('recipe', 3, 'recipe=3 must be null or a list'),
         ('texts', None, 'texts=None must be a string'),
         ('labels', 3, 'labels=3 must be null or a text'),
         ('labels', 'known\x1b[2J', 'labels=.* must be null or a text of up to 1,000 printable characters'),
@@ -102,7 +102,7 @@ def test_a_wrong_field_of_a_manifest_is_named(folder, field, value, message):
 
 
 LOGITS = ['logits', '|u1', [2, 3, 4, 4]]
-OTHERS = [['low', '<f4', [2, 3]], ['step', '<f4', [2, 3]], ['presence', '<f2', [3]]]
+OTHERS = [['low', '<f4', [2, 3]], ['step', '<f4', [2, 3]], ['presence', '<f4', [3]]]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ OTHERS = [['low', '<f4', [2, 3]], ['step', '<f4', [2, 3]], ['presence', '<f2', [
         [LOGITS, *OTHERS[1:]],
         [LOGITS, ['low', '<f4', []], *OTHERS[1:]],
         [LOGITS, ['low', '|S4', [2, 3]], *OTHERS[1:]],
-        [LOGITS, *OTHERS[:2], ['presence', '<f2', [4]]],
+        [LOGITS, *OTHERS[:2], ['presence', '<f4', [4]]],
         [LOGITS, *OTHERS, ['concepts', '<i4', [4]]],
         [LOGITS, *OTHERS, ['colours', '<i4', [3]]],
         [['logits', '|u1', [3]], *OTHERS],
@@ -141,7 +141,7 @@ def test_concepts_are_plain_texts_where_a_cache_is_read_and_written(folder, maps
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
     with pytest.raises(CacheError, match=rf'teacher\.{field} has .*: rename it'):
-        CacheManifest.of(content['teacher'], image_keys(PATHS, 2), 2, TEXTS, maps)
+        CacheManifest.of(content['teacher'], len(PATHS), 2, TEXTS, maps)
 
 
 @pytest.mark.parametrize('field', ['teacher', 'num_images', 'record', 'labels', 'presence_kind'])
@@ -158,8 +158,9 @@ def test_a_folder_without_a_manifest_is_no_cache(tmp_path):
         InteractionCache(tmp_path)
 
 
-@given(st.integers(1, 10**7))
-def test_there_are_few_shards_and_small_ones(num_images):
-    size = shard_size(num_images)
-    assert -(-num_images // size) <= 256
-    assert size <= max(256, num_images // 256 + 1)
+@given(st.integers(1, 10**9), st.integers(1, 10**5))
+def test_there_are_few_shards_and_small_ones(num_images, num_bytes):
+    size = shard_size(num_images, num_bytes)
+    assert size >= 256 and size & (size - 1) == 0
+    assert size == 256 or size * num_bytes <= 2**26
+    assert num_images <= 4096 * size or 2 * size * num_bytes > 2**26

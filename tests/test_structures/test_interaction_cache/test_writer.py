@@ -1,5 +1,7 @@
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -11,49 +13,74 @@ from lfi.structures.interaction_cache import (
     CacheError,
     CacheWriter,
     InteractionCache,
+    Shard,
     checksum,
     image_keys,
+    shard_file,
 )
-from small_cache import PATHS, TEXTS, open_writer
+from safetensors import safe_open
+from safetensors.numpy import save
+from small_cache import PATHS, TEXTS, maps_in, open_writer, write_all
+from written_cache import write_shard
+
+KEYS = image_keys(PATHS, 2)
 
 
-def interrupt(*args):
-    raise KeyboardInterrupt
+def is_done(writer, shard):
+    rows = writer.manifest.rows(shard)
+    return writer.has_file(shard) and writer.opened(shard, KEYS[rows.start : rows.stop]) is not None
 
 
-def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, manifest, records, monkeypatch):
-    writer, rows = open_writer(folder, manifest), manifest.rows(1)
-    holed = records[rows.start : rows.stop].copy()
-    holed[2] = missing_records(1, holed.dtype)[0]
-    writer.write(1, holed)
-    assert [writer.unreadable_images(shard) for shard in range(3)] == [[], [6], []]
+def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, manifest, packed):
+    writer, holed = open_writer(folder, manifest), packed.copy()
+    holed[6] = missing_records(1, holed.dtype)[0]
+    write_shard(writer, 1, PATHS, holed)
+    assert [Shard(shard_file(folder, shard), manifest).unreadable for shard in range(3)] == [[], [2], []]
     cache = InteractionCache(folder)
-    np.testing.assert_array_equal(cache.read(PATHS[4:6]), records[4:6])
+    assert maps_in(cache.read(PATHS[4:6]), packed) == packed[4:6].tobytes()
     with pytest.raises(CacheError, match=rf'has no maps of {PATHS[6]}: it could not be read'):
         cache.read(PATHS[5:8])
     with pytest.raises(CacheError, match='could not be read when .* adds what is readable'):
         InteractionCache(folder).read(PATHS[6:7])
-    # What is written anew, and not to its end, is missing.
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(writer._files, 'put', interrupt)
-        writer.write(1, records[rows.start : rows.stop])
-    assert not writer.is_done(1)
-    writer.write(1, records[rows.start : rows.stop])
-    assert writer.unreadable_images(1) == [] and InteractionCache(folder).read(PATHS[6:7]) == records[6]
+    write_shard(writer, 1, PATHS, packed)
+    assert maps_in(InteractionCache(folder).read(PATHS[6:7]), packed) == packed[6].tobytes()
 
 
-def test_what_is_written_is_kept(folder, manifest):
-    (folder / 'shard-00001.blake2b').unlink()
-    writer = open_writer(folder, manifest)
-    assert [writer.is_done(shard) for shard in range(3)] == [True, False, True]
-    with pytest.raises(CacheError, match='is unfinished: 1 of 3 shards are missing, the first is 1'):
-        InteractionCache(folder)
+def test_an_interrupted_writer_leaves_the_shard_as_it_was(folder, manifest, packed, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('lfi.utils.fileio.os.replace', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(open_writer(folder, manifest), 1, PATHS, packed[::-1])
+    assert maps_in(InteractionCache(folder).read(PATHS), packed) == packed.tobytes()
+
+
+def test_a_cache_without_an_index_is_unfinished(tmp_path, manifest, packed):
+    writer = open_writer(tmp_path, manifest)
+    write_shard(writer, 0, PATHS, packed)
+    assert [is_done(writer, shard) for shard in range(3)] == [True, False, False]
+    with pytest.raises(CacheError, match='is unfinished: it has no index'):
+        InteractionCache(tmp_path)
+    with pytest.raises(CacheError, match=r'shard-00001\.safetensors is missing or corrupted'):
+        writer.finish()
+
+
+def test_a_shard_of_other_images_is_refused(folder, manifest):
+    with pytest.raises(CacheError, match=r'other data: shard-00000\.safetensors holds other images'):
+        open_writer(folder, manifest).opened(0, KEYS[1:5])
+
+
+def test_two_images_of_one_key_are_refused(tmp_path, manifest, packed):
+    with pytest.raises(CacheError, match='two images of the same key'):
+        write_all(tmp_path, manifest, packed, [*PATHS[:-1], PATHS[0]])
 
 
 @pytest.mark.parametrize(
     ('field', 'value', 'message'),
     [
-        ('data', '456', "data is '[0-9a-f]+' in the cache, '456' here"),
+        ('num_images', 9, 'num_images is 10 in the cache, 9 here'),
+        ('views', 2, 'views is 1 in the cache, 2 here'),
         ('layers', (3,), 'layers has 2 entries in the cache, 1 here'),
         (
             'teacher',
@@ -80,8 +107,8 @@ def other_texts(manifest, texts):
 
 def test_texts_that_another_cpu_rounds_otherwise_are_the_same(folder, manifest):
     rounded, texts = other_texts(manifest, TEXTS + np.float32(3e-6))
-    writer = CacheWriter(folder, rounded, image_keys(PATHS, 2), texts)
-    assert all(writer.is_done(shard) for shard in range(3))
+    writer = CacheWriter(folder, rounded, texts)
+    assert all(is_done(writer, shard) for shard in range(3))
     np.testing.assert_array_equal(InteractionCache(folder).text_embeddings, TEXTS)
 
 
@@ -95,59 +122,59 @@ def test_texts_that_another_cpu_rounds_otherwise_are_the_same(folder, manifest):
 def test_other_texts_are_other_maps(folder, manifest, texts, message):
     other, texts = other_texts(manifest, texts)
     with pytest.raises(CacheError, match=f'holds other maps: .*{message}'):
-        CacheWriter(folder, other, image_keys(PATHS, 2), texts)
+        CacheWriter(folder, other, texts)
 
 
 def test_shards_without_a_manifest_are_not_taken_for_ones_own(folder, manifest):
     (folder / 'manifest.json').unlink()
-    with pytest.raises(CacheError, match=r'has shards \(shard-00000\.blake2b\) but no manifest\.json'):
+    with pytest.raises(CacheError, match=r'has shards \(shard-00000\.safetensors\) but no manifest\.json'):
         open_writer(folder, manifest)
     assert not (folder / 'manifest.json').exists()
 
 
-@pytest.mark.parametrize('content', [None, b'', b'cut'])
-def test_keys_that_are_lost_are_written_again(folder, manifest, records, content):
-    (folder / 'keys.npy').unlink() if content is None else (folder / 'keys.npy').write_bytes(content)
-    with pytest.raises(CacheError, match='keys.npy is missing or corrupted'):
+@pytest.mark.parametrize('name', ['index-keys.npy', 'index-rows.npy'])
+def test_a_lost_index_is_written_again(folder, manifest, packed, name):
+    (folder / name).unlink()
+    with pytest.raises(CacheError, match='is unfinished: it has no index'):
         InteractionCache(folder)
-    open_writer(folder, manifest)
-    assert InteractionCache(folder).read(PATHS).tobytes() == records.tobytes()
+    write_all(folder, manifest, packed)
+    assert maps_in(InteractionCache(folder).read(PATHS), packed) == packed.tobytes()
 
 
-@pytest.mark.parametrize('damage', ['remove', 'cut', 'other records', 'empty checksum'])
-def test_a_shard_that_is_not_whole_is_not_done(folder, manifest, records, damage):
-    path = folder / 'shard-00001.npy'
+@pytest.mark.parametrize('damage', ['remove', 'cut', 'other records', 'empty'])
+def test_a_damaged_shard_is_not_done(folder, manifest, packed, damage):
+    path = folder / 'shard-00001.safetensors'
     if damage == 'remove':
         path.unlink()
     elif damage == 'cut':
         path.write_bytes(path.read_bytes()[:-7])
     elif damage == 'other records':
-        np.save(path, records[:3])
+        write_shard(open_writer(folder / 'other', replace(manifest, layers=(3, 4))), 1, PATHS, packed)
+        shutil.copy(folder / 'other/shard-00001.safetensors', path)
     else:
-        (folder / 'shard-00001.blake2b').write_bytes(b'')
+        path.write_bytes(b'')
     writer = open_writer(folder, manifest)
-    assert [writer.is_done(shard) for shard in range(3)] == [True, False, True]
+    assert [is_done(writer, shard) for shard in range(3)] == [True, False, True]
 
 
-@pytest.mark.parametrize('text', ['{', '[1, "a"]', '3', '[' * 100_000])
-def test_a_damaged_list_of_unread_images_is_named(folder, manifest, text):
-    (folder / 'shard-00001.unread.json').write_text(text)
-    with pytest.raises(CacheError, match=r'unread\.json is corrupted: remove it and shard-00001\.blake2b'):
-        open_writer(folder, manifest).unreadable_images(1)
+@pytest.mark.parametrize('text', ['{', '[1, "a"]', '3', '[9]', '[-1]', '[true]', '[' * 100_000])
+def test_a_damaged_list_of_unreadable_images_is_named(folder, manifest, text):
+    path = folder / 'shard-00001.safetensors'
+    with safe_open(path, 'numpy') as file:
+        tensors = {name: file.get_tensor(name) for name in ('keys', 'records')}
+        header = json.loads(file.metadata()['lfi.cache'])
+    header['unreadable'] = '@'
+    path.write_bytes(save(tensors, {'lfi.cache': json.dumps(header).replace('"@"', text)}))
+    message = '(metadata have no header|`unreadable` is no list)'
+    with pytest.raises(CacheError, match=rf'shard-00001.safetensors is .*corrupted: its {message}'):
+        Shard(path, manifest)
 
 
-def write_all(folder, manifest, records):
-    writer = open_writer(folder, manifest)
-    for shard in range(manifest.num_shards):
-        if not writer.is_done(shard):
-            writer.write(shard, records[manifest.rows(shard).start : manifest.rows(shard).stop])
-
-
-def test_what_a_killed_writer_left_is_whole_or_written_anew(tmp_path, manifest, records):
+def test_what_a_killed_writer_left_is_whole_or_written_anew(tmp_path, manifest, packed):
     manifest = replace(manifest, shard_size=1)
     rng = np.random.default_rng(0)
     started = time.monotonic()
-    write_all(tmp_path / 'undisturbed', manifest, records)
+    write_all(tmp_path / 'undisturbed', manifest, packed)
     whole = time.monotonic() - started
     fork = multiprocessing.get_context('fork')
     partly = 0
@@ -156,14 +183,41 @@ def test_what_a_killed_writer_left_is_whole_or_written_anew(tmp_path, manifest, 
         if trial >= 20 and partly > 2:
             break
         folder = tmp_path / str(trial)
-        writer = fork.Process(target=write_all, args=(folder, manifest, records))
+        writer = fork.Process(target=write_all, args=(folder, manifest, packed))
         writer.start()
         time.sleep(rng.uniform(0, 1.5 * whole))
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
-        done = {path.name: path.stat().st_mtime_ns for path in folder.glob('*.blake2b')}
+        done = {path.name: path.stat().st_mtime_ns for path in folder.glob('shard-*')}
         partly += 0 < len(done) < manifest.num_shards
-        write_all(folder, manifest, records)
-        assert InteractionCache(folder).read(PATHS).tobytes() == records.tobytes()
+        write_all(folder, manifest, packed)
+        assert maps_in(InteractionCache(folder).read(PATHS), packed) == packed.tobytes()
         assert all((folder / name).stat().st_mtime_ns == written for name, written in done.items())
     assert partly > 2
+
+
+def write_from(folder, manifest, packed, seed):
+    """Write the missing shards in an order of one's own."""
+    writer = open_writer(folder, manifest)
+    for shard in np.random.default_rng(seed).permutation(manifest.num_shards).tolist():
+        if not writer.has_file(shard):
+            write_shard(writer, shard, PATHS, packed)
+
+
+def test_thirty_writers_killed_at_random_lose_nothing(tmp_path, manifest, packed):
+    manifest = replace(manifest, shard_size=1)
+    open_writer(tmp_path, manifest)
+    fork = multiprocessing.get_context('fork')
+    writers = [fork.Process(target=write_from, args=(tmp_path, manifest, packed, seed)) for seed in range(30)]
+    rng = np.random.default_rng(0)
+    for writer in writers:
+        writer.start()
+        time.sleep(rng.uniform(0, 0.004))
+        os.kill(writer.pid, signal.SIGKILL)
+    for writer in writers:
+        writer.join()
+    for path in tmp_path.glob('shard-*'):
+        Shard(path, manifest)
+    write_all(tmp_path, manifest, packed)
+    assert maps_in(InteractionCache(tmp_path).read(PATHS), packed) == packed.tobytes()
+    InteractionCache(tmp_path).verify(0)

@@ -23,7 +23,11 @@ from lfi.structures.interaction_cache import InteractionCache
 from lfi.structures.labels import UNLABELLED
 
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
-from .record_view import RecordView
+from .record_view import MIXED, RecordView, view_of
+from .view_draws import VIEW_INDEX
+
+VIEW_TOLERANCE = 1e-4
+"""Largest difference of a view from the recorded one, in half sizes of the image. Float32 rounds less."""
 
 
 @TRANSFORMS.register_module()
@@ -43,6 +47,7 @@ class LoadInteractionMaps(BaseTransform):
         UsageError: if size or mmdet's records show that a step outside `lfi.RecordView` flipped, resized or
             cropped the image (`refuse_unrecorded_steps` checks the config for other steps), or if the cache
             reveals the hidden label of the image.
+            A cache of several views: if the picture is none of them.
         CacheError: if the cache is missing or incomplete, or lacks the image.
     """
 
@@ -68,7 +73,30 @@ class LoadInteractionMaps(BaseTransform):
                 'labels of all images chose the concepts that have maps there. Write another cache by '
                 'lfi cache with the config of this training'
             )
+        if self._opened.manifest.views > 1:
+            return self._load_view(results, self._opened)
         results['interaction_maps'] = self._opened.stored(*tiles_of(results))
+        return results
+
+    def _load_view(self, results: dict, cache: InteractionCache) -> dict:
+        """Set the maps of the recorded view that the picture shows. They need no warp."""
+        path = results['img_path']
+        if VIEW_INDEX not in results or MIXED in results:
+            raise UsageError(
+                f'{path}: {self.cache} holds {cache.manifest.views} views of each image, and this picture is '
+                'none of them: give lfi.RecordView the same cache, and mix no images in the pipeline'
+            )
+        stored = cache.stored([path], views=[results[VIEW_INDEX]])
+        error = np.abs(view_of(results)[:2] - stored.record['view'][0]).max()
+        if not error <= VIEW_TOLERANCE:
+            raise UsageError(
+                f'{path}: view {results[VIEW_INDEX]} in {self.cache} differs by {error:.2g} of half the '
+                'image from the one that the transforms draw here: other versions of their libraries draw '
+                'other numbers, or the annotations have changed. Write the cache again by lfi cache with the '
+                'config of this training'
+            )
+        results['interaction_maps'] = stored
+        results['view'] = torch.eye(2, 3)
         return results
 
     def __repr__(self) -> str:

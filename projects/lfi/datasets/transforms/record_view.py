@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import reduce
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,8 +17,10 @@ from mmpretrain.datasets.transforms import RandAugment
 
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
+from lfi.structures.interaction_cache import CacheManifest
 
 from .stencils import Stencil, transform_stencils
+from .view_draws import VIEW_INDEX, requested_seed, seeded_draws, view_seed
 from .view_matrix import erases, has_rule, no_rule_message, to_pixels, view_matrix
 from .view_rules import learn_rules
 
@@ -111,6 +114,10 @@ class RecordView(BaseTransform):
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
             `RandAugment` may hold others.
+        cache: folder of a cache of several views of each image (`lfi cache --views K`), which
+            `tools/train.py` sets. The transforms then draw one of the K views again, chosen at random for
+            each image and epoch, with the same random numbers as `lfi cache`. Defaults to None: each view is
+            new.
 
     Raises:
         ValueError: if `view_matrix` has no rule for a transform. Use `lfi.RecordedMosaic`,
@@ -118,7 +125,9 @@ class RecordView(BaseTransform):
         UsageError: if `lfi.LoadInteractionMaps` stands before this step.
     """
 
-    def __init__(self, transforms: Sequence) -> None:
+    def __init__(self, transforms: Sequence, cache: str | Path | None = None) -> None:
+        self.cache = cache
+        self._manifest: CacheManifest | None = None
         self.transforms = Compose(transforms)
         leaves = _learn_rules(self.transforms)
         unknown = next((t for t in leaves if not has_rule(t)), None)
@@ -133,6 +142,22 @@ class RecordView(BaseTransform):
     def transform(self, results: dict) -> dict | None:
         """Run the transforms and set `view`."""
         check_maps_not_loaded(results)
+        seed = self._seed(results)
+        with nullcontext() if seed is None else seeded_draws(seed):
+            return self._run(results)
+
+    def _seed(self, results: dict) -> int | None:
+        """Return the seed of the view to draw; None for a new view. Set the index of a recorded view."""
+        seed = requested_seed()
+        if seed is not None or self.cache is None:
+            return seed
+        if self._manifest is None:
+            self._manifest = CacheManifest.read(Path(self.cache))
+        if VIEW_INDEX not in results:
+            results[VIEW_INDEX] = int(np.random.randint(self._manifest.views))  # noqa: NPY002
+        return view_seed(results['img_path'], self._manifest.name_parts, results[VIEW_INDEX])
+
+    def _run(self, results: dict) -> dict | None:
         homography = results.get('homography_matrix')
         matrix, size, input_geometry, stencils = _input_view(results)
         for transform in _drawn_transforms(self.transforms):

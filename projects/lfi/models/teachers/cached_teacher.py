@@ -179,7 +179,7 @@ def check_map_count(cache: InteractionCache, count: int) -> None:
     Raises:
         CacheError: if the records do not have `count` maps.
     """
-    num_maps = cache.manifest.dtype['presence'].shape[0]
+    num_maps = cache.manifest.packed_dtype['presence'].shape[0]
     if num_maps != count:
         raise CacheError(
             f'{cache.folder} is corrupted: its records have {num_maps} maps, but its text embeddings '

@@ -2,20 +2,23 @@
 
 A cache is a folder:
 
-- `manifest.json`: the teacher, the data and the format of the maps;
-- `keys.npy`: (N,) uint64, digests of the images' names, in the order of the records;
-- `sizes.npy`: (N,) int64, sizes in bytes of the images' files, to detect other images of the same names;
+- `manifest.json`: the teacher and the format of the maps;
 - `texts.npy`: (C, E) float32, unit embeddings of all texts of the bank;
-- `shard-*.npy`: records of `lfi.structures.pack`, each file with a checksum that is written last. The records
-  hold the teacher's presence. Training raises it by the labels of the view.
+- `shard-*.safetensors`: records of `lfi.structures.pack`, in the order of the images, each with a checksum.
+  A shard is written in one step. The records hold the teacher's presence. Training raises it by the labels of
+  the view;
+- `index-keys.npy`, `index-rows.npy`: (N,) uint64, sorted digests of the images' names and the images' rows.
+  The index is written last and marks the cache as complete.
 
 No file is pickled.
 """
 
-from .files import CacheError, checksum
-from .keys import image_keys, name_parts, record_sizes
+from .files import CacheError, checksum, shard_file
+from .keys import image_keys, name_parts
 from .manifest import CacheManifest, difference, shard_size
 from .reader import InteractionCache, StoredMaps
+from .records import make_records
+from .shards import Shard
 from .writer import CacheWriter
 
 __all__ = [
@@ -23,11 +26,13 @@ __all__ = [
     'CacheManifest',
     'CacheWriter',
     'InteractionCache',
+    'Shard',
     'StoredMaps',
     'checksum',
     'difference',
-    'record_sizes',
     'image_keys',
+    'make_records',
     'name_parts',
+    'shard_file',
     'shard_size',
 ]

@@ -1,9 +1,8 @@
-"""Files of a cache: names, checksums and safe reading of .npy files."""
+"""Files of a cache: names, checksums and bounded reading of .npy files."""
 
 from __future__ import annotations
 
 import io
-import json
 import sys
 from hashlib import blake2b
 from math import prod
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from lfi.errors import UsageError
-from lfi.utils.fileio import hash_files, is_nonempty_file, read_prefix
+from lfi.utils.fileio import is_nonempty_file
 
 
 class CacheError(UsageError):
@@ -69,64 +68,13 @@ REDO = 'Write the cache again: run lfi cache with another folder'
 
 
 def shard_file(folder: Path, shard: int) -> Path:
-    """Return the path of a shard's records."""
-    return folder / f'shard-{shard:05}.npy'
-
-
-def checksum_file(folder: Path, shard: int) -> Path:
-    """Return the path of a shard's checksum, which is written last and marks the shard as complete."""
-    return folder / f'shard-{shard:05}.blake2b'
-
-
-def unreadable_file(folder: Path, shard: int) -> Path:
-    """Return the path of the list of a shard's unreadable images; the file exists only if there are any."""
-    return folder / f'shard-{shard:05}.unread.json'
+    """Return the path of a shard."""
+    return folder / f'shard-{shard:05}.safetensors'
 
 
 def checksum(content: bytes) -> str:
-    """Return the checksum of a file's content."""
+    """Return the checksum of a content."""
     return blake2b(content, digest_size=16).hexdigest()
-
-
-def checksum_of(path: Path) -> str:
-    """Return the checksum of a file."""
-    return hash_files(blake2b(digest_size=16), path).hexdigest()
-
-
-def read_checksum(folder: Path, shard: int) -> str:
-    """Read the checksum of a shard.
-
-    Raises:
-        CacheError: if the checksum's file is corrupted.
-    """
-    path = checksum_file(folder, shard)
-    try:
-        return read_prefix(path, 64).decode()
-    except (OSError, ValueError) as error:
-        raise CacheError(
-            f'{path} is corrupted: {error}. Remove it and run lfi cache again: it rewrites this shard'
-        ) from error
-
-
-def read_unreadable(folder: Path, shard: int) -> list[int]:
-    """Read the list of a shard's unreadable images, as indices within the shard.
-
-    Raises:
-        CacheError: if the list's file is corrupted.
-    """
-    path = unreadable_file(folder, shard)
-    if not path.is_file():
-        return []
-    try:
-        indices = json.loads(read_prefix(path, path.stat().st_size).decode())
-    except (OSError, ValueError, RecursionError):
-        indices = None
-    if not isinstance(indices, list) or not all(type(index) is int for index in indices):
-        raise CacheError(
-            f'{path} is corrupted: remove it and {checksum_file(folder, shard).name}, and run '
-            'lfi cache again: it rewrites this shard'
-        )
-    return indices
 
 
 def npy_bytes(array: np.ndarray) -> bytes:
@@ -136,27 +84,17 @@ def npy_bytes(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def load_keys(folder: Path, expected: str) -> np.ndarray:
-    """Load the keys (N,) uint64 of a cache's images; raises the errors of `load_array`."""
-    return load_array(folder, 'keys.npy', np.uint64, expected)
-
-
 def load_texts(folder: Path, expected: str) -> np.ndarray:
-    """Load the embeddings (C, E) float32 of a cache's texts; raises the errors of `load_array`."""
-    return load_array(folder, 'texts.npy', np.float32, expected)
-
-
-def load_array(folder: Path, name: str, dtype: type, expected: str) -> np.ndarray:
-    """Load an array of a cache and check it against the checksum in the manifest.
+    """Load the embeddings (C, E) float32 of a cache's texts, and check them against the manifest's checksum.
 
     Raises:
-        CacheError: if it is missing or corrupted, or has another checksum.
+        CacheError: if they are missing or corrupted, or have another checksum.
     """
-    path = folder / name
+    path = folder / 'texts.npy'
     try:
-        array = read_npy(path, dtype)
+        texts = read_npy(path, np.float32)
     except READ_ERRORS as error:
         raise CacheError(f'{path} is missing or corrupted: {error}. {REDO}') from error
-    if checksum(array.tobytes()) != expected:
+    if checksum(texts.tobytes()) != expected:
         raise CacheError(f'{path} was changed: it does not match the manifest. {REDO}')
-    return array
+    return texts

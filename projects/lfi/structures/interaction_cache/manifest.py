@@ -6,7 +6,7 @@ import json
 import reprlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from math import ceil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from lfi.utils.options import is_plain_text
 from ..interaction_maps import DIRECTIONS, InteractionMaps
 from ..packed_maps import is_packed, packed_dtype
 from .files import REDO, CacheError, checksum
+from .records import record_dtype
 
-VERSION = 3
-MAX_SHARDS = 256
+VERSION = 4
 MIN_SHARD_SIZE = 256
+MAX_SHARDS = 4096
+MAX_SHARD_BYTES = 2**26
+"""Largest size of a shard. It comes before `MAX_SHARDS`."""
 MAX_BYTES = 2**24
 """Largest size of a manifest in bytes: enough for tens of thousands of concepts."""
 MAX_DEPTH = 64
@@ -34,14 +37,16 @@ class CacheManifest:
 
     Args:
         teacher: identity of the teacher, from `teacher_identity`.
-        data: checksum of the images' keys.
         texts: checksum of the concepts' embeddings.
         num_images: N, number of images.
-        shard_size: number of records in each shard but the last.
+        shard_size: number of images in each shard but the last.
         name_parts: number of last path parts that identify an image.
         layers: layers of the maps.
         directions: directions in which the maps can be read.
-        record: fields of a record, in the form of `numpy.dtype.descr`.
+        record: fields of an image's packed maps, in the form of `numpy.dtype.descr`.
+        views: K, number of recorded views of each image. A single view is the complete image.
+        recipe: configs of the steps that drew the views. Defaults to None: the one view is the complete
+            image.
         labels: labels that chose the concepts of the stored maps: 'known', labels of all images; 'hidden', no
             labels; or one of these for each of several data sets. Defaults to None: unknown, or the cache
             has the maps of all concepts.
@@ -50,7 +55,6 @@ class CacheManifest:
     """
 
     teacher: dict
-    data: str
     texts: str
     num_images: int
     shard_size: int
@@ -58,6 +62,8 @@ class CacheManifest:
     layers: tuple[int, ...]
     directions: tuple[str, ...]
     record: tuple
+    views: int = 1
+    recipe: list | None = None
     labels: str | None = None
     presence_kind: str | None = None
     version: int = VERSION
@@ -66,23 +72,27 @@ class CacheManifest:
     def of(
         cls,
         teacher: dict,
-        keys: np.ndarray,
+        num_images: int,
         name_parts: int,
         texts: np.ndarray,
         maps: InteractionMaps,
         labels: str | None = None,
         presence_kind: str | None = None,
+        views: int = 1,
+        recipe: list | None = None,
     ) -> CacheManifest:
         """Build the manifest of a new cache.
 
         Args:
             teacher: identity of the teacher, from `teacher_identity`.
-            keys: (N,) uint64, from `image_keys`.
+            num_images: N, number of images.
             name_parts: number of last path parts in the keys.
             texts: (C, E) float32, embeddings of the concepts.
             maps: maps of any image, for their format.
             labels: labels that chose the concepts. Ignored if the maps are of all concepts. Defaults to None.
             presence_kind: `VLMAttentionTeacher.presence_kind`. Defaults to None: unknown.
+            views: number of recorded views of each image. Defaults to 1: the complete image.
+            recipe: configs of the steps that draw the views. Defaults to None.
 
         Raises:
             CacheError: if the name of a concept is no plain text.
@@ -90,16 +100,19 @@ class CacheManifest:
         fault = _concepts_fault(teacher)
         if fault is not None:
             raise CacheError(f'{fault}: rename it')
+        packed = packed_dtype(maps)
+        num_bytes = views * record_dtype(packed, views > 1).itemsize
         return cls(
             teacher=teacher,
-            data=checksum(keys.tobytes()),
             texts=checksum(texts.tobytes()),
-            num_images=len(keys),
-            shard_size=shard_size(len(keys)),
+            num_images=num_images,
+            shard_size=shard_size(num_images, num_bytes),
             name_parts=name_parts,
             layers=maps.layers,
             directions=maps.directions,
-            record=tuple(packed_dtype(maps).descr),
+            record=tuple(packed.descr),
+            views=views,
+            recipe=recipe,
             labels=None if maps.concepts is None else labels,
             presence_kind=presence_kind,
         )
@@ -109,15 +122,25 @@ class CacheManifest:
         """Concepts and background of the teacher, in the order of its texts."""
         return [*self.teacher.get('concepts', ()), *self.teacher.get('background', ())]
 
-    @property
-    def dtype(self) -> np.dtype:
-        """Dtype of a record."""
-        return _record_dtype(self.record)
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the manifest, which differs between caches of other teachers, data sets or formats."""
+        return checksum(json.dumps(self.content(), sort_keys=True).encode())
+
+    @cached_property
+    def packed_dtype(self) -> np.dtype:
+        """Dtype of an image's packed maps."""
+        return _packed_dtype(self.record)
+
+    @cached_property
+    def record_dtype(self) -> np.dtype:
+        """Dtype of a record: the packed maps of one view, and what binds them to it."""
+        return record_dtype(self.packed_dtype, self.views > 1)
 
     @property
     def has_chosen_concepts(self) -> bool:
         """Whether the cache has maps of some chosen concepts of each image, and not of all concepts."""
-        return 'concepts' in (self.dtype.names or ())
+        return 'concepts' in (self.packed_dtype.names or ())
 
     @property
     def reveals_labels(self) -> bool:
@@ -130,7 +153,7 @@ class CacheManifest:
         return -(-self.num_images // self.shard_size)
 
     def rows(self, shard: int) -> range:
-        """Return the indices of a shard's records."""
+        """Return the rows of a shard's images."""
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.num_images))
 
     def difference(self, other: CacheManifest) -> str | None:
@@ -184,9 +207,17 @@ class CacheManifest:
         return cls(**content)
 
 
-def shard_size(num_images: int) -> int:
-    """Return the number of records in a shard: few files to hold open, little work lost by a stop."""
-    return max(MIN_SHARD_SIZE, ceil(num_images / MAX_SHARDS))
+def shard_size(num_images: int, num_bytes: int) -> int:
+    """Return the number of images in a shard, a power of 2: few files, and little work lost by a stop.
+
+    Args:
+        num_images: number of images in the cache.
+        num_bytes: size of an image's records in bytes.
+    """
+    size = MIN_SHARD_SIZE
+    while size * MAX_SHARDS < num_images and 2 * size * num_bytes <= MAX_SHARD_BYTES:
+        size *= 2
+    return size
 
 
 def _manifest_fault(content: dict[str, Any]) -> str | None:
@@ -202,16 +233,17 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     fault = _concepts_fault(teacher)
     if fault is not None:
         return fault
-    for name in ('data', 'texts'):
-        if not isinstance(content[name], str):
-            return f'{name}={content[name]!r} must be a string'
+    if not isinstance(content['texts'], str):
+        return f'texts={content["texts"]!r} must be a string'
     for name in ('labels', 'presence_kind'):
         value = content[name]
         if value is not None and not (isinstance(value, str) and is_plain_text(value)):
             return f'{name}={reprlib.repr(value)} must be null or a text of up to 1,000 printable characters'
-    for name in ('num_images', 'shard_size', 'name_parts'):
+    for name in ('num_images', 'shard_size', 'name_parts', 'views'):
         if not _is_list_of(int, [content[name]]) or content[name] < 1:
             return f'{name}={content[name]!r} must be an integer of at least 1'
+    if not (content['recipe'] is None or isinstance(content['recipe'], list)):
+        return f'recipe={content["recipe"]!r} must be null or a list'
     for name, kind, entries in (('layers', int, 'integers'), ('directions', str, 'strings')):
         if not _is_list_of(kind, content[name]):
             return f'{name}={content[name]!r} must be a list of {entries}'
@@ -239,7 +271,7 @@ def _concepts_fault(teacher: dict) -> str | None:
 def _record_fault(record: Any, layers: list[int]) -> str | None:
     """Describe the fault of a manifest's `record`; None if it fits packed maps of these layers."""
     try:
-        dtype = _record_dtype(record)
+        dtype = _packed_dtype(record)
         packed = is_packed(dtype)
     except (ValueError, TypeError, SyntaxError, OverflowError):
         packed = False
@@ -263,7 +295,7 @@ def _is_list_of(kind: type, value: object) -> bool:
     return isinstance(value, list) and all(type(entry) is kind for entry in value)
 
 
-def _record_dtype(record: Iterable) -> np.dtype:
+def _packed_dtype(record: Iterable) -> np.dtype:
     return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in record])
 
 

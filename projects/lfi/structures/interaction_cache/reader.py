@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
@@ -11,32 +11,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lfi.utils.fileio import is_nonempty_file
+from lfi.utils.fileio import file_size
 from lfi.utils.folders import resolved_path
 from lfi.utils.repositories import cache_folder
 
 from ..interaction_maps import OTHER
 from ..packed_maps import is_missing
 from ..tiles import Tiles
-from .files import (
-    READ_ERRORS,
-    REDO,
-    CacheError,
-    checksum,
-    checksum_file,
-    checksum_of,
-    load_keys,
-    load_texts,
-    read_checksum,
-    read_npy,
-    shard_file,
-    unreadable_file,
-)
-from .keys import file_sizes, image_keys, load_sizes, refuse_other_files
+from .files import REDO, CacheError, load_texts, shard_file
+from .index import KEYS, ROWS, CacheIndex, has_index
+from .keys import image_keys
 from .manifest import CacheManifest
+from .shards import Shard
 
 UNIT_TOLERANCE = 1e-3
 """Largest deviation of an embedding's length from 1; rounding to half precision causes less."""
+MAX_OPEN_SHARDS = 256
+UNKNOWN_SIZE = -1
+"""Size of an image that is no local file, from `file_size`."""
 
 
 class StoredMaps(NamedTuple):
@@ -54,7 +46,10 @@ class StoredMaps(NamedTuple):
 
 
 class InteractionCache:
-    """A complete cache of interaction maps. The checksum of a shard is verified when it is first read.
+    """A complete cache of interaction maps. Each record is compared with its checksum when it is read.
+
+    Memory and the time to open a cache do not grow with the number of images: the index is memory-mapped, and
+    at most 256 shards are open.
 
     Args:
         folder: folder of the cache, or a dataset of the Hugging Face Hub, `hf://datasets/user/name`, to
@@ -68,19 +63,12 @@ class InteractionCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = cache_folder(folder)
         self.manifest = CacheManifest.read(self.folder)
-        # Check the number of images before listing the shards: a manifest can name any number.
-        self._keys = load_keys(self.folder, self.manifest.data)
-        if self._keys.shape != (self.manifest.num_images,):
+        if not has_index(self.folder):
             raise CacheError(
-                f'{folder} is corrupted: keys.npy has the shape {self._keys.shape}, and manifest.json '
-                f'num_images={self.manifest.num_images}. {REDO}'
+                f'{folder} is unfinished: it has no index, which is written after the last shard. lfi cache '
+                'with the same arguments continues it'
             )
-        missing = [i for i in range(self.manifest.num_shards) if not checksum_file(self.folder, i).is_file()]
-        if missing:
-            raise CacheError(
-                f'{folder} is unfinished: {len(missing)} of {self.manifest.num_shards} shards are missing, '
-                f'the first is {missing[0]}. lfi cache with the same arguments continues it'
-            )
+        self._index = CacheIndex(self.folder, self.manifest.num_images)
         self.text_embeddings = load_texts(self.folder, self.manifest.texts)
         num_concepts, shape = len(self.manifest.concepts), self.text_embeddings.shape
         # The user's own teacher may name no concepts.
@@ -93,124 +81,133 @@ class InteractionCache:
             raise CacheError(
                 f'{folder} is corrupted: texts.npy has embeddings that are not of unit length. {REDO}'
             )
-        self._sizes = load_sizes(self.folder, self.manifest.num_images)
-        self._order = np.argsort(self._keys)
-        self._sorted_keys = self._keys[self._order]
-        if (self._sorted_keys[1:] == self._sorted_keys[:-1]).any():
-            raise CacheError(f'{folder} is corrupted: keys.npy has an image twice. {REDO}')
-        self._shards: dict[int, np.ndarray] = {}
-        # For each record, the digest of the path that it was first read for.
-        self._path_digests = np.zeros(len(self._keys), np.int64)
+        self._shards: OrderedDict[int, Shard] = OrderedDict()
+        self._paths_read = PathsRead()
+
+    def __getstate__(self) -> dict:
+        """Return the state without open shards."""
+        return {**vars(self), '_shards': OrderedDict()}
 
     def __repr__(self) -> str:
         images, texts = self.manifest.num_images, len(self.text_embeddings)
         size = f'{self.num_bytes / 1e6:,.1f} MB'
         return f'InteractionCache({str(self.folder)!r}, {images:,} images, {texts:,} texts, {size})'
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Digest of the manifest, which differs between caches of other images or teachers."""
-        return checksum(json.dumps(self.manifest.content(), sort_keys=True).encode())
+        """Digest of the manifest, which differs between caches of other teachers or formats."""
+        return self.manifest.digest
 
     @property
     def files(self) -> list[Path]:
-        """Paths of all files of the cache; `sizes.npy` and the lists of unreadable images are optional."""
-        names = ('manifest.json', 'keys.npy', 'sizes.npy', 'texts.npy')
-        path_functions = (shard_file, checksum_file, unreadable_file)
+        """Paths of all files of the cache."""
+        names = ('manifest.json', 'texts.npy', KEYS, ROWS)
         shards = range(self.manifest.num_shards)
-        return [
-            *(self.folder / name for name in names),
-            *(get_path(self.folder, shard) for shard in shards for get_path in path_functions),
-        ]
+        return [*(self.folder / name for name in names), *(shard_file(self.folder, i) for i in shards)]
 
-    def stored(self, paths: Sequence[str], tiles: Tiles | None = None) -> StoredMaps:
+    def stored(
+        self, paths: Sequence[str], tiles: Tiles | None = None, views: Sequence[int] | None = None
+    ) -> StoredMaps:
         """Read the maps of the images in a picture. Raises the errors of `read`.
 
         Args:
             paths: paths of the n images.
             tiles: placement of the images. Defaults to None: the picture shows one image.
+            views: index of the view of each image. Defaults to None: the complete images.
         """
-        return StoredMaps(self.read(paths), self.digest, tiles)
+        return StoredMaps(self.read(paths, views), self.digest, tiles)
 
-    def read(self, paths: Sequence[str]) -> np.ndarray:
+    def read(self, paths: Sequence[str], views: Sequence[int] | None = None) -> np.ndarray:
         """Read the records (n,) of images by their paths.
+
+        Args:
+            paths: paths of the n images.
+            views: index of the view of each image. Defaults to None: view 0, the complete images.
 
         Raises:
             CacheError: if an image is not in the cache, or was unreadable when the cache was written; if it
-                has the key of another image, or its size has changed; or if a shard is corrupted.
+                has the key of another image, or its size has changed; or if a record is corrupted.
         """
         keys = image_keys(paths, self.manifest.name_parts)
-        positions = np.searchsorted(self._sorted_keys, keys).clip(max=len(self._sorted_keys) - 1)
-        unknown = self._sorted_keys[positions] != keys
-        if unknown.any():
+        rows = self._index.rows(keys)
+        if (rows < 0).any():
             raise CacheError(
-                f'{self.folder} has no maps of {paths[int(unknown.argmax())]}: it was written for other data '
-                f'({self.manifest.num_images} images). Run lfi cache for these data'
+                f'{self.folder} has no maps of {paths[int((rows < 0).argmax())]}: it was written for other '
+                f'data ({self.manifest.num_images} images). Run lfi cache for these data'
             )
-        rows = self._order[positions]
+        if rows.max() >= self.manifest.num_images:
+            raise CacheError(f'{self.folder / ROWS} is corrupted: it names the row {rows.max()}. {REDO}')
         self._refuse_namesakes(paths, rows)
-        places = [divmod(int(row), self.manifest.shard_size) for row in rows]
-        # Read the shards first: they confirm the manifest's dtype before memory for it is allocated.
-        views = [self.shard(shard)[index : index + 1] for shard, index in places]
-        records = np.empty(len(paths), self.manifest.dtype)
-        for i, view in enumerate(views):
-            records[i] = view[0]
-        missing = is_missing(records)
-        if missing.any():
-            raise CacheError(
-                f'{self.folder} has no maps of {paths[int(missing.argmax())]}: it could not be read when the '
-                'cache was written. lfi cache with the same arguments adds what is readable now'
-            )
-        if self._sizes is not None:
-            refuse_other_files(self.folder, paths, self._sizes[rows], file_sizes(paths))
+        views = views or [0] * len(paths)
+        # Read the records first: they confirm the manifest's dtype before memory for it is allocated.
+        parts = [self._record(*place) for place in zip(paths, rows.tolist(), keys.tolist(), views)]
+        records = np.stack(parts)
+        sizes = records['file_size']
+        for path, recorded in zip(paths, sizes.tolist()):
+            size = file_size(path)
+            if UNKNOWN_SIZE not in (recorded, size) and recorded != size:
+                raise CacheError(
+                    f'{self.folder} was written for another image of this name: {path} has {size:,} bytes, '
+                    f'and had {recorded:,}. Run lfi cache with another folder for these images'
+                )
         return records
+
+    def _record(self, path: str, row: int, key: int, view: int) -> np.ndarray:
+        """Read the record () of one view of an image."""
+        shard, position = divmod(row, self.manifest.shard_size)
+        opened = self.shard(shard)
+        record = opened.record(position, key, view)
+        if is_missing(record[None])[0]:
+            raise CacheError(
+                f'{self.folder} has no maps of {path}: it could not be read when the cache was written. lfi '
+                'cache with the same arguments adds what is readable now'
+            )
+        _refuse_invalid_values(opened.path, position, record)
+        if self.manifest.has_chosen_concepts:
+            _refuse_unknown_concepts(opened.path, record['concepts'], len(self.text_embeddings))
+        return record
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
         """Raise a CacheError if images of two folders have the same record."""
-        digests = np.array([_digest(resolved_path(path)) for path in paths], np.int64)
-        # 0 marks a record that was never read; in practice no digest is 0.
-        previous = self._path_digests[rows]
-        differs = (previous != 0) & (previous != digests)
-        if differs.any():
-            path = paths[int(differs.argmax())]
-            raise CacheError(
-                f'{self.folder} identifies images by the last {self.manifest.name_parts} parts of their '
-                f'paths, and {path} shares these with another image: the cache was written for the folder of '
-                'one of the two. Run lfi cache for both folders together'
-            )
-        self._path_digests[rows] = digests
+        for path, row in zip(paths, rows.tolist()):
+            if not self._paths_read.add(row, resolved_path(path)):
+                raise CacheError(
+                    f'{self.folder} identifies images by the last {self.manifest.name_parts} parts of their '
+                    f'paths, and {path} shares these with another image: the cache was written for the '
+                    'folder of one of the two. Run lfi cache for both folders together'
+                )
 
-    def shard(self, shard: int) -> np.ndarray:
-        """Return the records of a shard, memory-mapped.
+    def shard(self, shard: int) -> Shard:
+        """Open a shard, or return the open one. The least recently used one is closed.
 
         Raises:
-            CacheError: if the shard's file does not match its checksum or the manifest.
+            CacheError: if the shard's file is missing or corrupted, or has another number of images.
         """
-        if shard not in self._shards:
-            path = shard_file(self.folder, shard)
-            expected = read_checksum(self.folder, shard)
-            if not is_nonempty_file(path) or checksum_of(path) != expected:
+        opened = self._shards.pop(shard, None)
+        if opened is None:
+            opened = Shard(shard_file(self.folder, shard), self.manifest)
+            if opened.num_images != len(self.manifest.rows(shard)):
                 raise CacheError(
-                    f'{path} is corrupted or was changed: it does not match its checksum. Remove '
-                    f'{checksum_file(self.folder, shard).name} and run lfi cache again: it rewrites this '
-                    'shard'
+                    f'{opened.path} has {opened.num_images} images, and the manifest names '
+                    f'{len(self.manifest.rows(shard))}. {opened.fix}'
                 )
-            try:
-                records = read_npy(path, self.manifest.dtype, mmap_mode='r')
-            except READ_ERRORS as error:
-                raise CacheError(
-                    f'{path} does not hold the records that the manifest names: {error}. {REDO}'
-                ) from error
-            if records.shape != (len(self.manifest.rows(shard)),):
-                raise CacheError(
-                    f'{path} does not hold the records that the manifest names: it has the shape '
-                    f'{records.shape}, not ({len(self.manifest.rows(shard))},). {REDO}'
-                )
-            _refuse_invalid_values(path, records)
-            if self.manifest.has_chosen_concepts:
-                _refuse_unknown_concepts(path, records['concepts'], len(self.text_embeddings))
-            self._shards[shard] = records
-        return self._shards[shard]
+            if len(self._shards) >= MAX_OPEN_SHARDS:
+                self._shards.popitem(last=False)
+        self._shards[shard] = opened
+        return opened
+
+    def verify(self, shard: int) -> None:
+        """Compare all records of a shard with their checksums.
+
+        Raises:
+            CacheError: if the shard is corrupted.
+        """
+        opened = self.shard(shard)
+        for position, key in enumerate(opened.keys().tolist()):
+            for view in range(self.manifest.views):
+                record = opened.record(position, key, view)
+                if not is_missing(record[None])[0]:
+                    _refuse_invalid_values(opened.path, position, record)
 
     @cached_property
     def num_bytes(self) -> int:
@@ -218,21 +215,38 @@ class InteractionCache:
         return sum(path.stat().st_size for path in self.files if path.is_file())
 
 
-def _refuse_invalid_values(path: Path, records: np.ndarray) -> None:
-    """Raise a CacheError if a record of a shard has values that `pack` cannot produce."""
-    low, step, presence = records['low'], records['step'], records['presence']
-    valid = (np.isfinite(low) & np.isfinite(step) & (step >= 0)).all((1, 2))
-    valid &= ((presence >= 0) & (presence <= 1)).all(1)
-    invalid = ~(valid | is_missing(records))
-    if invalid.any():
+class PathsRead:
+    """Paths for which records were read, for the latest million of rows in bounded memory."""
+
+    SLOTS = 2**20
+
+    def __init__(self) -> None:
+        # `zeros` takes memory only where it is written. Row 0 is stored as 1.
+        self._rows = np.zeros(self.SLOTS, np.int64)
+        self._digests = np.zeros(self.SLOTS, np.int64)
+
+    def add(self, row: int, path: str) -> bool:
+        """Note the path of a row; return whether the row was read for no other path before."""
+        slot, digest = row % self.SLOTS, _digest(path)
+        if self._rows[slot] == row + 1 and self._digests[slot] != digest:
+            return False
+        self._rows[slot], self._digests[slot] = row + 1, digest
+        return True
+
+
+def _refuse_invalid_values(path: Path, position: int, record: np.ndarray) -> None:
+    """Raise a CacheError if a record has values that `pack` cannot produce."""
+    low, step, presence = record['low'], record['step'], record['presence']
+    finite = np.isfinite(low).all() and np.isfinite(step).all() and (step >= 0).all()
+    if not (finite and (presence >= 0).all() and (presence <= 1).all()):
         raise CacheError(
-            f'{path} is corrupted: its record {int(invalid.argmax())} has logits that are not finite, or a '
+            f'{path} is corrupted: the record of its image {position} has logits that are not finite, or a '
             f'presence outside [0, 1]. {REDO}'
         )
 
 
 def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> None:
-    """Raise a CacheError if a shard has concepts (n, M) that are neither below `count` nor `OTHER`."""
+    """Raise a CacheError if a record has concepts (M,) that are neither below `count` nor `OTHER`."""
     unknown = concepts[(concepts < OTHER) | (concepts >= count)]
     if len(unknown):
         raise CacheError(

@@ -11,20 +11,10 @@ import numpy as np
 from lfi.utils.fileio import AtomicLocalBackend
 
 from ..packed_maps import is_missing
-from .files import (
-    READ_ERRORS,
-    CacheError,
-    checksum,
-    checksum_file,
-    load_keys,
-    load_texts,
-    npy_bytes,
-    read_npy,
-    read_unreadable,
-    shard_file,
-    unreadable_file,
-)
+from .files import CacheError, checksum, load_texts, npy_bytes, shard_file
+from .index import has_index, write_index
 from .manifest import CacheManifest
+from .shards import Shard, write_shard
 
 TEXT_TOLERANCE = 1e-4
 """Largest distance between embeddings of one text by the same weights on different hardware."""
@@ -38,16 +28,15 @@ class CacheWriter:
     Args:
         folder: folder of the cache; made if it does not exist.
         manifest: manifest of the cache.
-        keys: (N,) uint64, from `image_keys`.
         texts: (C, E) float32, embeddings of the concepts.
 
     Raises:
         CacheError: if the folder has a cache with another manifest, or shards without a manifest.
     """
 
-    def __init__(self, folder: Path, manifest: CacheManifest, keys: np.ndarray, texts: np.ndarray) -> None:
+    def __init__(self, folder: Path, manifest: CacheManifest, texts: np.ndarray) -> None:
         self.folder, self.manifest = folder, manifest
-        self._files = AtomicLocalBackend()
+        files = AtomicLocalBackend()
         # List the shards first: another process may write a shard as soon as there is a manifest.
         shards = sorted(folder.glob('shard-*'))
         if (folder / 'manifest.json').exists():
@@ -59,65 +48,67 @@ class CacheWriter:
                 raise CacheError(
                     f'{folder} holds other maps: {mismatch}. Choose another folder, or remove it'
                 )
-            # Lost or corrupted keys can be written again: the manifest has their checksum.
-            if not _has_keys(folder, manifest):
-                self._files.put(npy_bytes(keys), folder / 'keys.npy')
+            # The digest of the texts may differ in rounding.
+            self.manifest = existing
             return
         if shards:
             raise CacheError(
                 f'{folder} has shards ({shards[0].name}) but no manifest.json: choose another folder, or '
                 'remove it'
             )
-        for name, array in (('keys.npy', keys), ('texts.npy', texts)):
-            self._files.put(npy_bytes(array), folder / name)
+        files.put(npy_bytes(texts), folder / 'texts.npy')
         text = json.dumps(manifest.content(), indent=1, ensure_ascii=False)
-        self._files.put(text.encode(), folder / 'manifest.json')
+        files.put(text.encode(), folder / 'manifest.json')
 
-    def is_done(self, shard: int) -> bool:
-        """Whether a shard is complete. Only the reader verifies its checksum."""
-        path = checksum_file(self.folder, shard)
-        if not path.is_file() or not path.stat().st_size:
-            return False
+    def has_file(self, shard: int) -> bool:
+        """Whether a shard has a file, complete or damaged."""
+        return shard_file(self.folder, shard).exists()
+
+    def opened(self, shard: int, keys: np.ndarray) -> Shard | None:
+        """Open a shard of these images; None if it is damaged.
+
+        Args:
+            shard: index of the shard.
+            keys: (n,) uint64, keys of the images that the shard must hold.
+
+        Raises:
+            CacheError: if the shard holds other images.
+        """
+        path = shard_file(self.folder, shard)
         try:
-            records = read_npy(shard_file(self.folder, shard), self.manifest.dtype, mmap_mode='r')
-        except READ_ERRORS:
-            return False
-        return records.shape == (len(self.manifest.rows(shard)),)
+            opened = Shard(path, self.manifest)
+        except CacheError:
+            return None
+        if opened.keys_digest != checksum(keys.tobytes()):
+            raise CacheError(
+                f'{self.folder} was written for other data: {path.name} holds other images. Choose another '
+                'folder, or remove it'
+            )
+        return opened
 
-    def unreadable_images(self, shard: int) -> list[int]:
-        """Return the indices in the cache of a shard's images that could not be read."""
-        rows = self.manifest.rows(shard)
-        return [rows[index] for index in read_unreadable(self.folder, shard) if 0 <= index < len(rows)]
+    def write(self, shard: int, keys: np.ndarray, records: np.ndarray) -> None:
+        """Write a shard.
 
-    def images_with_maps(self) -> np.ndarray:
-        """Return a mask (N,) of the images that have maps in a complete shard."""
-        mask = np.zeros(self.manifest.num_images, bool)
-        for shard in filter(self.is_done, range(self.manifest.num_shards)):
-            rows = self.manifest.rows(shard)
-            mask[rows.start : rows.stop] = True
-            mask[self.unreadable_images(shard)] = False
-        return mask
+        Args:
+            shard: index of the shard.
+            keys: (n,) uint64, keys of its images.
+            records: (n, K) of `CacheManifest.record_dtype`; those of unreadable images from
+                `missing_records`.
+        """
+        unreadable = np.flatnonzero(is_missing(records[:, 0])).tolist()
+        write_shard(shard_file(self.folder, shard), self.manifest, keys, records, unreadable)
 
-    def write(self, shard: int, records: np.ndarray) -> None:
-        """Write the records of a shard."""
-        content, unreadable = npy_bytes(records), np.flatnonzero(is_missing(records)).tolist()
-        # A shard whose rewriting is interrupted counts as missing.
-        checksum_file(self.folder, shard).unlink(missing_ok=True)
-        self._files.put(content, shard_file(self.folder, shard))
-        if unreadable:
-            self._files.put(json.dumps(unreadable).encode(), unreadable_file(self.folder, shard))
-        else:
-            unreadable_file(self.folder, shard).unlink(missing_ok=True)
-        self._files.put(checksum(content).encode(), checksum_file(self.folder, shard))
+    def finish(self) -> None:
+        """Write the index, from the keys in the shards. One process calls it, after all shards are written.
 
-
-def _has_keys(folder: Path, manifest: CacheManifest) -> bool:
-    """Whether a cache has the keys of its manifest."""
-    try:
-        load_keys(folder, manifest.data)
-    except CacheError:
-        return False
-    return True
+        Raises:
+            CacheError: if a shard is missing or corrupted, or two images have the same key.
+        """
+        if has_index(self.folder):
+            return
+        shards = range(self.manifest.num_shards)
+        keys = [Shard(shard_file(self.folder, shard), self.manifest).keys() for shard in shards]
+        write_index(self.folder, np.concatenate(keys))
 
 
 def texts_difference(cached: np.ndarray, expected: np.ndarray, concepts: Sequence[str]) -> str | None:

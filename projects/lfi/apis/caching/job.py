@@ -1,0 +1,164 @@
+"""Teacher of a config, and the images that the teacher is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.model.utils import stack_batch
+from mmengine.registry import DATASETS
+from torch.utils.data import DataLoader, Dataset
+
+from lfi.concepts.concept_check_hook import check_class_order, classes_of
+from lfi.datasets import unaugmented, with_recorded_views
+from lfi.datasets.image_paths import distinct_images
+from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
+from lfi.engine.cache_labels import label_visibility
+from lfi.engine.cached_pipelines import view_recipe
+from lfi.engine.pipelines import mixes_images
+from lfi.errors import UsageError, as_usage_error
+from lfi.models.students.cache_targets import CacheTargets
+from lfi.structures import BatchView, InteractionMaps
+from lfi.structures.interaction_cache import name_parts
+from lfi.unreadable import Unreadable, UnreadableImageError, refuse_unreadable
+from lfi.utils.config_types import model_config
+
+
+class Batch(NamedTuple):
+    """Batch of images, some of which may be unreadable.
+
+    Args:
+        data: the readable items, collated.
+        positions: positions of the readable items in the batch.
+        unreadable: unreadable images by position in the batch.
+    """
+
+    data: dict
+    positions: list[int]
+    unreadable: dict[int, Unreadable]
+
+
+class ItemDataset(Dataset):
+    """Data set of items, an item for each view of each image; an `Unreadable` where an image cannot be read.
+
+    Item `row * views + view` is a view of the image `paths[row]`.
+
+    Args:
+        dataset: data set of the images.
+        paths: path of each row.
+        indices: index of each row in the data set.
+        views: number of views of each image. A single view is the complete image.
+        name_parts: number of last path parts that identify an image in the cache.
+    """
+
+    def __init__(
+        self, dataset: Any, paths: Sequence[str], indices: Sequence[int], views: int, name_parts: int
+    ) -> None:
+        refuse_unreadable(dataset)
+        self.dataset, self.paths, self.indices = dataset, paths, indices
+        self.views, self.name_parts = views, name_parts
+
+    def __len__(self) -> int:
+        return len(self.indices) * self.views
+
+    def __getitem__(self, item: int) -> Any:
+        row, view = divmod(item, self.views)
+        try:
+            return self.dataset[self.indices[row]] if self.views == 1 else self._draw(row, view)
+        except UnreadableImageError as error:
+            return error.image
+
+    def _draw(self, row: int, view: int) -> Any:
+        path = self.paths[row]
+        with requesting_seed(view_seed(path, self.name_parts, view)):
+            item = self.dataset[self.indices[row]]
+        # Data sets draw another image where a step of the pipeline returns None.
+        if item['data_samples'].img_path != path:
+            raise UsageError(
+                f'{path}: a step in lfi.RecordView shows nothing of it in view {view}, and drops the image: '
+                'use a cache of one view (lfi cache without --views)'
+            )
+        return item
+
+
+def collate(items: Sequence) -> Batch:
+    """Collate items of an `ItemDataset`."""
+    unreadable = {i: item for i, item in enumerate(items) if isinstance(item, Unreadable)}
+    positions = [i for i in range(len(items)) if i not in unreadable]
+    return Batch(pseudo_collate([items[i] for i in positions]) if positions else {}, positions, unreadable)
+
+
+class TeacherJob:
+    """Teacher of a config, and its training images: each image once, complete or in several views.
+
+    Args:
+        cfg: config of the training.
+        views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
+
+    Raises:
+        UsageError: if the config has no teacher, training could not use the maps, or the data set names no
+            files.
+    """
+
+    def __init__(self, cfg: Config, views: int = 1) -> None:
+        if not cfg.model.get('teacher'):
+            raise UsageError('the config has no model.teacher to ask')
+        self.cache_targets = CacheTargets(model_config(cfg))
+        self.identity = self.cache_targets.identity
+        if mixes_images(cfg):
+            self.cache_targets.check_mosaics()
+        # Not labels, but whether they are 'known' or 'hidden' when concepts are selected.
+        self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
+        strip = unaugmented if views == 1 else with_recorded_views
+        dataset = DATASETS.build(strip(cfg.train_dataloader.dataset))
+        self._check_classes(cfg, dataset)
+        self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
+        self.paths, indices = distinct_images(dataset)
+        # One process compares all names.
+        parts = [name_parts(self.paths) if dist.get_rank() == 0 else 0]
+        dist.broadcast_object_list(parts)
+        self.name_parts = parts[0]
+        self.views, self.recipe = views, view_recipe(cfg) if views > 1 else None
+        self.dataset = ItemDataset(dataset, self.paths, indices, views, self.name_parts)
+        self.device = torch.device(get_device())
+
+    def _check_classes(self, cfg: Config, dataset: Any) -> None:
+        """Check that the concepts begin with the classes, as `lfi.ConceptCheckHook` does in training."""
+        hooks = cfg.get('default_hooks') or {}
+        is_disabled = 'concept_check' in hooks and hooks['concept_check'] is None
+        if is_disabled or not self.cache_targets.reads_labels:
+            return
+        bank = self.cache_targets.teacher.bank
+        with as_usage_error(ValueError):
+            check_class_order(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
+
+    def items(self, rows: range) -> range:
+        """Return the items of the views of rows, which are indices of `paths`."""
+        return range(rows.start * self.views, rows.stop * self.views)
+
+    def batches(self, item_batches: Iterable[Any], num_workers: int) -> Iterator[Batch]:
+        """Yield a batch for each sequence of items, loaded by `num_workers` processes."""
+        yield from DataLoader(
+            self.dataset, batch_sampler=item_batches, num_workers=num_workers, collate_fn=collate
+        )
+
+    def recorded_views(self, batch: dict) -> np.ndarray:
+        """Return the recorded views (B, 2, 3) of a batch."""
+        views: np.ndarray = torch.stack([sample.view for sample in batch['data_samples']]).numpy()
+        return views
+
+    def compute_maps(self, batch: dict) -> InteractionMaps:
+        """Return the teacher's maps of a batch."""
+        sizes = [(image.shape[-2], image.shape[-1]) for image in batch['inputs']]
+        # Keep uint8: the teacher resizes and normalises the images, each at its own size.
+        inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True)
+        samples = [sample.to(self.device) for sample in batch['data_samples']]
+        return self.cache_targets.compute(
+            BatchView.raw(inputs, sizes, self.cache_targets.labels(samples, self.device))
+        )

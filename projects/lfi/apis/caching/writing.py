@@ -1,0 +1,225 @@
+"""Writing of a cache of a teacher's maps of the training images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from mmengine import dist
+from mmengine.config import Config
+from tqdm import tqdm
+
+from lfi.engine.cached_pipelines import check_views, map_loading_steps
+from lfi.engine.few_labels_option import check_few_labels
+from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps
+from lfi.engine.watch_images import max_unreadable
+from lfi.errors import UsageError
+from lfi.structures import is_missing, missing_records, pack
+from lfi.structures.interaction_cache import (
+    CacheManifest,
+    CacheWriter,
+    InteractionCache,
+    image_keys,
+    make_records,
+)
+from lfi.unreadable import UnreadableList
+from lfi.utils.fileio import file_size
+
+from .job import Batch, TeacherJob
+from .reading import ImageReader, first_maps, split
+
+Item = tuple[Sequence[int], Batch]
+"""Items and images of a batch."""
+
+
+def cache_teacher(
+    cfg: Config, folder: str, batch_size: int = 64, num_workers: int = 2, views: int = 1
+) -> InteractionCache:
+    """Cache the teacher's maps of all training images, or complete a cache that was begun.
+
+    All processes call it and share the work.
+
+    Args:
+        cfg: config of the training.
+        folder: folder of the cache.
+        batch_size: images in a batch. Defaults to 64.
+        num_workers: processes that load images. Defaults to 2.
+        views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
+
+    Returns:
+        The complete cache.
+
+    Raises:
+        UsageError: if the config has no teacher, or training with it could not read the maps.
+        UnreadableImageError: if more than `max_unreadable` of the images cannot be read.
+    """
+    max_share = max_unreadable(cfg)
+    check_training_reads_cache(cfg, folder, views)
+    write(TeacherJob(cfg, views), Path(folder), batch_size, num_workers, max_share)
+    return InteractionCache(folder)
+
+
+def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_share: float) -> None:
+    """Write this process's share of the missing shards; the first process then writes the index.
+
+    Raises:
+        UnreadableImageError: if more than `max_share` of the images cannot be read.
+    """
+    writer = open_writer(job, folder)
+    manifest = writer.manifest
+    shards = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
+    total = job.views * sum(len(manifest.rows(shard)) for shard in shards)
+    unreadable_list = UnreadableList(folder)
+    reader = ImageReader(job, num_workers, total, max_share, unreadable_list)
+    pending = shards_to_write(job, writer, shards, reader, batch_size)
+    items = {shard: job.items(manifest.rows(shard)) for shard in pending}
+    batches = reader.batches([batch for shard in pending for batch in split(items[shard], batch_size)])
+    with tqdm(
+        total=total,
+        initial=total - sum(map(len, items.values())),
+        unit=' images' if job.views == 1 else ' views',
+        disable=dist.get_rank() != 0,
+        smoothing=0.05,
+    ) as bar:
+        for shard in pending:
+            write_shard(
+                job, writer, shard, _updating(bar, islice(batches, len(split(items[shard], batch_size))))
+            )
+    dist.barrier()
+    if dist.get_rank() == 0:
+        writer.finish()
+        if unreadable_list:
+            print(
+                f'{len(unreadable_list):,} unreadable images have no maps: {unreadable_list.path} lists them'
+            )
+    dist.barrier()
+
+
+def open_writer(job: TeacherJob, folder: Path) -> CacheWriter:
+    """Open the writer of a job's cache, in the first process before the others."""
+    teacher = job.cache_targets.teacher
+    texts = teacher.text_embeddings.cpu().numpy()
+    manifest = CacheManifest.of(
+        job.identity,
+        len(job.paths),
+        job.name_parts,
+        texts,
+        # The manifest needs the shape of the maps.
+        first_maps(job),
+        job.labels,
+        teacher.presence_kind,
+        job.views,
+        job.recipe,
+    )
+    if dist.get_rank() == 0:
+        writer = CacheWriter(folder, manifest, texts)
+        UnreadableList(folder).path.unlink(missing_ok=True)
+    dist.barrier()
+    if dist.get_rank() != 0:
+        writer = CacheWriter(folder, manifest, texts)
+    return writer
+
+
+def shards_to_write(
+    job: TeacherJob, writer: CacheWriter, shards: range, reader: ImageReader, batch_size: int
+) -> list[int]:
+    """Return the missing shards, and those with an image that was unreadable and now is readable.
+
+    Raises:
+        CacheError: if a shard holds other images.
+    """
+    done, unreadable = set(), []
+    for shard in shards:
+        # Keys of images without maps are computed when their shard is written.
+        opened = writer.opened(shard, keys_of(job, writer, shard)) if writer.has_file(shard) else None
+        if opened is not None:
+            done.add(shard)
+            unreadable += [writer.manifest.rows(shard)[position] for position in opened.unreadable]
+    items = [item for row in unreadable for item in job.items(range(row, row + 1))[:1]]
+    outdated = {
+        batch_items[position] // job.views // writer.manifest.shard_size
+        for batch_items, batch in reader.batches(split(items, batch_size))
+        for position in batch.positions
+    }
+    return [shard for shard in shards if shard not in done or shard in outdated]
+
+
+def keys_of(job: TeacherJob, writer: CacheWriter, shard: int) -> np.ndarray:
+    """Return the keys (n,) uint64 of a shard's images."""
+    paths = [job.paths[row] for row in writer.manifest.rows(shard)]
+    return image_keys(paths, writer.manifest.name_parts)
+
+
+def write_shard(job: TeacherJob, writer: CacheWriter, shard: int, batches: Iterable[Item]) -> None:
+    """Compute and write the records of a shard.
+
+    Args:
+        job: teacher and images.
+        writer: writer of the cache.
+        shard: index of the shard.
+        batches: items and images of each batch of the shard.
+    """
+    manifest = writer.manifest
+    rows = manifest.rows(shard)
+    packed = missing_records(len(rows) * job.views, manifest.packed_dtype)
+    views = np.zeros((len(packed), 2, 3), np.float32)
+    first = job.items(rows).start
+    for items, batch in batches:
+        places = [items[position] - first for position in batch.positions]
+        if places:
+            packed[places] = packed_maps(job, batch.data)
+            if job.views > 1:
+                views[places] = job.recorded_views(batch.data)
+    packed = packed.reshape(len(rows), job.views)
+    packed[is_missing(packed.ravel()).reshape(packed.shape).any(1)] = missing_records(1, packed.dtype)[0]
+    sizes = np.array([file_size(job.paths[row]) for row in rows], np.int64)
+    recorded = views.reshape(*packed.shape, 2, 3) if job.views > 1 else None
+    writer.write(shard, keys_of(job, writer, shard), make_records(packed, sizes, recorded))
+
+
+def _updating(bar: tqdm, batches: Iterable[Item]) -> Iterator[tuple[Sequence[int], Batch]]:
+    """Iterate over batches and update a progress bar after each."""
+    for items, batch in batches:
+        yield items, batch
+        bar.update(len(items))
+
+
+def packed_maps(job: TeacherJob, batch: dict) -> np.ndarray:
+    """Return the cache records of a batch of readable images.
+
+    Raises:
+        UsageError: if the teacher's maps cannot be stored, for example because a value is not finite.
+    """
+    try:
+        return pack(job.compute_maps(batch))
+    except ValueError as error:
+        files = ', '.join(sample.img_path for sample in batch['data_samples'])
+        raise UsageError(f'the maps of the teacher cannot be stored: {error}. The batch: {files}') from error
+
+
+def check_training_reads_cache(cfg: Config, folder: str, views: int = 1) -> None:
+    """Check, before a cache is written to a folder, that training with a config could read it.
+
+    Raises:
+        UsageError: if training could not read the maps.
+    """
+    if not cfg.model.get('teacher'):
+        return
+    training = deepcopy(cfg)
+    training.model.teacher.cache = folder
+    check_pipelines(training)
+    check_few_labels(training)
+    try:
+        for step in map_loading_steps(training, folder):
+            step.setdefault('cache', folder)
+        check_unrecorded_steps(training)
+        if views > 1:
+            check_views(training)
+    except UsageError as error:
+        raise UsageError(
+            f'training with this config could not read the maps: {error}. Instead of changing this '
+            'config, you can write one with `lfi adapt`, and cache the maps of that one'
+        ) from error

@@ -1,0 +1,33 @@
+"""Paths of the images of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lfi.errors import UsageError
+
+from .image_folder import ImageFolder
+from .labelled_images import raw_info
+
+
+def distinct_images(dataset: Any) -> tuple[Sequence[str], Sequence[int]]:
+    """Return the paths of a data set's images, each once, and the first index of each in the data set.
+
+    The paths of an `ImageFolder` are joined on access: it may have a hundred million.
+
+    Args:
+        dataset: data set of OpenMMLab, possibly a wrapper.
+
+    Raises:
+        UsageError: if a data info has no path.
+    """
+    if isinstance(dataset, ImageFolder):
+        return dataset.paths, range(len(dataset))
+    first_indices: dict[str, int] = {}
+    for index in range(len(dataset)):
+        info = raw_info(dataset, index)
+        if 'img_path' not in info:
+            raise UsageError('the data set has no img_path, and a cache identifies images by their paths')
+        first_indices.setdefault(info['img_path'], index)
+    return list(first_indices), list(first_indices.values())

@@ -1,0 +1,61 @@
+"""Seeded draws of the views that a cache records, so that training can draw a recorded view again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+
+import numpy as np
+import torch
+
+from lfi.structures.interaction_cache import image_keys
+
+VIEW_INDEX = 'view_index'
+"""Key under which `results` holds the index of the recorded view that `RecordView` has drawn again."""
+_requested_seed: int | None = None
+
+
+def view_seed(path: str, name_parts: int, view: int) -> int:
+    """Return the seed of a recorded view of an image, in [0, 2^32).
+
+    Args:
+        path: path of the image.
+        name_parts: number of last path parts that identify the image in the cache.
+        view: index of the view.
+    """
+    key = int(image_keys([path], name_parts)[0])
+    content = key.to_bytes(8, 'little') + view.to_bytes(4, 'little')
+    return int.from_bytes(blake2b(content, digest_size=4).digest(), 'little')
+
+
+def requested_seed() -> int | None:
+    """Return the seed of the view that the caller has requested by `requesting_seed`, or None."""
+    return _requested_seed
+
+
+@contextmanager
+def requesting_seed(seed: int) -> Iterator[None]:
+    """Make each `RecordView` in this process draw the view of a seed."""
+    global _requested_seed
+    _requested_seed = seed
+    try:
+        yield
+    finally:
+        _requested_seed = None
+
+
+@contextmanager
+def seeded_draws(seed: int) -> Iterator[None]:
+    """Seed Python, numpy and torch on the CPU, and restore their states afterwards."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])

@@ -1,0 +1,172 @@
+"""Training pipelines that read a teacher's cache: each image's maps, and recorded views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+
+from lfi.errors import UsageError
+from lfi.structures import CACHE_KEYS
+from lfi.structures.interaction_cache import CacheManifest, difference
+from lfi.utils.config_types import type_name
+from lfi.utils.repositories import cache_folder
+
+from .cache_labels import check_labels_of_cache
+from .pipelines import (
+    MIXING_PREFIX,
+    hooks_of,
+    mixes_images,
+    step_skipping_hook,
+    switched_pipelines,
+    typed_configs,
+)
+
+# Packing steps of OpenMMLab, and the option that lists further keys to pack.
+PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
+
+
+def set_teacher_cache(cfg: Config) -> None:
+    """Set `cache` of each `lfi.LoadInteractionMaps` in the training pipelines to `model.teacher.cache`.
+
+    Args:
+        cfg: config of the run, changed in place. Steps with a `cache` are left as they are.
+
+    Raises:
+        UsageError: if `map_loading_steps` refuses a pipeline or hook, `check_labels_of_cache` refuses the
+            cache, the cache holds views of other steps, or a cache on the Hub cannot be downloaded.
+    """
+    from lfi.models.students.config_facts import cache_of, reads_labels
+
+    cache = cache_of(cfg.model)
+    if cache is None:
+        return
+    # Download once here, and not in each worker.
+    cache = cfg.model.teacher.cache = str(cache_folder(cache))
+    steps = map_loading_steps(cfg, cache)
+    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
+    steps += _steps_of_views(cfg, cache)
+    for step in steps:
+        if step.get('cache') is None:
+            step['cache'] = cache
+
+
+def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
+    """Return the `lfi.LoadInteractionMaps` configs of the training pipelines.
+
+    Args:
+        cfg: config of the run.
+        cache: folder of the maps, for the error.
+
+    Raises:
+        UsageError: if a training pipeline, or a pipeline to which a hook switches, has no
+            `lfi.LoadInteractionMaps`, records no views, or does not pack what the step loads; or if a hook
+            skips steps by name, as mmdet's `YOLOXModeSwitchHook`, or changes `batch_augments`.
+    """
+    hooks = hooks_of(cfg)
+    skipping = step_skipping_hook(hooks)
+    if skipping:
+        raise UsageError(
+            f'{skipping} skips steps of the pipeline by name, but not those inside lfi.RecordView: ask the '
+            'teacher online with teacher.cache=None'
+        )
+    for hook in hooks:
+        if any('batch_augments' in recipe for recipe in hook.get('schedule') or ()):
+            raise UsageError(
+                f'custom_hooks: {type_name(hook)} changes batch_augments, but cached maps are mixed by the '
+                'batch_augments of data_preprocessor: remove batch_augments from the schedule, or ask the '
+                'teacher online with teacher.cache=None'
+            )
+    steps: list[dict] = []
+    for part in (cfg.train_dataloader.dataset, *switched_pipelines(hooks)):
+        loading_steps = [step for step in typed_configs(part) if type_name(step) == 'LoadInteractionMaps']
+        if not loading_steps:
+            raise UsageError(
+                f'model.teacher.cache={cache!r}: the training pipeline, and each pipeline to which a hook '
+                "switches, must read the cache. Put dict(type='lfi.LoadInteractionMaps') before the last "
+                'step, and pack `view` and `interaction_maps`, as in configs/_base_/datasets/'
+            )
+        if not any(type_name(step) == 'RecordView' for step in typed_configs(part)):
+            # A mosaic leaves some images as they are, and records nothing of these.
+            raise UsageError(
+                'train_dataloader: its pipeline records no view, but cached maps are warped to the view: put '
+                "the steps that move pixels into dict(type='lfi.RecordView', transforms=[...]). If only "
+                'steps such as lfi.RecordedMosaic move them, put it before these with transforms=[]'
+            )
+        for step in typed_configs(part):
+            _check_packing(step)
+        steps += loading_steps
+    return steps
+
+
+def _check_packing(step: Mapping) -> None:
+    """Refuse a packing step of OpenMMLab that drops a key for the cached teacher."""
+    name = type_name(step)
+    if name not in PACKING:
+        return
+    option = PACKING[name]
+    packed = {*step.get('algorithm_keys', ()), *step.get('meta_keys', ())}
+    missing = [key for key in CACHE_KEYS if key not in packed]
+    if missing:
+        raise UsageError(
+            f'train_dataloader: its pipeline packs by {name} and drops {missing[0]!r}, which a cached '
+            f'teacher reads: add {CACHE_KEYS} to its {option}'
+        )
+
+
+def _steps_of_views(cfg: Config, cache: str) -> list[dict]:
+    """Return the `lfi.RecordView` configs that draw the views of a cache again; none for one view an image.
+
+    Raises:
+        UsageError: if the cache holds views of other steps, or training shows none of these views.
+    """
+    if not (Path(cache) / 'manifest.json').is_file():
+        return []
+    manifest = CacheManifest.read(Path(cache))
+    if manifest.views == 1:
+        return []
+    check_views(cfg)
+    mismatch = difference('recipe', manifest.recipe, view_recipe(cfg))
+    if mismatch:
+        raise UsageError(
+            f'model.teacher.cache={cache!r} holds views of other transforms: {mismatch}. Set them back, or '
+            'write another cache by lfi cache --views with the config of this training'
+        )
+    return _view_steps(cfg)
+
+
+def check_views(cfg: Config) -> None:
+    """Check that a training can draw the recorded views of its images again.
+
+    Raises:
+        UsageError: if a step mixes images, or a hook switches the pipeline.
+    """
+    if mixes_images(cfg):
+        raise UsageError(
+            f'train_dataloader: a step lfi.{MIXING_PREFIX}* shows several images, and a cache of several '
+            'views holds views of single images: use a cache of one view (lfi cache without --views)'
+        )
+    if switched_pipelines(hooks_of(cfg)):
+        raise UsageError(
+            'custom_hooks: a hook switches the pipeline, and a cache of several views holds the views of one '
+            'pipeline: use a cache of one view (lfi cache without --views)'
+        )
+
+
+def view_recipe(cfg: Config) -> list[dict]:
+    """Return the steps that draw the views of training images, as plain JSON data."""
+    steps = [{key: value for key, value in step.items() if key != 'cache'} for step in _view_steps(cfg)]
+    recipe: list[dict] = json.loads(json.dumps(steps, default=_name_of))
+    return recipe
+
+
+def _name_of(value: object) -> object:
+    """Return what JSON holds for a value of another type, such as the class of a lazy config."""
+    return value.__name__ if isinstance(value, type) else repr(value)
+
+
+def _view_steps(cfg: Config) -> list[dict]:
+    steps = typed_configs(cfg.train_dataloader.dataset)
+    return [step for step in steps if type_name(step) == 'RecordView']

@@ -1,0 +1,62 @@
+"""Records of a cache: packed maps of one view of an image, bound to image, view and cache by a checksum."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+
+CHECKSUM = 'checksum'
+
+
+def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
+    """Dtype of a record: packed maps, the size of the image's file, the view, and a checksum.
+
+    Args:
+        packed: `packed_dtype` of the maps.
+        has_views: whether the cache holds several views of each image. Then `view` is the affine map (2, 3)
+            from the view's coordinates to the image's, as in `InteractionMaps.warp`.
+    """
+    view = [('view', 'f4', (2, 3))] if has_views else []
+    return np.dtype([*packed.descr, ('file_size', 'i8'), *view, (CHECKSUM, 'u8')])
+
+
+def make_records(packed: np.ndarray, file_sizes: np.ndarray, views: np.ndarray | None = None) -> np.ndarray:
+    """Build the records (n, K) of n images, without checksums.
+
+    Args:
+        packed: (n, K) packed maps, K views of each image.
+        file_sizes: (n,) sizes in bytes of the images' files, -1 for an image that is no local file.
+        views: (n, K, 2, 3), recorded views. Defaults to None: the cache holds one view of each image.
+    """
+    records = np.zeros(packed.shape, record_dtype(packed.dtype, views is not None))
+    for name in packed.dtype.names or ():
+        records[name] = packed[name]
+    records['file_size'] = file_sizes[:, None]
+    if views is not None:
+        records['view'] = views
+    return records
+
+
+def add_checksums(records: np.ndarray, keys: np.ndarray, digest: str) -> None:
+    """Set the checksum of each record (n, K) in place.
+
+    Args:
+        records: (n, K) of `record_dtype`, K views of n images.
+        keys: (n,) uint64, from `image_keys`.
+        digest: digest of the cache's manifest.
+    """
+    for image, key in enumerate(keys):
+        for view, record in enumerate(records[image]):
+            records[image, view][CHECKSUM] = _checksum(record, int(key), view, digest)
+
+
+def has_checksum(record: np.ndarray, key: int, view: int, digest: str) -> bool:
+    """Whether a record () belongs to an image, a view and a cache, and has not changed."""
+    return int(record[CHECKSUM]) == _checksum(record, key, view, digest)
+
+
+def _checksum(record: np.ndarray, key: int, view: int, digest: str) -> int:
+    content = record.tobytes()[: record.dtype.fields[CHECKSUM][1]]
+    place = key.to_bytes(8, 'little') + view.to_bytes(4, 'little')
+    return int.from_bytes(blake2b(place + content, digest_size=8, key=digest.encode()).digest(), 'little')

@@ -1,0 +1,195 @@
+"""A cache of several views: training draws them again, and their maps are the teacher's."""
+
+import numpy as np
+import pytest
+import torch
+from lfi.apis.caching import TeacherJob, cache_teacher, verify
+from lfi.datasets.transforms.view_draws import seeded_draws, view_seed
+from lfi.engine.cached_pipelines import set_teacher_cache
+from lfi.engine.config_loading import load_config
+from lfi.errors import UsageError
+from lfi.structures import BatchView, unpack
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+
+CLASSIFIER = 'classification/lfi_vit-128x6-p8_shapes.py'
+FEATURES = 'baselines/logit-kd_vit-128x6-p8_shapes.py'
+DETECTOR = 'detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py'
+MOSAIC = 'detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py'
+K = 3
+
+
+@pytest.fixture
+def load(config_path):
+    """Load a config with six training images."""
+
+    def load_small(name, **options):
+        cfg = load_config(config_path(name), {'train_dataloader.dataset.num_images': 6, **options})
+        cfg.train_dataloader.num_workers = 0
+        return cfg
+
+    return load_small
+
+
+def trained_samples(cfg, folder, epochs=6):
+    """The samples that a training from the cache sees in some epochs."""
+    cfg.model.teacher.cache = str(folder)
+    set_teacher_cache(cfg)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        return [dataset[i] for _ in range(epochs) for i in range(len(dataset))]
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        (CLASSIFIER, {}),
+        (CLASSIFIER, {'model.teacher.max_concepts': 4}),
+        (FEATURES, {}),
+        (DETECTOR, {}),
+    ],
+)
+def test_the_maps_of_a_view_are_the_teachers_of_the_students_image(load, tmp_path, name, options):
+    cfg = load(name, **options)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache = cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+        targets = TeacherJob(cfg, K).cache_targets
+    samples = trained_samples(cfg, tmp_path / 'cache')
+    shown = {}
+    for item in samples:
+        sample, image = item['data_samples'], item['inputs']
+        batch = BatchView.raw(image[None], [image.shape[-2:]], targets.labels([sample], torch.device('cpu')))
+        online = targets.compute(batch)
+        record = sample.interaction_maps.record
+        stored = unpack(record, online.layers, online.directions, 'cpu')
+        step = torch.from_numpy(record['step'])[..., None, None]
+        assert ((stored.logits - online.logits).abs() <= 0.5 * step + 1e-4).all()
+        torch.testing.assert_close(stored.presence, online.presence, atol=1e-5, rtol=0)
+        if online.concepts is not None:
+            assert torch.equal(stored.concepts, online.concepts)
+        torch.testing.assert_close(sample.view, torch.eye(2, 3))
+        shown.setdefault(sample.img_path, set()).add(record['view'].tobytes())
+    assert cache.manifest.views == K
+    # Training shows several views of an image.
+    assert all(len(views) <= K for views in shown.values())
+    assert sum(map(len, shown.values())) > len(shown)
+
+
+def test_the_student_learns_the_same_online_and_from_views(load, tmp_path):
+    cfg = load(
+        CLASSIFIER,
+        **{'model.data_preprocessor.batch_augments': dict(augments=[dict(type='Mixup', alpha=0.8)])},
+    )
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+        data = pseudo_collate(trained_samples(cfg, tmp_path / 'cache', 1))
+        online = load(CLASSIFIER)
+        students = []
+        for config in (cfg, online):
+            config.model.data_preprocessor = config.data_preprocessor
+            students.append(MODELS.build(config.model))
+        students[1].load_state_dict(students[0].state_dict())
+        losses = [
+            student(**student.data_preprocessor(data, training=True), mode='loss') for student in students
+        ]
+    for name, value in losses[0].items():
+        assert value.item() == pytest.approx(losses[1][name].item(), rel=5e-3), name
+
+
+def test_a_cache_of_views_is_verified_against_the_teacher(load, tmp_path, capsys):
+    cfg = load(CLASSIFIER)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache_teacher(cfg, str(tmp_path), 4, 0, K)
+        assert verify(TeacherJob(cfg, K), tmp_path, 4, 0, 100)
+    assert '18 images were compared' in capsys.readouterr().out
+
+
+def test_other_transforms_than_those_of_the_cache_are_named(load, tmp_path):
+    cfg = load(CLASSIFIER)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache_teacher(cfg, str(tmp_path), 4, 0, K)
+    cfg.train_dataloader.dataset.pipeline[0].transforms[1].prob = 0.25
+    cfg.model.teacher.cache = str(tmp_path)
+    with pytest.raises(
+        UsageError,
+        match=r'of other transforms: recipe\[0\]\.transforms\[1\]\.prob is 0\.5 in the cache, 0\.25',
+    ):
+        set_teacher_cache(cfg)
+
+
+def test_a_view_that_is_drawn_otherwise_is_refused(load, tmp_path, monkeypatch):
+    cfg = load(CLASSIFIER)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache_teacher(cfg, str(tmp_path), 4, 0, K)
+    monkeypatch.setattr('lfi.datasets.transforms.record_view.view_seed', lambda *args: 1)
+    with pytest.raises(UsageError, match=r'view \d in .* differs by .* that the transforms draw'):
+        trained_samples(cfg, tmp_path)
+
+
+def test_a_picture_that_is_no_recorded_view_is_refused(load, tmp_path):
+    cfg = load(CLASSIFIER)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache_teacher(cfg, str(tmp_path), 4, 0, K)
+    cfg.model.teacher.cache = str(tmp_path)
+    set_teacher_cache(cfg)
+    cfg.train_dataloader.dataset.pipeline[0].cache = None
+    with (
+        DefaultScope.overwrite_default_scope(cfg.default_scope),
+        pytest.raises(UsageError, match='holds 3 views of each image, and this picture is none of them'),
+    ):
+        DATASETS.build(cfg.train_dataloader.dataset)[0]
+
+
+@pytest.mark.parametrize(
+    ('name', 'hook', 'message'),
+    [
+        (
+            'detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py',
+            None,
+            r'lfi\.Recorded\* shows several images',
+        ),
+        (CLASSIFIER, True, 'a hook switches the pipeline'),
+    ],
+)
+def test_pictures_that_are_no_views_of_one_pipeline_are_refused(load, tmp_path, name, hook, message):
+    cfg = load(name)
+    if hook:
+        pipeline = cfg.train_dataloader.dataset.pipeline
+        cfg.custom_hooks = [dict(type='mmdet.PipelineSwitchHook', switch_epoch=1, switch_pipeline=pipeline)]
+    with pytest.raises(UsageError, match=message):
+        cache_teacher(cfg, str(tmp_path), 4, 0, K)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_a_step_drops_is_refused(load, tmp_path):
+    cfg = load(DETECTOR)
+    steps = next(s for s in cfg.train_dataloader.dataset.pipeline if 'transforms' in s).transforms
+    steps.insert(0, dict(type='RandomCrop', crop_size=(28, 28)))
+    with (
+        DefaultScope.overwrite_default_scope(cfg.default_scope),
+        pytest.raises(UsageError, match=r'a step in lfi\.RecordView shows nothing of it in view \d'),
+    ):
+        cache_teacher(cfg, str(tmp_path), 4, 0, 8)
+
+
+def test_seeded_draws_leave_the_generators_as_they_were():
+    def draw():
+        return np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+    expected = [draw(), draw()]
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+    first = draw()
+    with seeded_draws(7):
+        inside = draw()
+    assert [first, draw()] == expected
+    with seeded_draws(7):
+        assert draw() == inside
+
+
+def test_seeds_differ_between_images_and_views_and_not_between_roots():
+    seeds = {view_seed(f'/data/a/{i}.jpg', 2, view) for i in range(100) for view in range(8)}
+    assert len(seeds) == 800
+    assert view_seed('/data/a/1.jpg', 2, 3) == view_seed('elsewhere/a/1.jpg', 2, 3)
