@@ -101,7 +101,7 @@ def test_a_cache_of_views_is_verified_against_the_teacher(load, tmp_path, capsys
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         cache_teacher(cfg, str(tmp_path), 4, 0, K)
         assert verify(TeacherJob(cfg, K), tmp_path, 4, 0, 100)
-    assert '18 images were compared' in capsys.readouterr().out
+    assert '18 views were compared' in capsys.readouterr().out
 
 
 def test_other_transforms_than_those_of_the_cache_are_named(load, tmp_path):

@@ -76,6 +76,24 @@ def test_a_whole_cache_passes_the_verification_and_a_changed_one_does_not(run_to
     assert 'shard-00001.safetensors is corrupted or was changed' in out
 
 
+@pytest.mark.parametrize(
+    ('option', 'views', 'images'), [((), 1, '520'), (('1000000', '--views', '8'), 8, '1,000,000')]
+)
+def test_the_cost_is_measured_before_it_is_spent(
+    call_tool, config_path, written, tmp_path, monkeypatch, capsys, option, views, images
+):
+    monkeypatch.setattr('lfi.apis.caching.cost.SECONDS', 0.2)
+    call_tool('cache', config_path(CONFIG), '--cost', *option, '--cfg-options', *SMALL, THREE_SHARDS)
+    out = capsys.readouterr().out
+    assert f'{images} images, each {"once" if views == 1 else "in 8 views"}' in out
+    size = float(re.search(r'size: ([\d,.]+) MB', out)[1].replace(',', ''))
+    if views == 1:
+        files = [*written[0].glob('shard-*'), *written[0].glob('index-*')]
+        assert size == pytest.approx(sum(path.stat().st_size for path in files) / 1e6, rel=0.05)
+    assert re.search(r'time: [\d,.]+ h in one process, at [\d,.]+ views/s', out)
+    assert not list(tmp_path.iterdir())
+
+
 def test_training_from_the_cache(run_tool, config_path, cache, tmp_path):
     options = [*SMALL, 'model.teacher.cache=cache']
     out = run_tool('train.py', config_path(CONFIG), '--work-dir', 'run', '--cfg-options', *options)

@@ -32,7 +32,7 @@ from .arguments import (
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_config_arguments(parser)
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the cache')
+    parser.add_argument('--out', metavar='DIR', help='folder of the cache')
     parser.add_argument(
         '--views',
         type=positive,
@@ -53,6 +53,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='verify a finished cache: checksums, and maps of N images against the teacher (%(const)s)',
     )
+    parser.add_argument(
+        '--cost',
+        nargs='?',
+        type=positive,
+        const=0,
+        metavar='N',
+        help="write nothing: measure for ten seconds, and print the cache's size and the teacher's time for "
+        'N images (those of the config)',
+    )
     add_launcher_arguments(parser)
     parser.add_substitutes(
         {
@@ -64,19 +73,26 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Write the cache, or verify it."""
+    """Write the cache, verify it, or measure its cost."""
     from mmengine import dist
 
     from lfi.apis import caching
     from lfi.engine.config_loading import load_config
     from lfi.engine.processes import init_process_group, set_up_distributed
+    from lfi.errors import UsageError
+    from lfi.structures.interaction_cache import CacheManifest
     from lfi.unreadable import UnreadableList
 
+    if args.out is None and args.cost is None:
+        raise UsageError('--out: name the folder of the cache')
     cfg = load_config(args.config, args.cfg_options)
     set_up_distributed(cfg, args.launcher, args.local_rank)
     init_process_group(cfg)
+    if args.cost is not None:
+        print(caching.cache_cost(cfg, args.batch_size, args.num_workers, args.views, args.cost or None))
+        return
     if args.verify is not None:
-        job = caching.TeacherJob(cfg, args.views)
+        job = caching.TeacherJob(cfg, CacheManifest.read(Path(args.out)).views)
         passed = caching.verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify)
         if passed:
             print_next(train_command(args))

@@ -1,7 +1,8 @@
-"""Caching of a teacher's outputs for all training images: writing, and verification against the teacher."""
+"""Caching of a teacher's outputs for all training images: cost, writing, and verification."""
 
+from .cost import CacheCost, cache_cost
 from .job import TeacherJob
 from .verification import verify
 from .writing import cache_teacher
 
-__all__ = ['TeacherJob', 'cache_teacher', 'verify']
+__all__ = ['CacheCost', 'TeacherJob', 'cache_cost', 'cache_teacher', 'verify']

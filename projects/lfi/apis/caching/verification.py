@@ -53,9 +53,10 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num
         presence_error = (cached.presence - maps.presence).abs().nan_to_num(math.inf)
         max_presence_error = max(max_presence_error, presence_error.max().item())
     passed = max_error <= 1 and max_presence_error <= PRESENCE_TOLERANCE
+    compared = f'{num_compared} {"images" if job.views == 1 else "views"}'
     print(
-        f'{cache.manifest.num_shards} shards match their checksums. {num_compared} images were compared with '
-        f'the teacher: logits differ by at most {max_error:.2f} quantisation steps, presence by '
+        f'{cache.manifest.num_shards} shards match their checksums. {compared} were compared with the '
+        f'teacher: logits differ by at most {max_error:.2f} quantisation steps, presence by '
         f'{max_presence_error:.3f}: {"passed" if passed else "NOT the same maps"}'
     )
     return passed

@@ -1,0 +1,104 @@
+"""Cost of a cache before it is written: bytes, and the teacher's time at the rate of this machine."""
+
+from __future__ import annotations
+
+import time
+from itertools import chain, count
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+from lfi.structures import pack, packed_dtype
+from lfi.structures.interaction_cache.records import record_dtype
+
+from .job import TeacherJob
+from .reading import first_maps, split
+from .writing import check_training_reads_cache
+
+
+class CacheCost(NamedTuple):
+    """Cost of a cache.
+
+    Args:
+        num_images: number of images.
+        views: number of views of each image.
+        batch_size: views in a batch.
+        view_bytes: bytes of a view's record, and of its share of keys and index.
+        view_seconds: seconds of this process for a view: loading, the teacher's pass and packing.
+    """
+
+    num_images: int
+    views: int
+    batch_size: int
+    view_bytes: float
+    view_seconds: float
+
+    @property
+    def num_views(self) -> int:
+        """Number of views of all images."""
+        return self.num_images * self.views
+
+    @property
+    def total_bytes(self) -> float:
+        """Size of the cache in bytes."""
+        return self.num_views * self.view_bytes
+
+    @property
+    def hours(self) -> float:
+        """Hours of one process."""
+        return self.num_views * self.view_seconds / 3600
+
+    def __str__(self) -> str:
+        each = 'once' if self.views == 1 else f'in {self.views} views'
+        calls = -(-self.num_views // self.batch_size)
+        return (
+            f'{self.num_images:,} images, each {each}: {self.num_views:,} views\n'
+            f'size: {self.total_bytes / 1e6:,.2f} MB, {self.view_bytes / 1e3:.2f} kB a view\n'
+            f'time: {self.hours:,.2f} h in one process, at {1 / self.view_seconds:,.1f} views/s here\n'
+            f'calls of the teacher: {calls:,} batches of {self.batch_size}'
+        )
+
+
+SECONDS = 10.0
+"""Seconds of the measurement, after a first batch."""
+# A key in the shard, and a key and a row in the index.
+INDEX_BYTES = 24
+
+
+def cache_cost(
+    cfg: Config, batch_size: int = 64, num_workers: int = 2, views: int = 1, num_images: int | None = None
+) -> CacheCost:
+    """Measure the rate of a config's teacher for ten seconds, and return the cost of its cache.
+
+    Args:
+        cfg: config of the training.
+        batch_size: views in a batch. Defaults to 64.
+        num_workers: processes that load images. Defaults to 2.
+        views: views of each image. Defaults to 1: the complete image.
+        num_images: number of images of the cache. Defaults to None: those of the config.
+
+    Raises:
+        UsageError: if the config has no teacher, or training with it could not read the maps.
+        UnreadableImageError: if no image can be read.
+    """
+    check_training_reads_cache(cfg, 'cache', views)
+    job = TeacherJob(cfg, views)
+    batches = split(job.items(range(len(job.paths))), batch_size)
+    # A small data set is read several times.
+    repeated = chain.from_iterable(batches for _ in count())
+    # Raises an error if no image can be read.
+    dtype = packed_dtype(first_maps(job))
+    start, num_views, elapsed = None, 0, 0.0
+    for batch in job.batches(repeated, num_workers):
+        if batch.positions:
+            pack(job.compute_maps(batch.data))
+        if start is None:
+            # Workers have started, and kernels are chosen.
+            start = time.perf_counter()
+            continue
+        num_views += len(batch.positions)
+        elapsed = time.perf_counter() - start
+        if elapsed >= SECONDS and num_views:
+            break
+    view_bytes = record_dtype(dtype, job.views > 1).itemsize + INDEX_BYTES / job.views
+    return CacheCost(num_images or len(job.paths), job.views, batch_size, view_bytes, elapsed / num_views)
