@@ -37,16 +37,14 @@ class CacheIndex:
                     f'{path} is missing or corrupted: {error}. Remove it and run lfi cache again: it writes '
                     'the index'
                 ) from error
-            arrays.append(array)
-        self._keys, self._rows = arrays
+            # A plain array: numpy's memmap is slow for few values.
+            arrays.append(array.view(np.ndarray))
+        self._keys, self._rows = arrays[0], arrays[1].view(np.int64)
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
         """Return the rows (n,) int64 of keys (n,) uint64; -1 where the cache has no such image."""
-        positions = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
-        # A corrupted row, beyond int64, becomes the largest one.
-        rows = self._rows[positions].clip(max=np.iinfo(np.int64).max).astype(np.int64)
-        rows[self._keys[positions] != keys] = -1
-        return rows
+        positions = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[positions] == keys, self._rows[positions], -1)
 
 
 def has_index(folder: Path) -> bool:

@@ -22,6 +22,7 @@ from .files import REDO, CacheError, load_texts, shard_file
 from .index import KEYS, ROWS, CacheIndex, has_index
 from .keys import image_keys
 from .manifest import CacheManifest
+from .records import MAX_SIZE
 from .shards import Shard
 
 UNIT_TOLERANCE = 1e-3
@@ -141,10 +142,9 @@ class InteractionCache:
         views = views or [0] * len(paths)
         # Read the records first: they confirm the manifest's dtype before memory for it is allocated.
         parts = [self._record(*place) for place in zip(paths, rows.tolist(), keys.tolist(), views)]
-        records = np.stack(parts)
-        sizes = records['file_size']
-        for path, recorded in zip(paths, sizes.tolist()):
-            size = file_size(path)
+        records = np.concatenate(parts)
+        for path, recorded in zip(paths, records['file_size'].tolist()):
+            size = min(file_size(path), MAX_SIZE)
             if UNKNOWN_SIZE not in (recorded, size) and recorded != size:
                 raise CacheError(
                     f'{self.folder} was written for another image of this name: {path} has {size:,} bytes, '
@@ -153,18 +153,19 @@ class InteractionCache:
         return records
 
     def _record(self, path: str, row: int, key: int, view: int) -> np.ndarray:
-        """Read the record () of one view of an image."""
+        """Read the record (1,) of one view of an image."""
         shard, position = divmod(row, self.manifest.shard_size)
         opened = self.shard(shard)
         record = opened.record(position, key, view)
-        if is_missing(record[None])[0]:
-            raise CacheError(
-                f'{self.folder} has no maps of {path}: it could not be read when the cache was written. lfi '
-                'cache with the same arguments adds what is readable now'
-            )
-        _refuse_invalid_values(opened.path, position, record)
+        if not _has_valid_values(record):
+            if is_missing(record)[0]:
+                raise CacheError(
+                    f'{self.folder} has no maps of {path}: it could not be read when the cache was written. '
+                    'lfi cache with the same arguments adds what is readable now'
+                )
+            raise _invalid_values_error(opened, position)
         if self.manifest.has_chosen_concepts:
-            _refuse_unknown_concepts(opened.path, record['concepts'], len(self.text_embeddings))
+            _refuse_unknown_concepts(opened.path, record['concepts'][0], len(self.text_embeddings))
         return record
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
@@ -206,8 +207,8 @@ class InteractionCache:
         for position, key in enumerate(opened.keys().tolist()):
             for view in range(self.manifest.views):
                 record = opened.record(position, key, view)
-                if not is_missing(record[None])[0]:
-                    _refuse_invalid_values(opened.path, position, record)
+                if not (_has_valid_values(record) or is_missing(record)[0]):
+                    raise _invalid_values_error(opened, position)
 
     @cached_property
     def num_bytes(self) -> int:
@@ -234,15 +235,23 @@ class PathsRead:
         return True
 
 
-def _refuse_invalid_values(path: Path, position: int, record: np.ndarray) -> None:
-    """Raise a CacheError if a record has values that `pack` cannot produce."""
-    low, step, presence = record['low'], record['step'], record['presence']
-    finite = np.isfinite(low).all() and np.isfinite(step).all() and (step >= 0).all()
-    if not (finite and (presence >= 0).all() and (presence <= 1).all()):
-        raise CacheError(
-            f'{path} is corrupted: the record of its image {position} has logits that are not finite, or a '
-            f'presence outside [0, 1]. {REDO}'
-        )
+def _has_valid_values(record: np.ndarray) -> bool:
+    """Whether a record (1,) has values that `pack` can produce."""
+    fields = record.dtype.fields
+    assert fields is not None
+    # `low`, `step` and `presence` are adjacent: one test for all is faster.
+    numbers = record.tobytes()[fields['low'][1] : fields['presence'][1] + fields['presence'][0].itemsize]
+    values = np.frombuffer(numbers, np.float32)
+    if not np.isfinite(values).all():
+        return False
+    return bool(values[record['low'].size :].min() >= 0 and record['presence'].max() <= 1)
+
+
+def _invalid_values_error(shard: Shard, position: int) -> CacheError:
+    return CacheError(
+        f'{shard.path} is corrupted: the record of its image {position} has logits that are not finite, or a '
+        f'presence outside [0, 1]. {REDO}'
+    )
 
 
 def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> None:

@@ -9,6 +9,10 @@ import numpy as np
 CHECKSUM = 'checksum'
 
 
+MAX_SIZE = 2**31 - 1
+"""Largest size of an image's file that a record tells from larger ones."""
+
+
 def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
     """Dtype of a record: packed maps, the size of the image's file, the view, and a checksum.
 
@@ -18,7 +22,7 @@ def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
             from the view's coordinates to the image's, as in `InteractionMaps.warp`.
     """
     view = [('view', 'f4', (2, 3))] if has_views else []
-    return np.dtype([*packed.descr, ('file_size', 'i8'), *view, (CHECKSUM, 'u8')])
+    return np.dtype([*packed.descr, ('file_size', 'i4'), *view, (CHECKSUM, 'u8')])
 
 
 def make_records(packed: np.ndarray, file_sizes: np.ndarray, views: np.ndarray | None = None) -> np.ndarray:
@@ -32,7 +36,7 @@ def make_records(packed: np.ndarray, file_sizes: np.ndarray, views: np.ndarray |
     records = np.zeros(packed.shape, record_dtype(packed.dtype, views is not None))
     for name in packed.dtype.names or ():
         records[name] = packed[name]
-    records['file_size'] = file_sizes[:, None]
+    records['file_size'] = np.minimum(file_sizes, MAX_SIZE)[:, None]
     if views is not None:
         records['view'] = views
     return records
@@ -46,14 +50,15 @@ def add_checksums(records: np.ndarray, keys: np.ndarray, digest: str) -> None:
         keys: (n,) uint64, from `image_keys`.
         digest: digest of the cache's manifest.
     """
-    for image, key in enumerate(keys):
-        for view, record in enumerate(records[image]):
-            records[image, view][CHECKSUM] = _checksum(record, int(key), view, digest)
+    checksums = records[CHECKSUM]
+    for image, key in enumerate(keys.tolist()):
+        for view in range(records.shape[1]):
+            checksums[image, view] = _checksum(records[image, view : view + 1], key, view, digest)
 
 
 def has_checksum(record: np.ndarray, key: int, view: int, digest: str) -> bool:
-    """Whether a record () belongs to an image, a view and a cache, and has not changed."""
-    return int(record[CHECKSUM]) == _checksum(record, key, view, digest)
+    """Whether a record (1,) belongs to an image, a view and a cache, and has not changed."""
+    return int(record[CHECKSUM][0]) == _checksum(record, key, view, digest)
 
 
 def _checksum(record: np.ndarray, key: int, view: int, digest: str) -> int:

@@ -81,7 +81,7 @@ class Shard:
         return keys
 
     def record(self, position: int, key: int, view: int = 0) -> np.ndarray:
-        """Read the record () of one view of an image.
+        """Read the record (1,) of one view of an image.
 
         Args:
             position: position of the image in the shard.
@@ -91,9 +91,8 @@ class Shard:
         Raises:
             CacheError: if the record has changed, or is of another image or view.
         """
-        # Slices, since a view of the row keeps the file's own dtype.
         content = self._records[position : position + 1, view : view + 1]
-        record: np.ndarray = content.reshape(-1).view(self.manifest.record_dtype)[0:1].reshape(())
+        record: np.ndarray = content.reshape(-1).view(self.manifest.record_dtype)
         if not has_checksum(record, key, view, self.manifest.digest):
             raise CacheError(
                 f'{self.path} is corrupted or was changed: the record of its image {position}, view {view}, '
