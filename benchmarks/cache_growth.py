@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lfi.datasets import ImageFolder
-from lfi.datasets.image_paths import distinct_images
+from lfi.datasets.image_paths import distinct_images, distinguishing_parts
 from lfi.structures import InteractionMaps, pack
 from lfi.structures.interaction_cache import (
     CacheManifest,
@@ -28,7 +28,6 @@ from lfi.structures.interaction_cache import (
     InteractionCache,
     image_keys,
     make_records,
-    name_parts,
 )
 
 BATCH = 64
@@ -54,17 +53,22 @@ def path_of(row: int) -> str:
     return f'/photos/{row >> 14}/{row}.jpg'
 
 
+def resident_mb() -> float:
+    """Return the resident memory of this process in MB, mapped files included. Linux only."""
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
 def open_cache(folder: str, num_images: int) -> None:
     """Open a cache, read a random batch, and print seconds and the growth of memory in MB."""
     paths = [path_of(int(row)) for row in np.random.default_rng(0).integers(num_images, size=BATCH)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_mb()
     start = time.perf_counter()
     cache = InteractionCache(folder)
     opened = time.perf_counter()
     cache.read(paths)
     read = time.perf_counter()
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(json.dumps([opened - start, read - opened, memory]))
+    print(json.dumps([opened - start, read - opened, resident_mb() - before]))
 
 
 def list_folder(folder: Path, num_files: int) -> list[float]:
@@ -78,7 +82,7 @@ def list_folder(folder: Path, num_files: int) -> list[float]:
     dataset = ImageFolder(folder)
     listed = time.perf_counter()
     paths, _ = distinct_images(dataset)
-    parts = name_parts(paths)
+    parts = distinguishing_parts(dataset, paths)
     named = time.perf_counter()
     image_keys([paths[row] for row in range(256)], parts)
     return [listed - start, named - listed]
@@ -101,7 +105,7 @@ def main() -> None:
             write_cache(Path(folder), num_images)
             command = [sys.executable, __file__, '--open', folder, str(num_images)]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            seconds, batch, memory = json.loads(printed)
+            seconds, batch, memory = json.loads(printed.splitlines()[-1])
             size = InteractionCache(folder).num_bytes / num_images
         print(f'| {num_images:,} | {seconds:.3f} | {batch:.3f} | {memory:.1f} | {size:.0f} |', flush=True)
     if args.files:

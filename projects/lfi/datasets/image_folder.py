@@ -57,6 +57,12 @@ class ImageFolder(BaseDataset):
         return [info['img_path'] for info in self.data_list]
 
     @property
+    def depth(self) -> int | None:
+        """Number of path parts of each image below `data_root`; None if images differ in it."""
+        self.full_init()
+        return self.data_list.depth if isinstance(self.data_list, _DataInfos) else None
+
+    @property
     def labelled(self) -> np.ndarray:
         """Mask of the labelled images, (N,) bool, all False."""
         return np.zeros(len(self), bool)
@@ -99,6 +105,8 @@ class _DataInfos(Sequence):
         self._names = b''.join(encoded)
         self._ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
         self._rows: Sequence[int] = range(len(names))
+        depths = {name.count(os.sep) + 1 for name in names}
+        self.depth = depths.pop() if len(depths) == 1 else None
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -6,9 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from lfi.errors import UsageError
+from lfi.structures.interaction_cache import name_parts
 
 from .image_folder import ImageFolder
 from .labelled_images import raw_info
+
+
+def distinguishing_parts(dataset: Any, paths: Sequence[str]) -> int:
+    """Return a number of last path parts that make the images of a data set unique; at least 2.
+
+    Args:
+        dataset: data set of OpenMMLab, possibly a wrapper.
+        paths: paths of its images, from `distinct_images`.
+    """
+    if isinstance(dataset, ImageFolder) and dataset.depth is not None:
+        # The paths below the folder differ, and have as many parts.
+        return max(2, dataset.depth)
+    return name_parts(paths)
 
 
 def distinct_images(dataset: Any) -> tuple[Sequence[str], Sequence[int]]:

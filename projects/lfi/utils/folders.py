@@ -17,6 +17,8 @@ from lfi.errors import UsageError
 OTHER_FORMATS = ('.avif', '.dng', '.gif', '.heic', '.heif', '.jp2', '.jxl', '.psd', '.svg')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 
+OMITTED = {*OTHER_FORMATS, *VIDEO_SUFFIXES}
+
 
 def make_folder(folder: str | Path, option: str) -> Path:
     """Make an output folder, before long work, so that an unusable folder is reported at once.
@@ -57,7 +59,8 @@ def files_below(root: str | Path) -> Iterator[str]:
         # The order of links must not depend on the disk.
         folders.sort()
         below = os.path.relpath(folder, root)
-        yield from (name if below == os.curdir else os.path.join(below, name) for name in files)
+        prefix = '' if below == os.curdir else below + os.sep
+        yield from (prefix + name for name in files)
 
 
 def image_names(root: str | Path) -> list[str]:
@@ -68,8 +71,14 @@ def image_names(root: str | Path) -> list[str]:
     Raises:
         OSError: if a folder cannot be listed.
     """
-    files = list(files_below(root))
-    omitted = Counter(suffix for suffix in map(_suffix, files) if suffix in (*OTHER_FORMATS, *VIDEO_SUFFIXES))
+    names, omitted = [], Counter[str]()
+    for name in files_below(root):
+        # There may be a hundred million: `Path.suffix` takes five times as long.
+        suffix = name[name.rfind('.') :].lower()
+        if suffix in IMG_EXTENSIONS:
+            names.append(name)
+        elif suffix in OMITTED:
+            omitted[suffix] += 1
     if omitted:
         counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(omitted.items()))
         print_log(
@@ -77,11 +86,7 @@ def image_names(root: str | Path) -> list[str]:
             'current',
             logging.WARNING,
         )
-    return [name for name in files if name.lower().endswith(IMG_EXTENSIONS)]
-
-
-def _suffix(name: str) -> str:
-    return Path(name).suffix.lower()
+    return names
 
 
 def _raise(error: OSError) -> None:

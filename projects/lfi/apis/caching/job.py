@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lfi.concepts.concept_check_hook import check_class_order, classes_of
 from lfi.datasets import unaugmented, with_recorded_views
-from lfi.datasets.image_paths import distinct_images
+from lfi.datasets.image_paths import distinct_images, distinguishing_parts
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
 from lfi.engine.cache_labels import label_visibility
 from lfi.engine.cached_pipelines import view_recipe
@@ -25,7 +25,6 @@ from lfi.engine.pipelines import mixes_images
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.structures import BatchView, InteractionMaps
-from lfi.structures.interaction_cache import name_parts
 from lfi.unreadable import Unreadable, UnreadableImageError, refuse_unreadable
 from lfi.utils.config_types import model_config
 
@@ -121,7 +120,7 @@ class TeacherJob:
         self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
         self.paths, indices = distinct_images(dataset)
         # One process compares all names.
-        parts = [name_parts(self.paths) if dist.get_rank() == 0 else 0]
+        parts = [distinguishing_parts(dataset, self.paths) if dist.get_rank() == 0 else 0]
         dist.broadcast_object_list(parts)
         self.name_parts = parts[0]
         self.views, self.recipe = views, view_recipe(cfg) if views > 1 else None
