@@ -34,6 +34,11 @@ def test_an_unknown_image_is_named(folder):
         InteractionCache(folder).read([PATHS[0], 'c/0.jpg'])
 
 
+def test_a_view_that_the_cache_does_not_have_is_refused(folder):
+    with pytest.raises(CacheError, match='has 1 views of an image, not view 1'):
+        InteractionCache(folder).read(PATHS[:2], [0, 1])
+
+
 def test_images_of_two_folders_are_not_taken_for_one(folder, packed):
     cache = InteractionCache(folder)
     cache.read(PATHS)

@@ -139,7 +139,11 @@ class InteractionCache:
         if rows.max() >= self.manifest.num_images:
             raise CacheError(f'{self.folder / ROWS} is corrupted: it names the row {rows.max()}. {REDO}')
         self._refuse_namesakes(paths, rows)
-        views = views or [0] * len(paths)
+        views = [0] * len(paths) if views is None else views
+        if not all(0 <= view < self.manifest.views for view in views):
+            raise CacheError(
+                f'{self.folder} has {self.manifest.views} views of an image, not view {max(views)}'
+            )
         # Read the records first: they confirm the manifest's dtype before memory for it is allocated.
         parts = [self._record(*place) for place in zip(paths, rows.tolist(), keys.tolist(), views)]
         records = np.concatenate(parts)
