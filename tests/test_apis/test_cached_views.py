@@ -16,7 +16,7 @@ CLASSIFIER = 'classification/lfi_vit-128x6-p8_shapes.py'
 FEATURES = 'baselines/logit-kd_vit-128x6-p8_shapes.py'
 DETECTOR = 'detection/lfi_mask-rcnn_vit-128x6-p8_shapes.py'
 MOSAIC = 'detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py'
-K = 3
+K = 5
 
 
 @pytest.fixture
@@ -58,6 +58,9 @@ def test_the_maps_of_a_view_are_the_teachers_of_the_students_image(load, tmp_pat
     shown = {}
     for item in samples:
         sample, image = item['data_samples'], item['inputs']
+        if not torch.equal(sample.view, torch.eye(2, 3)):
+            # A new view, whose maps are warped from the complete image.
+            continue
         batch = BatchView.raw(image[None], [image.shape[-2:]], targets.labels([sample], torch.device('cpu')))
         online = targets.compute(batch)
         record = sample.interaction_maps.record
@@ -67,22 +70,20 @@ def test_the_maps_of_a_view_are_the_teachers_of_the_students_image(load, tmp_pat
         torch.testing.assert_close(stored.presence, online.presence, atol=1e-5, rtol=0)
         if online.concepts is not None:
             assert torch.equal(stored.concepts, online.concepts)
-        torch.testing.assert_close(sample.view, torch.eye(2, 3))
         shown.setdefault(sample.img_path, set()).add(record['view'].tobytes())
     assert cache.manifest.views == K
     # Training shows several views of an image.
-    assert all(len(views) <= K for views in shown.values())
+    assert all(len(views) <= K - 2 for views in shown.values())
     assert sum(map(len, shown.values())) > len(shown)
 
 
 def test_the_student_learns_the_same_online_and_from_views(load, tmp_path):
-    cfg = load(
-        CLASSIFIER,
-        **{'model.data_preprocessor.batch_augments': dict(augments=[dict(type='Mixup', alpha=0.8)])},
-    )
+    cfg = load(CLASSIFIER)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
-        data = pseudo_collate(trained_samples(cfg, tmp_path / 'cache', 1))
+        samples = trained_samples(cfg, tmp_path / 'cache')
+        drawn = [item for item in samples if torch.equal(item['data_samples'].view, torch.eye(2, 3))]
+        data = pseudo_collate(drawn[:6])
         online = load(CLASSIFIER)
         students = []
         for config in (cfg, online):
@@ -101,7 +102,7 @@ def test_a_cache_of_views_is_verified_against_the_teacher(load, tmp_path, capsys
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         cache_teacher(cfg, str(tmp_path), 4, 0, K)
         assert verify(TeacherJob(cfg, K), tmp_path, 4, 0, 100)
-    assert '18 views were compared' in capsys.readouterr().out
+    assert '30 views were compared' in capsys.readouterr().out
 
 
 def test_other_transforms_than_those_of_the_cache_are_named(load, tmp_path):
@@ -126,27 +127,13 @@ def test_a_view_that_is_drawn_otherwise_is_refused(load, tmp_path, monkeypatch):
         trained_samples(cfg, tmp_path)
 
 
-def test_a_picture_that_is_no_recorded_view_is_refused(load, tmp_path):
-    cfg = load(CLASSIFIER)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        cache_teacher(cfg, str(tmp_path), 4, 0, K)
-    cfg.model.teacher.cache = str(tmp_path)
-    set_teacher_cache(cfg)
-    cfg.train_dataloader.dataset.pipeline[0].cache = None
-    with (
-        DefaultScope.overwrite_default_scope(cfg.default_scope),
-        pytest.raises(UsageError, match='holds 3 views of each image, and this picture is none of them'),
-    ):
-        DATASETS.build(cfg.train_dataloader.dataset)[0]
-
-
 @pytest.mark.parametrize(
     ('name', 'hook', 'message'),
     [
         (
             'detection/lfi_mask-rcnn_vit-128x6-p8-mosaic_shapes.py',
             None,
-            r'lfi\.Recorded\* shows several images',
+            r'lfi\.Recorded\* shows several images, .* use at most --views 2',
         ),
         (CLASSIFIER, True, 'a hook switches the pipeline'),
     ],
@@ -169,7 +156,7 @@ def test_an_image_that_a_step_drops_is_refused(load, tmp_path):
         DefaultScope.overwrite_default_scope(cfg.default_scope),
         pytest.raises(UsageError, match=r'a step in lfi\.RecordView shows nothing of it in view \d'),
     ):
-        cache_teacher(cfg, str(tmp_path), 4, 0, 8)
+        cache_teacher(cfg, str(tmp_path), 4, 0, 10)
 
 
 def test_seeded_draws_leave_the_generators_as_they_were():

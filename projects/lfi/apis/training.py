@@ -192,8 +192,8 @@ def cache(
         out: folder of the cache.
         batch_size: images in a batch. Defaults to 64.
         workers: processes that load images. Defaults to 2.
-        views: views of each image. Defaults to 1: the complete image, warped into each view. More are draws
-            of the pipeline's `lfi.RecordView`, which training draws again.
+        views: views of each image: the complete image, the mirrored one, and draws of the pipeline, which
+            training draws again. Defaults to 1.
         cfg_options: changes of the config by dotted keys. Defaults to none.
 
     Returns:

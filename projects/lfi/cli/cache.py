@@ -3,10 +3,10 @@
 lfi cache CONFIG --out DIR
 lfi train CONFIG --cfg-options model.teacher.cache=DIR
 
-Maps are of the unaugmented images; training warps them into each view. `--views K` caches the maps of K
-views that the pipeline draws. Training draws these views again, and their maps need no warp. For a baseline
-that learns the teacher's features, the cache holds features. A stopped run continues with the same command.
-Several processes, on one machine or many, share the work:
+Maps are of the unaugmented images; training warps them into each view. `--views K` adds the maps of the
+mirrored image and of K - 2 views that the pipeline draws. Training draws these views again, and their maps
+need no warp. For a baseline that learns the teacher's features, the cache holds features. A stopped run
+continues with the same command. Several processes, on one machine or many, share the work:
 
 tools/dist_cache_teacher.sh CONFIG 8 --out DIR
 """
@@ -38,8 +38,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=positive,
         default=1,
         metavar='K',
-        help='views of each image: 1 is the complete image, warped into each view; more are K draws of the '
-        "pipeline's lfi.RecordView, which training draws again (%(default)s)",
+        help='views of each image: the complete image, the mirrored one, and draws of the pipeline, which '
+        'training draws again (%(default)s)',
     )
     parser.add_argument('--batch-size', type=positive, default=64, help='images in a batch (%(default)s)')
     parser.add_argument(

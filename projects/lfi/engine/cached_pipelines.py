@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from lfi.errors import UsageError
 from lfi.structures import CACHE_KEYS
-from lfi.structures.interaction_cache import CacheManifest, difference
+from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference
 from lfi.utils.config_types import type_name
 from lfi.utils.repositories import cache_folder
 
@@ -117,7 +117,7 @@ def _check_packing(step: Mapping) -> None:
 
 
 def _steps_of_views(cfg: Config, cache: str) -> list[dict]:
-    """Return the `lfi.RecordView` configs that draw the views of a cache again; none for one view an image.
+    """Return the `lfi.RecordView` configs that draw a cache's views again; none if no views are drawn.
 
     Raises:
         UsageError: if the cache holds views of other steps, or training shows none of these views.
@@ -125,9 +125,9 @@ def _steps_of_views(cfg: Config, cache: str) -> list[dict]:
     if not (Path(cache) / 'manifest.json').is_file():
         return []
     manifest = CacheManifest.read(Path(cache))
-    if manifest.views == 1:
+    if not manifest.has_drawn_views:
         return []
-    check_views(cfg)
+    check_drawn_views(cfg)
     mismatch = difference('recipe', manifest.recipe, view_recipe(cfg))
     if mismatch:
         raise UsageError(
@@ -137,21 +137,21 @@ def _steps_of_views(cfg: Config, cache: str) -> list[dict]:
     return _view_steps(cfg)
 
 
-def check_views(cfg: Config) -> None:
-    """Check that a training can draw the recorded views of its images again.
+def check_drawn_views(cfg: Config) -> None:
+    """Check that a training can draw the views of a cache again.
 
     Raises:
         UsageError: if a step mixes images, or a hook switches the pipeline.
     """
     if mixes_images(cfg):
         raise UsageError(
-            f'train_dataloader: a step lfi.{MIXING_PREFIX}* shows several images, and a cache of several '
-            'views holds views of single images: use a cache of one view (lfi cache without --views)'
+            f'train_dataloader: a step lfi.{MIXING_PREFIX}* shows several images, and drawn views are of '
+            f'single images: use at most --views {NUM_COMPLETE}'
         )
     if switched_pipelines(hooks_of(cfg)):
         raise UsageError(
-            'custom_hooks: a hook switches the pipeline, and a cache of several views holds the views of one '
-            'pipeline: use a cache of one view (lfi cache without --views)'
+            'custom_hooks: a hook switches the pipeline, and drawn views are of one pipeline: use at most '
+            f'--views {NUM_COMPLETE}'
         )
 
 

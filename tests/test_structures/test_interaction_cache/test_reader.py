@@ -35,7 +35,7 @@ def test_an_unknown_image_is_named(folder):
 
 
 def test_a_view_that_the_cache_does_not_have_is_refused(folder):
-    with pytest.raises(CacheError, match='has 1 views of an image, not view 1'):
+    with pytest.raises(CacheError, match='has 1 views of an image, and no view 1'):
         InteractionCache(folder).read(PATHS[:2], [0, 1])
 
 

@@ -25,8 +25,12 @@ from lfi.engine.pipelines import mixes_images
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.structures import BatchView, InteractionMaps
+from lfi.structures.interaction_cache import NUM_COMPLETE
 from lfi.unreadable import Unreadable, UnreadableImageError, refuse_unreadable
 from lfi.utils.config_types import model_config
+
+COMPLETE_VIEWS = np.array([[[1, 0, 0], [0, 1, 0]], [[-1, 0, 0], [0, 1, 0]]], np.float32)
+"""Views of the complete image: as it is, and mirrored."""
 
 
 class Batch(NamedTuple):
@@ -46,22 +50,32 @@ class Batch(NamedTuple):
 class ItemDataset(Dataset):
     """Data set of items, an item for each view of each image; an `Unreadable` where an image cannot be read.
 
-    Item `row * views + view` is a view of the image `paths[row]`.
+    Item `row * views + view` is a view of the image `paths[row]`. View 0 is the complete image and view 1 the
+    mirrored one. Others are drawn.
 
     Args:
-        dataset: data set of the images.
+        complete: data set of the complete images.
+        drawn: data set whose pipeline draws the views; None if no views are drawn.
         paths: path of each row.
-        indices: index of each row in the data set.
-        views: number of views of each image. A single view is the complete image.
+        indices: index of each row in the data sets.
+        views: number of views of each image.
         name_parts: number of last path parts that identify an image in the cache.
     """
 
     def __init__(
-        self, dataset: Any, paths: Sequence[str], indices: Sequence[int], views: int, name_parts: int
+        self,
+        complete: Any,
+        drawn: Any,
+        paths: Sequence[str],
+        indices: Sequence[int],
+        views: int,
+        name_parts: int,
     ) -> None:
-        refuse_unreadable(dataset)
-        self.dataset, self.paths, self.indices = dataset, paths, indices
+        self.complete, self.drawn, self.paths, self.indices = complete, drawn, paths, indices
         self.views, self.name_parts = views, name_parts
+        refuse_unreadable(complete)
+        if drawn is not None:
+            refuse_unreadable(drawn)
 
     def __len__(self) -> int:
         return len(self.indices) * self.views
@@ -69,21 +83,29 @@ class ItemDataset(Dataset):
     def __getitem__(self, item: int) -> Any:
         row, view = divmod(item, self.views)
         try:
-            return self.dataset[self.indices[row]] if self.views == 1 else self._draw(row, view)
+            if view >= NUM_COMPLETE:
+                return self._draw(row, view)
+            complete = self.complete[self.indices[row]]
+            return mirrored(complete) if view else complete
         except UnreadableImageError as error:
             return error.image
 
     def _draw(self, row: int, view: int) -> Any:
         path = self.paths[row]
         with requesting_seed(view_seed(path, self.name_parts, view)):
-            item = self.dataset[self.indices[row]]
+            item = self.drawn[self.indices[row]]
         # Data sets draw another image where a step of the pipeline returns None.
         if item['data_samples'].img_path != path:
             raise UsageError(
                 f'{path}: a step in lfi.RecordView shows nothing of it in view {view}, and drops the image: '
-                'use a cache of one view (lfi cache without --views)'
+                f'use at most --views {NUM_COMPLETE}'
             )
         return item
+
+
+def mirrored(item: dict) -> dict:
+    """Mirror the image of a packed item from left to right. Its labels stay; no boxes or masks are read."""
+    return {**item, 'inputs': item['inputs'].flip(-1)}
 
 
 def collate(items: Sequence) -> Batch:
@@ -114,8 +136,9 @@ class TeacherJob:
             self.cache_targets.check_mosaics()
         # Not labels, but whether they are 'known' or 'hidden' when concepts are selected.
         self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
-        strip = unaugmented if views == 1 else with_recorded_views
-        dataset = DATASETS.build(strip(cfg.train_dataloader.dataset))
+        dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
+        has_drawn = views > NUM_COMPLETE
+        drawn = DATASETS.build(with_recorded_views(cfg.train_dataloader.dataset)) if has_drawn else None
         self._check_classes(cfg, dataset)
         self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
         self.paths, indices = distinct_images(dataset)
@@ -123,8 +146,8 @@ class TeacherJob:
         parts = [distinguishing_parts(dataset, self.paths) if dist.get_rank() == 0 else 0]
         dist.broadcast_object_list(parts)
         self.name_parts = parts[0]
-        self.views, self.recipe = views, view_recipe(cfg) if views > 1 else None
-        self.dataset = ItemDataset(dataset, self.paths, indices, views, self.name_parts)
+        self.views, self.recipe = views, view_recipe(cfg) if has_drawn else None
+        self.dataset = ItemDataset(dataset, drawn, self.paths, indices, views, self.name_parts)
         self.device = torch.device(get_device())
 
     def _check_classes(self, cfg: Config, dataset: Any) -> None:
@@ -147,10 +170,19 @@ class TeacherJob:
             self.dataset, batch_sampler=item_batches, num_workers=num_workers, collate_fn=collate
         )
 
-    def recorded_views(self, batch: dict) -> np.ndarray:
-        """Return the recorded views (B, 2, 3) of a batch."""
-        views: np.ndarray = torch.stack([sample.view for sample in batch['data_samples']]).numpy()
-        return views
+    def recorded_views(self, items: Sequence[int], batch: dict) -> np.ndarray:
+        """Return the recorded views (B, 2, 3) of a batch.
+
+        Args:
+            items: item of each image in the batch.
+            batch: collated images and data samples.
+        """
+        views = [item % self.views for item in items]
+        matrices = [
+            sample.view.numpy() if view >= NUM_COMPLETE else COMPLETE_VIEWS[view]
+            for view, sample in zip(views, batch['data_samples'])
+        ]
+        return np.stack(matrices)
 
     def compute_maps(self, batch: dict) -> InteractionMaps:
         """Return the teacher's maps of a batch."""

@@ -12,13 +12,14 @@ from mmengine import dist
 from mmengine.config import Config
 from tqdm import tqdm
 
-from lfi.engine.cached_pipelines import check_views, map_loading_steps
+from lfi.engine.cached_pipelines import check_drawn_views, map_loading_steps
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps
 from lfi.engine.watch_images import max_unreadable
 from lfi.errors import UsageError
 from lfi.structures import is_missing, missing_records, pack
 from lfi.structures.interaction_cache import (
+    NUM_COMPLETE,
     CacheManifest,
     CacheWriter,
     InteractionCache,
@@ -172,7 +173,7 @@ def write_shard(job: TeacherJob, writer: CacheWriter, shard: int, batches: Itera
         if places:
             packed[places] = packed_maps(job, batch.data)
             if job.views > 1:
-                views[places] = job.recorded_views(batch.data)
+                views[places] = job.recorded_views([items[i] for i in batch.positions], batch.data)
     packed = packed.reshape(len(rows), job.views)
     packed[is_missing(packed.ravel()).reshape(packed.shape).any(1)] = missing_records(1, packed.dtype)[0]
     sizes = np.array([file_size(job.paths[row]) for row in rows], np.int64)
@@ -216,8 +217,8 @@ def check_training_reads_cache(cfg: Config, folder: str, views: int = 1) -> None
         for step in map_loading_steps(training, folder):
             step.setdefault('cache', folder)
         check_unrecorded_steps(training)
-        if views > 1:
-            check_views(training)
+        if views > NUM_COMPLETE:
+            check_drawn_views(training)
     except UsageError as error:
         raise UsageError(
             f'training with this config could not read the maps: {error}. Instead of changing this '

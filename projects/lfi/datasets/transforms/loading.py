@@ -19,11 +19,11 @@ from lfi.concepts.names import concept_names, plain_name
 from lfi.datasets.regions import objects_of
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures.interaction_cache import InteractionCache
+from lfi.structures.interaction_cache import NUM_COMPLETE, InteractionCache
 from lfi.structures.labels import UNLABELLED
 
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
-from .record_view import MIXED, RecordView, view_of
+from .record_view import RecordView, view_of
 from .view_draws import VIEW_INDEX
 
 VIEW_TOLERANCE = 1e-4
@@ -47,7 +47,7 @@ class LoadInteractionMaps(BaseTransform):
         UsageError: if size or mmdet's records show that a step outside `lfi.RecordView` flipped, resized or
             cropped the image (`refuse_unrecorded_steps` checks the config for other steps), or if the cache
             reveals the hidden label of the image.
-            A cache of several views: if the picture is none of them.
+            If a drawn view differs from the recorded one.
         CacheError: if the cache is missing or incomplete, or lacks the image.
     """
 
@@ -73,27 +73,33 @@ class LoadInteractionMaps(BaseTransform):
                 'labels of all images chose the concepts that have maps there. Write another cache by '
                 'lfi cache with the config of this training'
             )
-        if self._opened.manifest.views > 1:
-            return self._load_view(results, self._opened)
-        results['interaction_maps'] = self._opened.stored(*tiles_of(results))
+        if results.get(VIEW_INDEX, 0) >= NUM_COMPLETE:
+            return self._load_drawn_view(results, self._opened)
+        paths, tiles = tiles_of(results)
+        if self._opened.manifest.views == 1:
+            results['interaction_maps'] = self._opened.stored(paths, tiles)
+            return results
+        # The teacher's answer for a mirrored image is not the mirrored answer.
+        views = view_of(results)[None, :2] if tiles is None else tiles.views.numpy()
+        is_mirrored = np.linalg.det(views[..., :2]) < 0
+        converted = torch.from_numpy(_of_mirrored(views, is_mirrored).astype(np.float32))
+        if tiles is None:
+            results['view'] = converted[0]
+        else:
+            tiles = tiles._replace(views=converted)
+        results['interaction_maps'] = self._opened.stored(paths, tiles, is_mirrored.astype(int).tolist())
         return results
 
-    def _load_view(self, results: dict, cache: InteractionCache) -> dict:
-        """Set the maps of the recorded view that the picture shows. They need no warp."""
-        path = results['img_path']
-        if VIEW_INDEX not in results or MIXED in results:
-            raise UsageError(
-                f'{path}: {self.cache} holds {cache.manifest.views} views of each image, and this picture is '
-                'none of them: give lfi.RecordView the same cache, and mix no images in the pipeline'
-            )
-        stored = cache.stored([path], views=[results[VIEW_INDEX]])
+    def _load_drawn_view(self, results: dict, cache: InteractionCache) -> dict:
+        """Set the maps of a view that `RecordView` has drawn again. They need no warp."""
+        path, view = results['img_path'], results[VIEW_INDEX]
+        stored = cache.stored([path], views=[view])
         error = np.abs(view_of(results)[:2] - stored.record['view'][0]).max()
         if not error <= VIEW_TOLERANCE:
             raise UsageError(
-                f'{path}: view {results[VIEW_INDEX]} in {self.cache} differs by {error:.2g} of half the '
-                'image from the one that the transforms draw here: other versions of their libraries draw '
-                'other numbers, or the annotations have changed. Write the cache again by lfi cache with the '
-                'config of this training'
+                f'{path}: view {view} in {self.cache} differs by {error:.2g} of half the image from the one '
+                'that the transforms draw here: other versions of their libraries draw other numbers, or the '
+                'annotations have changed. Write the cache again with the config of this training'
             )
         results['interaction_maps'] = stored
         results['view'] = torch.eye(2, 3)
@@ -102,6 +108,13 @@ class LoadInteractionMaps(BaseTransform):
     def __repr__(self) -> str:
         """Return the type and the folder of the cache."""
         return f'{type(self).__name__}(cache={self.cache!r})'
+
+
+def _of_mirrored(views: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:
+    """Convert views (n, 2, 3) of an image to views of the mirrored image, where `is_mirrored` (n,)."""
+    converted = views.copy()
+    converted[is_mirrored, 0] *= -1
+    return converted
 
 
 @TRANSFORMS.register_module()

@@ -17,7 +17,7 @@ from mmpretrain.datasets.transforms import RandAugment
 
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures.interaction_cache import CacheManifest
+from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest
 
 from .stencils import Stencil, transform_stencils
 from .view_draws import VIEW_INDEX, requested_seed, seeded_draws, view_seed
@@ -114,10 +114,10 @@ class RecordView(BaseTransform):
     Args:
         transforms: configs or transforms; `Compose`, `RandomChoice`, `AutoAugment`, `RandomApply` and
             `RandAugment` may hold others.
-        cache: folder of a cache of several views of each image (`lfi cache --views K`), which
-            `tools/train.py` sets. The transforms then draw one of the K views again, chosen at random for
-            each image and epoch, with the same random numbers as `lfi cache`. Defaults to None: each view is
-            new.
+        cache: folder of a cache with drawn views (`lfi cache --views K`, K > 2), which `tools/train.py`
+            sets. One of the K views is chosen at random for each image and epoch. A drawn view is drawn
+            again, with the random numbers of `lfi cache`. In the two cases of the complete image the view is
+            new. Defaults to None: each view is new.
 
     Raises:
         ValueError: if `view_matrix` has no rule for a transform. Use `lfi.RecordedMosaic`,
@@ -147,7 +147,7 @@ class RecordView(BaseTransform):
             return self._run(results)
 
     def _seed(self, results: dict) -> int | None:
-        """Return the seed of the view to draw; None for a new view. Set the index of a recorded view."""
+        """Choose a recorded view, and return the seed to draw it again; None for a new view."""
         seed = requested_seed()
         if seed is not None or self.cache is None:
             return seed
@@ -155,6 +155,8 @@ class RecordView(BaseTransform):
             self._manifest = CacheManifest.read(Path(self.cache))
         if VIEW_INDEX not in results:
             results[VIEW_INDEX] = int(np.random.randint(self._manifest.views))  # noqa: NPY002
+        if results[VIEW_INDEX] < NUM_COMPLETE:
+            return None
         return view_seed(results['img_path'], self._manifest.name_parts, results[VIEW_INDEX])
 
     def _run(self, results: dict) -> dict | None:

@@ -15,7 +15,7 @@ No file is pickled.
 
 from .files import CacheError, checksum, shard_file
 from .keys import image_keys, name_parts
-from .manifest import CacheManifest, difference, shard_size
+from .manifest import NUM_COMPLETE, CacheManifest, difference, shard_size
 from .reader import InteractionCache, StoredMaps
 from .records import make_records
 from .shards import Shard
@@ -26,6 +26,7 @@ __all__ = [
     'CacheManifest',
     'CacheWriter',
     'InteractionCache',
+    'NUM_COMPLETE',
     'Shard',
     'StoredMaps',
     'checksum',

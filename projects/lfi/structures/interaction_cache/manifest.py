@@ -21,6 +21,8 @@ from .files import REDO, CacheError, checksum
 from .records import record_dtype
 
 VERSION = 4
+NUM_COMPLETE = 2
+"""Number of views that show the complete image: as it is, and mirrored. Others are drawn."""
 MIN_SHARD_SIZE = 256
 MAX_SHARDS = 4096
 MAX_SHARD_BYTES = 2**26
@@ -44,9 +46,9 @@ class CacheManifest:
         layers: layers of the maps.
         directions: directions in which the maps can be read.
         record: fields of an image's packed maps, in the form of `numpy.dtype.descr`.
-        views: K, number of recorded views of each image. A single view is the complete image.
-        recipe: configs of the steps that drew the views. Defaults to None: the one view is the complete
-            image.
+        views: K, number of recorded views of each image: the complete image, the mirrored one, and draws of
+            the training's transforms.
+        recipe: configs of the steps that drew the views. Defaults to None: none are drawn.
         labels: labels that chose the concepts of the stored maps: 'known', labels of all images; 'hidden', no
             labels; or one of these for each of several data sets. Defaults to None: unknown, or the cache
             has the maps of all concepts.
@@ -92,7 +94,7 @@ class CacheManifest:
             labels: labels that chose the concepts. Ignored if the maps are of all concepts. Defaults to None.
             presence_kind: `VLMAttentionTeacher.presence_kind`. Defaults to None: unknown.
             views: number of recorded views of each image. Defaults to 1: the complete image.
-            recipe: configs of the steps that draw the views. Defaults to None.
+            recipe: configs of the steps that draw views from the third on. Defaults to None.
 
         Raises:
             CacheError: if the name of a concept is no plain text.
@@ -126,6 +128,11 @@ class CacheManifest:
     def digest(self) -> str:
         """Digest of the manifest, which differs between caches of other teachers, data sets or formats."""
         return checksum(json.dumps(self.content(), sort_keys=True).encode())
+
+    @property
+    def has_drawn_views(self) -> bool:
+        """Whether views are recorded that the training's transforms drew."""
+        return self.views > NUM_COMPLETE
 
     @cached_property
     def packed_dtype(self) -> np.dtype:

@@ -142,7 +142,7 @@ class InteractionCache:
         views = [0] * len(paths) if views is None else views
         if not all(0 <= view < self.manifest.views for view in views):
             raise CacheError(
-                f'{self.folder} has {self.manifest.views} views of an image, not view {max(views)}'
+                f'{self.folder} has {self.manifest.views} views of an image, and no view {max(views)}'
             )
         # Read the records first: they confirm the manifest's dtype before memory for it is allocated.
         parts = [self._record(*place) for place in zip(paths, rows.tolist(), keys.tolist(), views)]
