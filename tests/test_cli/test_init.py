@@ -231,7 +231,7 @@ def test_weights_of_a_pretraining_begin_a_model_of_labels(init, tmp_path):
     write_class_folders(tmp_path / 'data')
     for number, prefix in enumerate(('backbone.', None)):
         file = tmp_path / f'{number}.pth'
-        torch.save({'state_dict': {f'{prefix or ""}conv1.weight': torch.zeros(1)}}, file)
+        torch.save({'state_dict': {f'{prefix or ""}conv1.weight': torch.zeros(64, 3, 7, 7)}}, file)
         init(tmp_path / 'data', '--model', 'resnet18', *SMALL, '--weights', file, '--out', f'{number}.py')
         written = load_config(str(tmp_path / f'{number}.py')).model.backbone.backbone.init_cfg
         assert written == dict(type='Pretrained', checkpoint=str(file), prefix=prefix)

@@ -56,7 +56,8 @@ def test_a_column_gives_the_split(tmp_path):
     splits = ['train', 'Training', 'val', 'test']
     rows = [('path', 'label', 'split'), *((*row, split) for row, split in zip(ROWS, splits))]
     data = find_data(write_table(tmp_path / 'labels.csv', rows), tmp_path)
-    assert [image.path for image in data.val] == ['2.jpg', '3.jpg']
+    assert [image.path for image in data.val] == ['2.jpg']
+    assert data.notes == ('the split test is left out: val validates',)
 
 
 def test_images_may_lie_in_images_or_anywhere(tmp_path):
@@ -93,7 +94,7 @@ def test_images_may_lie_in_images_or_anywhere(tmp_path):
         ([], 'is empty: write a path and a label in each row'),
         (
             [('path', 'label', 'split'), (*ROWS[0], 'holdout')],
-            "line 2 .* has split='holdout': write train or val",
+            "line 2 .* has split='holdout': write train, val or test",
         ),
         (
             [('path', 'label', 'split'), *((*row, 'train') for row in ROWS[:2]), ('2.jpg', 'bird', 'val')],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from itertools import chain, count
 from typing import NamedTuple
 
@@ -44,9 +45,9 @@ class CacheCost(NamedTuple):
         return self.num_views * self.view_bytes
 
     @property
-    def hours(self) -> float:
-        """Hours of one process."""
-        return self.num_views * self.view_seconds / 3600
+    def seconds(self) -> float:
+        """Seconds of one process."""
+        return self.num_views * self.view_seconds
 
     def __str__(self) -> str:
         each = 'once' if self.views == 1 else f'in {self.views} views'
@@ -54,7 +55,8 @@ class CacheCost(NamedTuple):
         return (
             f'{self.num_images:,} images, each {each}: {self.num_views:,} views\n'
             f'size: {self.total_bytes / 1e6:,.2f} MB, {self.view_bytes / 1e3:.2f} kB a view\n'
-            f'time: {self.hours:,.2f} h in one process, at {1 / self.view_seconds:,.1f} views/s here\n'
+            f'time: {timedelta(seconds=round(self.seconds))} in one process, at '
+            f'{1 / self.view_seconds:,.1f} views/s here\n'
             f'calls of the teacher: {calls:,} batches of {self.batch_size}'
         )
 

@@ -8,16 +8,12 @@ from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.utils.folders import image_names
 
-TRAIN, VAL = ('train', 'training'), ('val', 'valid', 'validation', 'test')
-"""Names of the folders of a split, in the order in which they are looked for."""
+from .splits import Splits, choose_splits
 
 
-def split_folders(root: Path) -> tuple[Path, Path | None] | None:
-    """Return the folders for training and validation (None if there is none), or None without a split."""
-    train = next((root / name for name in TRAIN if (root / name).is_dir()), None)
-    if train is None:
-        return None
-    return train, next((root / name for name in VAL if (root / name).is_dir()), None)
+def split_folders(root: Path) -> Splits:
+    """Return the splits of a folder, by the names of its subfolders."""
+    return choose_splits([path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else ())
 
 
 def read_class_folders(root: Path) -> FoundData:
@@ -29,8 +25,9 @@ def read_class_folders(root: Path) -> FoundData:
         UsageError: if there is no image, a class has no image, images lie beside the class folders, there is
             one class only, or both splits have different classes.
     """
-    folders = split_folders(root)
-    train, val = folders or (root, None)
+    splits = split_folders(root)
+    train = root if splits.train is None else root / splits.train
+    val = None if None in (splits.train, splits.val) else root / str(splits.val)
     names = sorted(image_names(train))
     if not names:
         raise UsageError(f'{train} has no image, nor do its subfolders: give the folder of your images')
@@ -62,8 +59,8 @@ def read_class_folders(root: Path) -> FoundData:
             else f'to pretrain without labels, give {train / name}'
         )
         raise UsageError(f'{train} has one class folder, {name!r}, and a classifier needs two: {advice}')
-    notes = _notes_on_inner_folders(train, inner)
-    form = 'class folders' if folders is None else f'class folders below {train.name}'
+    notes = (*splits.notes, *_notes_on_inner_folders(train, inner))
+    form = 'class folders' if splits.train is None else f'class folders below {train.name}'
     val_images: tuple[LabelledImage, ...] = ()
     if val is not None:
         form += f' and {val.name}'

@@ -9,7 +9,8 @@ from typing import Any
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage, Task
 
-TRAIN, VAL = ('train', 'training'), ('validation', 'val', 'valid', 'test')
+from .splits import choose_splits
+
 SUFFIXES = {'JPEG': '.jpg', 'PNG': '.png', 'BMP': '.bmp', 'TIFF': '.tif', 'WEBP': '.webp'}
 
 
@@ -40,10 +41,10 @@ def read_hugging_face(root: Path, out: Path) -> FoundData:
         ) from error
     loaded = datasets.load_from_disk(str(root))
     splits = loaded if isinstance(loaded, datasets.DatasetDict) else {'train': loaded}
-    train = next((splits[name] for name in TRAIN if name in splits), None)
-    if train is None:
+    chosen = choose_splits(splits)
+    if chosen.train is None:
         raise UsageError(f'{root} has the splits {", ".join(splits)}, and no train: rename one')
-    val = next((splits[name] for name in VAL if name in splits), None)
+    train, val = splits[chosen.train], None if chosen.val is None else splits[chosen.val]
     image, label = _columns(root, train.features, datasets)
     if label is None:
         classes: tuple[str, ...] = ()
@@ -55,7 +56,7 @@ def read_hugging_face(root: Path, out: Path) -> FoundData:
     ]
     task: Task = 'classification' if classes else 'pretraining'
     note = f'the images were written to {out}'
-    return FoundData('a Hugging Face data set', task, out, classes, parts[0], parts[1], (note,))
+    return FoundData('a Hugging Face data set', task, out, classes, parts[0], parts[1], (note, *chosen.notes))
 
 
 def _columns(root: Path, features: Any, datasets: Any) -> tuple[str, str | None]:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 
+from .splits import TRAIN, VAL, choose_splits
+
 SUFFIXES = ('.csv', '.tsv')
 PATH_COLUMNS = ('path', 'image', 'image_path', 'img', 'file', 'filename', 'file_name', 'filepath', 'name')
 LABEL_COLUMNS = ('label', 'labels', 'class', 'classes', 'class_name', 'category', 'tag', 'tags', 'target')
 SPLIT_COLUMNS = ('split', 'subset', 'set', 'partition')
-TRAIN, VAL = ('train', 'training'), ('val', 'valid', 'validation', 'test', 'dev')
 SEPARATORS = ('|', ';')
 """Separators of several labels in one cell."""
 
@@ -38,6 +39,10 @@ def read_label_table(file: Path) -> FoundData:
             column `split` are unknown, a class is in the validation alone, or there is one class only.
     """
     rows = _read_rows(file)
+    names = {row.split.lower() for row in rows}
+    chosen = choose_splits(names)
+    left_out = names.intersection(VAL) - {chosen.val}
+    rows = [row for row in rows if row.split.lower() not in left_out]
     root = _images_folder(file, rows)
     several = any(len(row.labels) != 1 for row in rows)
     _check_labels(file, rows, several)
@@ -48,7 +53,7 @@ def read_label_table(file: Path) -> FoundData:
     splits: dict[bool, list[LabelledImage]] = {False: [], True: []}
     for row in rows:
         labels = tuple(sorted({indices[label] for label in row.labels}))
-        splits[row.split.lower() in VAL].append(LabelledImage(row.path, labels))
+        splits[row.split.lower() == chosen.val].append(LabelledImage(row.path, labels))
     return FoundData(
         f'a table of paths and labels, {file.name}',
         'multi-label classification' if several else 'classification',
@@ -56,6 +61,7 @@ def read_label_table(file: Path) -> FoundData:
         classes,
         tuple(splits[False]),
         tuple(splits[True]),
+        chosen.notes,
     )
 
 
@@ -153,7 +159,9 @@ def _check_labels(file: Path, rows: list[_Row], several: bool) -> None:
     unseen = next(((row, label) for row in rows for label in row.labels if label not in of_train), None)
     unknown = next((row for row in rows if row.split.lower() not in TRAIN + VAL), None)
     if unknown:
-        raise UsageError(f'line {unknown.line} of {file} has split={unknown.split!r}: write train or val')
+        raise UsageError(
+            f'line {unknown.line} of {file} has split={unknown.split!r}: write train, val or test'
+        )
     if unseen:
         row, label = unseen
         raise UsageError(

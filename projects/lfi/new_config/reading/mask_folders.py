@@ -12,9 +12,10 @@ from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 from lfi.utils.folders import image_names
 
+from .splits import VAL, choose_splits
+
 IMAGES, MASKS = ('images', 'image', 'imgs', 'img'), ('masks', 'mask', 'annotations', 'labels', 'ann')
 CLASS_FILES = ('classes.txt', 'labels.txt', 'names.txt', 'classes.json')
-TRAIN, VAL = ('train', 'training'), ('val', 'valid', 'validation', 'test')
 IGNORED = 255
 
 
@@ -40,8 +41,12 @@ def read_mask_folders(root: Path) -> FoundData:
     assert folders is not None, f'{root} has no masks'
     images, masks = folders
     classes = _class_names(root)
+    splits = choose_splits(path.name for path in images.iterdir() if path.is_dir())
+    left_out = {path.name for path in images.iterdir() if path.name.lower() in VAL} - {splits.val}
     pairs: dict[bool, list[LabelledImage]] = {False: [], True: []}
     for name in sorted(image_names(images)):
+        if Path(name).parts[0] in left_out:
+            continue
         mask = (masks / name).with_suffix('.png')
         if not mask.is_file():
             raise UsageError(f'{images / name} has no mask {mask}')
@@ -50,7 +55,7 @@ def read_mask_folders(root: Path) -> FoundData:
             _indices(mask, classes),
             mask=mask.relative_to(root).as_posix(),
         )
-        pairs[Path(name).parts[0] in VAL and len(Path(name).parts) > 1].append(image)
+        pairs[Path(name).parts[0] == splits.val and len(Path(name).parts) > 1].append(image)
     return FoundData(
         f'images and masks, {images.name} and {masks.name}',
         'semantic segmentation',
@@ -58,6 +63,7 @@ def read_mask_folders(root: Path) -> FoundData:
         classes,
         tuple(pairs[False]),
         tuple(pairs[True]),
+        splits.notes,
     )
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
 
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.checkpoints.weight_files import read_checkpoint
@@ -21,7 +26,8 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
             unchanged.
 
     Raises:
-        UsageError: if 'timm' is asked for a backbone that is not timm's, or the file cannot be read.
+        UsageError: if 'timm' is asked for a backbone that is not timm's, the file cannot be read, or none of
+            its weights fits the backbone.
     """
     if weights is None:
         return {}
@@ -40,7 +46,8 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
     if '://' in weights:
         return {'init_cfg': {'type': 'Pretrained', 'checkpoint': weights}}
     checkpoint = str(file.resolve())
-    return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint, 'prefix': _prefix(checkpoint)}}
+    prefix = _check_fit(base, checkpoint)
+    return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint, 'prefix': prefix}}
 
 
 def _unfrozen(backbone: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,12 +62,46 @@ def _unfrozen(backbone: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _prefix(checkpoint: str) -> str | None:
-    """Return the prefix of a backbone's weights in a file: that of a whole model, or None for a backbone.
+def _check_fit(base: BaseModel, checkpoint: str) -> str | None:
+    """Check that a file has weights of a backbone, and log how many are missing.
+
+    Returns:
+        Prefix of the backbone's weights in the file: that of a whole model, or None for a backbone.
 
     Raises:
-        UsageError: if the file cannot be read.
+        UsageError: if the file cannot be read, or none of its weights fits the backbone.
     """
     with safe_checkpoint_loading(), as_usage_error(OSError, RuntimeError, ValueError):
-        names = read_checkpoint(checkpoint)['state_dict']
-    return 'backbone.' if any(name.startswith('backbone.') for name in names) else None
+        found = read_checkpoint(checkpoint)['state_dict']
+    prefix = 'backbone.' if any(name.startswith('backbone.') for name in found) else ''
+    backbone = {**base.model['backbone'], 'init_cfg': None}
+    if backbone['type'] == 'TIMMBackbone':
+        backbone['pretrained'] = False
+    with DefaultScope.overwrite_default_scope(_scope_of(base)), torch.random.fork_rng(devices=[]):
+        expected = MODELS.build(backbone).state_dict()
+    unfit = [
+        name
+        for name, value in expected.items()
+        if getattr(found.get(prefix + name), 'shape', None) != value.shape
+    ]
+    if len(unfit) == len(expected):
+        raise UsageError(
+            f'--weights {checkpoint}: none of its weights fits {base.model["backbone"]["type"]}, which has '
+            f'{unfit[0]} of {tuple(expected[unfit[0]].shape)}: give weights of this model'
+        )
+    if unfit:
+        print_log(
+            f'--weights: {len(unfit)} of {len(expected)} weights of the backbone are not in {checkpoint} or '
+            f'have another shape, and start at random: {", ".join(unfit[:3])}',
+            'current',
+            logging.WARNING,
+        )
+    return prefix or None
+
+
+def _scope_of(base: BaseModel) -> str:
+    """Return the scope of a model's types: that of its config's project, or mmpretrain."""
+    if base.base is not None and '::' in base.base:
+        return base.base.partition('::')[0]
+    scope: str = base.model.get('_scope_', 'mmpretrain')
+    return scope
