@@ -67,14 +67,14 @@ def main() -> None:
     keys = image_keys([f'batch/{i}' for i in range(args.batch_size)], 2)
     with tempfile.TemporaryDirectory() as folder:
         writer = CacheWriter(Path(folder), CacheManifest.of({}, len(keys), 2, texts, maps), texts)
-        sizes = np.full(len(keys), -1)
+        unknown = np.full(len(keys), -1)
         print(
             f'{args.teacher} at {teacher.input_size} px by {args.extractor}, images of {args.img_size} px, '
             f'{args.max_concepts} of {args.num_concepts} concepts, batch {args.batch_size}, {machine()}\n'
         )
         print(HEADER)
         timed = time_pairs(
-            lambda: writer.write(0, keys, make_records(pack(ask())[:, None], sizes)), forward, args.rounds
+            lambda: writer.write(0, keys, make_records(pack(ask())[:, None], unknown)), forward, args.rounds
         )
     name = 'teacher asked about a batch, maps written / teacher forward alone'
     print(timed.row(name, args.batch_size))

@@ -9,8 +9,10 @@ from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from lfi.structures import BatchView, unpack
+from lfi.unreadable import UnreadableImageError
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
+from PIL import Image
 
 CLASSIFIER = 'classification/lfi_vit-128x6-p8_shapes.py'
 FEATURES = 'baselines/logit-kd_vit-128x6-p8_shapes.py'
@@ -65,7 +67,7 @@ def test_the_maps_of_a_view_are_the_teachers_of_the_students_image(load, tmp_pat
         online = targets.compute(batch)
         record = sample.interaction_maps.record
         stored = unpack(record, online.layers, online.directions, 'cpu')
-        step = torch.from_numpy(record['step'])[..., None, None]
+        step = torch.from_numpy(record['step'].copy())[..., None, None]
         assert ((stored.logits - online.logits).abs() <= 0.5 * step + 1e-4).all()
         torch.testing.assert_close(stored.presence, online.presence, atol=1e-5, rtol=0)
         if online.concepts is not None:
@@ -180,3 +182,108 @@ def test_seeds_differ_between_images_and_views_and_not_between_roots():
     seeds = {view_seed(f'/data/a/{i}.jpg', 2, view) for i in range(100) for view in range(8)}
     assert len(seeds) == 800
     assert view_seed('/data/a/1.jpg', 2, 3) == view_seed('elsewhere/a/1.jpg', 2, 3)
+
+
+def picture_folder(folder, count=4):
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(pixels).resize((96, 80)).save(folder / f'{number}.png')
+
+
+def image_folder(folder, *transforms, after=()):
+    steps = [dict(type='RandomResizedCrop', scale=64), dict(type='RandomFlip', prob=0.5), *transforms]
+    return dict(
+        type='lfi.ImageFolder',
+        _scope_='mmpretrain',
+        data_root=str(folder),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='lfi.RecordView', _scope_='mmpretrain', transforms=steps),
+            *after,
+            dict(type='lfi.LoadInteractionMaps'),
+            dict(type='PackInputs', algorithm_keys=('view', 'interaction_maps')),
+        ],
+    )
+
+
+def solarized():
+    return dict(type='Solarize', thr=100, prob=1.0)
+
+
+def test_an_image_of_two_pipelines_is_refused_before_the_teacher_is_asked(load, tmp_path):
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    parts = [image_folder(tmp_path / 'data'), image_folder(tmp_path / 'data', solarized())]
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', _scope_='mmpretrain', datasets=parts)
+    with (
+        DefaultScope.overwrite_default_scope('mmpretrain'),
+        pytest.raises(UsageError, match=r'data sets with different lfi\.RecordView show the same images'),
+    ):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+    assert not (tmp_path / 'cache').exists()
+
+
+def test_a_view_of_other_colours_is_refused(load, tmp_path, monkeypatch):
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data', solarized())
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+        assert trained_samples(cfg, tmp_path / 'cache')
+        monkeypatch.setattr(
+            'mmpretrain.datasets.transforms.Solarize.transform', lambda self, results: results
+        )
+        with pytest.raises(UsageError, match=r'differs in its colours by \d+ of 255'):
+            trained_samples(cfg, tmp_path / 'cache')
+
+
+def test_a_record_view_inside_another_step_is_refused(load, tmp_path):
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    inner = dict(type='lfi.RecordView', transforms=[solarized()])
+    nested = dict(type='RandomApply', prob=1.0, transforms=[inner])
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data', after=[nested])
+    with (
+        DefaultScope.overwrite_default_scope('mmpretrain'),
+        pytest.raises(UsageError, match=r'a lfi\.RecordView stands inside another step'),
+    ):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+
+
+def test_maps_are_loaded_once(load, tmp_path):
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='lfi.LoadInteractionMaps'))
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache_teacher(cfg, str(tmp_path), 4, 0, 2)
+    with pytest.raises(UsageError, match=r'the pipeline has two lfi\.LoadInteractionMaps'):
+        trained_samples(cfg, tmp_path)
+
+
+def test_a_verification_that_compares_nothing_does_not_pass(load, tmp_path):
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+        for path in (tmp_path / 'data').iterdir():
+            path.write_bytes(b'no image')
+        assert not verify(TeacherJob(cfg, K), tmp_path / 'cache', 4, 0, 100)
+
+
+def test_unreadable_images_count_the_same_when_a_run_goes_on(load, tmp_path):
+    picture_folder(tmp_path / 'data', 60)
+    for number in range(0, 60, 2):
+        (tmp_path / f'data/{number}.png').write_bytes(b'no image')
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        for _ in range(2):
+            with pytest.raises(UnreadableImageError, match='20 of the 38 checked images'):
+                cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+
+
+def test_draws_seed_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'manual_seed_all', None)
+    with seeded_draws(3):
+        torch.rand(1)

@@ -52,15 +52,19 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     def restore() -> None:
         shutil.copytree(complete, cache, dirs_exist_ok=True)
 
-    damaged = 'shard-00000.safetensors is corrupted'
     shard = cache / 'shard-00000.safetensors'
     os.truncate(shard, int(bench.random.random() * shard.stat().st_size))
-    yield refuse('a truncated cache', 'a shard is truncated', damaged)
+    yield refuse(
+        'a truncated cache', 'a shard is truncated', 'shard-00000.safetensors is missing or corrupted'
+    )
     restore()
     content = bytearray(shard.read_bytes())
-    content[bench.random.randrange(len(content))] ^= 0xFF
+    # The last nine tenths are records.
+    content[bench.random.randrange(len(content) // 10, len(content))] ^= 0xFF
     shard.write_bytes(content)
-    yield refuse('a corrupted cache', 'one byte of a shard', damaged)
+    yield refuse(
+        'a corrupted cache', 'one byte of a shard', 'shard-00000.safetensors is corrupted or was changed'
+    )
     restore()
     (cache / 'index-keys.npy').unlink()
     yield refuse('an unfinished cache', 'no index', 'cache is unfinished')

@@ -92,7 +92,8 @@ def run(args: Namespace) -> None:
         print(caching.cache_cost(cfg, args.batch_size, args.num_workers, args.views, args.cost or None))
         return
     if args.verify is not None:
-        job = caching.TeacherJob(cfg, CacheManifest.read(Path(args.out)).views)
+        manifest = CacheManifest.read(Path(args.out))
+        job = caching.TeacherJob(cfg, manifest.views, manifest.name_parts)
         passed = caching.verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify)
         if passed:
             print_next(train_command(args))

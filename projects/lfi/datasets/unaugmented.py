@@ -9,6 +9,8 @@ from mmengine.config import ConfigDict
 from lfi.structures import CACHE_KEYS
 from lfi.utils.config_types import configs_in, type_name
 
+from .transforms.view_draws import COLOURS
+
 # These types begin with 'Load', but read maps or hold transforms, which `configs_in` yields one by one.
 MAP_LOADERS = ('LoadInteractionMaps', 'LoadRegions')
 
@@ -45,13 +47,21 @@ def with_recorded_views(dataset: ConfigDict) -> ConfigDict:
 
     def filter_steps(pipeline: list[dict]) -> list[dict]:
         return [
-            _without_keys(step, ('interaction_maps',))
+            _packing_colours(_without_keys(step, ('interaction_maps',)))
             for step in pipeline
             if (name := type_name(step)).startswith(('Load', 'Pack', 'RecordView'))
             and name not in MAP_LOADERS
         ]
 
     return _with_pipelines(dataset, filter_steps)
+
+
+def _packing_colours(step: dict) -> dict:
+    """Return the config of a step that packs the colours of a view beside the view."""
+    return {
+        name: [*value, COLOURS] if name.endswith('_keys') and 'view' in value else value
+        for name, value in step.items()
+    }
 
 
 def _without_keys(step: dict, keys: Sequence[str]) -> dict:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from lfi.errors import UsageError
 from lfi.structures import CACHE_KEYS
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference
-from lfi.utils.config_types import type_name
+from lfi.utils.config_types import leaf_configs, type_name
 from lfi.utils.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
@@ -134,14 +134,14 @@ def _steps_of_views(cfg: Config, cache: str) -> list[dict]:
             f'model.teacher.cache={cache!r} holds views of other transforms: {mismatch}. Set them back, or '
             'write another cache by lfi cache --views with the config of this training'
         )
-    return _view_steps(cfg)
+    return _view_steps(cfg.train_dataloader.dataset)
 
 
 def check_drawn_views(cfg: Config) -> None:
     """Check that a training can draw the views of a cache again.
 
     Raises:
-        UsageError: if a step mixes images, or a hook switches the pipeline.
+        UsageError: if a step mixes images, a hook switches the pipeline, or a step holds a `RecordView`.
     """
     if mixes_images(cfg):
         raise UsageError(
@@ -154,12 +154,41 @@ def check_drawn_views(cfg: Config) -> None:
             f'--views {NUM_COMPLETE}'
         )
 
+    # Imported here because it imports mmpretrain.
+    from lfi.datasets import with_recorded_views
+
+    drawn = with_recorded_views(cfg.train_dataloader.dataset)
+    if len(_view_steps(drawn)) < len(_view_steps(cfg.train_dataloader.dataset)):
+        raise UsageError(
+            'train_dataloader: a lfi.RecordView stands inside another step, and its views cannot be drawn '
+            f'again: put it into the pipeline itself, or use at most --views {NUM_COMPLETE}'
+        )
+
+
+def check_one_recipe(cfg: Config) -> None:
+    """Check that all data sets of a training draw views by the same steps.
+
+    Raises:
+        UsageError: if they do not: an image of two data sets would need the views of both.
+    """
+    recipes = [_plain_steps(_view_steps(part)) for part in leaf_configs(cfg.train_dataloader.dataset)]
+    if any(recipe != recipes[0] for recipe in recipes):
+        raise UsageError(
+            'train_dataloader: data sets with different lfi.RecordView show the same images, and a cache has '
+            f'the views of one: give all the same steps, or use at most --views {NUM_COMPLETE}'
+        )
+
 
 def view_recipe(cfg: Config) -> list[dict]:
     """Return the steps that draw the views of training images, as plain JSON data."""
-    steps = [{key: value for key, value in step.items() if key != 'cache'} for step in _view_steps(cfg)]
-    recipe: list[dict] = json.loads(json.dumps(steps, default=_name_of))
-    return recipe
+    return _plain_steps(_view_steps(cfg.train_dataloader.dataset))
+
+
+def _plain_steps(steps: list[dict]) -> list[dict]:
+    """Convert configs of steps to plain JSON data, without the folder of a cache."""
+    without_cache = [{key: value for key, value in step.items() if key != 'cache'} for step in steps]
+    plain: list[dict] = json.loads(json.dumps(without_cache, default=_name_of))
+    return plain
 
 
 def _name_of(value: object) -> object:
@@ -167,6 +196,5 @@ def _name_of(value: object) -> object:
     return value.__name__ if isinstance(value, type) else repr(value)
 
 
-def _view_steps(cfg: Config) -> list[dict]:
-    steps = typed_configs(cfg.train_dataloader.dataset)
-    return [step for step in steps if type_name(step) == 'RecordView']
+def _view_steps(dataset: object) -> list[dict]:
+    return [step for step in typed_configs(dataset) if type_name(step) == 'RecordView']

@@ -225,7 +225,7 @@ def cache(tmp_path):
 
 
 def pasted(results, cache, grid=(12, 12)):
-    stored = LoadInteractionMaps(cache)(results)['interaction_maps']
+    stored = LoadInteractionMaps(cache)(dict(results))['interaction_maps']
     maps = unpack(stored.record, (-1,), ('spatial', 'semantic'), 'cpu')
     sources, share = tile_maps(maps, [stored.tiles], grid)
     return mix_maps(sources, share, 3), share

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from lfi.concepts.concept_check_hook import check_class_order, classes_of
 from lfi.datasets import unaugmented, with_recorded_views
 from lfi.datasets.image_paths import distinct_images, distinguishing_parts
-from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
+from lfi.datasets.transforms.view_draws import COLOURS, requesting_seed, view_seed
 from lfi.engine.cache_labels import label_visibility
-from lfi.engine.cached_pipelines import view_recipe
+from lfi.engine.cached_pipelines import check_one_recipe, view_recipe
 from lfi.engine.pipelines import mixes_images
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
@@ -121,13 +121,14 @@ class TeacherJob:
     Args:
         cfg: config of the training.
         views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
+        name_parts: number of last path parts that identify an image. Defaults to None: as many as needed.
 
     Raises:
-        UsageError: if the config has no teacher, training could not use the maps, or the data set names no
-            files.
+        UsageError: if the config has no teacher, training could not use the maps, the data set names no
+            files, or several pipelines draw views of one image.
     """
 
-    def __init__(self, cfg: Config, views: int = 1) -> None:
+    def __init__(self, cfg: Config, views: int = 1, name_parts: int | None = None) -> None:
         if not cfg.model.get('teacher'):
             raise UsageError('the config has no model.teacher to ask')
         self.cache_targets = CacheTargets(model_config(cfg))
@@ -143,9 +144,13 @@ class TeacherJob:
         self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
         self.paths, indices = distinct_images(dataset)
         # One process compares all names.
-        parts = [distinguishing_parts(dataset, self.paths) if dist.get_rank() == 0 else 0]
-        dist.broadcast_object_list(parts)
-        self.name_parts = parts[0]
+        if name_parts is None:
+            parts = [distinguishing_parts(dataset, self.paths) if dist.get_rank() == 0 else 0]
+            dist.broadcast_object_list(parts)
+            name_parts = parts[0]
+        self.name_parts = name_parts
+        if has_drawn and len(self.paths) < len(dataset):
+            check_one_recipe(cfg)
         self.views, self.recipe = views, view_recipe(cfg) if has_drawn else None
         self.dataset = ItemDataset(dataset, drawn, self.paths, indices, views, self.name_parts)
         self.device = torch.device(get_device())
@@ -170,19 +175,21 @@ class TeacherJob:
             self.dataset, batch_sampler=item_batches, num_workers=num_workers, collate_fn=collate
         )
 
-    def recorded_views(self, items: Sequence[int], batch: dict) -> np.ndarray:
-        """Return the recorded views (B, 2, 3) of a batch.
+    def recorded_views(self, items: Sequence[int], batch: dict) -> tuple[np.ndarray, np.ndarray]:
+        """Return the recorded views (B, 2, 3) of a batch, and their colours (B, 6).
 
         Args:
             items: item of each image in the batch.
             batch: collated images and data samples.
         """
-        views = [item % self.views for item in items]
-        matrices = [
-            sample.view.numpy() if view >= NUM_COMPLETE else COMPLETE_VIEWS[view]
-            for view, sample in zip(views, batch['data_samples'])
-        ]
-        return np.stack(matrices)
+        matrices, colours = np.zeros((len(items), 2, 3), np.float32), np.zeros((len(items), 6), np.uint8)
+        for i, (item, sample) in enumerate(zip(items, batch['data_samples'])):
+            view = item % self.views
+            if view < NUM_COMPLETE:
+                matrices[i] = COMPLETE_VIEWS[view]
+            else:
+                matrices[i], colours[i] = sample.view, getattr(sample, COLOURS)
+        return matrices, colours
 
     def compute_maps(self, batch: dict) -> InteractionMaps:
         """Return the teacher's maps of a batch."""

@@ -43,7 +43,7 @@ class ImageReader:
     Args:
         job: teacher and images.
         num_workers: number of processes that load images.
-        total: number of items, views of images.
+        total: number of images.
         max_share: largest share of unreadable images, in [0, 1]; `max_unreadable` of the config.
         unreadable_list: file that lists unreadable images.
     """
@@ -53,7 +53,7 @@ class ImageReader:
     ) -> None:
         self.job, self.num_workers, self.total = job, num_workers, total
         self.max_share, self.unreadable_list = max_share, unreadable_list
-        self.num_read = 0
+        self.num_items = 0
         self.unreadable: dict[int, Unreadable] = {}
 
     def batches(self, item_batches: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[int], Batch]]:
@@ -63,9 +63,9 @@ class ImageReader:
             UnreadableImageError: if more than `max_share` of the images cannot be read.
         """
         for items, batch in zip(item_batches, self.job.batches(item_batches, self.num_workers)):
-            self.num_read += len(items)
+            self.num_items += len(items)
             for position, image in batch.unreadable.items():
-                self.unreadable[items[position]] = image
+                self.unreadable[items[position] // self.job.views] = image
                 is_new = self.unreadable_list.add(image)
                 self._refuse_too_many()
                 if is_new and len(self.unreadable_list) <= MAX_LOGGED:
@@ -75,6 +75,7 @@ class ImageReader:
     def _refuse_too_many(self) -> None:
         *others, latest = self.unreadable.values()
         # Images come folder by folder, so a share of the images read so far would mislead.
-        counts = Counts(len(others) + 1, min(self.num_read, self.total), self.total, denominator=self.total)
+        num_read = min(-(-self.num_items // self.job.views), self.total)
+        counts = Counts(len(others) + 1, num_read, self.total, denominator=self.total)
         names = [image.path for image in others]
         refuse_too_many(counts, self.max_share, latest, names, self.job.name)

@@ -52,7 +52,7 @@ def verify(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num
         max_error = max(max_error, error.nan_to_num(math.inf, posinf=math.inf).max().item())
         presence_error = (cached.presence - maps.presence).abs().nan_to_num(math.inf)
         max_presence_error = max(max_presence_error, presence_error.max().item())
-    passed = max_error <= 1 and max_presence_error <= PRESENCE_TOLERANCE
+    passed = num_compared > 0 and max_error <= 1 and max_presence_error <= PRESENCE_TOLERANCE
     compared = f'{num_compared} {"images" if job.views == 1 else "views"}'
     print(
         f'{cache.manifest.num_shards} shards match their checksums. {compared} were compared with the '

@@ -72,9 +72,10 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     writer = open_writer(job, folder)
     manifest = writer.manifest
     shards = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
-    total = job.views * sum(len(manifest.rows(shard)) for shard in shards)
+    num_images = sum(len(manifest.rows(shard)) for shard in shards)
+    total = job.views * num_images
     unreadable_list = UnreadableList(folder)
-    reader = ImageReader(job, num_workers, total, max_share, unreadable_list)
+    reader = ImageReader(job, num_workers, num_images, max_share, unreadable_list)
     pending = shards_to_write(job, writer, shards, reader, batch_size)
     items = {shard: job.items(manifest.rows(shard)) for shard in pending}
     batches = reader.batches([batch for shard in pending for batch in split(items[shard], batch_size)])
@@ -166,19 +167,24 @@ def write_shard(job: TeacherJob, writer: CacheWriter, shard: int, batches: Itera
     manifest = writer.manifest
     rows = manifest.rows(shard)
     packed = missing_records(len(rows) * job.views, manifest.packed_dtype)
-    views = np.zeros((len(packed), 2, 3), np.float32)
+    views, colours = np.zeros((len(packed), 2, 3), np.float32), np.zeros((len(packed), 6), np.uint8)
     first = job.items(rows).start
     for items, batch in batches:
         places = [items[position] - first for position in batch.positions]
         if places:
             packed[places] = packed_maps(job, batch.data)
             if job.views > 1:
-                views[places] = job.recorded_views([items[i] for i in batch.positions], batch.data)
+                read = [items[position] for position in batch.positions]
+                views[places], colours[places] = job.recorded_views(read, batch.data)
     packed = packed.reshape(len(rows), job.views)
     packed[is_missing(packed.ravel()).reshape(packed.shape).any(1)] = missing_records(1, packed.dtype)[0]
     sizes = np.array([file_size(job.paths[row]) for row in rows], np.int64)
-    recorded = views.reshape(*packed.shape, 2, 3) if job.views > 1 else None
-    writer.write(shard, keys_of(job, writer, shard), make_records(packed, sizes, recorded))
+    if job.views == 1:
+        records = make_records(packed, sizes)
+    else:
+        shape = packed.shape
+        records = make_records(packed, sizes, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6))
+    writer.write(shard, keys_of(job, writer, shard), records)
 
 
 def _updating(bar: tqdm, batches: Iterable[Item]) -> Iterator[tuple[Sequence[int], Batch]]:

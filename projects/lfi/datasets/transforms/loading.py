@@ -24,10 +24,14 @@ from lfi.structures.labels import UNLABELLED
 
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView, view_of
-from .view_draws import VIEW_INDEX
+from .view_draws import COLOURS, VIEW_INDEX
 
 VIEW_TOLERANCE = 1e-4
 """Largest difference of a view from the recorded one, in half sizes of the image. Float32 rounds less."""
+
+
+COLOUR_TOLERANCE = 2
+"""Largest difference of a drawn view's mean colours from the recorded ones, in [0, 255]."""
 
 
 @TRANSFORMS.register_module()
@@ -64,6 +68,10 @@ class LoadInteractionMaps(BaseTransform):
         """Set `interaction_maps`."""
         if self.cache is None:
             return results
+        if 'interaction_maps' in results:
+            raise UsageError(
+                f'{results["img_path"]}: the pipeline has two lfi.LoadInteractionMaps: remove one'
+            )
         refuse_unrecorded_changes(results)
         if self._opened is None:
             self._opened = InteractionCache(self.cache)
@@ -95,11 +103,18 @@ class LoadInteractionMaps(BaseTransform):
         path, view = results['img_path'], results[VIEW_INDEX]
         stored = cache.stored([path], views=[view])
         error = np.abs(view_of(results)[:2] - stored.record['view'][0]).max()
-        if not error <= VIEW_TOLERANCE:
+        colours = stored.record['colours'][0].astype(int)
+        change = np.abs(colours - results[COLOURS]).max()
+        if not error <= VIEW_TOLERANCE or change > COLOUR_TOLERANCE:
+            difference = (
+                f'by {error:.2g} of half the image'
+                if not error <= VIEW_TOLERANCE
+                else f'in its colours by {change} of 255'
+            )
             raise UsageError(
-                f'{path}: view {view} in {self.cache} differs by {error:.2g} of half the image from the one '
-                'that the transforms draw here: other versions of their libraries draw other numbers, or the '
-                'annotations have changed. Write the cache again with the config of this training'
+                f'{path}: view {view} in {self.cache} differs {difference} from the one that the transforms '
+                'draw here. Another pipeline drew it, other versions of its libraries draw other numbers, or '
+                'the annotations have changed: write the cache again with the config of this training'
             )
         results['interaction_maps'] = stored
         results['view'] = torch.eye(2, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -20,7 +20,7 @@ from lfi.registry import TRANSFORMS
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest
 
 from .stencils import Stencil, transform_stencils
-from .view_draws import VIEW_INDEX, requested_seed, seeded_draws, view_seed
+from .view_draws import COLOURS, VIEW_INDEX, colours_of, requested_seed, seeded_draws, view_seed
 from .view_matrix import erases, has_rule, no_rule_message, to_pixels, view_matrix
 from .view_rules import learn_rules
 
@@ -143,8 +143,13 @@ class RecordView(BaseTransform):
         """Run the transforms and set `view`."""
         check_maps_not_loaded(results)
         seed = self._seed(results)
-        with nullcontext() if seed is None else seeded_draws(seed):
+        if seed is None:
             return self._run(results)
+        with seeded_draws(seed):
+            drawn = self._run(results)
+        if drawn is not None:
+            drawn[COLOURS] = colours_of(drawn['img'])
+        return drawn
 
     def _seed(self, results: dict) -> int | None:
         """Choose a recorded view, and return the seed to draw it again; None for a new view."""

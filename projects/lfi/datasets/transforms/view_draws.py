@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 
+import cv2
 import numpy as np
 import torch
 
@@ -14,7 +15,18 @@ from lfi.structures.interaction_cache import image_keys
 
 VIEW_INDEX = 'view_index'
 """Key under which `results` holds the index of the recorded view that `RecordView` has drawn again."""
+COLOURS = 'view_colours'
+"""Key under which `results` holds the colours of a drawn view, from `colours_of`."""
 _requested_seed: int | None = None
+
+
+def colours_of(image: np.ndarray) -> np.ndarray:
+    """Return mean and standard deviation of the three channels of an image (h, w, 3) in [0, 255], (6,) uint8.
+
+    They tell whether training draws the picture that the teacher saw, also with another decoder of images.
+    """
+    mean, std = cv2.meanStdDev(image)
+    return np.concatenate((mean, std)).ravel().round().clip(0, 255).astype(np.uint8)
 
 
 def view_seed(path: str, name_parts: int, view: int) -> int:
@@ -52,7 +64,8 @@ def seeded_draws(seed: int) -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
+    # `torch.manual_seed` would seed GPUs, too, whose states are not restored.
+    torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:

@@ -19,19 +19,26 @@ def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
     Args:
         packed: `packed_dtype` of the maps.
         has_views: whether the cache holds several views of each image. Then `view` is the affine map (2, 3)
-            from the view's coordinates to the image's, as in `InteractionMaps.warp`.
+            from the view's coordinates to the image's, as in `InteractionMaps.warp`, and `colours` are mean
+            and standard deviation of the three channels in the view.
     """
-    view = [('view', 'f4', (2, 3))] if has_views else []
+    view = [('view', 'f4', (2, 3)), ('colours', 'u1', (6,))] if has_views else []
     return np.dtype([*packed.descr, ('file_size', 'i4'), *view, (CHECKSUM, 'u8')])
 
 
-def make_records(packed: np.ndarray, file_sizes: np.ndarray, views: np.ndarray | None = None) -> np.ndarray:
+def make_records(
+    packed: np.ndarray,
+    file_sizes: np.ndarray,
+    views: np.ndarray | None = None,
+    colours: np.ndarray | None = None,
+) -> np.ndarray:
     """Build the records (n, K) of n images, without checksums.
 
     Args:
         packed: (n, K) packed maps, K views of each image.
         file_sizes: (n,) sizes in bytes of the images' files, -1 for an image that is no local file.
         views: (n, K, 2, 3), recorded views. Defaults to None: the cache holds one view of each image.
+        colours: (n, K, 6) uint8, colours of the views. Defaults to None: zeros.
     """
     records = np.zeros(packed.shape, record_dtype(packed.dtype, views is not None))
     for name in packed.dtype.names or ():
@@ -39,6 +46,8 @@ def make_records(packed: np.ndarray, file_sizes: np.ndarray, views: np.ndarray |
     records['file_size'] = np.minimum(file_sizes, MAX_SIZE)[:, None]
     if views is not None:
         records['view'] = views
+    if colours is not None:
+        records['colours'] = colours
     return records
 
 

@@ -12,7 +12,7 @@ from lfi.utils.fileio import AtomicLocalBackend
 
 from ..packed_maps import is_missing
 from .files import CacheError, checksum, load_texts, npy_bytes, shard_file
-from .index import has_index, write_index
+from .index import write_index
 from .manifest import CacheManifest
 from .shards import Shard, write_shard
 
@@ -99,13 +99,11 @@ class CacheWriter:
         write_shard(shard_file(self.folder, shard), self.manifest, keys, records, unreadable)
 
     def finish(self) -> None:
-        """Write the index, from the keys in the shards. One process calls it, after all shards are written.
+        """Write the index from the keys in the shards. One process calls it, after all shards are written.
 
         Raises:
             CacheError: if a shard is missing or corrupted, or two images have the same key.
         """
-        if has_index(self.folder):
-            return
         shards = range(self.manifest.num_shards)
         keys = [Shard(shard_file(self.folder, shard), self.manifest).keys() for shard in shards]
         write_index(self.folder, np.concatenate(keys))
