@@ -112,3 +112,10 @@ def test_other_encodings_are_refused(tmp_path):
     (tmp_path / 'labels.csv').write_bytes('path,label\n0.jpg,Häuser\n'.encode('latin-1'))
     with pytest.raises(UsageError, match='cannot be read: .* Save it as UTF-8'):
         find_data(tmp_path, tmp_path)
+
+
+def test_a_column_of_labels_is_not_guessed_among_several(tmp_path):
+    rows = [('file', 'source', 'species'), *((path, 'flickr', label) for path, label in ROWS)]
+    file = write_table(tmp_path / 'labels.csv', rows)
+    with pytest.raises(UsageError, match='has the columns file, source, species, and none is named label'):
+        find_data(file, tmp_path)

@@ -35,8 +35,9 @@ def read_label_table(file: Path) -> FoundData:
     columns of 0 and 1. Paths are relative to the folder of the file, or to its subfolder `images`.
 
     Raises:
-        UsageError: if the file cannot be read, a row has no label, an image does not exist, the values of the
-            column `split` are unknown, a class is in the validation alone, or there is one class only.
+        UsageError: if the file cannot be read, no column is named as labels are, a row has no label, an image
+            does not exist, the values of the column `split` are unknown, a class is in the validation alone,
+            or there is one class only.
     """
     rows = _read_rows(file)
     names = {row.split.lower() for row in rows}
@@ -89,16 +90,22 @@ def _read_rows(file: Path) -> list[_Row]:
     body = lines if header is None else lines[1:]
     if not body:
         raise UsageError(f'{file} has a header and no row: write a path and a label in each row')
-    return _rows_of(header or ['path', 'label', 'split'][:width], lines[0][1], body)
+    return _rows_of(file, header or ['path', 'label', 'split'][:width], lines[0][1], body)
 
 
-def _rows_of(header: Sequence[str], names: Sequence[str], body: list[tuple[int, list[str]]]) -> list[_Row]:
+def _rows_of(
+    file: Path, header: Sequence[str], names: Sequence[str], body: list[tuple[int, list[str]]]
+) -> list[_Row]:
     path = next((index for index, name in enumerate(header) if name in PATH_COLUMNS), 0)
     split = next((index for index, name in enumerate(header) if name in SPLIT_COLUMNS), None)
     others = [index for index in range(len(header)) if index not in (path, split)]
     label = next((index for index in others if header[index] in LABEL_COLUMNS), None)
     one_hot = label is None and len(others) > 1 and _are_binary(body, others)
     if label is None and not one_hot:
+        if len(others) > 1:
+            raise UsageError(
+                f'{file} has the columns {", ".join(names)}, and none is named label: rename one'
+            )
         label = others[0] if others else None
     rows = []
     for number, cells in body:

@@ -187,7 +187,8 @@ class CacheManifest:
         """
         path = folder / 'manifest.json'
         if not path.is_file():
-            raise CacheError(f'{folder} is not a cache of interaction maps: it has no manifest.json')
+            reason = 'it has no manifest.json' if folder.exists() else 'there is no such folder'
+            raise CacheError(f'{folder} is not a cache of interaction maps: {reason}')
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise CacheError(
