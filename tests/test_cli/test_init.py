@@ -9,6 +9,7 @@ import torch
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
 from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
 from picture_files import write_noise
 from small_data_sets import (
     change_json,
@@ -229,9 +230,11 @@ def test_a_config_of_the_user_beside_it_stays(init, tmp_path):
 def test_weights_of_a_pretraining_begin_a_model_of_labels(init, tmp_path):
     """The prefix of a whole model's weights is found in the file; a backbone's own have none."""
     write_class_folders(tmp_path / 'data')
+    resnet = MODELS.build(dict(type='mmpretrain.ResNet', depth=18))
     for number, prefix in enumerate(('backbone.', None)):
         file = tmp_path / f'{number}.pth'
-        torch.save({'state_dict': {f'{prefix or ""}conv1.weight': torch.zeros(64, 3, 7, 7)}}, file)
+        weights = {f'{prefix or ""}{name}': value for name, value in resnet.state_dict().items()}
+        torch.save({'state_dict': weights}, file)
         init(tmp_path / 'data', '--model', 'resnet18', *SMALL, '--weights', file, '--out', f'{number}.py')
         written = load_config(str(tmp_path / f'{number}.py')).model.backbone.backbone.init_cfg
         assert written == dict(type='Pretrained', checkpoint=str(file), prefix=prefix)

@@ -33,6 +33,7 @@ from .settings import Settings, typical_size
 from .tasks import classification_config, detection_config, pretraining_config, segmentation_config
 from .tasks.detector_size import check_detector_size
 from .tasks.merging import merge, without_delete
+from .tasks.weights import describe_weights
 
 DEFAULT_MODELS = {
     'classification': 'resnet18',
@@ -142,7 +143,10 @@ def _write_student(
         model['teacher'] = _for_small_images(model['teacher'], find_teacher(teacher)['model'])
     if base.base is None:
         merged['model'] = without_delete(model)
-    return _write_and_check(merged, out, overlay.task_model, overlay.can_cache, overlay.summary)
+    summary = [*overlay.summary, ('weights', describe_weights(cfg.model.get('backbone') or {}))]
+    if settings.labels_per_class is not None:
+        summary.append(('labels', f'{settings.labels_per_class} of each class; the model predicts by texts'))
+    return _write_and_check(merged, out, overlay.task_model, overlay.can_cache, summary)
 
 
 def _for_small_images(teacher: Call, model: str) -> Call:

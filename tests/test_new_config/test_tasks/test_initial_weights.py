@@ -4,7 +4,7 @@ import pytest
 import torch
 from lfi.errors import UsageError
 from lfi.new_config.models import BaseModel, find_classifier
-from lfi.new_config.tasks.weights import weights_of
+from lfi.new_config.tasks.weights import describe_weights, weights_of
 
 
 def test_random_weights_are_all_trained():
@@ -20,11 +20,9 @@ def test_random_weights_are_all_trained():
     assert weights_of(BaseModel(base=None, model=dict(backbone=free)), 'none') == dict(init_cfg=None)
 
 
-def test_weights_of_another_model_are_refused_and_missing_ones_counted(tmp_path, monkeypatch):
+def test_weights_of_another_model_are_refused(tmp_path):
     from mmengine.registry import MODELS
 
-    logged = []
-    monkeypatch.setattr('lfi.new_config.tasks.weights.print_log', lambda text, *args: logged.append(text))
     resnet = find_classifier('resnet18')
     weights = MODELS.build({**resnet.model['backbone'], '_scope_': 'mmpretrain'}).state_dict()
     plain, student = str(tmp_path / 'plain.pth'), str(tmp_path / 'student.pth')
@@ -32,9 +30,19 @@ def test_weights_of_another_model_are_refused_and_missing_ones_counted(tmp_path,
     torch.save({'state_dict': {f'backbone.{name}': value for name, value in weights.items()}}, student)
     assert weights_of(resnet, plain)['init_cfg']['prefix'] is None
     assert weights_of(resnet, student)['init_cfg']['prefix'] == 'backbone.'
-    assert not logged
-    with pytest.raises(UsageError, match='none of its weights fits VisionTransformer, which has cls_tok'):
-        weights_of(find_classifier('deit-tiny'), student)
-    torch.save({name: value for name, value in weights.items() if not name.startswith('layer4')}, plain)
-    weights_of(resnet, plain)
-    assert 'weights of the backbone are not in' in logged[0] and 'layer4.0.conv1.weight' in logged[0]
+    for other in ('deit-tiny', 'resnet50'):
+        with pytest.raises(UsageError, match=r'\d+ of the \d+ weights of \w+ are not in it or have another'):
+            weights_of(find_classifier(other), student)
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'text'),
+    [
+        (dict(type='ResNet'), 'random; --weights names a checkpoint'),
+        (dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth')), 'a.pth'),
+        (dict(init_cfg=[dict(type='Kaiming', layer='Conv2d')]), 'random; --weights names a checkpoint'),
+        (dict(type='TIMMBackbone', pretrained=True), 'those that timm publishes'),
+    ],
+)
+def test_the_initial_weights_are_said(backbone, text):
+    assert describe_weights(backbone) == text

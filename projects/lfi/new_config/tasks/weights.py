@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
@@ -26,8 +24,8 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
             unchanged.
 
     Raises:
-        UsageError: if 'timm' is asked for a backbone that is not timm's, the file cannot be read, or none of
-            its weights fits the backbone.
+        UsageError: if 'timm' is asked for a backbone that is not timm's, the file cannot be read, or lacks
+            more than half of the backbone's weights.
     """
     if weights is None:
         return {}
@@ -50,6 +48,16 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
     return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint, 'prefix': prefix}}
 
 
+def describe_weights(backbone: Mapping[str, Any]) -> str:
+    """Describe the initial weights of a backbone, given its config."""
+    if backbone.get('pretrained') is True:
+        return 'those that timm publishes'
+    init_cfg = backbone.get('init_cfg') or ()
+    steps = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
+    files = [step['checkpoint'] for step in steps if step.get('type') == 'Pretrained']
+    return str(files[0]) if files else 'random; --weights names a checkpoint'
+
+
 def _unfrozen(backbone: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changes that train a whole backbone: random stages must not stay frozen."""
     changes: dict[str, Any] = {}
@@ -63,13 +71,13 @@ def _unfrozen(backbone: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_fit(base: BaseModel, checkpoint: str) -> str | None:
-    """Check that a file has weights of a backbone, and log how many are missing.
+    """Check that a file has weights of a backbone.
 
     Returns:
         Prefix of the backbone's weights in the file: that of a whole model, or None for a backbone.
 
     Raises:
-        UsageError: if the file cannot be read, or none of its weights fits the backbone.
+        UsageError: if the file cannot be read, or lacks more than half of the backbone's weights.
     """
     with safe_checkpoint_loading(), as_usage_error(OSError, RuntimeError, ValueError):
         found = read_checkpoint(checkpoint)['state_dict']
@@ -84,17 +92,11 @@ def _check_fit(base: BaseModel, checkpoint: str) -> str | None:
         for name, value in expected.items()
         if getattr(found.get(prefix + name), 'shape', None) != value.shape
     ]
-    if len(unfit) == len(expected):
+    if 2 * len(unfit) > len(expected):
         raise UsageError(
-            f'--weights {checkpoint}: none of its weights fits {base.model["backbone"]["type"]}, which has '
-            f'{unfit[0]} of {tuple(expected[unfit[0]].shape)}: give weights of this model'
-        )
-    if unfit:
-        print_log(
-            f'--weights: {len(unfit)} of {len(expected)} weights of the backbone are not in {checkpoint} or '
-            f'have another shape, and start at random: {", ".join(unfit[:3])}',
-            'current',
-            logging.WARNING,
+            f'--weights {checkpoint}: {len(unfit)} of the {len(expected)} weights of '
+            f'{base.model["backbone"]["type"]} are not in it or have another shape, such as {unfit[0]} of '
+            f'{tuple(expected[unfit[0]].shape)}: give weights of this model'
         )
     return prefix or None
 
