@@ -80,7 +80,7 @@ def unreadable_images(bench: Bench) -> Iterator[Row]:
         path.write_bytes(b'')
     bench.clear()
     error = bench.refuse(*new, config='files.py', options=(one_epoch,))
-    message = 'none of the 20 images looked at can be read'
+    message = 'none of the 20 checked images can be read'
     require(message in error, f'the error is unclear: {error}')
     yield Row('unreadable images', 'all files are empty', 1, f'the run ends: "{message}"')
 
