@@ -49,8 +49,8 @@ class StoredMaps(NamedTuple):
 class InteractionCache:
     """A complete cache of interaction maps. Each record is compared with its checksum when it is read.
 
-    Memory and the time to open a cache do not grow with the number of images: the index is memory-mapped, and
-    at most 256 shards are open.
+    The time to open a cache does not grow with the number of images. The index is memory-mapped, so that data
+    workers share its pages, and at most 256 shards are open.
 
     Args:
         folder: folder of the cache, or a dataset of the Hugging Face Hub, `hf://datasets/user/name`, to
