@@ -77,19 +77,18 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     unreadable_list = UnreadableList(folder)
     reader = ImageReader(job, num_workers, num_images, max_share, unreadable_list)
     pending = shards_to_write(job, writer, shards, reader, batch_size)
-    items = {shard: job.items(manifest.rows(shard)) for shard in pending}
-    batches = reader.batches([batch for shard in pending for batch in split(items[shard], batch_size)])
+    items = {shard: split(job.items(manifest.rows(shard)), batch_size) for shard in pending}
+    batches = reader.batches([batch for shard in pending for batch in items[shard]])
+    num_pending = sum(len(batch) for shard in pending for batch in items[shard])
     with tqdm(
         total=total,
-        initial=total - sum(map(len, items.values())),
+        initial=total - num_pending,
         unit=' images' if job.views == 1 else ' views',
         disable=dist.get_rank() != 0,
         smoothing=0.05,
     ) as bar:
         for shard in pending:
-            write_shard(
-                job, writer, shard, _updating(bar, islice(batches, len(split(items[shard], batch_size))))
-            )
+            write_shard(job, writer, shard, _updating(bar, islice(batches, len(items[shard]))))
     dist.barrier()
     if dist.get_rank() == 0:
         writer.finish()
