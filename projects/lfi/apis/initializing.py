@@ -37,8 +37,8 @@ def init(
             open_clip. Defaults to 'clip-b16'.
         labels_per_class: number of images of each class that keep their label. Defaults to None: all.
         out: path of the config, a new .py file. Defaults to None: `lfi_<name of the data>.py`.
-        concepts: for images without labels, texts to ask the teacher about, or a file with one a line.
-            Defaults to None: the names of ImageNet.
+        concepts: texts, or a file with one a line: names of the classes in their order, or what images
+            without labels may show. Defaults to None: the names of the data set, or of ImageNet.
         epochs: number of epochs. Defaults to None: by the number of images, or that of the model's config.
         batch_size: images of a step. Defaults to None: by the number of images, or as the model's config.
         input_size: side in pixels of the model's images. Defaults to None: by the size of the images.

@@ -45,8 +45,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--concepts',
         metavar='FILE',
-        help='for images without labels: texts to ask the teacher about, one a line (default: the names of '
-        'ImageNet)',
+        help='texts, one a line: names of the classes in their order, or what images without labels may show '
+        '(default: the names of the data set, or of ImageNet)',
     )
     parser.add_argument(
         '--weights',

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
+from lfi.adaptation.class_names import read_concepts
 from lfi.errors import UsageError
 
+from .class_names import check_class_names, with_texts
 from .labelled_image import FoundData
 from .reading import check_data, find_data, read_unlabelled
 from .settings import Settings, typical_size
@@ -65,7 +67,8 @@ def init_config(
         data: folder or file of the data set.
         model: name of the model; None for a small model for the task.
         teacher: name of the teacher.
-        concepts: texts for images without labels, or a file with one a line; None for the names of ImageNet.
+        concepts: texts, or a file with one a line: names of the classes in their order, or what images
+            without labels may show. None for the names of the data set, or of ImageNet.
         settings: settings of the training.
         out: path of the config, a new .py file; None for `lfi_<name of the data>.py`.
 
@@ -74,7 +77,11 @@ def init_config(
             config cannot be built.
     """
     file = _new_file(data, out)
-    found = check_splits(find_data(Path(data), _folder_beside(file)))
+    found = find_data(Path(data), _folder_beside(file))
+    if concepts is not None and found.classes:
+        texts = read_concepts(str(concepts)) if isinstance(concepts, str | Path) else list(concepts)
+        found, concepts = with_texts(found, texts), None
+    found = check_class_names(check_splits(found))
     with _quiet():
         return _write(found, model, teacher, concepts, settings, file)
 

@@ -100,8 +100,6 @@ def _write(
 ) -> WrittenConfig:
     if data.task == 'pretraining':
         return _write_pretraining(data, find_classifier(name), teacher, concepts, settings, out)
-    if concepts is not None:
-        raise UsageError(f'--concepts is for images without labels: {data.form} names its classes')
     if 'classification' in data.task:
         base = find_classifier(name)
         variables = classification_config(data, base, settings, annotations)

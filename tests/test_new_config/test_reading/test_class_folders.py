@@ -29,6 +29,29 @@ def test_train_and_val_are_the_split(tmp_path):
     assert data.form == 'class folders below training and valid'
 
 
+def test_tiny_imagenet_lists_the_classes_of_its_validation(tmp_path):
+    for name in ('n01443537', 'n01629819'):
+        for number in range(2):
+            write_noise(tmp_path / 'train' / name / 'images' / f'{name}_{number}.JPEG', number)
+        (tmp_path / 'train' / name / f'{name}_boxes.txt').write_text('0.JPEG\t0\t0\t63\t63\n')
+    for split, count in (('val', 3), ('test', 1)):
+        for number in range(count):
+            write_noise(tmp_path / split / 'images' / f'{split}_{number}.JPEG', 10 + number)
+    lines = [f'val_{number}.JPEG\t{name}\t0\t0\t9\t9' for number, name in enumerate(['n01629819'] * 2)]
+    (tmp_path / 'val/val_annotations.txt').write_text(
+        '\n'.join([*lines, 'val_2.JPEG\tn01443537\t0\t0\t9\t9'])
+    )
+    data = find_data(tmp_path, tmp_path)
+    assert data.classes == ('goldfish', 'fire salamander')
+    assert [(image.path, image.classes) for image in data.val] == [
+        ('val/images/val_2.JPEG', (0,)),
+        ('val/images/val_0.JPEG', (1,)),
+        ('val/images/val_1.JPEG', (1,)),
+    ]
+    assert len(data.train) == 4
+    assert data.notes[0] == 'the split test is left out: val validates'
+
+
 def test_a_folder_one_level_too_high_is_noted(tmp_path):
     for name in ('a', 'b'):
         write_class_folders(tmp_path / 'photos' / name, ('cat', 'dog'), 2)

@@ -42,18 +42,18 @@ def test_classes_are_in_the_order_of_their_ids(tmp_path):
     data = find_data(change_json(write_coco(tmp_path / 'data'), renumber), tmp_path)
     assert data.classes == ('cat', 'dog')
     assert {item['category'] for image in data.train for item in image.objects} == {1}
-    assert data.notes == ("classes without a training image: 1, such as 'cat'",)
 
 
 def test_roboflow_puts_files_beside_the_images_of_each_split(tmp_path):
     (tmp_path / 'data').mkdir()
-    for split in ('train', 'valid'):
+    for split in ('train', 'valid', 'test'):
         file = write_coco(tmp_path / split, count=2)
         folder = (tmp_path / split / 'train').rename(tmp_path / 'data' / split)
         file.rename(folder / '_annotations.coco.json')
     data = find_data(tmp_path / 'data', tmp_path)
     assert data.form == 'COCO JSON, train/_annotations.coco.json and valid/_annotations.coco.json'
     assert sorted(image.path for image in data.val) == ['valid/0.jpg', 'valid/1.jpg']
+    assert data.notes == ('the split test is left out: valid validates',)
 
 
 def test_files_of_captions_and_keypoints_are_no_objects(tmp_path):

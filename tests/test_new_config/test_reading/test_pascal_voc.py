@@ -35,6 +35,15 @@ def test_image_sets_are_the_split(tmp_path):
     assert [image.path for image in find_data(root, tmp_path).train] == ['JPEGImages/0.jpg']
 
 
+def test_a_list_for_tests_is_left_out(tmp_path):
+    root = write_voc(tmp_path / 'data')
+    for name, number in (('train', '0'), ('val', '1'), ('test', '2')):
+        write_list(root, f'{name}.txt', number)
+    data = find_data(root, tmp_path)
+    assert (len(data.train), len(data.val)) == (1, 1)
+    assert data.notes == ('the split test is left out: val validates',)
+
+
 def test_images_without_annotations_are_left_out(tmp_path):
     root = write_voc(tmp_path / 'data')
     (root / 'Annotations/2.xml').unlink()

@@ -43,6 +43,8 @@ def test_the_yaml_names_the_split_and_the_folder(tmp_path):
     data = find_data(tmp_path / 'a', tmp_path)
     assert [image.path for image in data.val] == ['images/4.jpg', 'images/5.jpg']
     assert data.val[0].objects and not data.val[1].objects
+    file.write_text(yaml.safe_dump({**content, 'test': 'images'}))
+    assert find_data(file, tmp_path).notes[0] == 'the split test is left out: val validates'
 
 
 def test_photos_are_turned_by_their_exif(tmp_path):

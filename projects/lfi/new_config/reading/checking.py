@@ -1,8 +1,7 @@
-"""Checks of a data set of any format: unreadable and huge images, and names of classes."""
+"""Checks of a data set of any format: unreadable and huge images, and objects outside them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -28,7 +27,7 @@ def check_data(data: FoundData) -> FoundData:
     invisible: list[str] = []
     train, val = (tuple(_with_visible_objects(image, invisible) for image in part) for part in (train, val))
     checked = replace(data, train=train, val=val)
-    notes = [*_image_notes(checked, unreadable), *_object_notes(checked, invisible), *_class_notes(checked)]
+    notes = [*_image_notes(checked, unreadable), *_object_notes(checked, invisible)]
     return replace(checked, notes=(*data.notes, *notes))
 
 
@@ -87,21 +86,3 @@ def _image_notes(data: FoundData, unreadable: list[str]) -> Iterator[str]:
             f'images of more than {HUGE // 10**6} megapixels: {len(huge)}, such as {huge[0]} ({width} x '
             f'{height}); smaller copies load faster'
         )
-
-
-def _class_notes(data: FoundData) -> Iterator[str]:
-    used = {index for image in data.train for index in image.classes}
-    unused = [name for index, name in enumerate(data.classes) if index not in used]
-    if unused:
-        yield f'classes without a training image: {len(unused)}, such as {unused[0]!r}'
-    by_text: dict[str, list[str]] = defaultdict(list)
-    for name in data.classes:
-        by_text[' '.join(name.replace('_', ' ').split()).casefold()].append(name)
-    same = next((names for names in by_text.values() if len(names) > 1), None)
-    if same:
-        yield (
-            f'the classes {" and ".join(map(repr, same))} are the same text for the teacher, which cannot '
-            'tell them apart: reword one'
-        )
-    if data.classes and all(name.replace('.', '').isdigit() for name in data.classes):
-        yield 'the classes have numbers for names, which tell the teacher nothing: write words'

@@ -10,6 +10,9 @@ from lfi.utils.folders import image_names
 
 from .splits import Splits, choose_splits
 
+TINY_IMAGENET_LIST = 'val_annotations.txt'
+"""Tab-separated file name, class and box of each image in `val/images`, as Tiny-ImageNet is published."""
+
 
 def split_folders(root: Path) -> Splits:
     """Return the splits of a folder, by the names of its subfolders."""
@@ -64,7 +67,7 @@ def read_class_folders(root: Path) -> FoundData:
     val_images: tuple[LabelledImage, ...] = ()
     if val is not None:
         form += f' and {val.name}'
-        of_val = _by_class(sorted(image_names(val)))
+        of_val = _listed_classes(val) or _by_class(sorted(image_names(val)))
         _check_same_classes(train, val, set(classes), set(of_val))
         val_images = _labelled(root, val, classes, of_val)
     train_images = _labelled(root, train, classes, by_class)
@@ -97,6 +100,16 @@ def _by_class(names: list[str]) -> dict[str, list[str]]:
     for name in names:
         parts = Path(name).parts
         by_class.setdefault(parts[0] if len(parts) > 1 else '', []).append(name)
+    return by_class
+
+
+def _listed_classes(val: Path) -> dict[str, list[str]]:
+    """Return the paths of each class in the list of Tiny-ImageNet's validation; none without this list."""
+    file = val / TINY_IMAGENET_LIST
+    by_class: dict[str, list[str]] = {}
+    for line in file.read_text(encoding='utf-8').splitlines() if file.is_file() else ():
+        name, _, rest = line.partition('\t')
+        by_class.setdefault(rest.partition('\t')[0], []).append(f'images/{name}')
     return by_class
 
 

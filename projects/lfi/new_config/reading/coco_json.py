@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage, Task
 
+from .image_header import image_size
 from .run_lengths import is_mask_of
+from .splits import TRAIN, VAL, choose_splits
 
-VAL_WORDS = ('val', 'valid', 'validation', 'test')
+SPLITS = (*TRAIN, *VAL)
 
 
 def is_coco_json(file: Path) -> bool:
@@ -34,19 +37,18 @@ def is_coco_json(file: Path) -> bool:
 
 
 def read_coco(files: Sequence[Path], root: Path | None = None) -> FoundData:
-    """Read COCO JSON files of objects: one, or one for training and one for validation.
+    """Read COCO JSON files of objects: one, or one for each split.
 
     Args:
-        files: the files. With two, the one with `val`, `valid` or `test` in its name or folder is the
-            validation.
+        files: the files. Of several, names and folders such as `instances_val2017.json` or `valid` tell the
+            splits.
         root: folder of the images. Defaults to None: it is looked for beside the files.
 
     Raises:
         UsageError: if a file cannot be read, images do not exist, or the files have different categories.
     """
-    train_file, val_file = _train_and_val(files)
+    train_file, val_file, notes = _train_and_val(files)
     base = root or _common_folder(files)
-    notes: list[str] = []
     classes, train, masks = _read(train_file, base, notes)
     val: tuple[LabelledImage, ...] = ()
     if val_file is not None:
@@ -56,22 +58,31 @@ def read_coco(files: Sequence[Path], root: Path | None = None) -> FoundData:
                 f'{train_file} and {val_file} have different categories, '
                 f'{", ".join(classes[:3])}, … and {", ".join(val_classes[:3])}, …: write the same list'
             )
-    form = f'COCO JSON, {" and ".join(file.relative_to(base).as_posix() for file in files)}'
+    read = [file for file in (train_file, val_file) if file is not None]
+    form = f'COCO JSON, {" and ".join(file.relative_to(base).as_posix() for file in read)}'
     task: Task = 'instance segmentation' if masks else 'object detection'
     return FoundData(form, task, base, classes, train, val, tuple(notes))
 
 
-def _train_and_val(files: Sequence[Path]) -> tuple[Path, Path | None]:
+def _train_and_val(files: Sequence[Path]) -> tuple[Path, Path | None, list[str]]:
+    """Return the files for training and validation, and notes on other splits."""
     if len(files) == 1:
-        return files[0], None
-    val = [file for file in files if any(word in f'{file.parent.name} {file.name}' for word in VAL_WORDS)]
-    if len(files) != 2 or len(val) != 1:
+        return files[0], None, []
+    by_split = {_split_of(file): file for file in files}
+    chosen = choose_splits(by_split)
+    if len(by_split) < len(files) or chosen.train is None or chosen.val is None:
         names = ', '.join(str(file) for file in files)
         raise UsageError(
             f'found {len(files)} COCO files, {names}: give one of them, or leave one for training and one '
             'with val in its name'
         )
-    return next(file for file in files if file != val[0]), val[0]
+    return by_split[chosen.train], by_split[chosen.val], list(chosen.notes)
+
+
+def _split_of(file: Path) -> str:
+    """Return the split that a file's name or its folder's names; train if they name none."""
+    words = re.split('[^a-z]+', f'{file.stem} {file.parent.name}'.lower())
+    return next((word for word in words if word in SPLITS), TRAIN[0])
 
 
 def _common_folder(files: Sequence[Path]) -> Path:
@@ -120,7 +131,7 @@ def _read(
                 (folder / image['file_name']).relative_to(root).as_posix(),
                 tuple(sorted({item['category'] for item in objects[image['id']]})),
                 tuple(objects[image['id']]),
-                (image['width'], image['height']) if {'width', 'height'} <= image.keys() else None,
+                _size(image, folder),
             )
             for image in coco.imgs.values()
         )
@@ -169,6 +180,13 @@ def _object(annotation: dict, index: dict) -> dict:
         'iscrowd': annotation.get('iscrowd', 0),
         'category': index[annotation['category_id']],
     }
+
+
+def _size(image: dict, folder: Path) -> tuple[int, int] | None:
+    """Return the annotated width and height; None, for `check_data`, without them or without an image."""
+    if not {'width', 'height'} <= image.keys() or image_size(folder / image['file_name']) is None:
+        return None
+    return image['width'], image['height']
 
 
 def _images_folder(file: Path, root: Path, names: list[str]) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from lfi.errors import UsageError
+from lfi.new_config.class_names import with_words
 from lfi.new_config.labelled_image import FoundData
 
 from .checking import check_data
@@ -40,7 +41,7 @@ def find_data(path: Path, images_out: Path) -> FoundData:
     path = path.expanduser()
     if not path.exists():
         raise UsageError(f'DATA {path} does not exist')
-    return check_data(_read(path.resolve(), images_out.resolve()))
+    return with_words(check_data(_read(path.resolve(), images_out.resolve())))
 
 
 def _read(path: Path, images_out: Path) -> FoundData:
@@ -78,7 +79,7 @@ def _readers(root: Path, images_out: Path) -> dict[str, Reader]:
 
 def _coco_files(root: Path) -> list[Path]:
     """Return the COCO files in a folder, in its `annotations`, and beside the images of each split."""
-    folders = (root, root / 'annotations', *(root / name for name in ('train', 'val', 'valid')))
+    folders = (root, root / 'annotations', *(root / name for name in ('train', 'val', 'valid', 'test')))
     files = [file for folder in folders if folder.is_dir() for file in sorted(folder.glob('*.json'))]
     return [file for file in files if is_coco_json(file)]
 

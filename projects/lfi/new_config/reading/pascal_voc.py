@@ -12,9 +12,9 @@ from lfi.utils.folders import image_names
 
 from .boxes import coco_objects, import_supervision
 from .image_header import image_size
+from .splits import Splits, choose_splits
 
 IMAGE_FOLDERS, ANNOTATION_FOLDERS = ('JPEGImages', 'images', ''), ('Annotations', 'annotations', '')
-SPLITS = {'train': ('train',), 'val': ('val', 'test')}
 
 
 def is_pascal_voc(root: Path) -> bool:
@@ -54,10 +54,13 @@ def read_pascal_voc(root: Path) -> FoundData:
     if not classes:
         raise UsageError(f'the XML files of {annotations} have no object')
     by_stem = {stem: _read(root, paths[stem], file, classes) for stem, file in files.items()}
-    train, val = _split(root, by_stem)
+    lists = root / 'ImageSets' / 'Main'
+    splits = choose_splits(file.stem for file in sorted(lists.glob('*.txt')))
+    train, val = _split(lists, splits, by_stem)
     left_out = [path for stem, path in paths.items() if stem not in files]
     note = f'images without a file in {annotations.name} were left out: {len(left_out)}, such as '
     notes = (note + left_out[0].relative_to(root).as_posix(),) if left_out else ()
+    notes = (*splits.notes, *notes)
     return FoundData('Pascal VOC', 'object detection', root, tuple(classes), train, val, notes)
 
 
@@ -95,15 +98,13 @@ def _read(root: Path, path: Path, file: Path, classes: list[str]) -> LabelledIma
 
 
 def _split(
-    root: Path, images: Mapping[str, LabelledImage]
+    lists: Path, splits: Splits, images: Mapping[str, LabelledImage]
 ) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
-    """Return the images of `ImageSets/Main/train.txt` and `val.txt`, or all images and none."""
-    lists = root / 'ImageSets' / 'Main'
-    files = {
-        split: next((lists / f'{name}.txt' for name in names if (lists / f'{name}.txt').is_file()), None)
-        for split, names in SPLITS.items()
-    }
-    train, val = (None if file is None else _listed(file, images) for file in files.values())
+    """Return the images that the lists of the splits name, or all other images for training."""
+    train, val = (
+        None if name is None else _listed(lists / f'{name}.txt', images)
+        for name in (splits.train, splits.val)
+    )
     if train is None:
         val_paths = {image.path for image in val or ()}
         train = tuple(image for image in images.values() if image.path not in val_paths)

@@ -17,9 +17,9 @@ from lfi.utils.folders import image_names
 
 from .boxes import coco_objects, import_supervision
 from .image_header import image_size
+from .splits import choose_splits
 
 SUFFIXES = ('.yaml', '.yml')
-SPLITS = {'train': ('train',), 'val': ('val', 'valid', 'test')}
 
 
 def yolo_files(root: Path) -> list[Path]:
@@ -51,28 +51,28 @@ def read_yolo(file: Path) -> FoundData:
         raise UsageError(f'{file} has kpt_shape, and LFI trains no keypoints: remove it to train the boxes')
     classes = _class_names(file, content['names'])
     root = _root(file, content)
-    images: dict[str, tuple[LabelledImage, ...]] = {}
-    for split, keys in SPLITS.items():
-        key = next((name for name in keys if content.get(name)), None)
-        paths = [] if key is None else sorted(_images(file, root, key, content[key]))
-        images[split] = tuple(_read(root, path, classes) for path in paths)
-    if not images['train']:
+    splits = choose_splits(key for key, value in content.items() if value)
+    train, val = (
+        tuple(_read(root, path, classes) for path in sorted(_images(file, root, key, content.get(key))))
+        for key in (splits.train or 'train', splits.val or 'val')
+    )
+    if not train:
         raise UsageError(f'train={content["train"]!r} of {file} has no image')
-    objects = [item for split in images.values() for image in split for item in image.objects]
+    objects = [item for image in (*train, *val) for item in image.objects]
     if not objects:
         raise UsageError(
             f'the images of {file} have no labels: the labels of images/a.jpg are looked for in labels/a.txt'
         )
     masks = all('segmentation' in item for item in objects)
-    files = [root / image.path for split in images.values() for image in split]
+    files = [root / image.path for image in (*train, *val)]
     return FoundData(
         f'YOLO, {file.name}',
         'instance segmentation' if masks else 'object detection',
         root,
         classes,
-        images['train'],
-        images['val'],
-        tuple(_label_notes(files)),
+        train,
+        val,
+        (*splits.notes, *_label_notes(files)),
     )
 
 
@@ -118,7 +118,8 @@ def _root(file: Path, content: dict) -> Path:
 
 
 def _images(file: Path, root: Path, key: str, value: Any) -> Iterator[Path]:
-    for name in value if isinstance(value, list) else [value]:
+    """Yield the images of the folders and lists that a key of the YAML file names."""
+    for name in value if isinstance(value, list) else [value] if value else []:
         folders = [folder / str(name) for folder in (root, file.parent)]
         # Roboflow writes ../train/images for a folder beside the file.
         folders.append(file.parent / str(name).removeprefix('../'))
