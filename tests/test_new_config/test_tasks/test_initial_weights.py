@@ -4,7 +4,13 @@ import pytest
 import torch
 from lfi.errors import UsageError
 from lfi.new_config.models import BaseModel, find_classifier
+from lfi.new_config.reading import find_data
+from lfi.new_config.settings import Settings
+from lfi.new_config.splitting import check_splits
+from lfi.new_config.tasks import classification_config
 from lfi.new_config.tasks.weights import describe_weights, weights_of
+from mmengine.registry import MODELS
+from small_data_sets import write_class_folders
 
 
 def test_random_weights_are_all_trained():
@@ -21,8 +27,6 @@ def test_random_weights_are_all_trained():
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
-    from mmengine.registry import MODELS
-
     resnet = find_classifier('resnet18')
     weights = MODELS.build({**resnet.model['backbone'], '_scope_': 'mmpretrain'}).state_dict()
     plain, student = str(tmp_path / 'plain.pth'), str(tmp_path / 'student.pth')
@@ -35,12 +39,27 @@ def test_weights_of_another_model_are_refused(tmp_path):
             weights_of(find_classifier(other), student)
 
 
+@pytest.mark.parametrize(('part', 'out_type'), [('readout', 'avg_featmap'), ('head', 'cls_token')])
+def test_a_pretrained_vit_is_read_by_its_patches(part, out_type, tmp_path):
+    # A pretraining saves a read-out and no head. It trains no class token.
+    vit = find_classifier('deit-tiny')
+    weights = MODELS.build({**vit.model['backbone'], '_scope_': 'mmpretrain'}).state_dict()
+    state = {f'backbone.{name}': value for name, value in weights.items()}
+    torch.save({'state_dict': {**state, f'{part}.weight': torch.zeros(1)}}, tmp_path / 'epoch_1.pth')
+    data = check_splits(find_data(write_class_folders(tmp_path / 'photos'), tmp_path / 'out'))
+    settings = Settings(weights=str(tmp_path / 'epoch_1.pth'))
+    config = classification_config(data, vit, settings, tmp_path / 'out')
+    model = MODELS.build(config['model'])
+    assert model.backbone.out_type == out_type
+    assert len(model.predict(torch.zeros(1, 3, 64, 64))) == 1
+
+
 @pytest.mark.parametrize(
     ('backbone', 'text'),
     [
-        (dict(type='ResNet'), 'random; --weights names a checkpoint'),
+        (dict(type='ResNet'), 'random, since no checkpoint was named'),
         (dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth')), 'a.pth'),
-        (dict(init_cfg=[dict(type='Kaiming', layer='Conv2d')]), 'random; --weights names a checkpoint'),
+        (dict(init_cfg=[dict(type='Kaiming', layer='Conv2d')]), 'random, since no checkpoint was named'),
         (dict(type='TIMMBackbone', pretrained=True), 'those that timm publishes'),
     ],
 )

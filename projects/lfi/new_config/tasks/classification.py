@@ -21,9 +21,11 @@ from .classes import with_num_classes
 from .input_size import choose_input_size, with_image_size
 from .merging import merge, without_delete
 from .schedule import adamw_schedule
-from .weights import weights_of
+from .weights import is_pretrained_vit, weights_of
 
 MULTI_LABEL_HEAD = {'type': 'MultiLabelLinearClsHead', '_delete_': True}
+PATCH_AVERAGE = {'out_type': 'avg_featmap', 'final_norm': False}
+"""Options of mmpretrain's ViT whose image feature is the average of its patches, which interactions train."""
 DISTILLED_HEADS = ('EfficientFormerClsHead', 'LeViTClsHead')
 
 
@@ -98,6 +100,8 @@ def _model(base: BaseModel, settings: Settings, num_classes: int, several: bool,
     elif 'topk' in head:
         changes['head']['topk'] = (1, 5) if num_classes > 5 else (1,)
     backbone = {**with_image_size(base.model['backbone'], size), **weights_of(base, settings.weights)}
+    if is_pretrained_vit(base, settings.weights):
+        backbone |= PATCH_AVERAGE
     if backbone:
         changes['backbone'] = {**changes.get('backbone', {}), **backbone}
     if head['type'] in DISTILLED_HEADS and not several:

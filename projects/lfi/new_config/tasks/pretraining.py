@@ -18,7 +18,7 @@ from lfi.new_config.settings import (
 )
 from lfi.structures import CACHE_KEYS
 
-from .classification import test_pipeline
+from .classification import PATCH_AVERAGE, test_pipeline
 from .input_size import choose_input_size, with_image_size
 from .schedule import adamw_schedule
 from .weights import weights_of
@@ -47,8 +47,7 @@ def pretraining_config(
     if adapted.adds_layers:
         backbone = {**changes, 'backbone': backbone}
     else:
-        # Interactions train the patches, so the image feature is their average.
-        backbone = {**backbone, **changes, 'out_type': 'avg_featmap', 'final_norm': False}
+        backbone = {**backbone, **changes, **PATCH_AVERAGE}
     loader = {
         'batch_size': batch_size,
         'num_workers': settings.workers,

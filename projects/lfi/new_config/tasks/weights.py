@@ -38,14 +38,21 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
                 'checkpoint of it'
             )
         return {'pretrained': True}
-    file = Path(weights).expanduser()
-    if '://' not in weights and not file.is_file():
-        raise UsageError(f'--weights {weights}: there is no such file, and it is neither timm nor none')
     if '://' in weights:
         return {'init_cfg': {'type': 'Pretrained', 'checkpoint': weights}}
-    checkpoint = str(file.resolve())
+    if not _is_file(weights):
+        raise UsageError(f'--weights {weights}: there is no such file, and it is neither timm nor none')
+    checkpoint = str(Path(weights).expanduser().resolve())
     prefix = _check_fit(base, checkpoint)
     return {'init_cfg': {'type': 'Pretrained', 'checkpoint': checkpoint, 'prefix': prefix}}
+
+
+def is_pretrained_vit(base: BaseModel, weights: str | None) -> bool:
+    """Whether `--weights` is a ViT that LFI pretrained without labels, which trains no class token."""
+    if base.model['backbone']['type'] != 'VisionTransformer' or not weights or not _is_file(weights):
+        return False
+    parts = {name.partition('.')[0] for name in _read_weights(str(Path(weights).expanduser()))}
+    return 'readout' in parts and 'head' not in parts
 
 
 def describe_weights(backbone: Mapping[str, Any]) -> str:
@@ -55,7 +62,7 @@ def describe_weights(backbone: Mapping[str, Any]) -> str:
     init_cfg = backbone.get('init_cfg') or ()
     steps = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
     files = [step['checkpoint'] for step in steps if step.get('type') == 'Pretrained']
-    return str(files[0]) if files else 'random; --weights names a checkpoint'
+    return str(files[0]) if files else 'random, since no checkpoint was named'
 
 
 def _unfrozen(backbone: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,8 +86,7 @@ def _check_fit(base: BaseModel, checkpoint: str) -> str | None:
     Raises:
         UsageError: if the file cannot be read, or lacks more than half of the backbone's weights.
     """
-    with safe_checkpoint_loading(), as_usage_error(OSError, RuntimeError, ValueError):
-        found = read_checkpoint(checkpoint)['state_dict']
+    found = _read_weights(checkpoint)
     prefix = 'backbone.' if any(name.startswith('backbone.') for name in found) else ''
     backbone = {**base.model['backbone'], 'init_cfg': None}
     if backbone['type'] == 'TIMMBackbone':
@@ -99,6 +105,16 @@ def _check_fit(base: BaseModel, checkpoint: str) -> str | None:
             f'{tuple(expected[unfit[0]].shape)}: give weights of this model'
         )
     return prefix or None
+
+
+def _is_file(weights: str) -> bool:
+    return '://' not in weights and Path(weights).expanduser().is_file()
+
+
+def _read_weights(checkpoint: str) -> Mapping[str, Any]:
+    with safe_checkpoint_loading(), as_usage_error(OSError, RuntimeError, ValueError):
+        weights: Mapping[str, Any] = read_checkpoint(checkpoint)['state_dict']
+    return weights
 
 
 def _scope_of(base: BaseModel) -> str:
