@@ -28,7 +28,7 @@ def read_checkpoint(path: str) -> dict:
         UsageError: If the file does not exist.
     """
     require_checkpoint(path)
-    loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger=None)
+    loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu', logger='silent')
     return loaded if 'state_dict' in loaded else {'state_dict': loaded}
 
 
