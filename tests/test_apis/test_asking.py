@@ -26,7 +26,7 @@ def test_a_teacher_answers_about_images_of_any_kind(photos):
 
 
 def test_mistakes_are_named_in_words_of_python(photos):
-    with pytest.raises(UsageError, match=r'^teacher shapes-tny is not a folder.*did you mean shapes-tiny'):
+    with pytest.raises(UsageError, match=r'^teacher shapes-tny is not a folder.*Did you mean shapes-tiny'):
         lfi.ask(photos / 'photo0.png', 'star', teacher='shapes-tny')
     with pytest.raises(UsageError, match=r"images='nowhere.png' does not exist"):
         lfi.ask('nowhere.png', 'star', teacher='shapes-tiny')

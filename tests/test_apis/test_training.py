@@ -3,11 +3,13 @@
 import multiprocessing
 
 import lfi
+import open_clip
 import pytest
 from lfi.apis import training
 from lfi.errors import UsageError
 from mmengine.config import Config
 from picture_files import write_shapes
+from small_data_sets import write_class_folders
 
 TINY = dict(teacher='shapes-tiny', epochs=1, batch_size=4, input_size=64, weights='none', workers=0)
 MODEL = 'test_resnet'
@@ -174,3 +176,21 @@ def test_a_cnn_sees_small_images_at_128_pixels(tmp_path, teacher, labels_per_cla
     options = dict(weights='none', labels_per_class=labels_per_class, out=tmp_path / 'own.py')
     new = lfi.init(tmp_path / 'data', MODEL, teacher=teacher, **options)
     assert Config.fromfile(new.path).model.teacher.get('input_size') == size
+
+
+def test_a_teacher_that_cannot_be_fetched_leaves_no_folder(tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        try:
+            raise OSError('no route to host')
+        except OSError as error:
+            raise RuntimeError('Please check your connection and try again') from error
+
+    monkeypatch.setattr(open_clip.factory, 'download_pretrained', no_network)
+    photos = write_class_folders(tmp_path / 'photos', count=6)
+    with pytest.raises(
+        RuntimeError, match='could not be fetched: no route to host. On a machine without'
+    ) as caught:
+        lfi.train(photos, teacher='clip-b16', epochs=1, out=tmp_path / 'out')
+    # The call and the decorator.
+    assert len(caught.traceback) == 2 and caught.value.__suppress_context__
+    assert not (tmp_path / 'out').exists()

@@ -615,7 +615,7 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
         (
             SHAPES,
             {'teacher': 'clip-b61'},
-            '--teacher clip-b61 is not a folder and none of .*did you mean clip-b16',
+            '--teacher clip-b61 is not a folder and none of .*Did you mean clip-b16',
         ),
         (SHAPES, {'teacher': 'ViT-B-32:openay'}, 'ViT-B-32 has the tags .*did you mean openai'),
         (SHAPES, {'concepts': 'gone.txt'}, '--concepts gone.txt: there is no such file'),

@@ -89,7 +89,7 @@ def test_a_folder_is_a_teacher_and_one_text_is_enough(run_main, tmp_path):
 @pytest.mark.parametrize(
     ('photo', 'args', 'message'),
     [
-        ('photo.png', ('--teacher', 'clip-b61'), 'none of clip-b16, .* did you mean clip-b16.*MODEL:TAG'),
+        ('photo.png', ('--teacher', 'clip-b61'), 'none of clip-b16, .* Did you mean clip-b16.*MODEL:TAG'),
         ('photo.png', ('--teacher', 'ViT-B-17:openai'), '--teacher ViT-B-17:openai: .*ViT-B-17'),
         ('photo.png', ('--teacher', 'shapes-tiny', '--templates', 'a photo'), 'templates must be strings'),
         (

@@ -148,7 +148,7 @@ def test_it_prints_nothing_else(init, tmp_path, capsys, recwarn):
         (('--model', 'resnet19'), r'--model resnet19 is no model of mmpretrain or timm; similar names are '),
         (
             ('--teacher', 'clip-b61'),
-            '--teacher clip-b61 is not a folder and none of .*; did you mean clip-b16?',
+            '--teacher clip-b61 is not a folder and none of .*. Did you mean clip-b16',
         ),
         (('--out', 'mine.txt'), '--out mine.txt must be a .py file'),
         (('--out', 'there.py'), '--out there.py exists already: remove it, or name another file'),
@@ -163,7 +163,7 @@ def test_it_prints_nothing_else(init, tmp_path, capsys, recwarn):
         (('--labels-per-class', '9'), "--labels-per-class 9: the class 'cat' has 3 training images"),
         (
             ('--concepts', 'names.txt'),
-            '--concepts is for images without labels: class folders names its classes',
+            '--concepts names.txt: there is no such file',
         ),
         (('--input-size', '64', '--model', 'levit_128s'), 'the backbone takes no images of 64 pixels .*224'),
         (('--model', 'levit_128s'), 'the last two maps of .* have strides of 32 and 56 pixels, and queries'),

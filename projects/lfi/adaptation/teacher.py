@@ -121,9 +121,9 @@ def find_teacher(name: str) -> dict[str, Any]:
     if Path(name).is_dir():
         return dict(type='lfi.VLMAttentionTeacher', model=name)
     if not tag:
-        hint = did_you_mean(name, names)
+        hint = did_you_mean(name, names).capitalize()
         raise UsageError(
-            f'--teacher {name} is not a folder and none of {", ".join(names)}{hint and f"; {hint}"}. '
+            f'--teacher {name} is not a folder and none of {", ".join(names)}. {hint and f"{hint} "}'
             'Give a model of open_clip as MODEL:TAG: `lfi teachers` lists them'
         )
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -269,7 +270,13 @@ def _written_config(work_dir: Path, source: Path) -> Path:
 
 def _train_new(new: NewConfig, work_dir: Path, options: Mapping[str, Any] | None) -> Model:
     print(new)
-    return _train(load_config(str(new.path), dict(options or {})), work_dir)
+    try:
+        return _train(load_config(str(new.path), dict(options or {})), work_dir)
+    except BaseException:
+        # Nothing has been trained or cached, so that the same call can be made again.
+        if [path.name for path in work_dir.iterdir()] == [WRITTEN]:
+            shutil.rmtree(work_dir)
+        raise
 
 
 def _train(cfg: Config, out: str | Path | None) -> Model:

@@ -15,6 +15,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module, metadata
@@ -116,6 +117,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Print all findings, and exit with status 1 if training cannot work, else 0."""
     ignore_matplotlibrc()
+    with suppress(ImportError):
+        from lfi.utils.debug_messages import drop_debug_messages
+
+        drop_debug_messages()
     sections = {title: list(check()) for title, check in SECTIONS.items()}
     if args.config is not None:
         sections |= config_findings(args.config, check_host if args.online else skip_host)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import os.path as osp
+import select
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -45,6 +46,8 @@ from .watch_images import max_unreadable, watch_images
 
 # Exit code of a program that Ctrl-C stopped.
 INTERRUPTED = 130
+# Exit code of a program that a closed pipe stopped.
+CLOSED_PIPE = 141
 SHOW_TRACEBACK = 'LFI_TRACEBACK'
 
 
@@ -71,6 +74,12 @@ def run(
         if os.environ.get(SHOW_TRACEBACK):
             raise
         _exit(error_text(error), options or {})
+    except BrokenPipeError:
+        if not _is_closed(sys.stdout):
+            raise
+        # The reader, such as `head`, has what it wants. Python would flush into the pipe again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CLOSED_PIPE)
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -80,6 +89,14 @@ def run(
             raise
         _exit(message, options or {})
     destroy_process_group()
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Whether the reader of a stream is gone."""
+    poller = select.poll()
+    # Errors are reported without a mask.
+    poller.register(stream.fileno(), 0)
+    return bool(poller.poll(0))
 
 
 def _exit(message: str, options: Mapping[str, Any]) -> NoReturn:

@@ -156,7 +156,7 @@ def cache_folder(source: str | Path) -> Path:
     return local_folder(source, kind='dataset') if str(source).startswith(HUB) else Path(source)
 
 
-def first_lines(error: Exception) -> str:
-    """Return the first two lines of an error of the Hub as one line, without its advice."""
+def first_lines(error: BaseException) -> str:
+    """Return the first two lines of an error's message as one line, without its advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ' '.join(lines[:2]).rstrip('.') or type(error).__name__

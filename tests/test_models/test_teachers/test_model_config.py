@@ -94,7 +94,7 @@ def test_a_generative_vlm_has_the_width_of_its_decoder(generative_folder):
 def test_where_it_is_not_known_the_error_says_what_to_set(teacher, error, message):
     asked = {} if 'type' in teacher else dict(concepts=['a'])
     # What is missing comes first.
-    with pytest.raises(error, match=f'{message}.* set readout.text_dims to the width of '):
+    with pytest.raises(error, match=f'{message}.* readout.text_dims is set to the width of '):
         text_dims_of({**teacher, **asked})
 
 

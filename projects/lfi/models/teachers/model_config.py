@@ -65,7 +65,7 @@ def text_dims_of(teacher: Mapping[str, Any]) -> int:
         return next(readers, _open_clip_text_dims)(model)
     except (FileNotFoundError, ValueError) as error:
         advice = (
-            "Where the teacher's config is not at hand, set readout.text_dims to the width of its text space"
+            'A trained student needs no teacher if readout.text_dims is set to the width of its text space'
         )
         raise type(error)(f'{error}. {advice}') from error
 

@@ -365,8 +365,8 @@ def _load_error(error: Exception, model: str, weights: Path | str | None) -> Exc
         return ValueError(f'the model {model} could not be built: {error}')
     if isinstance(weights, str):
         return RuntimeError(
-            f'the weights {weights!r} of {model} could not be fetched: {error}. On a machine without '
-            'network, fetch them elsewhere and give the file as weights_file, beside pretrained'
+            f'the weights {weights!r} of {model} could not be fetched: {_root_cause(error)}. On a machine '
+            'without network, fetch them elsewhere and give the file as weights_file, beside pretrained'
         )
     if 'TorchScript' in str(error):
         return ValueError(
@@ -375,6 +375,13 @@ def _load_error(error: Exception, model: str, weights: Path | str | None) -> Exc
             'state_dict as safetensors'
         )
     return ValueError(f'the weights in {weights} do not fit the model {model}, or are corrupted: {error}')
+
+
+def _root_cause(error: BaseException) -> str:
+    """Return the message of the first of a chain of errors: libraries add advice to each."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return first_lines(error)
 
 
 def _text_tower_error(error: Exception, model: str) -> ValueError:
