@@ -16,7 +16,7 @@ import torch
 from lfi.engine.machine import machine
 from lfi.models import VLMAttentionTeacher
 from lfi.structures import PixelFormat, pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys, make_records
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys, make_records, shard_name
 from pairs import HEADER, add_rounds, time_pairs
 
 
@@ -74,7 +74,9 @@ def main() -> None:
         )
         print(HEADER)
         timed = time_pairs(
-            lambda: writer.write(0, keys, make_records(pack(ask())[:, None], unknown)), forward, args.rounds
+            lambda: writer.write(shard_name(0), keys, make_records(pack(ask())[:, None], unknown)),
+            forward,
+            args.rounds,
         )
     name = 'teacher asked about a batch, maps written / teacher forward alone'
     print(timed.row(name, args.batch_size))

@@ -28,6 +28,7 @@ from lfi.structures.interaction_cache import (
     InteractionCache,
     image_keys,
     make_records,
+    shard_name,
 )
 
 BATCH = 64
@@ -44,7 +45,7 @@ def write_cache(folder: Path, num_images: int) -> None:
     for shard in range(manifest.num_shards):
         rows = manifest.rows(shard)
         records = make_records(np.repeat(packed[:, None], len(rows), 0), np.full(len(rows), -1))
-        writer.write(shard, image_keys([path_of(row) for row in rows], 2), records)
+        writer.write(shard_name(shard), image_keys([path_of(row) for row in rows], 2), records)
     writer.finish()
 
 

@@ -15,6 +15,7 @@ from lfi.structures.interaction_cache import (
     InteractionCache,
     image_keys,
     make_records,
+    shard_name,
 )
 
 
@@ -38,7 +39,7 @@ def write_cache(folder: str, student: Student, data: dict) -> None:
     writer = CacheWriter(
         Path(folder), CacheManifest.of(identity, len(keys), 2, texts, maps, labels=KNOWN), texts
     )
-    writer.write(0, keys, make_records(pack(maps)[:, None], np.full(len(keys), -1)))
+    writer.write(shard_name(0), keys, make_records(pack(maps)[:, None], np.full(len(keys), -1)))
     writer.finish()
     cache = InteractionCache(folder)
     for sample in samples:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from lfi.structures import pack
-from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys, make_records
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys, make_records, shard_name
 from lfi.utils.fileio import file_size
 
 
@@ -28,4 +28,6 @@ def write_shard(writer, shard, paths, packed):
     sizes = np.array([file_size(path) for path in chosen], np.int64)
     packed = packed.reshape(len(packed), -1)[rows.start : rows.stop]
     views = np.zeros((*packed.shape, 2, 3), np.float32) if packed.shape[1] > 1 else None
-    writer.write(shard, image_keys(chosen, writer.manifest.name_parts), make_records(packed, sizes, views))
+    writer.write(
+        shard_name(shard), image_keys(chosen, writer.manifest.name_parts), make_records(packed, sizes, views)
+    )

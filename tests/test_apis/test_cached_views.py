@@ -103,7 +103,7 @@ def test_a_cache_of_views_is_verified_against_the_teacher(load, tmp_path, capsys
     cfg = load(CLASSIFIER)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         cache_teacher(cfg, str(tmp_path), 4, 0, K)
-        assert verify(TeacherJob(cfg, K), tmp_path, 4, 0, 100)
+        assert verify(cfg, tmp_path, 4, 0, 100)
     assert '30 views were compared' in capsys.readouterr().out
 
 
@@ -268,7 +268,7 @@ def test_a_verification_that_compares_nothing_does_not_pass(load, tmp_path):
         cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
         for path in (tmp_path / 'data').iterdir():
             path.write_bytes(b'no image')
-        assert not verify(TeacherJob(cfg, K), tmp_path / 'cache', 4, 0, 100)
+        assert not verify(cfg, tmp_path / 'cache', 4, 0, 100)
 
 
 def test_unreadable_images_count_the_same_when_a_run_goes_on(load, tmp_path):

@@ -25,7 +25,7 @@ from lfi.engine.processes import set_up_distributed
 from lfi.engine.run_folder import best_checkpoint
 from lfi.errors import UsageError
 from lfi.new_config import NewConfig, Settings, init_config, init_pretraining_config
-from lfi.structures.interaction_cache import InteractionCache
+from lfi.structures.interaction_cache import CacheFolder
 from lfi.unreadable import UnreadableImageError
 
 from .caching import cache_teacher
@@ -182,7 +182,7 @@ def cache(
     workers: int = 2,
     views: int = 1,
     cfg_options: Mapping[str, Any] | None = None,
-) -> InteractionCache:
+) -> CacheFolder:
     """Cache the teacher's maps of all training images of a config, as `lfi cache` does.
 
     Training reads the cache by `cfg_options={'model.teacher.cache': out}`. A stopped call continues with the

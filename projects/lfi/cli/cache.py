@@ -80,7 +80,6 @@ def run(args: Namespace) -> None:
     from lfi.engine.config_loading import load_config
     from lfi.engine.processes import init_process_group, set_up_distributed
     from lfi.errors import UsageError
-    from lfi.structures.interaction_cache import CacheManifest
     from lfi.unreadable import UnreadableList
 
     if args.out is None and args.cost is None:
@@ -92,14 +91,14 @@ def run(args: Namespace) -> None:
         print(caching.cache_cost(cfg, args.batch_size, args.num_workers, args.views, args.cost or None))
         return
     if args.verify is not None:
-        manifest = CacheManifest.read(Path(args.out))
-        job = caching.TeacherJob(cfg, manifest.views, manifest.name_parts)
-        passed = caching.verify(job, Path(args.out), args.batch_size, args.num_workers, args.verify)
+        passed = caching.verify(cfg, Path(args.out), args.batch_size, args.num_workers, args.verify)
         if passed:
             print_next(train_command(args))
         sys.exit(0 if passed else 1)
     cache = caching.cache_teacher(cfg, args.out, args.batch_size, args.num_workers, args.views)
-    if dist.get_rank() == 0:
+    if dist.get_rank() == 0 and cache.manifest.has_sidecars:
+        print(f'{args.out}: sidecars of {len(cache.files) - 2:,} tar shards, {cache.num_bytes / 1e6:.1f} MB.')
+    elif dist.get_rank() == 0:
         total, unread = cache.manifest.num_images, len(UnreadableList(args.out))
         count = f'{total - unread:,} of {total:,}' if unread else f'{total:,}'
         print(f'{args.out}: maps of {count} images, {cache.num_bytes / 1e6:.1f} MB.')

@@ -8,6 +8,7 @@ from .labelled_images import LabelledShareSampler
 from .regions import AnnotatedObjects, objects_of, regions_of
 from .semi_supervised import SemiSupervisedDataset
 from .shapes import Shapes
+from .tar_shards import WebDataset
 from .tiny_imagenet import TinyImageNet
 from .transforms import LoadCaptionConcepts, LoadHeatMap, LoadInteractionMaps, LoadRegions, RecordView
 from .unaugmented import unaugmented, with_recorded_views
@@ -29,6 +30,7 @@ __all__ = [
     'Shapes',
     'TinyImageNet',
     'VLCS',
+    'WebDataset',
     'leave_out',
     'objects_of',
     'regions_of',

@@ -15,6 +15,7 @@ from .hooks.fitting_weights import FittingWeightsHook
 from .hooks.non_finite import NonFiniteError, NonFiniteHook
 from .hooks.progress import ProgressHook
 from .hooks.resuming import CompleteCheckpointHook, MissedValidationHook, ResumedStepsHook
+from .hooks.stream_resume import StreamResumeHook
 
 __all__ = [
     'AtomicLocalBackend',
@@ -28,6 +29,7 @@ __all__ = [
     'NonFiniteHook',
     'ProgressHook',
     'ResumedStepsHook',
+    'StreamResumeHook',
     'CorruptedCheckpointError',
     'UnsafeCheckpointError',
     'find_checkpoint_to_resume',

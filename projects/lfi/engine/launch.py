@@ -18,6 +18,7 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils.data import IterableDataset
 
 from lfi.errors import CheckpointError, UsageError
 from lfi.utils.options import option_in_message
@@ -42,6 +43,7 @@ from .run_options import (
     set_resume,
     write_checkpoints_atomically,
 )
+from .streams import set_stream
 from .watch_images import max_unreadable, watch_images
 
 # Exit code of a program that Ctrl-C stopped.
@@ -132,6 +134,7 @@ def prepare_run(cfg: Config) -> None:
     set_loggers(cfg)
     check_pipelines(cfg)
     check_few_labels(cfg)
+    set_stream(cfg)
     set_dataloader_defaults(cfg)
 
 
@@ -231,6 +234,8 @@ def require_batches(runner: Runner) -> None:
         UsageError: If the training data loader is empty.
     """
     loader = runner.train_loop.dataloader
+    if isinstance(loader.dataset, IterableDataset):
+        return
     # An infinite sampler fills batches from any number of images above 0.
     if len(loader.dataset if isinstance(loader.sampler, InfiniteSampler) else loader):
         return

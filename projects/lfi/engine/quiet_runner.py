@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from lfi.utils.modules import unwrap_model
 
@@ -56,7 +57,10 @@ def log_data(runner: Runner) -> None:
     loader = runner.train_loop.dataloader
     # A loader with a batch sampler of its own, such as mmdet's, has no batch size.
     batch_size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
-    runner.logger.info(f'{DATA}{len(loader.dataset):,} training images, {batch_size} in a batch')
+    data = loader.dataset
+    is_stream = isinstance(data, IterableDataset)
+    count = f'a stream of {data}' if is_stream else f'{len(data):,} training images'
+    runner.logger.info(f'{DATA}{count}, {batch_size} in a batch')
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:

@@ -56,5 +56,5 @@ def open_verified_cache(folder: Path) -> Any:
 
     cache = InteractionCache(folder)
     for shard in range(cache.manifest.num_shards):
-        cache.verify(shard)
+        cache.verify_shard(cache.shard(shard))
     return cache

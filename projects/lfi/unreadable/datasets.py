@@ -29,6 +29,9 @@ def replace_unreadable(dataset: Any, max_share: float, unreadable: UnreadableLis
         max_share: largest share of unreadable images, for `refuse_too_many`.
         unreadable: list that unreadable images are added to.
     """
+    if hasattr(dataset, 'watch_unreadable'):
+        # A stream leaves them out itself.
+        dataset.watch_unreadable(max_share, unreadable)
     for leaf in _leaf_datasets(dataset):
         leaf.prepare_data = _ReplacingReader(leaf, max_share, unreadable)
 

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from lfi.structures.interaction_cache import CacheError, InteractionCache, image_keys
+from lfi.structures.interaction_cache import CacheError, InteractionCache, image_keys, shard_name
 from lfi.structures.interaction_cache.files import read_npy
 from numpy.lib import format as npy
 from small_cache import PATHS, TEXTS, open_writer
@@ -72,7 +72,7 @@ def test_a_shard_larger_than_its_file_is_named(folder, manifest, shape):
     path.write_bytes(len(text).to_bytes(8, 'little') + text + bytes(1000))
     with pytest.raises(CacheError, match=r'shard-00000\.safetensors is missing or corrupted: '):
         InteractionCache(folder).read(PATHS[:1])
-    assert open_writer(folder, manifest).opened(0, image_keys(PATHS[:4], 2)) is None
+    assert open_writer(folder, manifest).opened(shard_name(0), image_keys(PATHS[:4], 2)) is None
 
 
 def test_a_record_larger_than_the_shards_is_refused_before_there_is_memory_for_it(folder, manifest):

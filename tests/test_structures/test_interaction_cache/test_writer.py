@@ -17,6 +17,7 @@ from lfi.structures.interaction_cache import (
     checksum,
     image_keys,
     shard_file,
+    shard_name,
 )
 from safetensors import safe_open
 from safetensors.numpy import save
@@ -28,7 +29,8 @@ KEYS = image_keys(PATHS, 2)
 
 def is_done(writer, shard):
     rows = writer.manifest.rows(shard)
-    return writer.has_file(shard) and writer.opened(shard, KEYS[rows.start : rows.stop]) is not None
+    name = shard_name(shard)
+    return writer.has_file(name) and writer.opened(name, KEYS[rows.start : rows.stop]) is not None
 
 
 def test_an_image_that_could_not_be_read_is_named_until_it_has_maps(folder, manifest, packed):
@@ -68,7 +70,7 @@ def test_a_cache_without_an_index_is_unfinished(tmp_path, manifest, packed):
 
 def test_a_shard_of_other_images_is_refused(folder, manifest):
     with pytest.raises(CacheError, match=r'other data: shard-00000\.safetensors holds other images'):
-        open_writer(folder, manifest).opened(0, KEYS[1:5])
+        open_writer(folder, manifest).opened(shard_name(0), KEYS[1:5])
 
 
 def test_two_images_of_one_key_are_refused(tmp_path, manifest, packed):
@@ -200,7 +202,7 @@ def write_from(folder, manifest, packed, seed):
     """Write the missing shards in an order of one's own."""
     writer = open_writer(folder, manifest)
     for shard in np.random.default_rng(seed).permutation(manifest.num_shards).tolist():
-        if not writer.has_file(shard):
+        if not writer.has_file(shard_name(shard)):
             write_shard(writer, shard, PATHS, packed)
 
 
@@ -220,4 +222,5 @@ def test_thirty_writers_killed_at_random_lose_nothing(tmp_path, manifest, packed
         Shard(path, manifest)
     write_all(tmp_path, manifest, packed)
     assert maps_in(InteractionCache(tmp_path).read(PATHS), packed) == packed.tobytes()
-    InteractionCache(tmp_path).verify(0)
+    cache = InteractionCache(tmp_path)
+    cache.verify_shard(cache.shard(0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmengine import dist
 from mmengine.config import Config
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from lfi.concepts.concept_check_hook import check_class_order, classes_of
 from lfi.datasets import unaugmented, with_recorded_views
 from lfi.datasets.image_paths import distinct_images, distinguishing_parts
-from lfi.datasets.transforms.view_draws import COLOURS, requesting_seed, view_seed
+from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
 from lfi.engine.cache_labels import label_visibility
 from lfi.engine.cached_pipelines import check_one_recipe, view_recipe
 from lfi.engine.pipelines import mixes_images
@@ -28,9 +27,6 @@ from lfi.structures import BatchView, InteractionMaps
 from lfi.structures.interaction_cache import NUM_COMPLETE
 from lfi.unreadable import Unreadable, UnreadableImageError, refuse_unreadable
 from lfi.utils.config_types import model_config
-
-COMPLETE_VIEWS = np.array([[[1, 0, 0], [0, 1, 0]], [[-1, 0, 0], [0, 1, 0]]], np.float32)
-"""Views of the complete image: as it is, and mirrored."""
 
 
 class Batch(NamedTuple):
@@ -115,20 +111,18 @@ def collate(items: Sequence) -> Batch:
     return Batch(pseudo_collate([items[i] for i in positions]) if positions else {}, positions, unreadable)
 
 
-class TeacherJob:
-    """Teacher of a config, and its training images: each image once, complete or in several views.
+class AskedTeacher:
+    """Teacher of a config, which is asked about views of the training images.
 
     Args:
         cfg: config of the training.
-        views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
-        name_parts: number of last path parts that identify an image. Defaults to None: as many as needed.
+        views: views of each image that the teacher is asked about.
 
     Raises:
-        UsageError: if the config has no teacher, training could not use the maps, the data set names no
-            files, or several pipelines draw views of one image.
+        UsageError: if the config has no teacher, or training could not use the maps.
     """
 
-    def __init__(self, cfg: Config, views: int = 1, name_parts: int | None = None) -> None:
+    def __init__(self, cfg: Config, views: int) -> None:
         if not cfg.model.get('teacher'):
             raise UsageError('the config has no model.teacher to ask')
         self.cache_targets = CacheTargets(model_config(cfg))
@@ -137,25 +131,15 @@ class TeacherJob:
             self.cache_targets.check_mosaics()
         # Not labels, but whether they are 'known' or 'hidden' when concepts are selected.
         self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
-        dataset = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
-        has_drawn = views > NUM_COMPLETE
-        drawn = DATASETS.build(with_recorded_views(cfg.train_dataloader.dataset)) if has_drawn else None
-        self._check_classes(cfg, dataset)
-        self.name = getattr(dataset, 'data_root', None) or type(dataset).__name__
-        self.paths, indices = distinct_images(dataset)
-        # One process compares all names.
-        if name_parts is None:
-            parts = [distinguishing_parts(dataset, self.paths) if dist.get_rank() == 0 else 0]
-            dist.broadcast_object_list(parts)
-            name_parts = parts[0]
-        self.name_parts = name_parts
-        if has_drawn and len(self.paths) < len(dataset):
-            check_one_recipe(cfg)
-        self.views, self.recipe = views, view_recipe(cfg) if has_drawn else None
-        self.dataset = ItemDataset(dataset, drawn, self.paths, indices, views, self.name_parts)
+        self.views, self.recipe = views, view_recipe(cfg) if views > NUM_COMPLETE else None
+        self.complete = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
+        self.drawn = (
+            None if self.recipe is None else DATASETS.build(with_recorded_views(cfg.train_dataloader.dataset))
+        )
+        self._check_classes(cfg)
         self.device = torch.device(get_device())
 
-    def _check_classes(self, cfg: Config, dataset: Any) -> None:
+    def _check_classes(self, cfg: Config) -> None:
         """Check that the concepts begin with the classes, as `lfi.ConceptCheckHook` does in training."""
         hooks = cfg.get('default_hooks') or {}
         is_disabled = 'concept_check' in hooks and hooks['concept_check'] is None
@@ -163,33 +147,7 @@ class TeacherJob:
             return
         bank = self.cache_targets.teacher.bank
         with as_usage_error(ValueError):
-            check_class_order(classes_of(dataset), bank.names, bank.num_concepts, 'teacher')
-
-    def items(self, rows: range) -> range:
-        """Return the items of the views of rows, which are indices of `paths`."""
-        return range(rows.start * self.views, rows.stop * self.views)
-
-    def batches(self, item_batches: Iterable[Any], num_workers: int) -> Iterator[Batch]:
-        """Yield a batch for each sequence of items, loaded by `num_workers` processes."""
-        yield from DataLoader(
-            self.dataset, batch_sampler=item_batches, num_workers=num_workers, collate_fn=collate
-        )
-
-    def recorded_views(self, items: Sequence[int], batch: dict) -> tuple[np.ndarray, np.ndarray]:
-        """Return the recorded views (B, 2, 3) of a batch, and their colours (B, 6).
-
-        Args:
-            items: item of each image in the batch.
-            batch: collated images and data samples.
-        """
-        matrices, colours = np.zeros((len(items), 2, 3), np.float32), np.zeros((len(items), 6), np.uint8)
-        for i, (item, sample) in enumerate(zip(items, batch['data_samples'])):
-            view = item % self.views
-            if view < NUM_COMPLETE:
-                matrices[i] = COMPLETE_VIEWS[view]
-            else:
-                matrices[i], colours[i] = sample.view, getattr(sample, COLOURS)
-        return matrices, colours
+            check_class_order(classes_of(self.complete), bank.names, bank.num_concepts, 'teacher')
 
     def compute_maps(self, batch: dict) -> InteractionMaps:
         """Return the teacher's maps of a batch."""
@@ -199,4 +157,42 @@ class TeacherJob:
         samples = [sample.to(self.device) for sample in batch['data_samples']]
         return self.cache_targets.compute(
             BatchView.raw(inputs, sizes, self.cache_targets.labels(samples, self.device))
+        )
+
+
+class TeacherJob(AskedTeacher):
+    """Teacher of a config, and its training images: each image once, complete or in several views.
+
+    Args:
+        cfg: config of the training.
+        views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
+        name_parts: number of last path parts that identify an image. Defaults to None: as many as needed.
+
+    Raises:
+        UsageError: see `AskedTeacher`; if the data set names no files, or several pipelines draw views of one
+            image.
+    """
+
+    def __init__(self, cfg: Config, views: int = 1, name_parts: int | None = None) -> None:
+        super().__init__(cfg, views)
+        self.name = getattr(self.complete, 'data_root', None) or type(self.complete).__name__
+        self.paths, indices = distinct_images(self.complete)
+        # One process compares all names.
+        if name_parts is None:
+            parts = [distinguishing_parts(self.complete, self.paths) if dist.get_rank() == 0 else 0]
+            dist.broadcast_object_list(parts)
+            name_parts = parts[0]
+        self.name_parts = name_parts
+        if self.drawn is not None and len(self.paths) < len(self.complete):
+            check_one_recipe(cfg)
+        self.dataset = ItemDataset(self.complete, self.drawn, self.paths, indices, views, self.name_parts)
+
+    def items(self, rows: range) -> range:
+        """Return the items of the views of rows, which are indices of `paths`."""
+        return range(rows.start * self.views, rows.stop * self.views)
+
+    def batches(self, item_batches: Iterable[Any], num_workers: int) -> Iterator[Batch]:
+        """Yield a batch for each sequence of items, loaded by `num_workers` processes."""
+        yield from DataLoader(
+            self.dataset, batch_sampler=item_batches, num_workers=num_workers, collate_fn=collate
         )

@@ -15,22 +15,28 @@ from tqdm import tqdm
 from lfi.engine.cached_pipelines import check_drawn_views, map_loading_steps
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps
+from lfi.engine.streams import is_stream
 from lfi.engine.watch_images import max_unreadable
 from lfi.errors import UsageError
-from lfi.structures import is_missing, missing_records, pack
+from lfi.structures import InteractionMaps
 from lfi.structures.interaction_cache import (
     NUM_COMPLETE,
+    CacheFolder,
     CacheManifest,
     CacheWriter,
     InteractionCache,
+    Shard,
     image_keys,
-    make_records,
+    shard_name,
 )
+from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 from lfi.unreadable import UnreadableList
 from lfi.utils.fileio import file_size
 
-from .job import Batch, TeacherJob
+from .job import AskedTeacher, Batch, TeacherJob
 from .reading import ImageReader, first_maps, split
+from .shard_records import ShardRecords
+from .sidecar_writing import TarJob, write_sidecars
 
 Item = tuple[Sequence[int], Batch]
 """Items and images of a batch."""
@@ -38,7 +44,7 @@ Item = tuple[Sequence[int], Batch]
 
 def cache_teacher(
     cfg: Config, folder: str, batch_size: int = 64, num_workers: int = 2, views: int = 1
-) -> InteractionCache:
+) -> CacheFolder:
     """Cache the teacher's maps of all training images, or complete a cache that was begun.
 
     All processes call it and share the work.
@@ -51,7 +57,7 @@ def cache_teacher(
         views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
 
     Returns:
-        The complete cache.
+        The complete cache: an `InteractionCache`, or a `CacheFolder` with a sidecar for each tar shard.
 
     Raises:
         UsageError: if the config has no teacher, or training with it could not read the maps.
@@ -59,6 +65,11 @@ def cache_teacher(
     """
     max_share = max_unreadable(cfg)
     check_training_reads_cache(cfg, folder, views)
+    if is_stream(cfg):
+        job = TarJob(cfg, views)
+        writer = open_writer(job, Path(folder), 0, NAME_PARTS, job.first_maps())
+        write_sidecars(job, writer, batch_size, num_workers, max_share)
+        return CacheFolder(folder)
     write(TeacherJob(cfg, views), Path(folder), batch_size, num_workers, max_share)
     return InteractionCache(folder)
 
@@ -69,7 +80,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     Raises:
         UnreadableImageError: if more than `max_share` of the images cannot be read.
     """
-    writer = open_writer(job, folder)
+    writer = open_writer(job, folder, len(job.paths), job.name_parts, first_maps(job))
     manifest = writer.manifest
     shards = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
     num_images = sum(len(manifest.rows(shard)) for shard in shards)
@@ -99,17 +110,26 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     dist.barrier()
 
 
-def open_writer(job: TeacherJob, folder: Path) -> CacheWriter:
-    """Open the writer of a job's cache, in the first process before the others."""
+def open_writer(
+    job: AskedTeacher, folder: Path, num_images: int, name_parts: int, maps: InteractionMaps
+) -> CacheWriter:
+    """Open the writer of a job's cache, in the first process before the others.
+
+    Args:
+        job: teacher to ask.
+        folder: folder of the cache.
+        num_images: number of images; 0 for tar shards.
+        name_parts: number of last path parts that identify an image.
+        maps: maps of any image, for their shape.
+    """
     teacher = job.cache_targets.teacher
     texts = teacher.text_embeddings.cpu().numpy()
     manifest = CacheManifest.of(
         job.identity,
-        len(job.paths),
-        job.name_parts,
+        num_images,
+        name_parts,
         texts,
-        # The manifest needs the shape of the maps.
-        first_maps(job),
+        maps,
         job.labels,
         teacher.presence_kind,
         job.views,
@@ -135,7 +155,7 @@ def shards_to_write(
     done, unreadable = set(), []
     for shard in shards:
         # Keys of images without maps are computed when their shard is written.
-        opened = writer.opened(shard, keys_of(job, writer, shard)) if writer.has_file(shard) else None
+        opened = _opened(job, writer, shard)
         if opened is not None:
             done.add(shard)
             unreadable += [writer.manifest.rows(shard)[position] for position in opened.unreadable]
@@ -146,6 +166,12 @@ def shards_to_write(
         for position in batch.positions
     }
     return [shard for shard in shards if shard not in done or shard in outdated]
+
+
+def _opened(job: TeacherJob, writer: CacheWriter, shard: int) -> Shard | None:
+    """Open a shard that has been written; None if it is missing or damaged."""
+    name = shard_name(shard)
+    return writer.opened(name, keys_of(job, writer, shard)) if writer.has_file(name) else None
 
 
 def keys_of(job: TeacherJob, writer: CacheWriter, shard: int) -> np.ndarray:
@@ -163,27 +189,14 @@ def write_shard(job: TeacherJob, writer: CacheWriter, shard: int, batches: Itera
         shard: index of the shard.
         batches: items and images of each batch of the shard.
     """
-    manifest = writer.manifest
-    rows = manifest.rows(shard)
-    packed = missing_records(len(rows) * job.views, manifest.packed_dtype)
-    views, colours = np.zeros((len(packed), 2, 3), np.float32), np.zeros((len(packed), 6), np.uint8)
+    rows = writer.manifest.rows(shard)
+    records = ShardRecords(job, writer.manifest.packed_dtype)
     first = job.items(rows).start
     for items, batch in batches:
-        places = [items[position] - first for position in batch.positions]
-        if places:
-            packed[places] = packed_maps(job, batch.data)
-            if job.views > 1:
-                read = [items[position] for position in batch.positions]
-                views[places], colours[places] = job.recorded_views(read, batch.data)
-    packed = packed.reshape(len(rows), job.views)
-    packed[is_missing(packed.ravel()).reshape(packed.shape).any(1)] = missing_records(1, packed.dtype)[0]
-    sizes = np.array([file_size(job.paths[row]) for row in rows], np.int64)
-    if job.views == 1:
-        records = make_records(packed, sizes)
-    else:
-        shape = packed.shape
-        records = make_records(packed, sizes, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6))
-    writer.write(shard, keys_of(job, writer, shard), records)
+        if batch.positions:
+            records.add([items[position] - first for position in batch.positions], batch.data)
+    sizes = [file_size(job.paths[row]) for row in rows]
+    writer.write(shard_name(shard), keys_of(job, writer, shard), records.build(sizes))
 
 
 def _updating(bar: tqdm, batches: Iterable[Item]) -> Iterator[tuple[Sequence[int], Batch]]:
@@ -191,19 +204,6 @@ def _updating(bar: tqdm, batches: Iterable[Item]) -> Iterator[tuple[Sequence[int
     for items, batch in batches:
         yield items, batch
         bar.update(len(items))
-
-
-def packed_maps(job: TeacherJob, batch: dict) -> np.ndarray:
-    """Return the cache records of a batch of readable images.
-
-    Raises:
-        UsageError: if the teacher's maps cannot be stored, for example because a value is not finite.
-    """
-    try:
-        return pack(job.compute_maps(batch))
-    except ValueError as error:
-        files = ', '.join(sample.img_path for sample in batch['data_samples'])
-        raise UsageError(f'the maps of the teacher cannot be stored: {error}. The batch: {files}') from error
 
 
 def check_training_reads_cache(cfg: Config, folder: str, views: int = 1) -> None:

@@ -19,13 +19,15 @@ from lfi.concepts.names import concept_names, plain_name
 from lfi.datasets.regions import objects_of
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures.interaction_cache import NUM_COMPLETE, InteractionCache
+from lfi.structures.interaction_cache import NUM_COMPLETE, InteractionCache, SidecarImage
 from lfi.structures.labels import UNLABELLED
 
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView, view_of
 from .view_draws import COLOURS, VIEW_INDEX
 
+RECORDS = 'cached_records'
+"""Key under which `lfi.WebDataset` gives the cached maps of an image, a `SidecarImage`."""
 VIEW_TOLERANCE = 1e-4
 """Largest difference of a view from the recorded one, in half sizes of the image. Float32 rounds less."""
 
@@ -73,19 +75,18 @@ class LoadInteractionMaps(BaseTransform):
                 f'{results["img_path"]}: the pipeline has two lfi.LoadInteractionMaps: remove one'
             )
         refuse_unrecorded_changes(results)
-        if self._opened is None:
-            self._opened = InteractionCache(self.cache)
-        if results.get(UNLABELLED) and self._opened.manifest.reveals_labels:
+        cache = results.pop(RECORDS, None) or self._open()
+        if results.get(UNLABELLED) and cache.manifest.reveals_labels:
             raise UsageError(
                 f'{results["img_path"]}: lfi.FewLabels hides its label, but {self.cache} reveals it: the '
                 'labels of all images chose the concepts that have maps there. Write another cache by '
                 'lfi cache with the config of this training'
             )
         if results.get(VIEW_INDEX, 0) >= NUM_COMPLETE:
-            return self._load_drawn_view(results, self._opened)
+            return self._load_drawn_view(results, cache)
         paths, tiles = tiles_of(results)
-        if self._opened.manifest.views == 1:
-            results['interaction_maps'] = self._opened.stored(paths, tiles)
+        if cache.manifest.views == 1:
+            results['interaction_maps'] = cache.stored(paths, tiles)
             return results
         # The teacher's answer for a mirrored image is not the mirrored answer.
         views = view_of(results)[None, :2] if tiles is None else tiles.views.numpy()
@@ -95,10 +96,16 @@ class LoadInteractionMaps(BaseTransform):
             results['view'] = converted[0]
         else:
             tiles = tiles._replace(views=converted)
-        results['interaction_maps'] = self._opened.stored(paths, tiles, is_mirrored.astype(int).tolist())
+        results['interaction_maps'] = cache.stored(paths, tiles, is_mirrored.astype(int).tolist())
         return results
 
-    def _load_drawn_view(self, results: dict, cache: InteractionCache) -> dict:
+    def _open(self) -> InteractionCache:
+        if self._opened is None:
+            assert self.cache is not None
+            self._opened = InteractionCache(self.cache)
+        return self._opened
+
+    def _load_drawn_view(self, results: dict, cache: InteractionCache | SidecarImage) -> dict:
         """Set the maps of a view that `RecordView` has drawn again. They need no warp."""
         path, view = results['img_path'], results[VIEW_INDEX]
         stored = cache.stored([path], views=[view])

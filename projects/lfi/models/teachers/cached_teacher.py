@@ -23,7 +23,7 @@ from lfi.structures import (
     unpack,
     visible_shares,
 )
-from lfi.structures.interaction_cache import CacheError, InteractionCache, StoredMaps, difference
+from lfi.structures.interaction_cache import CacheError, CacheFolder, InteractionCache, StoredMaps, difference
 
 from .asked_concepts import num_asked_concepts, topk_concepts
 from .families import AUTO
@@ -151,13 +151,15 @@ def _views_of(batch: BatchView) -> Tensor:
     return batch.views
 
 
-def open_cache(folder: str, identity: dict) -> InteractionCache:
-    """Open the cache of a teacher, given the teacher's identity.
+def open_cache(folder: str, identity: dict) -> CacheFolder:
+    """Open the cache of a teacher, given the teacher's identity; an `InteractionCache` for images in folders.
 
     Raises:
         CacheError: if there is no cache, or it is of another teacher.
     """
-    cache = InteractionCache(folder)
+    cache = CacheFolder(folder)
+    if not cache.manifest.has_sidecars:
+        cache = InteractionCache(folder)
     cached_identity = dict(cache.manifest.teacher)
     if identity['weights'] is None and cached_identity.get('weights') is not None:
         print_log(f"{folder}: the teacher's weights are missing, so they are not compared", 'current')
@@ -173,7 +175,7 @@ def open_cache(folder: str, identity: dict) -> InteractionCache:
     return cache
 
 
-def check_map_count(cache: InteractionCache, count: int) -> None:
+def check_map_count(cache: CacheFolder, count: int) -> None:
     """Check the number of maps in a cache's records.
 
     Raises:
@@ -187,7 +189,7 @@ def check_map_count(cache: InteractionCache, count: int) -> None:
         )
 
 
-def bank_of(cache: InteractionCache) -> ConceptBank:
+def bank_of(cache: CacheFolder) -> ConceptBank:
     """Return the concept bank of a cache's teacher."""
     identity = cache.manifest.teacher
     background = identity['background']

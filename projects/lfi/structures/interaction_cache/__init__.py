@@ -10,24 +10,30 @@ A cache is a folder:
 - `index-keys.npy`, `index-rows.npy`: (N,) uint64, sorted digests of the images' names and the images' rows.
   The index is written last and marks the cache as complete.
 
+A cache of tar files has no index, and a shard for each tar, `<name of the tar>.safetensors`: its sidecar.
+
 No file is pickled.
 """
 
-from .files import CacheError, checksum, shard_file
+from .files import CacheError, checksum, shard_file, shard_name, sidecar_name
 from .keys import image_keys, name_parts
 from .manifest import NUM_COMPLETE, CacheManifest, difference, shard_size
-from .reader import InteractionCache, StoredMaps
+from .reader import CacheFolder, InteractionCache, StoredMaps
 from .records import make_records
 from .shards import Shard
+from .sidecars import Sidecar, SidecarImage
 from .writer import CacheWriter
 
 __all__ = [
     'CacheError',
+    'CacheFolder',
     'CacheManifest',
     'CacheWriter',
     'InteractionCache',
     'NUM_COMPLETE',
     'Shard',
+    'Sidecar',
+    'SidecarImage',
     'StoredMaps',
     'checksum',
     'difference',
@@ -35,5 +41,7 @@ __all__ = [
     'make_records',
     'name_parts',
     'shard_file',
+    'shard_name',
+    'sidecar_name',
     'shard_size',
 ]

@@ -6,7 +6,7 @@ import io
 import sys
 from hashlib import blake2b
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -67,9 +67,19 @@ def read_npy(path: Path, dtype: np.dtype | type, mmap_mode: Literal['r'] | None 
 REDO = 'Write the cache again: run lfi cache with another folder'
 
 
+def shard_name(shard: int) -> str:
+    """Return the name of the file of a shard, by its index."""
+    return f'shard-{shard:05}.safetensors'
+
+
 def shard_file(folder: Path, shard: int) -> Path:
-    """Return the path of a shard."""
-    return folder / f'shard-{shard:05}.safetensors'
+    """Return the path of a shard, by its index."""
+    return folder / shard_name(shard)
+
+
+def sidecar_name(tar: str) -> str:
+    """Return the name of the file of a shard that belongs to a tar file."""
+    return f'{PurePosixPath(tar).name.removesuffix(".tar")}.safetensors'
 
 
 def checksum(content: bytes) -> str:

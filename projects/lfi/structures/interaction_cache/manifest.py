@@ -40,8 +40,8 @@ class CacheManifest:
     Args:
         teacher: identity of the teacher, from `teacher_identity`.
         texts: checksum of the concepts' embeddings.
-        num_images: N, number of images.
-        shard_size: number of images in each shard but the last.
+        num_images: N, number of images; 0 for a cache of tar shards, each of which has a sidecar.
+        shard_size: number of images in each shard but the last; 0 for a cache of tar shards.
         name_parts: number of last path parts that identify an image.
         layers: layers of the maps.
         directions: directions in which the maps can be read.
@@ -87,7 +87,7 @@ class CacheManifest:
 
         Args:
             teacher: identity of the teacher, from `teacher_identity`.
-            num_images: N, number of images.
+            num_images: N, number of images; 0 for tar shards.
             name_parts: number of last path parts in the keys.
             texts: (C, E) float32, embeddings of the concepts.
             maps: maps of any image, for their format.
@@ -108,7 +108,7 @@ class CacheManifest:
             teacher=teacher,
             texts=checksum(texts.tobytes()),
             num_images=num_images,
-            shard_size=shard_size(num_images, num_bytes),
+            shard_size=shard_size(num_images, num_bytes) if num_images else 0,
             name_parts=name_parts,
             layers=maps.layers,
             directions=maps.directions,
@@ -128,6 +128,11 @@ class CacheManifest:
     def digest(self) -> str:
         """Digest of the manifest, which differs between caches of other teachers, data sets or formats."""
         return checksum(json.dumps(self.content(), sort_keys=True).encode())
+
+    @property
+    def has_sidecars(self) -> bool:
+        """Whether the images lie in tar shards, each of which has a sidecar in the cache."""
+        return self.num_images == 0
 
     @property
     def has_drawn_views(self) -> bool:
@@ -157,7 +162,7 @@ class CacheManifest:
     @property
     def num_shards(self) -> int:
         """Number of shards."""
-        return -(-self.num_images // self.shard_size)
+        return 0 if self.has_sidecars else -(-self.num_images // self.shard_size)
 
     def rows(self, shard: int) -> range:
         """Return the rows of a shard's images."""
@@ -247,9 +252,10 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
         value = content[name]
         if value is not None and not (isinstance(value, str) and is_plain_text(value)):
             return f'{name}={reprlib.repr(value)} must be null or a text of up to 1,000 printable characters'
-    for name in ('num_images', 'shard_size', 'name_parts', 'views'):
-        if not _is_list_of(int, [content[name]]) or content[name] < 1:
-            return f'{name}={content[name]!r} must be an integer of at least 1'
+    least = 0 if content['num_images'] == 0 else 1
+    for name, minimum in (('num_images', least), ('shard_size', least), ('name_parts', 1), ('views', 1)):
+        if not _is_list_of(int, [content[name]]) or content[name] < minimum:
+            return f'{name}={content[name]!r} must be an integer of at least {minimum}'
     if not (content['recipe'] is None or isinstance(content['recipe'], list)):
         return f'recipe={content["recipe"]!r} must be null or a list'
     for name, kind, entries in (('layers', int, 'integers'), ('directions', str, 'strings')):

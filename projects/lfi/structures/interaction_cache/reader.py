@@ -46,30 +46,21 @@ class StoredMaps(NamedTuple):
     tiles: Tiles | None = None
 
 
-class InteractionCache:
-    """A complete cache of interaction maps. Each record is compared with its checksum when it is read.
-
-    The time to open a cache does not grow with the number of images. The index is memory-mapped, so that data
-    workers share its pages, and at most 256 shards are open.
+class CacheFolder:
+    """Teacher, texts and format of a cache.
 
     Args:
         folder: folder of the cache, or a dataset of the Hugging Face Hub, `hf://datasets/user/name`, to
             download.
 
     Raises:
-        CacheError: if the cache is missing, unfinished or corrupted.
+        CacheError: if the cache is missing, or its manifest or texts are corrupted.
         HubError: if the download fails.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = cache_folder(folder)
         self.manifest = CacheManifest.read(self.folder)
-        if not has_index(self.folder):
-            raise CacheError(
-                f'{folder} is unfinished: it has no index, which is written after the last shard. lfi cache '
-                'with the same arguments continues it'
-            )
-        self._index = CacheIndex(self.folder, self.manifest.num_images)
         self.text_embeddings = load_texts(self.folder, self.manifest.texts)
         num_concepts, shape = len(self.manifest.concepts), self.text_embeddings.shape
         # The user's own teacher may name no concepts.
@@ -82,6 +73,117 @@ class InteractionCache:
             raise CacheError(
                 f'{folder} is corrupted: texts.npy has embeddings that are not of unit length. {REDO}'
             )
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest, which differs between caches of other teachers or formats."""
+        return self.manifest.digest
+
+    def __repr__(self) -> str:
+        shards, texts = len(self.files) - 2, len(self.text_embeddings)
+        size = f'{self.num_bytes / 1e6:,.1f} MB'
+        return f'CacheFolder({str(self.folder)!r}, {shards:,} sidecars, {texts:,} texts, {size})'
+
+    @property
+    def files(self) -> list[Path]:
+        """Paths of all files of the cache, the manifest and the texts first."""
+        names = ('manifest.json', 'texts.npy')
+        return [*(self.folder / name for name in names), *sorted(self.folder.glob('*.safetensors'))]
+
+    @cached_property
+    def num_bytes(self) -> int:
+        """Size of all files in bytes."""
+        return sum(path.stat().st_size for path in self.files if path.is_file())
+
+    def verify_shard(self, shard: Shard) -> None:
+        """Compare all records of a shard with their checksums.
+
+        Raises:
+            CacheError: if the shard is corrupted.
+        """
+        for position, key in enumerate(shard.keys().tolist()):
+            for view in range(self.manifest.views):
+                record = shard.record(position, key, view)
+                if not (_has_valid_values(record) or is_missing(record)[0]):
+                    raise _invalid_values_error(shard, position)
+
+    def read_record(self, shard: Shard, position: int, key: int, view: int, path: str) -> np.ndarray:
+        """Read the record (1,) of one view of an image, and check it.
+
+        Args:
+            shard: shard of the image.
+            position: position of the image in the shard.
+            key: key of the image.
+            view: index of the view.
+            path: path of the image, for messages.
+
+        Raises:
+            CacheError: if the record is corrupted, or the image was unreadable when the cache was written.
+        """
+        record = shard.record(position, key, view)
+        if not _has_valid_values(record):
+            if is_missing(record)[0]:
+                raise CacheError(
+                    f'{self.folder} has no maps of {path}: it could not be read when the cache was written. '
+                    'lfi cache with the same arguments adds what is readable now'
+                )
+            raise _invalid_values_error(shard, position)
+        if self.manifest.has_chosen_concepts:
+            _refuse_unknown_concepts(shard.path, record['concepts'][0], len(self.text_embeddings))
+        return record
+
+    def check_views(self, views: Sequence[int]) -> None:
+        """Check that the cache has views, given their indices.
+
+        Raises:
+            CacheError: if it does not.
+        """
+        if not all(0 <= view < self.manifest.views for view in views):
+            raise CacheError(
+                f'{self.folder} has {self.manifest.views} views of an image, and no view {max(views)}'
+            )
+
+    def check_size(self, path: str, size: int, recorded: int) -> None:
+        """Check that an image's file has the size that it had when the cache was written, if both are known.
+
+        Raises:
+            CacheError: if it has another size.
+        """
+        size = min(size, MAX_SIZE)
+        if UNKNOWN_SIZE not in (recorded, size) and recorded != size:
+            raise CacheError(
+                f'{self.folder} was written for another image of this name: {path} has {size:,} bytes, '
+                f'and had {recorded:,}. Run lfi cache with another folder for these images'
+            )
+
+
+class InteractionCache(CacheFolder):
+    """A complete cache of interaction maps. Each record is compared with its checksum when it is read.
+
+    The time to open a cache does not grow with the number of images. The index is memory-mapped, so that data
+    workers share its pages, and at most 256 shards are open.
+
+    Args:
+        folder: see `CacheFolder`.
+
+    Raises:
+        CacheError: if the cache is missing, unfinished or corrupted, or of tar shards.
+        HubError: if the download fails.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder)
+        if self.manifest.has_sidecars:
+            raise CacheError(
+                f'{folder} has sidecars of tar shards: it serves a training on lfi.WebDataset, and no images '
+                'in folders'
+            )
+        if not has_index(self.folder):
+            raise CacheError(
+                f'{folder} is unfinished: it has no index, which is written after the last shard. lfi cache '
+                'with the same arguments continues it'
+            )
+        self._index = CacheIndex(self.folder, self.manifest.num_images)
         self._shards: OrderedDict[int, Shard] = OrderedDict()
         self._paths_read = PathsRead()
 
@@ -93,11 +195,6 @@ class InteractionCache:
         images, texts = self.manifest.num_images, len(self.text_embeddings)
         size = f'{self.num_bytes / 1e6:,.1f} MB'
         return f'InteractionCache({str(self.folder)!r}, {images:,} images, {texts:,} texts, {size})'
-
-    @property
-    def digest(self) -> str:
-        """Digest of the manifest, which differs between caches of other teachers or formats."""
-        return self.manifest.digest
 
     @property
     def files(self) -> list[Path]:
@@ -140,37 +237,18 @@ class InteractionCache:
             raise CacheError(f'{self.folder / ROWS} is corrupted: it names the row {rows.max()}. {REDO}')
         self._refuse_namesakes(paths, rows)
         views = [0] * len(paths) if views is None else views
-        if not all(0 <= view < self.manifest.views for view in views):
-            raise CacheError(
-                f'{self.folder} has {self.manifest.views} views of an image, and no view {max(views)}'
-            )
+        self.check_views(views)
         # Read the records first: they confirm the manifest's dtype before memory for it is allocated.
         parts = [self._record(*place) for place in zip(paths, rows.tolist(), keys.tolist(), views)]
         records = np.concatenate(parts)
         for path, recorded in zip(paths, records['file_size'].tolist()):
-            size = min(file_size(path), MAX_SIZE)
-            if UNKNOWN_SIZE not in (recorded, size) and recorded != size:
-                raise CacheError(
-                    f'{self.folder} was written for another image of this name: {path} has {size:,} bytes, '
-                    f'and had {recorded:,}. Run lfi cache with another folder for these images'
-                )
+            self.check_size(path, file_size(path), recorded)
         return records
 
     def _record(self, path: str, row: int, key: int, view: int) -> np.ndarray:
         """Read the record (1,) of one view of an image."""
         shard, position = divmod(row, self.manifest.shard_size)
-        opened = self.shard(shard)
-        record = opened.record(position, key, view)
-        if not _has_valid_values(record):
-            if is_missing(record)[0]:
-                raise CacheError(
-                    f'{self.folder} has no maps of {path}: it could not be read when the cache was written. '
-                    'lfi cache with the same arguments adds what is readable now'
-                )
-            raise _invalid_values_error(opened, position)
-        if self.manifest.has_chosen_concepts:
-            _refuse_unknown_concepts(opened.path, record['concepts'][0], len(self.text_embeddings))
-        return record
+        return self.read_record(self.shard(shard), position, key, view, path)
 
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
         """Raise a CacheError if images of two folders have the same record."""
@@ -200,24 +278,6 @@ class InteractionCache:
                 self._shards.popitem(last=False)
         self._shards[shard] = opened
         return opened
-
-    def verify(self, shard: int) -> None:
-        """Compare all records of a shard with their checksums.
-
-        Raises:
-            CacheError: if the shard is corrupted.
-        """
-        opened = self.shard(shard)
-        for position, key in enumerate(opened.keys().tolist()):
-            for view in range(self.manifest.views):
-                record = opened.record(position, key, view)
-                if not (_has_valid_values(record) or is_missing(record)[0]):
-                    raise _invalid_values_error(opened, position)
-
-    @cached_property
-    def num_bytes(self) -> int:
-        """Size of all files in bytes."""
-        return sum(path.stat().st_size for path in self.files if path.is_file())
 
 
 class PathsRead:

@@ -38,7 +38,7 @@ class CacheWriter:
         self.folder, self.manifest = folder, manifest
         files = AtomicLocalBackend()
         # List the shards first: another process may write a shard as soon as there is a manifest.
-        shards = sorted(folder.glob('shard-*'))
+        shards = sorted(folder.glob('*.safetensors'))
         if (folder / 'manifest.json').exists():
             existing = CacheManifest.read(folder)
             mismatch = existing.difference(manifest) or texts_difference(
@@ -60,43 +60,42 @@ class CacheWriter:
         text = json.dumps(manifest.content(), indent=1, ensure_ascii=False)
         files.put(text.encode(), folder / 'manifest.json')
 
-    def has_file(self, shard: int) -> bool:
-        """Whether a shard has a file, complete or damaged."""
-        return shard_file(self.folder, shard).exists()
+    def has_file(self, name: str) -> bool:
+        """Whether there is a file of a shard, complete or damaged, given its name."""
+        return (self.folder / name).exists()
 
-    def opened(self, shard: int, keys: np.ndarray) -> Shard | None:
-        """Open a shard of these images; None if it is damaged.
+    def opened(self, name: str, keys: np.ndarray | None = None) -> Shard | None:
+        """Open a shard; None if it is damaged.
 
         Args:
-            shard: index of the shard.
-            keys: (n,) uint64, keys of the images that the shard must hold.
+            name: name of its file.
+            keys: (n,) uint64, keys of the images that the shard must hold. Defaults to None: any images.
 
         Raises:
             CacheError: if the shard holds other images.
         """
-        path = shard_file(self.folder, shard)
         try:
-            opened = Shard(path, self.manifest)
+            opened = Shard(self.folder / name, self.manifest)
         except CacheError:
             return None
-        if opened.keys_digest != checksum(keys.tobytes()):
+        if keys is not None and opened.keys_digest != checksum(keys.tobytes()):
             raise CacheError(
-                f'{self.folder} was written for other data: {path.name} holds other images. Choose another '
+                f'{self.folder} was written for other data: {name} holds other images. Choose another '
                 'folder, or remove it'
             )
         return opened
 
-    def write(self, shard: int, keys: np.ndarray, records: np.ndarray) -> None:
+    def write(self, name: str, keys: np.ndarray, records: np.ndarray) -> None:
         """Write a shard.
 
         Args:
-            shard: index of the shard.
+            name: name of its file, from `shard_name` or `sidecar_name`.
             keys: (n,) uint64, keys of its images.
             records: (n, K) of `CacheManifest.record_dtype`; those of unreadable images from
                 `missing_records`.
         """
         unreadable = np.flatnonzero(is_missing(records[:, 0])).tolist()
-        write_shard(shard_file(self.folder, shard), self.manifest, keys, records, unreadable)
+        write_shard(self.folder / name, self.manifest, keys, records, unreadable)
 
     def finish(self) -> None:
         """Write the index from the keys in the shards. One process calls it, after all shards are written.

@@ -1,0 +1,231 @@
+"""Writing of the sidecars of tar shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mmengine import dist
+from mmengine.config import Config
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from tqdm import tqdm
+
+from lfi.datasets.tar_shards import TarSample, WebDataset, read_samples
+from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
+from lfi.errors import UsageError
+from lfi.structures import InteractionMaps
+from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, image_keys, sidecar_name
+from lfi.structures.interaction_cache.sidecars import NAME_PARTS
+from lfi.unreadable import (
+    MAX_LOGGED,
+    Counts,
+    Unreadable,
+    UnreadableList,
+    none_readable_error,
+    refuse_too_many,
+)
+
+from .job import AskedTeacher, Batch, collate, mirrored
+from .shard_records import ShardRecords
+
+
+class TarItem(NamedTuple):
+    """One view of an image in a tar file.
+
+    Args:
+        position: position of the image in the tar.
+        view: index of the view.
+        path: address of the image.
+        size: size of its file in bytes.
+        item: packed item, or an `Unreadable`.
+    """
+
+    position: int
+    view: int
+    path: str
+    size: int
+    item: Any
+
+
+class TarItems(IterableDataset):
+    """Views of the images in a tar file. Of n workers, each yields every n-th batch.
+
+    Args:
+        job: teacher and data sets.
+        tar: path or address of the tar file.
+        batch_size: views in a batch.
+    """
+
+    def __init__(self, job: TarJob, tar: str, batch_size: int) -> None:
+        self.job, self.tar = job, tar
+        # The maps of an image differ in rounding between batches of other images.
+        self.images_in_batch = max(1, batch_size // job.views)
+
+    def __iter__(self) -> Iterator[TarItem]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for position, sample in enumerate(read_samples(self.tar)):
+            if position // self.images_in_batch % step != first:
+                continue
+            for view in range(self.job.views):
+                item = self.job.load(sample, view)
+                yield TarItem(position, view, sample.path, len(sample.image), item)
+
+
+class TarJob(AskedTeacher):
+    """Teacher of a config, and its training images in tar shards, complete or in several views.
+
+    Args:
+        cfg: config of the training, on a `lfi.WebDataset`.
+        views: views of each image. Defaults to 1: the complete image.
+
+    Raises:
+        UsageError: see `AskedTeacher`.
+    """
+
+    complete: WebDataset
+    drawn: WebDataset | None
+
+    def __init__(self, cfg: Config, views: int = 1) -> None:
+        super().__init__(cfg, views)
+        self.tars = self.complete.urls
+
+    def load(self, sample: TarSample, view: int) -> Any:
+        """Return the packed item of a view of a sample, or an `Unreadable`.
+
+        Raises:
+            UsageError: if a step shows nothing of the image in a drawn view.
+        """
+        if view < NUM_COMPLETE:
+            item = self.complete.load(sample)
+            return mirrored(item) if view and not isinstance(item, Unreadable) else item
+        assert self.drawn is not None
+        with requesting_seed(view_seed(sample.path, NAME_PARTS, view)):
+            item = self.drawn.load(sample)
+        if item is None:
+            raise UsageError(
+                f'{sample.path}: a step in lfi.RecordView shows nothing of it in view {view}, and drops the '
+                f'image: use at most --views {NUM_COMPLETE}'
+            )
+        return item
+
+    def first_maps(self) -> InteractionMaps:
+        """Return the maps of the first image that can be read.
+
+        Raises:
+            UnreadableImageError: if no image can be read.
+            UsageError: if no tar file has an image.
+        """
+        total, latest = 0, None
+        for tar in self.tars:
+            for sample in read_samples(tar):
+                item = self.load(sample, 0)
+                if not isinstance(item, Unreadable):
+                    return self.compute_maps(collate([item]).data)
+                total, latest = total + 1, item
+        if latest is None:
+            raise UsageError(f'urls={self.tars[0]!r}, …: the tar files have no image')
+        raise none_readable_error(total, latest, self.tars[0])
+
+
+def write_sidecars(
+    job: TarJob, writer: CacheWriter, batch_size: int, num_workers: int, max_share: float
+) -> None:
+    """Write this process's share of the missing sidecars.
+
+    Args:
+        job: teacher and tar shards.
+        writer: writer of the cache.
+        batch_size: views in a batch.
+        num_workers: processes that load images.
+        max_share: largest share of unreadable images.
+
+    Raises:
+        UnreadableImageError: if more than `max_share` of the images cannot be read.
+        UsageError: if a tar file cannot be read, or two of its images have one name.
+    """
+    share = job.tars[dist.get_rank() :: dist.get_world_size()]
+    pending = [tar for tar in share if writer.opened(sidecar_name(tar)) is None]
+    unreadable = UnreadableImages(UnreadableList(writer.folder), max_share)
+    with tqdm(
+        total=len(share),
+        initial=len(share) - len(pending),
+        unit=' shards',
+        disable=dist.get_rank() != 0,
+    ) as bar:
+        for tar in pending:
+            write_sidecar(job, writer, tar, batch_size, num_workers, unreadable)
+            bar.update()
+    dist.barrier()
+
+
+class UnreadableImages:
+    """Unreadable images of the shards that a process has read.
+
+    Args:
+        listed: list that they are added to.
+        max_share: largest share of unreadable images.
+    """
+
+    def __init__(self, listed: UnreadableList, max_share: float) -> None:
+        self.listed, self.max_share = listed, max_share
+        self.bad, self.read = 0, 0
+
+    def count(self, tar: str, num_images: int, images: Sequence[Unreadable]) -> None:
+        """Count the images of a tar file, and list the unreadable ones.
+
+        Raises:
+            UnreadableImageError: if too many images cannot be read.
+        """
+        self.bad, self.read = self.bad + len(images), self.read + num_images
+        for image in images:
+            if self.listed.add(image) and len(self.listed) <= MAX_LOGGED:
+                tqdm.write(f'{image}; it gets no maps')
+        if images:
+            paths = [image.path for image in images]
+            refuse_too_many(
+                Counts(self.bad, self.read, -1, self.read), self.max_share, images[-1], paths, tar
+            )
+
+
+def write_sidecar(
+    job: TarJob,
+    writer: CacheWriter,
+    tar: str,
+    batch_size: int,
+    num_workers: int,
+    unreadable: UnreadableImages,
+) -> None:
+    """Ask the teacher about the images of a tar file, and write its sidecar; see `write_sidecars`."""
+    records = ShardRecords(job, writer.manifest.packed_dtype)
+    images: dict[int, tuple[str, int]] = {}
+    bad: dict[int, Unreadable] = {}
+    loader = DataLoader(
+        TarItems(job, tar, batch_size), batch_size, num_workers=num_workers, collate_fn=_collate
+    )
+    for items, batch in loader:
+        images |= {item.position: (item.path, item.size) for item in items}
+        bad |= {items[index].position: image for index, image in batch.unreadable.items()}
+        if batch.positions:
+            read = [items[index] for index in batch.positions]
+            records.add([item.position * job.views + item.view for item in read], batch.data)
+    paths = [images[position][0] for position in range(len(images))]
+    if not paths:
+        raise UsageError(f'{tar} has no image: remove it from urls')
+    _check_names(tar, paths)
+    unreadable.count(tar, len(paths), list(bad.values()))
+    sizes = [images[position][1] for position in range(len(images))]
+    writer.write(sidecar_name(tar), image_keys(paths, NAME_PARTS), records.build(sizes))
+
+
+def _check_names(tar: str, paths: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            raise UsageError(f'{tar} has two images of the name {path.rpartition("/")[2]}: rename one')
+        seen.add(path)
+
+
+def _collate(items: Sequence[TarItem]) -> tuple[list[TarItem], Batch]:
+    # The images are in the batch alone.
+    return [item._replace(item=None) for item in items], collate([item.item for item in items])

@@ -1,0 +1,254 @@
+"""`WebDataset`: a stream of the images in tar shards."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from glob import glob
+from itertools import count
+from random import Random
+from typing import Any
+
+from mmengine.dataset import Compose
+from mmengine.dist import get_dist_info
+from mmengine.logging import print_log
+from torch.utils.data import IterableDataset, get_worker_info
+
+from lfi.datasets.labelled_images import mark_unlabelled
+from lfi.datasets.transforms import LoadInteractionMaps
+from lfi.datasets.transforms.loading import RECORDS
+from lfi.errors import UsageError
+from lfi.registry import DATASETS
+from lfi.structures.interaction_cache import CacheFolder, Sidecar, SidecarImage
+from lfi.structures.labels import UNLABELLED
+from lfi.unreadable import (
+    MAX_LOGGED,
+    Counts,
+    Unreadable,
+    UnreadableList,
+    find_cause_of_failure,
+    find_undecodable_image,
+    refuse_too_many,
+)
+
+from .annotations import sample_info
+from .samples import TarSample, import_webdataset, opened, read_samples, shard_name
+
+
+@DATASETS.register_module()
+class WebDataset(IterableDataset):
+    """Endless stream of the images in tar shards, for `IterBasedTrainLoop`.
+
+    Each pass takes the shards in a new order. Ranks and workers share them, so that there must be a shard for
+    each worker of each rank, unless they are drawn with replacement (`resampled`). A sample has a member with
+    the suffix of an image, and members of the same name for its labels (see `sample_info`). With a cache, the
+    maps of a shard are read from its sidecar, in the order of the tar.
+
+    Args:
+        urls: paths of the tar files, with braces (`train-{000..099}.tar`) or wildcards; or a list of them.
+        pipeline: transforms, as for a data set of files. A type without a scope is that of the default scope.
+        metainfo: `classes`, names of the classes. Defaults to None.
+        category_ids: COCO's id of each class, for samples with objects. Defaults to None: no objects.
+        shuffle: images in the buffer of a worker that are shuffled; 0 keeps the order of shards and images.
+            Defaults to 1000.
+        resampled: whether each worker draws shards from all, with replacement. Defaults to False.
+        seed: seed of the order. Defaults to 0.
+
+    Raises:
+        UsageError: if webdataset is not installed, there is no such file, or two shards have one name.
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        pipeline: Sequence = (),
+        metainfo: dict | None = None,
+        category_ids: Sequence[int] | None = None,
+        shuffle: int = 1000,
+        resampled: bool = False,
+        seed: int = 0,
+    ) -> None:
+        import_webdataset()
+        self.urls = expand_urls(urls)
+        self.pipeline = Compose(pipeline)
+        self.metainfo = dict(metainfo or {})
+        self.category_ids, self.shuffle, self.resampled = category_ids, shuffle, resampled
+        self.seed, self.resumed_at = seed, 0
+        steps = self.pipeline.transforms
+        self.cache = next((step.cache for step in steps if isinstance(step, LoadInteractionMaps)), None)
+        # The distributed processes are set up before the data sets, and spawned workers do not know them.
+        self.rank, self.world_size = get_dist_info()
+        self._unreadable: _UnreadableSamples | None = None
+
+    def __len__(self) -> int:
+        """Return the largest length: MMEngine's hooks compare steps with it, and a stream has no end."""
+        return sys.maxsize
+
+    def __repr__(self) -> str:
+        """Return the number of shards and the first one."""
+        more = ', …' if len(self.urls) > 1 else ''
+        return f'{len(self.urls):,} tar shards: {self.urls[0]}{more}'
+
+    @property
+    def CLASSES(self) -> Sequence[str] | None:  # noqa: N802
+        """Names of the classes, which mmpretrain compares with the head; None without names."""
+        return self.metainfo.get('classes')
+
+    def watch_unreadable(self, max_share: float, unreadable: UnreadableList) -> None:
+        """Leave unreadable images out, and count them, before workers start.
+
+        Args:
+            max_share: largest share of unreadable images, for `refuse_too_many`.
+            unreadable: list that unreadable images are added to.
+        """
+        self._unreadable = _UnreadableSamples(max_share, unreadable)
+
+    def resume(self, iteration: int) -> None:
+        """Begin the stream in another order, before workers start, after a training that was stopped."""
+        self.resumed_at = iteration
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the packed samples of this worker, without end.
+
+        Raises:
+            UsageError: if there is no shard for this worker, or a shard or its sidecar cannot be read.
+            UnreadableImageError: if too many images cannot be read.
+        """
+        worker = get_worker_info()
+        index, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        place, places = self.rank * workers + index, self.world_size * workers
+        check_shards(len(self.urls), places, self.resampled)
+        order = Random(f'{self.seed}-{self.resumed_at}-{place if self.resampled else ""}')
+        buffer = Random(f'{self.seed}-{self.resumed_at}-{place}')
+        for _ in count():
+            samples = self._samples(self._shards_of_pass(order, place, places))
+            if self.shuffle:
+                filters = import_webdataset().filters
+                samples = filters._shuffle(samples, self.shuffle, self.shuffle, buffer)
+            empty = True
+            for sample, records in samples:
+                empty = False
+                if (item := self.read(sample, records)) is not None:
+                    yield item
+            if empty:
+                raise UsageError(f'urls={self.urls[0]!r}, …: the tar files have no image')
+
+    def _shards_of_pass(self, order: Random, place: int, places: int) -> list[str]:
+        if self.resampled:
+            return order.choices(self.urls, k=len(self.urls))
+        urls = order.sample(self.urls, len(self.urls)) if self.shuffle else self.urls
+        return urls[place::places]
+
+    def _samples(self, urls: Sequence[str]) -> Iterator[tuple[TarSample, SidecarImage | None]]:
+        """Yield the samples of shards, each with its cached records or None."""
+        cache = None if self.cache is None else CacheFolder(self.cache)
+        for url in urls:
+            sidecar, number = None if cache is None else Sidecar(cache, url), 0
+            for number, sample in enumerate(read_samples(url), 1):
+                size = len(sample.image)
+                yield sample, None if sidecar is None else sidecar.image(number - 1, sample.path, size)
+            if sidecar is not None:
+                sidecar.check_complete(number)
+
+    def read(self, sample: TarSample, records: SidecarImage | None = None) -> Any:
+        """Return the packed sample; None if its image is unreadable, or a step drops it.
+
+        Args:
+            sample: sample of a tar file.
+            records: cached maps of the image. Defaults to None.
+
+        Raises:
+            UsageError: if a label cannot be read.
+            UnreadableImageError: if too many images cannot be read.
+        """
+        item = self.load(sample, records)
+        if self._unreadable is None:
+            return None if isinstance(item, Unreadable) else item
+        return self._unreadable.without(item, shard_name(sample.tar))
+
+    def load(self, sample: TarSample, records: SidecarImage | None = None) -> Any:
+        """Return the packed sample, an `Unreadable`, or None if a step drops the sample; see `read`."""
+        classes = self.metainfo.get('classes')
+        info = sample_info(sample, None if classes is None else len(classes), self.category_ids)
+        with opened(sample):
+            unreadable = find_undecodable_image(info, self.pipeline)
+            if unreadable is not None:
+                return unreadable
+            try:
+                item = self.pipeline(dict(info) if records is None else {**info, RECORDS: records})
+            except Exception:
+                unreadable = find_cause_of_failure(info, self.pipeline)
+                if unreadable is None:
+                    raise
+                return unreadable
+        return mark_unlabelled(item) if info.get(UNLABELLED) else item
+
+
+class _UnreadableSamples:
+    """Unreadable images of a worker's stream.
+
+    Args:
+        max_share: largest share of unreadable images, for `refuse_too_many`.
+        unreadable: list that they are added to.
+    """
+
+    def __init__(self, max_share: float, unreadable: UnreadableList) -> None:
+        self.max_share, self.unreadable = max_share, unreadable
+        self.bad, self.checked = 0, 0
+
+    def without(self, item: Any, shard: str) -> Any:
+        """Count an item and return it; None, with a line in the list and the log, for an `Unreadable`.
+
+        Raises:
+            UnreadableImageError: if too many images cannot be read.
+        """
+        self.checked += 1
+        if not isinstance(item, Unreadable):
+            return item
+        self.bad += 1
+        is_new = self.unreadable.add(item)
+        # A stream has no end, and so no total.
+        refuse_too_many(Counts(self.bad, self.checked, -1, self.checked), self.max_share, item, (), shard)
+        if is_new and (number := len(self.unreadable)) <= MAX_LOGGED:
+            print_log(f'{item}; left out, {number} so far', logger='current', level=logging.WARNING)
+        return None
+
+
+def check_shards(number: int, places: int, resampled: bool) -> None:
+    """Check that there is a shard for each worker of each rank.
+
+    Raises:
+        UsageError: if there is not, and shards are not resampled.
+    """
+    if number < places and not resampled:
+        raise UsageError(
+            f'urls: {number} tar files are too few for {places} workers of all ranks: set a smaller '
+            'train_dataloader.num_workers, or train_dataloader.dataset.resampled=True, or write more shards'
+        )
+
+
+def expand_urls(urls: str | Sequence[str]) -> list[str]:
+    """Expand braces and wildcards in the paths of tar files.
+
+    Raises:
+        UsageError: if there is none, or two have one name: their sidecars would be one file.
+    """
+    import braceexpand
+
+    patterns = [urls] if isinstance(urls, str) else urls
+    expanded = [url for pattern in patterns for url in braceexpand.braceexpand(pattern)]
+    found = [path for url in expanded for path in (sorted(glob(url)) if glob_characters(url) else [url])]
+    if not found:
+        raise UsageError(f'urls={urls!r}: there is no such tar file')
+    by_name: dict[str, str] = {}
+    for url in found:
+        other = by_name.setdefault(shard_name(url), url)
+        if other != url:
+            raise UsageError(f'urls: {other} and {url} have one name, and so one sidecar: rename one')
+    return list(by_name.values())
+
+
+def glob_characters(url: str) -> bool:
+    """Whether a path has wildcards."""
+    return '://' not in url and any(character in url for character in '*?[')

@@ -1,0 +1,115 @@
+"""Sidecars: shards of a cache that belong to tar files, each in the order of the images in its tar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..tiles import Tiles
+from .files import CacheError, sidecar_name
+from .keys import image_keys
+from .manifest import CacheManifest
+from .reader import CacheFolder, StoredMaps
+from .shards import Shard
+
+NAME_PARTS = 2
+"""Last path parts of an image that its key holds: the member of the tar, and the tar or a folder in it."""
+
+
+class Sidecar:
+    """Sidecar of a tar file, opened for reading the images of the tar in their order.
+
+    Args:
+        cache: cache of the sidecar.
+        tar: path or address of the tar file.
+
+    Raises:
+        CacheError: if the cache is of images in folders, or the sidecar is missing or corrupted.
+    """
+
+    def __init__(self, cache: CacheFolder, tar: str) -> None:
+        if not cache.manifest.has_sidecars:
+            raise CacheError(
+                f'{cache.folder} is a cache of images in folders, and has no sidecar of {tar}: run lfi cache '
+                'with the config of this training'
+            )
+        self.cache, self.tar = cache, tar
+        self.shard = Shard(cache.folder / sidecar_name(tar), cache.manifest)
+        self.keys = self.shard.keys()
+
+    def image(self, position: int, path: str, size: int) -> SidecarImage:
+        """Return the records of an image of the tar.
+
+        Args:
+            position: position of the image among the images of the tar.
+            path: address of the image.
+            size: size of its file in bytes.
+
+        Raises:
+            CacheError: if the sidecar has another image at this position.
+        """
+        key = int(image_keys([path], NAME_PARTS)[0])
+        if position >= len(self.keys) or self.keys[position] != key:
+            raise self._changed_error(f'image {position} is {path}, and was another one')
+        return SidecarImage(self, position, key, path, size)
+
+    def check_complete(self, count: int) -> None:
+        """Check that a tar has as many images as its sidecar.
+
+        Raises:
+            CacheError: if it has another number.
+        """
+        if count != len(self.keys):
+            raise self._changed_error(f'it has {count} images, and had {len(self.keys)}')
+
+    def _changed_error(self, change: str) -> CacheError:
+        return CacheError(
+            f'{self.tar} has changed since {self.shard.path} was written: {change}. Remove '
+            f'{self.shard.path.name} and run lfi cache again: it rewrites this shard'
+        )
+
+
+class SidecarImage:
+    """Cached maps of one image in a tar file. It is read as an `InteractionCache` is.
+
+    Args:
+        sidecar: sidecar of the tar file.
+        position: position of the image in the sidecar.
+        key: key of the image.
+        path: address of the image.
+        size: size of its file in bytes.
+    """
+
+    def __init__(self, sidecar: Sidecar, position: int, key: int, path: str, size: int) -> None:
+        self.sidecar, self.position, self.key, self.path, self.size = sidecar, position, key, path, size
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the cache."""
+        return self.sidecar.cache.folder
+
+    @property
+    def manifest(self) -> CacheManifest:
+        """Manifest of the cache."""
+        return self.sidecar.cache.manifest
+
+    def stored(
+        self, paths: Sequence[str], tiles: Tiles | None = None, views: Sequence[int] | None = None
+    ) -> StoredMaps:
+        """Read the maps of the image; see `InteractionCache.stored`.
+
+        Raises:
+            CacheError: if the picture shows other images, too, the record is corrupted, or the image has
+                another size than before.
+        """
+        if list(paths) != [self.path]:
+            raise CacheError(
+                f'a picture shows {len(paths)} images of {self.sidecar.tar}, and a stream reads the maps of '
+                'one: remove the steps lfi.Recorded* that mix images, or train on a folder'
+            )
+        view = 0 if views is None else views[0]
+        cache = self.sidecar.cache
+        cache.check_views([view])
+        record = cache.read_record(self.sidecar.shard, self.position, self.key, view, self.path)
+        cache.check_size(self.path, self.size, int(record['file_size'][0]))
+        return StoredMaps(record, cache.digest, tiles)
