@@ -24,7 +24,7 @@ RUN python -m venv .venv && pip install --index-url "$TORCH_INDEX" 'torch>=2.6' 
 # What is installed changes less often than the sources.
 COPY requirements requirements
 RUN pip install -r requirements/runtime.txt -r requirements/onedl.txt -r requirements/multimodal.txt \
-    -r requirements/captions.txt -r requirements/export.txt -r requirements/coco.txt -r requirements/formats.txt \
+    -r requirements/captions.txt -r requirements/export.txt -r requirements/coco.txt -r requirements/formats.txt -r requirements/shards.txt \
     -r requirements/research.txt -r requirements/tests.txt
 
 COPY . .

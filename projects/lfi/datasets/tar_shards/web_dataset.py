@@ -172,9 +172,11 @@ class WebDataset(IterableDataset):
         classes = self.metainfo.get('classes')
         info = sample_info(sample, None if classes is None else len(classes), self.category_ids)
         with opened(sample):
-            unreadable = find_undecodable_image(info, self.pipeline)
-            if unreadable is not None:
-                return unreadable
+            # `lfi cache` has decoded the images that have maps.
+            if records is None or not records.was_readable:
+                unreadable = find_undecodable_image(info, self.pipeline)
+                if unreadable is not None:
+                    return unreadable
             try:
                 item = self.pipeline(dict(info) if records is None else {**info, RECORDS: records})
             except Exception:

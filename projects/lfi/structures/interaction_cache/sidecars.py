@@ -36,6 +36,7 @@ class Sidecar:
         self.cache, self.tar = cache, tar
         self.shard = Shard(cache.folder / sidecar_name(tar), cache.manifest)
         self.keys = self.shard.keys()
+        self.unreadable = set(self.shard.unreadable)
 
     def image(self, position: int, path: str, size: int) -> SidecarImage:
         """Return the records of an image of the tar.
@@ -82,6 +83,11 @@ class SidecarImage:
 
     def __init__(self, sidecar: Sidecar, position: int, key: int, path: str, size: int) -> None:
         self.sidecar, self.position, self.key, self.path, self.size = sidecar, position, key, path, size
+
+    @property
+    def was_readable(self) -> bool:
+        """Whether the image could be decoded when the cache was written."""
+        return self.position not in self.sidecar.unreadable
 
     @property
     def folder(self) -> Path:
