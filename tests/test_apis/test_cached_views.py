@@ -5,10 +5,12 @@ import pytest
 import torch
 from lfi.apis.caching import TeacherJob, cache_teacher, verify
 from lfi.datasets.transforms.view_draws import seeded_draws, view_seed
+from lfi.engine import labelled_views
 from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
-from lfi.structures import BatchView, unpack
+from lfi.structures import BatchView, is_unlabelled, unpack
+from lfi.structures.interaction_cache import InteractionCache
 from lfi.unreadable import UnreadableImageError
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
@@ -287,3 +289,28 @@ def test_draws_seed_no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'manual_seed_all', None)
     with seeded_draws(3):
         torch.rand(1)
+
+
+def test_labelled_images_have_more_views(load, tmp_path, capsys, monkeypatch):
+    options = {'train_dataloader.dataset.num_images': 40, 'train_dataloader.few_labels.labels_per_class': 1}
+    cfg = load(CLASSIFIER, **options)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        cache_teacher(cfg, str(tmp_path), 16, 0, K)
+        assert '20 images are labelled' in capsys.readouterr().out
+        samples = [item['data_samples'] for item in trained_samples(cfg, tmp_path, epochs=12)]
+        shown = {}
+        for sample in samples:
+            assert sample.interaction_maps.cache_digest == InteractionCache(tmp_path).digest
+            if torch.equal(sample.view, torch.eye(2, 3)):
+                view = sample.interaction_maps.record['view'].tobytes()
+                shown.setdefault((is_unlabelled(sample), sample.img_path), set()).add(view)
+        most = {
+            hidden: max(len(views) for (key, _), views in shown.items() if key is hidden)
+            for hidden in (True, False)
+        }
+        assert most[True] <= K - 2 < most[False]
+        other = load(CLASSIFIER, **options, **{'train_dataloader.few_labels.seed': 1})
+        notes = []
+        monkeypatch.setattr(labelled_views, 'print_log', lambda text, *arguments: notes.append(text))
+        trained_samples(other, tmp_path, epochs=1)
+        assert len(notes) == 1 and 'lfi cache with the same arguments adds 20 of each' in notes[0]

@@ -15,6 +15,7 @@ from lfi.utils.config_types import leaf_configs, type_name
 from lfi.utils.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
+from .labelled_views import find_labelled_cache
 from .pipelines import (
     MIXING_PREFIX,
     hooks_of,
@@ -47,10 +48,10 @@ def set_teacher_cache(cfg: Config) -> None:
     cache = cfg.model.teacher.cache = str(cache_folder(cache))
     steps = map_loading_steps(cfg, cache)
     check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
-    steps += _steps_of_views(cfg, cache)
-    for step in steps:
+    view_steps, labelled_cache = _steps_of_views(cfg, cache)
+    for step in (*steps, *view_steps):
         if step.get('cache') is None:
-            step['cache'] = cache
+            step['cache'], step['labelled_cache'] = cache, labelled_cache
 
 
 def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
@@ -116,17 +117,19 @@ def _check_packing(step: Mapping) -> None:
         )
 
 
-def _steps_of_views(cfg: Config, cache: str) -> list[dict]:
-    """Return the `lfi.RecordView` configs that draw a cache's views again; none if no views are drawn.
+def _steps_of_views(cfg: Config, cache: str) -> tuple[list[dict], str | None]:
+    """Return the `lfi.RecordView` configs that draw a cache's views again, and the labelled images' cache.
+
+    Both are empty if no views are drawn.
 
     Raises:
         UsageError: if the cache holds views of other steps, or training shows none of these views.
     """
     if not (Path(cache) / 'manifest.json').is_file():
-        return []
+        return [], None
     manifest = CacheManifest.read(Path(cache))
     if not manifest.has_drawn_views:
-        return []
+        return [], None
     check_drawn_views(cfg)
     mismatch = difference('recipe', manifest.recipe, view_recipe(cfg))
     if mismatch:
@@ -134,7 +137,8 @@ def _steps_of_views(cfg: Config, cache: str) -> list[dict]:
             f'model.teacher.cache={cache!r} holds views of other transforms: {mismatch}. Set them back, or '
             'write another cache by lfi cache --views with the config of this training'
         )
-    return _view_steps(cfg.train_dataloader.dataset)
+    labelled = None if manifest.has_sidecars else find_labelled_cache(cfg, cache, manifest)
+    return _view_steps(cfg.train_dataloader.dataset), labelled
 
 
 def check_drawn_views(cfg: Config) -> None:
@@ -186,7 +190,8 @@ def view_recipe(cfg: Config) -> list[dict]:
 
 def _plain_steps(steps: list[dict]) -> list[dict]:
     """Convert configs of steps to plain JSON data, without the folder of a cache."""
-    without_cache = [{key: value for key, value in step.items() if key != 'cache'} for step in steps]
+    of_cache = ('cache', 'labelled_cache')
+    without_cache = [{key: value for key, value in step.items() if key not in of_cache} for step in steps]
     plain: list[dict] = json.loads(json.dumps(without_cache, default=_name_of))
     return plain
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+from lfi.engine.labelled_views import MORE_VIEWS, labelled_paths
 from lfi.structures import pack, packed_dtype
+from lfi.structures.interaction_cache import NUM_COMPLETE
 from lfi.structures.interaction_cache.records import record_dtype
 
 from .job import TeacherJob
@@ -23,6 +25,7 @@ class CacheCost(NamedTuple):
     Args:
         num_images: number of images.
         views: number of views of each image.
+        labelled: number of labelled images of which there are more views.
         batch_size: views in a batch.
         view_bytes: bytes of a view's record, and of its share of keys and index.
         view_seconds: seconds of this process for a view: loading, the teacher's pass and packing.
@@ -30,6 +33,7 @@ class CacheCost(NamedTuple):
 
     num_images: int
     views: int
+    labelled: int
     batch_size: int
     view_bytes: float
     view_seconds: float
@@ -37,7 +41,7 @@ class CacheCost(NamedTuple):
     @property
     def num_views(self) -> int:
         """Number of views of all images."""
-        return self.num_images * self.views
+        return (self.num_images + MORE_VIEWS * self.labelled) * self.views
 
     @property
     def total_bytes(self) -> float:
@@ -51,9 +55,14 @@ class CacheCost(NamedTuple):
 
     def __str__(self) -> str:
         each = 'once' if self.views == 1 else f'in {self.views} views'
+        more = (
+            f', and {self.labelled:,} labelled ones in {MORE_VIEWS * self.views} more'
+            if self.labelled
+            else ''
+        )
         calls = -(-self.num_views // self.batch_size)
         return (
-            f'{self.num_images:,} images, each {each}: {self.num_views:,} views\n'
+            f'{self.num_images:,} images, each {each}{more}: {self.num_views:,} views\n'
             f'size: {self.total_bytes / 1e6:,.2f} MB, {self.view_bytes / 1e3:.2f} kB a view\n'
             f'time: {timedelta(seconds=round(self.seconds))} in one process, at '
             f'{1 / self.view_seconds:,.1f} views/s here\n'
@@ -103,4 +112,6 @@ def cache_cost(
         if elapsed >= SECONDS and num_views:
             break
     view_bytes = record_dtype(dtype, job.views > 1).itemsize + INDEX_BYTES / job.views
-    return CacheCost(num_images or len(job.paths), job.views, batch_size, view_bytes, elapsed / num_views)
+    labelled = len(labelled_paths(cfg)) if views > NUM_COMPLETE else 0
+    total = num_images or len(job.paths)
+    return CacheCost(total, job.views, labelled, batch_size, view_bytes, elapsed / num_views)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -167,13 +167,20 @@ class TeacherJob(AskedTeacher):
         cfg: config of the training.
         views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
         name_parts: number of last path parts that identify an image. Defaults to None: as many as needed.
+        only: paths of the images to ask about. Defaults to None: all.
 
     Raises:
         UsageError: see `AskedTeacher`; if the data set names no files, or several pipelines draw views of one
             image.
     """
 
-    def __init__(self, cfg: Config, views: int = 1, name_parts: int | None = None) -> None:
+    def __init__(
+        self,
+        cfg: Config,
+        views: int = 1,
+        name_parts: int | None = None,
+        only: Collection[str] | None = None,
+    ) -> None:
         super().__init__(cfg, views)
         self.name = getattr(self.complete, 'data_root', None) or type(self.complete).__name__
         self.paths, indices = distinct_images(self.complete)
@@ -183,7 +190,10 @@ class TeacherJob(AskedTeacher):
             dist.broadcast_object_list(parts)
             name_parts = parts[0]
         self.name_parts = name_parts
-        if self.drawn is not None and len(self.paths) < len(self.complete):
+        if only is not None:
+            chosen = [row for row, path in enumerate(self.paths) if path in only]
+            self.paths, indices = [self.paths[row] for row in chosen], [indices[row] for row in chosen]
+        elif self.drawn is not None and len(self.paths) < len(self.complete):
             check_one_recipe(cfg)
         self.dataset = ItemDataset(self.complete, self.drawn, self.paths, indices, views, self.name_parts)
 

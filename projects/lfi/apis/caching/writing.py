@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lfi.engine.cached_pipelines import check_drawn_views, map_loading_steps
 from lfi.engine.few_labels_option import check_few_labels
+from lfi.engine.labelled_views import MORE_VIEWS, labelled_folder, labelled_paths
 from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps
 from lfi.engine.streams import is_stream
 from lfi.engine.watch_images import max_unreadable
@@ -66,11 +67,21 @@ def cache_teacher(
     max_share = max_unreadable(cfg)
     check_training_reads_cache(cfg, folder, views)
     if is_stream(cfg):
-        job = TarJob(cfg, views)
-        writer = open_writer(job, Path(folder), 0, NAME_PARTS, job.first_maps())
-        write_sidecars(job, writer, batch_size, num_workers, max_share)
+        tars = TarJob(cfg, views)
+        writer = open_writer(tars, Path(folder), 0, NAME_PARTS, tars.first_maps())
+        write_sidecars(tars, writer, batch_size, num_workers, max_share)
         return CacheFolder(folder)
-    write(TeacherJob(cfg, views), Path(folder), batch_size, num_workers, max_share)
+    job = TeacherJob(cfg, views)
+    write(job, Path(folder), batch_size, num_workers, max_share)
+    labelled = labelled_paths(cfg) if views > NUM_COMPLETE else set()
+    if labelled:
+        views *= MORE_VIEWS
+        if dist.get_rank() == 0:
+            print(
+                f'{len(labelled):,} images are labelled, and training repeats them most: {views} views each'
+            )
+        inner = labelled_folder(folder, labelled, job.name_parts)
+        write(TeacherJob(cfg, views, job.name_parts, labelled), inner, batch_size, num_workers, max_share)
     return InteractionCache(folder)
 
 

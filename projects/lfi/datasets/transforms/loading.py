@@ -19,12 +19,18 @@ from lfi.concepts.names import concept_names, plain_name
 from lfi.datasets.regions import objects_of
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures.interaction_cache import NUM_COMPLETE, InteractionCache, SidecarImage
+from lfi.structures.interaction_cache import (
+    NUM_COMPLETE,
+    CacheManifest,
+    InteractionCache,
+    SidecarImage,
+    StoredMaps,
+)
 from lfi.structures.labels import UNLABELLED
 
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView, view_of
-from .view_draws import COLOURS, VIEW_INDEX
+from .view_draws import COLOURS, VIEW_INDEX, cache_of
 
 RECORDS = 'cached_records'
 """Key under which `lfi.WebDataset` gives the cached maps of an image, a `SidecarImage`."""
@@ -48,6 +54,8 @@ class LoadInteractionMaps(BaseTransform):
     Args:
         cache: folder that `lfi cache` wrote, equal to `model.teacher.cache`, from which `tools/train.py`
             copies it. Defaults to None: nothing is read, and the teacher runs online.
+        labelled_cache: folder of the cache of the labelled images, with more views of each. Defaults to None:
+            `cache`.
 
     Raises:
         UsageError: if size or mmdet's records show that a step outside `lfi.RecordView` flipped, resized or
@@ -57,14 +65,15 @@ class LoadInteractionMaps(BaseTransform):
         CacheError: if the cache is missing or incomplete, or lacks the image.
     """
 
-    def __init__(self, cache: str | Path | None = None) -> None:
-        self.cache = cache
-        # Each worker opens the cache itself: memory maps cannot be pickled.
-        self._opened: InteractionCache | None = None
+    def __init__(self, cache: str | Path | None = None, labelled_cache: str | Path | None = None) -> None:
+        self.cache, self.labelled_cache = cache, labelled_cache
+        # Each worker opens the caches itself: memory maps cannot be pickled.
+        self._opened: dict[str, InteractionCache] = {}
+        self._digest: str | None = None
 
     def __getstate__(self) -> dict:
-        """Return the state without the opened cache."""
-        return {**vars(self), '_opened': None}
+        """Return the state without opened caches."""
+        return {**vars(self), '_opened': {}}
 
     def transform(self, results: dict) -> dict:
         """Set `interaction_maps`."""
@@ -75,7 +84,11 @@ class LoadInteractionMaps(BaseTransform):
                 f'{results["img_path"]}: the pipeline has two lfi.LoadInteractionMaps: remove one'
             )
         refuse_unrecorded_changes(results)
-        cache = results.pop(RECORDS, None) or self._open()
+        cache = results.pop(RECORDS, None)
+        if cache is None:
+            folder = cache_of(results, self.cache, self.labelled_cache)
+            assert folder is not None
+            cache = self._open(folder)
         if results.get(UNLABELLED) and cache.manifest.reveals_labels:
             raise UsageError(
                 f'{results["img_path"]}: lfi.FewLabels hides its label, but {self.cache} reveals it: the '
@@ -86,7 +99,7 @@ class LoadInteractionMaps(BaseTransform):
             return self._load_drawn_view(results, cache)
         paths, tiles = tiles_of(results)
         if cache.manifest.views == 1:
-            results['interaction_maps'] = cache.stored(paths, tiles)
+            results['interaction_maps'] = self._of_cache(cache.stored(paths, tiles))
             return results
         # The teacher's answer for a mirrored image is not the mirrored answer.
         views = view_of(results)[None, :2] if tiles is None else tiles.views.numpy()
@@ -96,14 +109,23 @@ class LoadInteractionMaps(BaseTransform):
             results['view'] = converted[0]
         else:
             tiles = tiles._replace(views=converted)
-        results['interaction_maps'] = cache.stored(paths, tiles, is_mirrored.astype(int).tolist())
+        stored = cache.stored(paths, tiles, is_mirrored.astype(int).tolist())
+        results['interaction_maps'] = self._of_cache(stored)
         return results
 
-    def _open(self) -> InteractionCache:
-        if self._opened is None:
-            assert self.cache is not None
-            self._opened = InteractionCache(self.cache)
-        return self._opened
+    def _of_cache(self, stored: StoredMaps) -> StoredMaps:
+        """Return maps as those of `cache`, which has the same teacher as `labelled_cache`."""
+        if self.labelled_cache is None:
+            return stored
+        assert self.cache is not None
+        if self._digest is None:
+            self._digest = CacheManifest.read(Path(self.cache)).digest
+        return stored._replace(cache_digest=self._digest)
+
+    def _open(self, folder: str | Path) -> InteractionCache:
+        if str(folder) not in self._opened:
+            self._opened[str(folder)] = InteractionCache(folder)
+        return self._opened[str(folder)]
 
     def _load_drawn_view(self, results: dict, cache: InteractionCache | SidecarImage) -> dict:
         """Set the maps of a view that `RecordView` has drawn again. They need no warp."""
@@ -123,7 +145,7 @@ class LoadInteractionMaps(BaseTransform):
                 'draw here. Another pipeline drew it, other versions of its libraries draw other numbers, or '
                 'the annotations have changed: write the cache again with the config of this training'
             )
-        results['interaction_maps'] = stored
+        results['interaction_maps'] = self._of_cache(stored)
         results['view'] = torch.eye(2, 3)
         return results
 

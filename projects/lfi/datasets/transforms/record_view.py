@@ -20,7 +20,7 @@ from lfi.registry import TRANSFORMS
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest
 
 from .stencils import Stencil, transform_stencils
-from .view_draws import COLOURS, VIEW_INDEX, colours_of, requested_seed, seeded_draws, view_seed
+from .view_draws import COLOURS, VIEW_INDEX, cache_of, colours_of, requested_seed, seeded_draws, view_seed
 from .view_matrix import erases, has_rule, no_rule_message, to_pixels, view_matrix
 from .view_rules import learn_rules
 
@@ -118,6 +118,8 @@ class RecordView(BaseTransform):
             sets. One of the K views is chosen at random for each image and epoch. A drawn view is drawn
             again, with the random numbers of `lfi cache`. In the two cases of the complete image the view is
             new. Defaults to None: each view is new.
+        labelled_cache: folder of the cache of the labelled images, with more views of each. Defaults to None:
+            `cache`.
 
     Raises:
         ValueError: if `view_matrix` has no rule for a transform. Use `lfi.RecordedMosaic`,
@@ -125,9 +127,14 @@ class RecordView(BaseTransform):
         UsageError: if `lfi.LoadInteractionMaps` stands before this step.
     """
 
-    def __init__(self, transforms: Sequence, cache: str | Path | None = None) -> None:
-        self.cache = cache
-        self._manifest: CacheManifest | None = None
+    def __init__(
+        self,
+        transforms: Sequence,
+        cache: str | Path | None = None,
+        labelled_cache: str | Path | None = None,
+    ) -> None:
+        self.cache, self.labelled_cache = cache, labelled_cache
+        self._manifests: dict[str, CacheManifest] = {}
         self.transforms = Compose(transforms)
         leaves = _learn_rules(self.transforms)
         unknown = next((t for t in leaves if not has_rule(t)), None)
@@ -156,13 +163,15 @@ class RecordView(BaseTransform):
         seed = requested_seed()
         if seed is not None or self.cache is None:
             return seed
-        if self._manifest is None:
-            self._manifest = CacheManifest.read(Path(self.cache))
+        folder = str(cache_of(results, self.cache, self.labelled_cache))
+        if folder not in self._manifests:
+            self._manifests[folder] = CacheManifest.read(Path(folder))
+        manifest = self._manifests[folder]
         if VIEW_INDEX not in results:
-            results[VIEW_INDEX] = int(np.random.randint(self._manifest.views))  # noqa: NPY002
+            results[VIEW_INDEX] = int(np.random.randint(manifest.views))  # noqa: NPY002
         if results[VIEW_INDEX] < NUM_COMPLETE:
             return None
-        return view_seed(results['img_path'], self._manifest.name_parts, results[VIEW_INDEX])
+        return view_seed(results['img_path'], manifest.name_parts, results[VIEW_INDEX])
 
     def _run(self, results: dict) -> dict | None:
         homography = results.get('homography_matrix')

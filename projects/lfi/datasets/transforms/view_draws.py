@@ -6,12 +6,16 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 
 from lfi.structures.interaction_cache import image_keys
+from lfi.structures.labels import UNLABELLED
+
+T = TypeVar('T')
 
 VIEW_INDEX = 'view_index'
 """Key under which `results` holds the index of the recorded view that `RecordView` has drawn again."""
@@ -27,6 +31,11 @@ def colours_of(image: np.ndarray) -> np.ndarray:
     """
     mean, std = cv2.meanStdDev(image)
     return np.concatenate((mean, std)).ravel().round().clip(0, 255).astype(np.uint8)
+
+
+def cache_of(results: dict, cache: T, labelled_cache: T | None) -> T:
+    """Return the cache that has the views of an image: that of the labelled images, if it is one of them."""
+    return cache if labelled_cache is None or results.get(UNLABELLED) else labelled_cache
 
 
 def view_seed(path: str, name_parts: int, view: int) -> int:
