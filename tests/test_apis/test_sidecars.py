@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from lfi.apis.caching import cache_teacher, verify
+from lfi.apis.caching import cache_cost, cache_teacher, cost, verify
 from lfi.apis.caching.sidecar_writing import TarJob
 from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
@@ -242,6 +242,15 @@ def test_other_transforms_than_those_of_the_views_are_named(stream, tmp_path):
     cfg.train_dataloader.dataset.pipeline[1].transforms[1].prob = 0.25
     with pytest.raises(UsageError, match=r'recipe\[0\]\.transforms\[1\]\.prob is 0\.5 in the cache, 0\.25'):
         first_samples(cfg, tmp_path, 1)
+
+
+def test_the_cost_needs_the_number_of_images(stream, monkeypatch):
+    tars, cfg = stream
+    monkeypatch.setattr(cost, 'SECONDS', 0.01)
+    with pytest.raises(UsageError, match='a stream does not know how many images it has: .* --cost N'):
+        cache_cost(cfg, 4, 0, K)
+    found = cache_cost(cfg, 4, 0, K, 1_000_000)
+    assert found.num_views == 5_000_000 and 500 < found.view_bytes < 2_000
 
 
 def test_a_resumed_training_begins_the_stream_anew(stream, tmp_path, capsys):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from itertools import chain, count
+from itertools import chain, cycle, repeat
 from typing import NamedTuple
 
 from mmengine.config import Config
 
 from lfi.engine.labelled_views import MORE_VIEWS, labelled_paths
+from lfi.engine.streams import is_stream
+from lfi.errors import UsageError
 from lfi.structures import pack, packed_dtype
 from lfi.structures.interaction_cache import NUM_COMPLETE
 from lfi.structures.interaction_cache.records import record_dtype
 
-from .job import TeacherJob
+from .job import AskedTeacher, Batch, TeacherJob
 from .reading import first_maps, split
+from .sidecar_writing import TarJob
 from .writing import check_training_reads_cache
 
 
@@ -89,18 +93,44 @@ def cache_cost(
         num_images: number of images of the cache. Defaults to None: those of the config.
 
     Raises:
-        UsageError: if the config has no teacher, or training with it could not read the maps.
+        UsageError: if the config has no teacher, or training with it could not read the maps; or for tar
+            shards, if `num_images` is None.
         UnreadableImageError: if no image can be read.
     """
     check_training_reads_cache(cfg, 'cache', views)
-    job = TeacherJob(cfg, views)
-    batches = split(job.items(range(len(job.paths))), batch_size)
-    # A small data set is read several times.
-    repeated = chain.from_iterable(batches for _ in count())
-    # Raises an error if no image can be read.
-    dtype = packed_dtype(first_maps(job))
+    job: AskedTeacher
+    if is_stream(cfg):
+        if num_images is None:
+            raise UsageError(
+                '--cost: a stream does not know how many images it has: give their number, --cost N'
+            )
+        job = tars = TarJob(cfg, views)
+        maps, batches = tars.first_maps(), _tar_batches(tars, batch_size, num_workers)
+        total, labelled = num_images, 0
+    else:
+        job = images = TeacherJob(cfg, views)
+        # Raises an error if no image can be read.
+        maps = first_maps(images)
+        items = split(images.items(range(len(images.paths))), batch_size)
+        # A small data set is read several times.
+        batches = images.batches(chain.from_iterable(repeat(items)), num_workers)
+        total = num_images or len(images.paths)
+        labelled = len(labelled_paths(cfg)) if views > NUM_COMPLETE else 0
+    view_bytes = record_dtype(packed_dtype(maps), views > 1).itemsize + INDEX_BYTES / views
+    return CacheCost(total, views, labelled, batch_size, view_bytes, _view_seconds(job, batches))
+
+
+def _tar_batches(job: TarJob, batch_size: int, num_workers: int) -> Iterator[Batch]:
+    """Yield batches of the tar files' images, over and over."""
+    for tar in cycle(job.tars):
+        for _, batch in job.batches(tar, batch_size, num_workers):
+            yield batch
+
+
+def _view_seconds(job: AskedTeacher, batches: Iterable[Batch]) -> float:
+    """Measure the seconds for a view: loading, the teacher's pass and packing."""
     start, num_views, elapsed = None, 0, 0.0
-    for batch in job.batches(repeated, num_workers):
+    for batch in batches:
         if batch.positions:
             pack(job.compute_maps(batch.data))
         if start is None:
@@ -111,7 +141,4 @@ def cache_cost(
         elapsed = time.perf_counter() - start
         if elapsed >= SECONDS and num_views:
             break
-    view_bytes = record_dtype(dtype, job.views > 1).itemsize + INDEX_BYTES / job.views
-    labelled = len(labelled_paths(cfg)) if views > NUM_COMPLETE else 0
-    total = num_images or len(job.paths)
-    return CacheCost(total, job.views, labelled, batch_size, view_bytes, elapsed / num_views)
+    return elapsed / num_views

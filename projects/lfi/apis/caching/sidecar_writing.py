@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mmengine import dist
@@ -109,6 +109,11 @@ class TarJob(AskedTeacher):
             )
         return item
 
+    def batches(self, tar: str, batch_size: int, num_workers: int) -> Iterable[tuple[list[TarItem], Batch]]:
+        """Return the items of a tar file and their images, by batches, loaded by `num_workers` processes."""
+        items = TarItems(self, tar, batch_size)
+        return DataLoader(items, batch_size, num_workers=num_workers, collate_fn=_collate)
+
     def first_maps(self) -> InteractionMaps:
         """Return the maps of the first image that can be read.
 
@@ -200,10 +205,7 @@ def write_sidecar(
     records = ShardRecords(job, writer.manifest.packed_dtype)
     images: dict[int, tuple[str, int]] = {}
     bad: dict[int, Unreadable] = {}
-    loader = DataLoader(
-        TarItems(job, tar, batch_size), batch_size, num_workers=num_workers, collate_fn=_collate
-    )
-    for items, batch in loader:
+    for items, batch in job.batches(tar, batch_size, num_workers):
         images |= {item.position: (item.path, item.size) for item in items}
         bad |= {items[index].position: image for index, image in batch.unreadable.items()}
         if batch.positions:
