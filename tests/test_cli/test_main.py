@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lfi.cli.main import commands, summary
+from lfi.cli.main import CLOSED_PIPE, commands, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
@@ -142,3 +142,18 @@ def test_a_model_is_trained_by_a_name_and_tested(lfi, tmp_path):
 def test_an_error_of_a_run_is_one_line(lfi):
     printed = lfi('test', 'task-loss_vit-128x6-p8_shapes', 'gone.pth', code=1)
     assert printed.splitlines()[-1] == 'error: checkpoint gone.pth does not exist'
+
+
+def test_a_closed_pipe_ends_a_command_without_a_traceback():
+    script = (
+        "import importlib; main = importlib.import_module('lfi.cli.main')\n"
+        "main._run_command_line = lambda: [print('a line of text', flush=True) for _ in range(100_000)]\n"
+        'main.main()'
+    )
+    tool = subprocess.Popen(
+        [sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert tool.stdout.readline() == 'a line of text\n'
+    tool.stdout.close()
+    assert tool.wait() == CLOSED_PIPE and not tool.stderr.read()
+    tool.stderr.close()

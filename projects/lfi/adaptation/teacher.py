@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,8 @@ def find_teacher(name: str) -> dict[str, Any]:
         return teacher_config(name)
     model, _, tag = name.partition(':')
     if Path(name).is_dir():
-        return dict(type='lfi.VLMAttentionTeacher', model=name)
+        # A name alone would be one of open_clip's.
+        return dict(type='lfi.VLMAttentionTeacher', model=name if os.sep in name else f'./{name}')
     if not tag:
         hint = did_you_mean(name, names).capitalize()
         raise UsageError(

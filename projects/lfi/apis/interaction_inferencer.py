@@ -330,7 +330,10 @@ class InteractionInferencer(BaseInferencer):
             missing = model.load_state_dict(state, strict=False).missing_keys
         # Modules that reshape weights while loading raise errors of any type.
         except Exception as error:
-            raise ValueError(f'the weights in {self._weights} do not fit the model: {error}') from error
+            raise ValueError(
+                f'the weights in {self._weights} do not fit the model: {first_lines(error)}. Give the config '
+                'that they were trained with'
+            ) from error
         # Ignore whole modules that the config leaves out, such as a head, and parts that only training uses.
         parameters = model.state_dict()
         modules = {'module', *(name.partition('.')[0] for name in parameters)}

@@ -215,7 +215,8 @@ def roots() -> Iterator[Finding]:
 def config_roots(cfg: Config) -> Iterator[Finding]:
     """Check the folders below the roots of data and teachers that a config names."""
     # Configs do not inherit from the teachers' files: `lfi.teacher_config` reads these.
-    teachers = (path.read_text(encoding='utf-8') for path in (configs_folder() / '_base_/teachers').iterdir())
+    files = (configs_folder() / '_base_/teachers').glob('*.py')
+    teachers = (path.read_text(encoding='utf-8') for path in files)
     text = '\n'.join((cfg.text, *teachers))
     # The base's variable `data_root` remains in a config that overrides all values with it.
     used = repr([value for value in cfg.to_dict().values() if not isinstance(value, str)])

@@ -61,7 +61,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--batch-size', type=int, metavar='N', help="images of a step (default: by the data, or the model's)"
     )
     parser.add_argument(
-        '--input-size', type=int, metavar='N', help='side of the images in pixels (default: by the data)'
+        '--input-size',
+        type=int,
+        metavar='N',
+        help="side of the images in pixels (default: by the data; that of the model's config for detectors "
+        'and segmentors)',
     )
     parser.add_argument(
         '--workers',

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
+import select
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from types import ModuleType
+from typing import TextIO
 
 from lfi.config_files import tools_root
 from lfi.errors import did_you_mean
@@ -19,6 +22,8 @@ from lfi.version import __version__
 from .arguments import ArgumentParser
 from .running import run_tool
 
+CLOSED_PIPE = 141
+"""Exit code of a program that a closed pipe stopped."""
 GROUPS = {
     'Begin': ('init', 'adapt', 'doctor', 'completion'),
     'Train and test': ('train', 'pretrain', 'test', 'report', 'print-config'),
@@ -55,6 +60,27 @@ def parser_of(command: str) -> ArgumentParser:
 
 def main() -> None:
     """Run the command line `lfi COMMAND ...`."""
+    try:
+        _run_command_line()
+        # Here, and not at exit.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_closed(sys.stdout):
+            raise
+        # The reader, such as `head`, has what it wants. Python would flush into the pipe again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CLOSED_PIPE)
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Whether the reader of a stream is gone."""
+    poller = select.poll()
+    # Errors are reported without a mask.
+    poller.register(stream.fileno(), 0)
+    return bool(poller.poll(0))
+
+
+def _run_command_line() -> None:
     command, *arguments = sys.argv[1:] or ['--help']
     if command in ('-h', '--help', 'help'):
         print(overview())

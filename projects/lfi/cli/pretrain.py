@@ -69,11 +69,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_cfg_options(parser)
     add_training_arguments(parser)
     train.add_cache_teacher(parser)
+    parser.add_substitutes({'--model': '--backbone NAME'})
 
 
 def run(args: Namespace) -> None:
     """Pretrain on the folder, and print what starts a training from the weights."""
     from lfi.engine.config_loading import load_config
+    from lfi.new_config.settings import check_labelled
 
     if any(getattr(args, name) is not None for name in WRITTEN_OPTIONS):
         args.config = _write_config(args)
@@ -86,6 +88,8 @@ def run(args: Namespace) -> None:
             f'--labelled {args.labelled}: {args.config} has no labelled_root. Let it inherit from {PROBED}, '
             'or leave out --labelled'
         )
+    if args.labelled:
+        check_labelled(args.labelled)
     roots = dict(data_root=args.folder, labelled_root=args.labelled)
     options = {name: folder for name, folder in roots.items() if folder is not None}
     args.cfg_options = {**options, **(args.cfg_options or {})}
@@ -121,5 +125,9 @@ def _write_config(args: Namespace) -> str:
     file.unlink(missing_ok=True)
     settings = Settings(epochs=args.epochs, batch_size=args.batch_size, labelled=args.labelled)
     backbone = args.backbone or BACKBONE
-    init_pretraining_config(args.folder, backbone, args.teacher or 'clip-b16', args.concepts, settings, file)
+    teacher = args.teacher or 'clip-b16'
+    try:
+        init_pretraining_config(args.folder, backbone, teacher, args.concepts, settings, file)
+    except UsageError as error:
+        raise UsageError(str(error).replace('--model ', '--backbone ')) from error
     return str(file)

@@ -5,7 +5,9 @@ lfi print-config CONFIG
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
+from contextlib import redirect_stdout
 
 from .arguments import ArgumentParser, add_config_arguments
 
@@ -31,7 +33,9 @@ def run(args: Namespace) -> None:
     from lfi.engine.config_as_text import text_config
     from lfi.engine.config_loading import load_config
 
-    cfg = text_config(load_config(args.config, args.cfg_options))
+    # MMEngine logs the variables of the environment that a config reads.
+    with redirect_stdout(sys.stderr):
+        cfg = text_config(load_config(args.config, args.cfg_options))
     print(cfg.pretty_text)
     if args.save_path:
         cfg.dump(args.save_path)

@@ -23,6 +23,7 @@ from .arguments import (
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', '.yml', '.yaml', *PREDICTIONS)
@@ -76,9 +77,11 @@ def run(args: Namespace) -> None:
     import mmengine
     from mmengine.config import ConfigDict
     from mmengine.registry import METRICS as REGISTRY
+    from mmengine.runner import Runner
 
     from lfi.engine import launch, run_options
     from lfi.models.students.config_facts import without_cache
+    from lfi.utils.process import override
 
     run_options.require_checkpoint(args.checkpoint)
     cfg = launch.load_run_config(args) if args.data is None else _load_config_for_data(args)
@@ -95,7 +98,8 @@ def run(args: Namespace) -> None:
         run_options.enable_drawing(cfg, args.show_dir)
     if args.tta:
         run_options.enable_tta(cfg)
-    runner = launch.build_runner(cfg)
+    with override(Runner, 'dump_config', _dump_beside_log):
+        runner = launch.build_runner(cfg)
     if args.out and args.out_item == 'pred':
         # mmdet's dump compresses masks.
         dump = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
@@ -105,6 +109,14 @@ def run(args: Namespace) -> None:
         mmengine.dump(metrics, args.out)
     inputs = (args.config, args.checkpoint)
     print_next(infer_command(*inputs, options=args.cfg_options), *export_commands(*inputs, args.cfg_options))
+
+
+def _dump_beside_log(runner: Runner) -> None:
+    """Write the config of a test beside its log: the work dir has the config of the training."""
+    from mmengine.dist import is_main_process
+
+    if is_main_process():
+        runner.cfg.dump(Path(runner.log_dir) / Path(runner.cfg.filename or 'config.py').name)
 
 
 def _load_config_for_data(args: Namespace) -> Config:

@@ -58,10 +58,13 @@ def train(args: Namespace) -> Config:
     cfg = launch.load_run_config(args)
     if args.cache_teacher is not None:
         from lfi.apis.caching import cache_teacher
+        from lfi.structures.interaction_cache import CacheManifest
 
         folder = args.cache_teacher or str(Path(cfg.work_dir) / 'teacher_cache')
         init_process_group(cfg)
-        cache_teacher(cfg, folder)
+        # A finished cache may have other views than a new one.
+        is_cache = (Path(folder) / 'manifest.json').is_file()
+        cache_teacher(cfg, folder, views=CacheManifest.read(Path(folder)).views if is_cache else 1)
         cfg.model.teacher.cache = folder
     launch.prepare_training(cfg, args.resume)
     if args.amp:

@@ -23,7 +23,7 @@ from .checkpoint_option import advice_on_checkpoint
 FILE_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Error numbers of a disk that is full or read-only.
 DISK_ERRNOS = (errno.EDQUOT, errno.ENOSPC, errno.EROFS)
-POSSIBLE_USER_ERRORS = (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+POSSIBLE_USER_ERRORS = (AssertionError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 """Types of errors for which `user_error_message` may return a message."""
 LFI_FOLDER = Path(__file__).parents[1]
 DOWNLOAD_FILES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
@@ -31,6 +31,9 @@ DOWNLOAD_FILES = ('mmengine/runner/checkpoint.py', 'torch/hub.py')
 PREFIX_LOADER = '_load_checkpoint_with_prefix'
 BUILD_FILE = 'mmengine/registry/build_functions.py'
 RUNNER_FILE = 'mmengine/runner/runner.py'
+CLASSES_FILE = 'mmpretrain/engine/hooks/class_num_check_hook.py'
+INCOMPLETE = 'should be either all None or not None'
+"""Part of the message of MMEngine's Runner for a config without a part of the training."""
 OPTIMIZER_FILE = 'torch/optim/optimizer.py'
 UNKNOWN_TYPE = re.compile(r'(?P<type>\S+) is not in the \S+::(?P<kind>.+?) registry')
 # Message of an OSError.
@@ -71,14 +74,19 @@ def user_error_message(error: BaseException) -> str | None:
             'it'
         )
         return f'{_requested_url(error)} cannot be fetched ({error.reason}){advice}'
-    if isinstance(error, RuntimeError | TypeError | ValueError) and _is_raised_by_lfi(error):
+    if isinstance(error, ImportError | RuntimeError | TypeError | ValueError) and _is_raised_by_lfi(error):
         return ' '.join(str(error).split())
     if isinstance(error, ValueError) and _last_frame(error).f_code.co_filename.endswith(OPTIMIZER_FILE):
         return (
             f'the checkpoint to resume is of another model or optimizer ({error}): give the config of its '
             'training; or begin with its weights only, by --cfg-options load_from=FILE in place of --resume'
         )
-    if isinstance(error, OSError | RuntimeError | ValueError):
+    if isinstance(error, AssertionError) and _last_frame(error).f_code.co_filename.endswith(CLASSES_FILE):
+        return f'{" ".join(str(error).split())}: set num_classes of the head to the number of classes'
+    if isinstance(error, ValueError) and INCOMPLETE in str(error):
+        names = ' '.join(str(error).split()).partition(', but got')[0]
+        return f'{names}: the config lacks one, or misspells it'
+    if isinstance(error, ImportError | OSError | RuntimeError | ValueError):
         return None
     built_type = _type_being_built(error)
     if built_type is None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import os.path as osp
-import select
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -18,6 +17,7 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import IterableDataset
 
 from lfi.errors import CheckpointError, UsageError
@@ -25,6 +25,7 @@ from lfi.utils.options import option_in_message
 from lfi.utils.repositories import is_student
 
 from .cached_pipelines import set_teacher_cache
+from .checkpoints.initial_weights import check_initial_weights
 from .checkpoints.reading import install_safe_checkpoint_loading
 from .config_loading import load_config
 from .error_messages import POSSIBLE_USER_ERRORS, error_text, user_error_message
@@ -48,8 +49,6 @@ from .watch_images import max_unreadable, watch_images
 
 # Exit code of a program that Ctrl-C stopped.
 INTERRUPTED = 130
-# Exit code of a program that a closed pipe stopped.
-CLOSED_PIPE = 141
 SHOW_TRACEBACK = 'LFI_TRACEBACK'
 
 
@@ -76,12 +75,6 @@ def run(
         if os.environ.get(SHOW_TRACEBACK):
             raise
         _exit(error_text(error), options or {})
-    except BrokenPipeError:
-        if not _is_closed(sys.stdout):
-            raise
-        # The reader, such as `head`, has what it wants. Python would flush into the pipe again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(CLOSED_PIPE)
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -91,14 +84,6 @@ def run(
             raise
         _exit(message, options or {})
     destroy_process_group()
-
-
-def _is_closed(stream: TextIO) -> bool:
-    """Whether the reader of a stream is gone."""
-    poller = select.poll()
-    # Errors are reported without a mask.
-    poller.register(stream.fileno(), 0)
-    return bool(poller.poll(0))
 
 
 def _exit(message: str, options: Mapping[str, Any]) -> NoReturn:
@@ -183,6 +168,9 @@ def run_training(cfg: Config) -> None:
         UsageError: If the training data loader is empty.
     """
     runner = build_runner(cfg)
+    # FlexibleRunner builds the model later.
+    if isinstance(runner.model, nn.Module) and not cfg.get('resume'):
+        check_initial_weights(runner.model)
     runner.logger.info(f'{MACHINE}{machine()}')
     require_batches(runner)
     log_data(runner)

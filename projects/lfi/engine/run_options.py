@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import os.path as osp
 from importlib.util import find_spec
@@ -119,6 +120,18 @@ def add_progress(cfg: Config) -> None:
         del hooks['progress']
 
 
+def _note_earlier_checkpoints(work_dir: str) -> None:
+    """Warn that a new training overwrites checkpoints of an earlier one."""
+    earlier = next(iter(sorted(Path(work_dir).glob('*.pth'))), None)
+    if earlier is not None:
+        print_log(
+            f'{work_dir} has checkpoints of an earlier training, such as {earlier.name}, and this training '
+            'overwrites those of the same name. --work-dir names another folder, and --resume goes on',
+            'current',
+            logging.WARNING,
+        )
+
+
 def set_resume(cfg: Config, resume: str | None) -> None:
     """Set the checkpoint from which training resumes.
 
@@ -147,6 +160,8 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         require_checkpoint(resume)
         cfg.resume = True
         cfg.load_from = resume
+    if not cfg.get('resume'):
+        _note_earlier_checkpoints(cfg.work_dir)
     if cfg.get('resume'):
         _restore_seed(cfg)
         hooks = ('CompleteCheckpointHook', 'ResumedStepsHook', 'MissedValidationHook')

@@ -27,10 +27,14 @@ def with_words(data: FoundData) -> FoundData:
     if not data.classes or not all(map(WORDNET_ID.fullmatch, data.classes)):
         return data
     words = [_words_of().get(name, name) for name in data.classes]
+    first = next((index for index, name in enumerate(data.classes) if words[index] != name), None)
+    if first is None:
+        return data
     counts = Counter(words)
     # Two senses of a word, such as crane.
     words = [word if counts[word] == 1 else f'{word} ({name})' for word, name in zip(words, data.classes)]
-    note = f'WordNet ids name the classes, and LFI takes their words: {data.classes[0]} is {words[0]!r}, …'
+    example = f'{data.classes[first]} is {words[first]!r}'
+    note = f'WordNet ids name the classes, and LFI takes their words: {example}, …'
     return replace(data, classes=tuple(words), notes=(*data.notes, note))
 
 
@@ -76,6 +80,6 @@ def _notes(data: FoundData) -> Iterator[str]:
             f'the classes {" and ".join(map(repr, same))} are the same text for the teacher, which cannot '
             'tell them apart: reword one'
         )
-    numbered = [name for name in data.classes if NUMBERED.fullmatch(name)]
+    numbered = [name for name in data.classes if NUMBERED.fullmatch(name) or WORDNET_ID.fullmatch(name)]
     if numbered:
         yield f'class names such as {numbered[0]!r} tell the teacher nothing: {ADVICE}'

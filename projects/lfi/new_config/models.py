@@ -77,18 +77,22 @@ def find_dense_model(name: str, package: str) -> BaseModel:
     folder, configs = _configs(package), _named_configs(package)
     fitting = _fitting(configs, name)
     if not fitting:
-        similar = get_close_matches(_normalised(name), configs, n=3, cutoff=0.4)
+        known = [key for key in configs if not key.endswith('-tta')]
+        similar = get_close_matches(_normalised(name), known, n=3, cutoff=0.4)
         raise UsageError(
             f'--model {name} is no config of {package}; '
             f'{similar_names([configs[key].stem for key in similar])}'
         )
     for file in fitting:
         cfg = Config.fromfile(file)
-        # Configs of test-time augmentation have no model.
-        if isinstance(cfg.get('model'), dict) and isinstance(cfg.model.get('backbone'), dict):
+        # Configs of test-time augmentation have no model, and some projects no data.
+        is_complete = isinstance(cfg.get('model'), dict) and isinstance(cfg.get('train_dataloader'), dict)
+        if is_complete and isinstance(cfg.model.get('backbone'), dict):
             return BaseModel(f'{package}::{file.relative_to(folder).as_posix()}', cfg.model.to_dict())
     stems = ', '.join(file.stem for file in fitting)
-    raise UsageError(f'--model {name}: the configs {stems} of {package} have no backbone')
+    raise UsageError(
+        f'--model {name}: the configs {stems} of {package} have no backbone, or no training data'
+    )
 
 
 def _named_configs(package: str) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from lfi.errors import UsageError
+from lfi.utils.folders import image_names
 
 from .labelled_image import FoundData
 
@@ -46,8 +47,25 @@ class Settings:
                 raise UsageError(f'--{name.replace("_", "-")} {value} must be at least 1')
         if self.workers < 0:
             raise UsageError(f'--workers {self.workers} must be at least 0')
-        if self.labelled is not None and not Path(self.labelled).expanduser().is_dir():
-            raise UsageError(f'--labelled {self.labelled} is not a folder')
+        if self.labelled is not None:
+            check_labelled(self.labelled)
+
+
+def check_labelled(folder: str) -> None:
+    """Check that a folder of `--labelled` has one subfolder with images for each of several classes.
+
+    Raises:
+        UsageError: if it does not.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise UsageError(f'--labelled {folder} is not a folder')
+    classes = {Path(name).parts[0] for name in image_names(path) if len(Path(name).parts) > 1}
+    if len(classes) < 2:
+        raise UsageError(
+            f'--labelled {folder} has {len(classes)} folders with images, and needs one for each class, '
+            'two or more'
+        )
 
 
 def default_epochs(num_images: int) -> int:

@@ -136,6 +136,11 @@ def _check_same_classes(train: Path, val: Path, of_train: set[str], of_val: set[
             f'{val} has images and no class folders, unlike {train}: sort its images into folders of the '
             'same names'
         )
+    if of_val == {'images'}:
+        raise UsageError(
+            f'{val} has images and no class folders, unlike {train}: sort its images into folders of the '
+            f'same names, or add {TINY_IMAGENET_LIST} of Tiny-ImageNet'
+        )
     if unknown := sorted(of_val - of_train):
         raise UsageError(
             f'{val} has the class {unknown[0]!r}, which {train} lacks: use the same folder names in both'

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage
 
-from .splits import TRAIN, VAL, choose_splits
+from .splits import TRAIN, VAL, Splits, choose_splits
 
 SUFFIXES = ('.csv', '.tsv')
 PATH_COLUMNS = ('path', 'image', 'image_path', 'img', 'file', 'filename', 'file_name', 'filepath', 'name')
@@ -42,6 +42,14 @@ def read_label_table(file: Path) -> FoundData:
     rows = _read_rows(file)
     names = {row.split.lower() for row in rows}
     chosen = choose_splits(names)
+    if chosen.train is None and len(names) == 1 and chosen.val is not None:
+        # A table for `lfi test --data`.
+        note = f'all rows are of the split {chosen.val}: they are read as a data set without a split'
+        rows, chosen, names = (
+            [row._replace(split=TRAIN[0]) for row in rows],
+            Splits(TRAIN[0], None, (note,)),
+            set(),
+        )
     left_out = names.intersection(VAL) - {chosen.val}
     rows = [row for row in rows if row.split.lower() not in left_out]
     root = _images_folder(file, rows)
@@ -179,7 +187,9 @@ def _check_labels(file: Path, rows: list[_Row], several: bool) -> None:
     for row in rows:
         first = paths.setdefault(row.path, row)
         if first is not row:
-            raise UsageError(
-                f'{file} names {row.path} in the lines {first.line} and {row.line}: write each image once, '
-                'and several labels in one cell, as cat|dog'
+            fix = (
+                'write each image once, and several labels in one cell, as cat|dog'
+                if row.split == first.split
+                else f'it is in {first.split} and in {row.split}, so remove one of the lines'
             )
+            raise UsageError(f'{file} names {row.path} in the lines {first.line} and {row.line}: {fix}')

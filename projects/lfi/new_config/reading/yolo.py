@@ -58,6 +58,7 @@ def read_yolo(file: Path) -> FoundData:
     )
     if not train:
         raise UsageError(f'train={content["train"]!r} of {file} has no image')
+    empty = (f'{splits.val} of {file.name} has no image',) if splits.val and not val else ()
     objects = [item for image in (*train, *val) for item in image.objects]
     if not objects:
         raise UsageError(
@@ -72,7 +73,7 @@ def read_yolo(file: Path) -> FoundData:
         classes,
         train,
         val,
-        (*splits.notes, *_label_notes(files)),
+        (*(empty or splits.notes), *_label_notes(files)),
     )
 
 

@@ -9,10 +9,14 @@ from typing import Any
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
+from lfi.engine.checkpoints.initial_weights import unfit_weights
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.checkpoints.weight_files import read_checkpoint
 from lfi.errors import UsageError, as_usage_error
 from lfi.new_config.models import BaseModel
+
+MAX_UNFIT = 0.1
+"""Largest share of a backbone's weights that a checkpoint may lack, such as final norms."""
 
 
 def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
@@ -25,7 +29,7 @@ def weights_of(base: BaseModel, weights: str | None) -> dict[str, Any]:
 
     Raises:
         UsageError: if 'timm' is asked for a backbone that is not timm's, the file cannot be read, or lacks
-            more than half of the backbone's weights.
+            more than a tenth of the backbone's weights.
     """
     if weights is None:
         return {}
@@ -84,7 +88,7 @@ def _check_fit(base: BaseModel, checkpoint: str) -> str | None:
         Prefix of the backbone's weights in the file: that of a whole model, or None for a backbone.
 
     Raises:
-        UsageError: if the file cannot be read, or lacks more than half of the backbone's weights.
+        UsageError: if the file cannot be read, or lacks more than a tenth of the backbone's weights.
     """
     found = _read_weights(checkpoint)
     prefix = 'backbone.' if any(name.startswith('backbone.') for name in found) else ''
@@ -92,13 +96,9 @@ def _check_fit(base: BaseModel, checkpoint: str) -> str | None:
     if backbone['type'] == 'TIMMBackbone':
         backbone['pretrained'] = False
     with DefaultScope.overwrite_default_scope(_scope_of(base)), torch.random.fork_rng(devices=[]):
-        expected = MODELS.build(backbone).state_dict()
-    unfit = [
-        name
-        for name, value in expected.items()
-        if getattr(found.get(prefix + name), 'shape', None) != value.shape
-    ]
-    if 2 * len(unfit) > len(expected):
+        module = MODELS.build(backbone)
+    unfit, expected = unfit_weights(module, found, prefix), module.state_dict()
+    if len(unfit) > MAX_UNFIT * len(expected):
         raise UsageError(
             f'--weights {checkpoint}: {len(unfit)} of the {len(expected)} weights of '
             f'{base.model["backbone"]["type"]} are not in it or have another shape, such as {unfit[0]} of '
