@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from email.message import Message
 from urllib.error import HTTPError, URLError
 
@@ -127,6 +128,15 @@ def test_of_a_config_only_the_folders_that_it_reads_are_looked_for(tmp_path, mon
         said = 'the config names no folder below LFI_DATA_ROOT or LFI_TEACHER_ROOT'
         assert folders_of(config) == [Finding('ok', 'none', said)]
     assert folders_of('lfi_vit-tny_shapes') is None
+
+
+def test_bytecode_beside_the_teachers_is_not_read(tmp_path, monkeypatch):
+    # pip compiles the configs of a wheel.
+    shutil.copytree(doctor.configs_folder(), tmp_path / 'configs')
+    (tmp_path / 'configs/_base_/teachers/__pycache__').mkdir(exist_ok=True)
+    monkeypatch.setattr(doctor, 'configs_folder', lambda: tmp_path / 'configs')
+    said = 'the config names no folder below LFI_DATA_ROOT or LFI_TEACHER_ROOT'
+    assert folders_of('lfi_vit-128x6-p8_shapes') == [Finding('ok', 'none', said)]
 
 
 def test_a_folder_that_a_config_replaces_is_not_looked_for(tmp_path, monkeypatch):

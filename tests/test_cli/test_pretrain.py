@@ -144,6 +144,13 @@ def test_options_name_backbone_teacher_and_concepts(run_tool, call_tool, photos,
     assert printed.partition('Next:\n')[2].splitlines()[0] == (
         '  lfi init labelled --teacher shapes-tiny --model resnet18 --weights work/epoch_1.pth'
     )
+    with pytest.raises(
+        UsageError, match='--labelled empty has 0 folders with images, and needs one for each'
+    ):
+        (tmp_path / 'empty').mkdir()
+        call_tool('pretrain', photos, '--labelled', 'empty', '--epochs', '1')
+    with pytest.raises(UsageError, match='--backbone resnet19 is no model of mmpretrain or timm'):
+        call_tool('pretrain', photos, '--backbone', 'resnet19')
     with pytest.raises(UsageError, match='--epochs writes a config, which several processes cannot share'):
         call_tool('pretrain', photos, '--epochs', '1', '--launcher', 'pytorch')
 

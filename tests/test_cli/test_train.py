@@ -33,11 +33,15 @@ def test_train_then_test_then_resume(run_tool, toy_config):
 
     metrics, shown = folder / 'metrics.json', folder / 'shown'
     options = ('--out', metrics, '--out-item', 'metrics', '--show-dir', shown)
+    config_of_run = (work / toy_config.name).read_bytes()
     tested = run_tool('test.py', toy_config, work / 'epoch_2.pth', *options)
     assert last_accuracy(tested) == pytest.approx(last_accuracy(trained))
     written = json.loads(metrics.read_text())['accuracy/top1']
     assert written == pytest.approx(last_accuracy(trained), abs=1e-3)
     assert len(list(shown.rglob('*.png'))) == 8
+    # A test writes its config beside its log.
+    assert (work / toy_config.name).read_bytes() == config_of_run
+    assert len([*work.glob(f'*/{toy_config.name}')]) == 1
     last = f'{toy_config} {work / "epoch_2.pth"}'
     assert tested.endswith(f'  lfi export {last} {work / "export/student.pth"}\n')
 
@@ -50,6 +54,9 @@ def test_train_then_test_then_resume(run_tool, toy_config):
     assert 'Scaling the original LR by 0.5' in resumed
     assert 'Epoch(val)' not in resumed
     assert 'its data, labels, batch size or processes have changed' not in resumed
+    assert 'has checkpoints of an earlier training' not in trained + resumed
+    note = 'work has checkpoints of an earlier training, such as epoch_1.pth, and this training overwrites'
+    assert note in run_tool('train.py', toy_config, '--no-validate')
     more = ('--resume', work / 'epoch_1.pth', '--cfg-options', 'train_dataloader.batch_size=2')
     assert 'The checkpoint has 4 steps in 1 epochs, and this' in run_tool('train.py', toy_config, *more)
 
@@ -66,6 +73,10 @@ def test_the_teacher_is_cached_before_training_and_not_again(run_tool, tmp_path)
     assert '12/12' in cached and '0/12' in cached and '0/12' not in again
     losses = [re.findall(r' loss: ([\d.]+)', output) for output in (cached, again)]
     assert len(losses[0]) == 3 and losses[0] == losses[1]
+    # A cache that `lfi cache --views` wrote serves as it is.
+    run_tool('cache', config, '--out', 'views', '--views', 2, '--cfg-options', *small)
+    served = run_tool('train', config, '--cache-teacher', 'views', *options)
+    assert len(re.findall(r' loss: [\d.]+', served)) == 3
 
 
 def test_training_goes_on_after_a_kill(run_tool, tool_command, tool_env, warm_python, toy_config):

@@ -21,6 +21,13 @@ def test_wordnet_ids_become_words(tmp_path):
     assert note == "WordNet ids name the classes, and LFI takes their words: n00005787 is 'benthos', …"
 
 
+def test_unknown_wordnet_ids_are_noted(tmp_path):
+    data = checked(write_class_folders(tmp_path, ('n99999998', 'n99999999')))
+    assert data.classes == ('n99999998', 'n99999999')
+    (note,) = data.notes
+    assert note.startswith("class names such as 'n99999998' tell the teacher nothing")
+
+
 def test_other_names_stay(tmp_path):
     data = checked(write_class_folders(tmp_path, ('n01443537', 'dog')))
     assert data.classes == ('dog', 'n01443537')

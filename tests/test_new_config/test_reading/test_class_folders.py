@@ -50,6 +50,11 @@ def test_tiny_imagenet_lists_the_classes_of_its_validation(tmp_path):
     ]
     assert len(data.train) == 4
     assert data.notes[0] == 'the split test is left out: val validates'
+    (tmp_path / 'val/val_annotations.txt').unlink()
+    with pytest.raises(
+        UsageError, match='has images and no class folders.* or add val_annotations.txt of Tiny'
+    ):
+        find_data(tmp_path, tmp_path)
 
 
 def test_a_folder_one_level_too_high_is_noted(tmp_path):

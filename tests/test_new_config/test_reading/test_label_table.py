@@ -34,6 +34,22 @@ def test_labels_may_have_commas_and_columns_any_order(tmp_path):
     assert data.train[1].path == '1.jpg' and data.train[1].classes == (0,)
 
 
+def test_a_table_of_the_test_rows_alone_is_read(tmp_path):
+    rows = [('path', 'label', 'split'), *((*row, 'test') for row in ROWS)]
+    data = find_data(write_table(tmp_path / 'labels.csv', rows), tmp_path)
+    assert labels_of(data.train, data.classes) == ROWS and not data.val
+    assert data.notes == ('all rows are of the split test: they are read as a data set without a split',)
+
+
+def test_an_image_in_two_splits_is_named(tmp_path):
+    rows = [('path', 'label', 'split'), *((*row, 'train') for row in ROWS), ('0.jpg', 'cat', 'val')]
+    file = write_table(tmp_path / 'labels.csv', rows)
+    with pytest.raises(
+        UsageError, match='names 0.jpg in the lines 2 and 6: it is in train and in val, so rem'
+    ):
+        find_data(file, tmp_path)
+
+
 def test_semicolons_may_separate_columns(tmp_path):
     file = write_table(tmp_path / 'labels.csv', [('path', 'label'), *ROWS], delimiter=';')
     assert labels_of((data := find_data(file, tmp_path)).train, data.classes) == ROWS

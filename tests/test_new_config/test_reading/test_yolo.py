@@ -47,6 +47,14 @@ def test_the_yaml_names_the_split_and_the_folder(tmp_path):
     assert find_data(file, tmp_path).notes[0] == 'the split test is left out: val validates'
 
 
+def test_an_empty_validation_is_noted(tmp_path):
+    file = write_yolo(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, 'val': 'empty', 'test': 'images'}))
+    assert find_data(file, tmp_path).notes[0] == 'val of data.yaml has no image'
+
+
 def test_photos_are_turned_by_their_exif(tmp_path):
     file = write_yolo(tmp_path, count=1)
     exif = Image.Exif()
