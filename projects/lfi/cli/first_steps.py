@@ -23,7 +23,7 @@ def print_first_steps(cfg: Config) -> None:
 
 
 def missing_checkpoints(cfg: Config) -> list[str]:
-    """Return a message for each checkpoint of a config that is not cached and cannot be downloaded."""
+    """Return a message for each checkpoint of a config that must be downloaded, or cannot be."""
     from lfi.engine.checkpoints.addresses import (
         download_path,
         gone_host_message,
@@ -40,8 +40,13 @@ def missing_checkpoints(cfg: Config) -> list[str]:
             lines.append(f'{key}={checkpoint!r}: {error}.')
             continue
         gone_message = gone_host_message(url)
-        if gone_message and not Path(download_path(url)).is_file():
-            lines.append(f'{key}={checkpoint!r} cannot be fetched: {gone_message} in its place.')
+        if '://' not in url or Path(download_path(url)).is_file():
+            continue
+        lines.append(
+            f'{key}={checkpoint!r} cannot be fetched: {gone_message} in its place.'
+            if gone_message
+            else f'{key}={checkpoint!r} is not on this machine. The first command fetches it from {url}'
+        )
     return lines
 
 

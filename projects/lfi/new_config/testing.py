@@ -88,8 +88,8 @@ def _relabelled_images(found: FoundData, classes: tuple[str, ...]) -> tuple[Labe
     unknown = [name for name in found.classes if name not in classes]
     if unknown:
         raise UsageError(
-            f'{found.root} has the class {unknown[0]!r}, which the model lacks. It has {len(classes)}: '
-            f'{" | ".join(classes[:8])}{" | …" if len(classes) > 8 else ""}'
+            f'{found.root} has the class {unknown[0]!r}, which the model lacks: name the classes as the model '
+            f'does, {" | ".join(classes[:8])}{" | …" if len(classes) > 8 else ""}, or leave its images out'
         )
     if found.task == 'semantic segmentation' and found.classes != classes:
         raise UsageError(
