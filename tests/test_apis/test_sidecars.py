@@ -10,7 +10,7 @@ from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
 from lfi.errors import UsageError
-from lfi.structures import BatchView, unpack
+from lfi.structures import BatchView, is_unlabelled, unpack
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.unreadable import Unreadable
 from mmengine.config import ConfigDict
@@ -162,9 +162,17 @@ def lengthen(tar):
     write_tar(tar, [*members, ('9.png', members[0][1])])
 
 
-def replace(tar):
-    members = read_tar(tar)
-    write_tar(tar, [('0.png', members[2][1]), *members[1:]])
+def swap_pixels(tar):
+    members = dict(read_tar(tar))
+    first, second = members['0.png'], members['1.png']
+    # Of equal size.
+    size = max(len(first), len(second))
+    members['0.png'], members['1.png'] = second.ljust(size, b'\0'), first.ljust(size, b'\0')
+    write_tar(tar, members.items())
+
+
+def relabel(tar):
+    write_tar(tar, [(name, b'7' if name == '0.cls' else content) for name, content in read_tar(tar)])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +182,8 @@ def replace(tar):
         (reverse, r'train-0.tar has changed .* image 0 is \S+3.png'),
         (shorten, r'train-0.tar has changed .* it has 3 images, and had 4. Remove train-0.safetensors'),
         (lengthen, r'train-0.tar has changed .* image 4 is \S+9.png'),
-        (replace, r'written for another image of this name: \S+0.png has [\d,]+ bytes, and had [\d,]+'),
+        (swap_pixels, r'train-0.tar has changed .* image 0 is \S+0.png, and was another one'),
+        (relabel, r'train-0.tar has changed .* or had other labels'),
     ],
 )
 def test_a_tar_that_has_changed_is_named(stream, tmp_path, change, message):
@@ -213,12 +222,35 @@ def test_a_sidecar_of_another_tar_is_named(stream, tmp_path):
         first_samples(cfg, tmp_path, 12)
 
 
-def test_two_images_of_one_name_are_refused(stream, tmp_path):
+def test_sidecars_of_another_data_set_are_named(stream, tmp_path):
     tars, cfg = stream
-    members = read_tar(tars[0])
-    write_tar(tars[0], [*members, ('other.png', members[0][1]), ('0.png', members[2][1])])
-    with pytest.raises(UsageError, match=r'train-0.tar has two images of the name 0.png: rename one'):
-        cache_teacher(cfg, str(tmp_path), 4, 0)
+    cache_teacher(cfg, str(tmp_path), 4, 0)
+    for tar, other in zip(tars, tars[1:] + tars[:1]):
+        other.rename(tar.with_suffix('.moved'))
+    for tar in tars:
+        tar.with_suffix('.moved').rename(tar)
+    with pytest.raises(UsageError, match=r'train-0.tar has changed .* image 0 is'):
+        first_samples(cfg, tmp_path, 4)
+    with pytest.raises(UsageError, match=r'train-0.tar has changed'):
+        verify(cfg, tmp_path, 4, 0, 1)
+
+
+def test_samples_without_labels_learn_from_the_cache(stream, tmp_path):
+    tars, cfg = stream
+    write_tar(tars[0], [member for member in read_tar(tars[0]) if member[0] != '1.cls'])
+    cache_teacher(cfg, str(tmp_path), 4, 0)
+    samples = [item['data_samples'] for item in first_samples(cfg, tmp_path, 4)]
+    assert [is_unlabelled(sample) for sample in samples] == [False, True, False, False]
+
+
+def test_images_that_can_be_read_again_get_maps(stream, tmp_path):
+    tars, cfg = stream
+    whole = read_tar(tars[0])
+    write_tar(tars[0], [(name, b'no image' if name == '1.png' else content) for name, content in whole])
+    cache_teacher(cfg, str(tmp_path), 4, 0)
+    write_tar(tars[0], whole)
+    cache_teacher(cfg, str(tmp_path), 4, 0)
+    assert len(first_samples(cfg, tmp_path, 4)) == 4
 
 
 def test_caches_of_folders_and_of_tars_do_not_serve_each_other(stream, load, tmp_path):

@@ -32,6 +32,35 @@ def test_epochs_are_refused_with_the_iterations_of_one(tmp_path):
         set_stream(config_of(tmp_path, by_epoch=True, max_epochs=3))
 
 
+@pytest.mark.parametrize(
+    ('part', 'message'),
+    [
+        (dict(param_scheduler=[dict(type='LinearLR')]), 'param_scheduler counts epochs'),
+        (dict(default_hooks=dict(checkpoint=dict(interval=1))), 'default_hooks.checkpoint counts epochs'),
+        (
+            dict(val_dataloader=dict(dataset=dict(type='lfi.WebDataset'))),
+            'val_dataloader: a lfi.WebDataset has',
+        ),
+        (
+            dict(train_dataloader=dict(sampler=dict(type='lfi.LabelledShareSampler'))),
+            'LabelledShareSampler needs indices',
+        ),
+    ],
+)
+def test_parts_that_a_stream_cannot_serve_are_refused(part, message, tmp_path):
+    cfg = config_of(tmp_path)
+    cfg.merge_from_dict(part)
+    with pytest.raises(UsageError, match=message):
+        set_stream(cfg)
+
+
+def test_a_stream_follows_the_seed_of_the_run(tmp_path):
+    cfg = config_of(tmp_path)
+    cfg.merge_from_dict(dict(randomness=dict(seed=5), model=dict(type='lfi.Student')))
+    set_stream(cfg)
+    assert cfg.train_dataloader.dataset.seed == 5 and not cfg.train_dataloader.dataset.needs_labels
+
+
 def test_a_stream_inside_another_data_set_is_refused(tmp_path):
     cfg = config_of(tmp_path)
     cfg.train_dataloader.dataset = dict(type='lfi.FewLabels', dataset=cfg.train_dataloader.dataset)
@@ -48,3 +77,4 @@ def test_more_workers_than_shards_are_refused(tmp_path):
         set_stream(cfg)
     cfg.train_dataloader.dataset.resampled = True
     set_stream(cfg)
+    assert cfg.train_dataloader.dataset.needs_labels

@@ -9,6 +9,8 @@ from lfi.errors import UsageError
 from lfi.utils.config_types import dataset_configs, type_name
 
 STREAM = 'WebDataset'
+SAMPLERS = ('DefaultSampler', 'InfiniteSampler')
+"""Samplers that choose nothing, and so may be left out."""
 
 
 def is_stream(cfg: Config) -> bool:
@@ -25,8 +27,8 @@ def set_stream(cfg: Config) -> None:
     """Fit the data loader and the hooks of a config to a stream; nothing for a config without one.
 
     Raises:
-        UsageError: if the stream is inside another data set, the training is by epochs, or there are fewer
-            tar files than workers.
+        UsageError: if the stream is inside another data set, the training counts epochs, a sampler chooses
+            images, or there are fewer tar files than workers.
     """
     stream = _stream_config(cfg)
     if stream is None:
@@ -45,11 +47,44 @@ def set_stream(cfg: Config) -> None:
             'in param_scheduler, default_hooks.checkpoint and log_processor. An epoch of I images is '
             f'I / {loader.batch_size * get_world_size()} iterations'
         )
+    _check_counts(cfg)
+    kind = type_name(loader.get('sampler') or {'type': 'DefaultSampler'})
+    if kind not in SAMPLERS:
+        raise UsageError(
+            f'train_dataloader.sampler: {kind} needs indices, which a lfi.{STREAM} has not: remove it'
+        )
     # A stream shuffles itself, and PyTorch takes no sampler for it.
     loader.sampler = None
     loader.pop('batch_sampler', None)
+    cfg.setdefault('log_processor', {})['by_epoch'] = False
+    if stream.get('seed') is None:
+        stream['seed'] = (cfg.get('randomness') or {}).get('seed') or 0
+    stream['needs_labels'] = type_name(cfg.get('model') or {}) != 'Student'
     from lfi.datasets.tar_shards.web_dataset import check_shards, expand_urls
 
     places = max(1, loader.get('num_workers', 0)) * get_world_size()
     check_shards(len(expand_urls(stream['urls'])), places, stream.get('resampled', False))
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), {'type': 'lfi.StreamResumeHook'}]
+
+
+def _check_counts(cfg: Config) -> None:
+    """Check that schedules and checkpoints count iterations, and that no validation is on a stream.
+
+    Raises:
+        UsageError: if they count epochs, of which a stream has one: the whole training.
+    """
+    schedulers = cfg.get('param_scheduler') or ()
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {'by_epoch': False}
+    parts = [
+        ('param_scheduler', part) for part in ([schedulers] if isinstance(schedulers, dict) else schedulers)
+    ]
+    for name, part in (*parts, ('default_hooks.checkpoint', checkpoint)):
+        if part.get('by_epoch', True):
+            raise UsageError(
+                f'{name} counts epochs, and a training on a lfi.{STREAM} is one epoch: set by_epoch=False, '
+                'and write its begin, end and interval in iterations'
+            )
+    for name in ('val_dataloader', 'test_dataloader'):
+        datasets = dataset_configs((cfg.get(name) or {}).get('dataset'))
+        if any(type_name(dataset) == STREAM for dataset in datasets):
+            raise UsageError(f'{name}: a lfi.{STREAM} has no end: validate and test on files')

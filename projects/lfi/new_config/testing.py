@@ -87,9 +87,10 @@ def _relabelled_images(found: FoundData, classes: tuple[str, ...]) -> tuple[Labe
     """Return the images to test, with labels that are indices of the model's classes."""
     unknown = [name for name in found.classes if name not in classes]
     if unknown:
+        known = ' | '.join([*classes[:8], *(['…'] if len(classes) > 8 else [])])
         raise UsageError(
-            f'{found.root} has the class {unknown[0]!r}, which the model lacks: name the classes as the model '
-            f'does, {" | ".join(classes[:8])}{" | …" if len(classes) > 8 else ""}, or leave its images out'
+            f'{found.root} has the class {unknown[0]!r}, which the model lacks: name the classes as the '
+            f'model does, {known}, or leave its images out'
         )
     if found.task == 'semantic segmentation' and found.classes != classes:
         raise UsageError(

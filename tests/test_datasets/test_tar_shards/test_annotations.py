@@ -71,7 +71,13 @@ def test_objects_are_those_of_mmdet(tmp_path):
         (dict(json=b'{'), None, r'1.jpg: its member json cannot be read'),
         (dict(json=b'[]'), None, r'its member json must hold an object'),
         (dict(json=dict(annotations=ANNOTATIONS)), IDS, r"json lacks a field of COCO.*'width'|'height'"),
-        (dict(json=dict(width=2, height=2, annotations=[{}])), IDS, r"lacks a field of COCO.*'bbox'"),
+        (dict(json=dict(width=2, height=2, annotations=[{}])), IDS, r"lacks a field of COCO.*'category_id'"),
+        (dict(json=dict(width=2, height=2, annotations={})), IDS, r'annotations must be a list'),
+        (
+            dict(json=dict(width=2, height=2, annotations=[dict(ANNOTATIONS[0], category_id='18')])),
+            IDS,
+            r'category_id must be an integer',
+        ),
     ],
 )
 def test_wrong_labels_are_named(members, ids, message):

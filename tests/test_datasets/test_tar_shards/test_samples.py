@@ -1,5 +1,7 @@
 """Samples of tar files: images in order, with the members of the same name."""
 
+import gzip
+
 import pytest
 from lfi.datasets.tar_shards import read_samples
 from lfi.datasets.tar_shards.samples import opened
@@ -16,15 +18,17 @@ def test_images_come_in_the_order_of_the_tar(tmp_path):
         [
             ('b/1.jpg', b'one'),
             ('b/1.cls', b'7'),
-            ('notes.txt', b'no image'),
-            ('a/2.v2.PNG', b'two'),
+            ('__MACOSX/._4.png', b'a Mac'),
+            ('notes.md', b'no image'),
+            ('a/2.depth.png', b'depth'),
+            ('a/2.PNG', b'two'),
             ('3.json', b'{}'),
             ('3.webp', b'three'),
         ],
     )
     samples = list(read_samples(str(tar)))
     assert [sample.path for sample in samples] == [
-        f'tar://{tmp_path}/a.tar/{name}' for name in ('b/1.jpg', 'a/2.v2.png', '3.webp')
+        f'tar://{tmp_path}/a.tar/{name}' for name in ('b/1.jpg', 'a/2.png', '3.webp')
     ]
     assert [sample.image for sample in samples] == [b'one', b'two', b'three']
     assert samples[0].members == {'jpg': b'one', 'cls': b'7'}
@@ -38,24 +42,52 @@ def truncate(size):
     return lambda tar: tar.write_bytes(tar.read_bytes()[:size])
 
 
-def write_twice(tar):
-    write_tar(tar, [('1.jpg', b'one'), ('1.jpg', b'two')])
+def write(*names):
+    return lambda tar: write_tar(tar, [(name, name.encode()) for name in names])
+
+
+def concatenate(tar):
+    tar.write_bytes(tar.read_bytes() * 2)
+
+
+def compress(tar):
+    tar.write_bytes(gzip.compress(tar.read_bytes()))
 
 
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         (lambda tar: tar.unlink(), r'tar=\S+a.tar: the tar file cannot be read \(No such file'),
-        (lambda tar: tar.write_bytes(b'no tar' * 200), r'tar=\S+a.tar: the tar file cannot be read'),
+        (
+            lambda tar: tar.write_bytes(b'no tar' * 200),
+            r'tar=\S+a.tar: the tar file cannot be read \(it is no',
+        ),
+        (compress, r'a.tar: the tar file cannot be read \(it is no tar, or a compressed one'),
         (truncate(1024), r'a.tar: the tar file cannot be read \(it is truncated'),
         (truncate(1100), r'a.tar: the tar file cannot be read \(it is truncated'),
-        (truncate(2048), r'a.tar: the tar file cannot be read \(it is truncated'),
-        (write_twice, r'a.tar has two members 1.jpg: remove one'),
+        (truncate(2048), r'a.tar: the tar file cannot be read \(unexpected end of data'),
+        (concatenate, r'a.tar: the tar file cannot be read \(another tar follows in the file'),
+        (write('1.jpg', '1.jpg'), r'a.tar has two members 1.jpg: remove one'),
+        (write('1.jpg', '2.jpg', '1.png'), r'a.tar has two samples 1: members of one name must lie beside'),
+        (write('1.jpg', '2.jpg', '1.cls'), r'a.tar has two samples 1: members of one name must lie beside'),
+        (write('1.jpg', '1.png'), r'a.tar: the sample 1 has two images, jpg and png: rename one'),
+        (write('IMG.001.png', 'IMG.002.png'), r'a.tar: IMG.001.png has no image, such as IMG.jpg, beside it'),
+        (write('B.jpg', 'b.cls'), r'a.tar: b.cls has no image, such as b.jpg, beside it'),
     ],
 )
 def test_a_broken_tar_is_named_with_its_last_member(change, message, tmp_path):
-    tar = write_tar(tmp_path / 'a.tar', [('1.jpg', b'one'), ('2.jpg', b'two' * 900)])
+    tar = write_tar(tmp_path / 'a.tar', [('1.jpg', b'one'), ('2.jpg', b'\0' * 2700)])
     assert len(read_tar(tar)) == 2
     change(tar)
     with pytest.raises(UsageError, match=message):
         list(read_samples(str(tar)))
+
+
+def test_each_truncation_is_found(tmp_path):
+    tar = write_tar(tmp_path / 'a.tar', [('1.jpg', b'one'), ('2.jpg', b'\0' * 2700), ('3.jpg', b'three')])
+    content = tar.read_bytes()
+    # Eleven blocks of members, and one that ends the tar.
+    for size in range(0, 512 * 12, 128):
+        tar.write_bytes(content[:size])
+        with pytest.raises(UsageError, match='the tar file cannot be read'):
+            list(read_samples(str(tar)))

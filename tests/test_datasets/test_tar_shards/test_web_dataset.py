@@ -86,7 +86,7 @@ def test_too_many_unreadable_images_end_the_training(tmp_path):
 
 
 def test_tars_without_an_image_are_refused(tmp_path):
-    tar = write_tar(tmp_path / 'a.tar', [('1.txt', b'a dog')])
+    tar = write_tar(tmp_path / 'a.tar', [('1.md', b'a dog')])
     with pytest.raises(UsageError, match=r'a.tar., …: the tar files have no image'):
         labels_of(WebDataset(str(tar), PIPELINE), 1)
 
@@ -97,5 +97,22 @@ def test_urls_are_expanded(tmp_path):
     assert expand_urls(paths[:2]) == paths[:2]
     with pytest.raises(UsageError, match='there is no such tar file'):
         expand_urls(f'{tmp_path}/val-*.tar')
+    with pytest.raises(UsageError, match='a/1.tar comes twice'):
+        expand_urls(['a/1.tar', 'a/1.tar'])
     with pytest.raises(UsageError, match='a/1.tar and b/1.tar have one name, and so one sidecar: rename one'):
         expand_urls(['a/1.tar', 'b/1.tar'])
+
+
+def test_labels_are_required_for_a_model_that_learns_from_labels_alone(tmp_path):
+    tar = write_tar(tmp_path / 'a.tar', [('1.png', b'')])
+    with pytest.raises(
+        UsageError, match='1.png has no label, and a model that is no lfi.Student .* a member .cls'
+    ):
+        labels_of(WebDataset(str(tar), PIPELINE, needs_labels=True), 1)
+
+
+@pytest.mark.parametrize('ids', [(17, 17), (17,), (17, 18, 19)])
+def test_category_ids_are_one_for_each_class(ids, tmp_path):
+    tar = write_tar(tmp_path / 'a.tar', [])
+    with pytest.raises(UsageError, match='must be different ids, one for each of the 2 classes'):
+        WebDataset(str(tar), PIPELINE, dict(classes=['cat', 'dog']), ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from mmengine import dist
 from mmengine.config import Config
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -14,7 +15,7 @@ from lfi.datasets.tar_shards import TarSample, WebDataset, read_samples
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
 from lfi.errors import UsageError
 from lfi.structures import InteractionMaps
-from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, image_keys, sidecar_name
+from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, member_key, sidecar_name
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 from lfi.unreadable import (
     MAX_LOGGED,
@@ -35,14 +36,14 @@ class TarItem(NamedTuple):
     Args:
         position: position of the image in the tar.
         view: index of the view.
-        path: address of the image.
+        key: key of the image, see `member_key`.
         size: size of its file in bytes.
         item: packed item, or an `Unreadable`.
     """
 
     position: int
     view: int
-    path: str
+    key: int
     size: int
     item: Any
 
@@ -54,10 +55,11 @@ class TarItems(IterableDataset):
         job: teacher and data sets.
         tar: path or address of the tar file.
         batch_size: views in a batch.
+        by_labels: whether labels choose the concepts of the maps.
     """
 
-    def __init__(self, job: TarJob, tar: str, batch_size: int) -> None:
-        self.job, self.tar = job, tar
+    def __init__(self, job: TarJob, tar: str, batch_size: int, by_labels: bool) -> None:
+        self.job, self.tar, self.by_labels = job, tar, by_labels
         # The maps of an image differ in rounding between batches of other images.
         self.images_in_batch = max(1, batch_size // job.views)
 
@@ -67,9 +69,9 @@ class TarItems(IterableDataset):
         for position, sample in enumerate(read_samples(self.tar)):
             if position // self.images_in_batch % step != first:
                 continue
+            key = member_key(sample.path, self.tar, *sample.bound_contents(self.by_labels))
             for view in range(self.job.views):
-                item = self.job.load(sample, view)
-                yield TarItem(position, view, sample.path, len(sample.image), item)
+                yield TarItem(position, view, key, len(sample.image), self.job.load(sample, view))
 
 
 class TarJob(AskedTeacher):
@@ -109,9 +111,11 @@ class TarJob(AskedTeacher):
             )
         return item
 
-    def batches(self, tar: str, batch_size: int, num_workers: int) -> Iterable[tuple[list[TarItem], Batch]]:
+    def batches(
+        self, tar: str, batch_size: int, num_workers: int, by_labels: bool = False
+    ) -> Iterable[tuple[list[TarItem], Batch]]:
         """Return the items of a tar file and their images, by batches, loaded by `num_workers` processes."""
-        items = TarItems(self, tar, batch_size)
+        items = TarItems(self, tar, batch_size, by_labels)
         return DataLoader(items, batch_size, num_workers=num_workers, collate_fn=_collate)
 
     def first_maps(self) -> InteractionMaps:
@@ -147,10 +151,12 @@ def write_sidecars(
 
     Raises:
         UnreadableImageError: if more than `max_share` of the images cannot be read.
-        UsageError: if a tar file cannot be read, or two of its images have one name.
+        UsageError: if a tar file cannot be read.
     """
     share = job.tars[dist.get_rank() :: dist.get_world_size()]
-    pending = [tar for tar in share if writer.opened(sidecar_name(tar)) is None]
+    # Images that could not be read may be readable now.
+    opened = {tar: writer.opened(sidecar_name(tar)) for tar in share}
+    pending = [tar for tar, sidecar in opened.items() if sidecar is None or sidecar.unreadable]
     unreadable = UnreadableImages(UnreadableList(writer.folder), max_share)
     with tqdm(
         total=len(share),
@@ -203,29 +209,19 @@ def write_sidecar(
 ) -> None:
     """Ask the teacher about the images of a tar file, and write its sidecar; see `write_sidecars`."""
     records = ShardRecords(job, writer.manifest.packed_dtype)
-    images: dict[int, tuple[str, int]] = {}
+    images: dict[int, tuple[int, int]] = {}
     bad: dict[int, Unreadable] = {}
-    for items, batch in job.batches(tar, batch_size, num_workers):
-        images |= {item.position: (item.path, item.size) for item in items}
+    for items, batch in job.batches(tar, batch_size, num_workers, writer.manifest.reveals_labels):
+        images |= {item.position: (item.key, item.size) for item in items}
         bad |= {items[index].position: image for index, image in batch.unreadable.items()}
         if batch.positions:
             read = [items[index] for index in batch.positions]
             records.add([item.position * job.views + item.view for item in read], batch.data)
-    paths = [images[position][0] for position in range(len(images))]
-    if not paths:
+    if not images:
         raise UsageError(f'{tar} has no image: remove it from urls')
-    _check_names(tar, paths)
-    unreadable.count(tar, len(paths), list(bad.values()))
-    sizes = [images[position][1] for position in range(len(images))]
-    writer.write(sidecar_name(tar), image_keys(paths, NAME_PARTS), records.build(sizes))
-
-
-def _check_names(tar: str, paths: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for path in paths:
-        if path in seen:
-            raise UsageError(f'{tar} has two images of the name {path.rpartition("/")[2]}: rename one')
-        seen.add(path)
+    unreadable.count(tar, len(images), list(bad.values()))
+    keys, sizes = zip(*(images[position] for position in range(len(images))))
+    writer.write(sidecar_name(tar), np.array(keys, np.uint64), records.build(sizes))
 
 
 def _collate(items: Sequence[TarItem]) -> tuple[list[TarItem], Batch]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from lfi.datasets.tar_shards import read_samples
+from lfi.engine.labelled_views import labelled_folder, labelled_paths
 from lfi.engine.streams import is_stream
 from lfi.models.teachers.cached_teacher import open_cache
 from lfi.structures import InteractionMaps, unpack
@@ -48,6 +48,12 @@ def verify(cfg: Config, folder: Path, batch_size: int, num_workers: int, num_ima
     else:
         job = TeacherJob(cfg, manifest.views, manifest.name_parts)
         difference = _verify_images(job, folder, batch_size, num_workers, num_images)
+        labelled = labelled_paths(cfg) if manifest.has_drawn_views else set()
+        inner = labelled_folder(folder, labelled, manifest.name_parts)
+        if labelled and inner.is_dir():
+            cache = InteractionCache(inner)
+            for shard in range(cache.manifest.num_shards):
+                cache.verify_shard(cache.shard(shard))
     print(difference)
     return difference.passed
 
@@ -79,15 +85,18 @@ def _verify_sidecars(job: TarJob, folder: Path, num_images: int) -> MapDifferenc
     for tar in tqdm(job.tars, unit=' shards'):
         sidecar = Sidecar(cache, tar)
         cache.verify_shard(sidecar.shard)
-        for position, sample in enumerate(islice(read_samples(tar), -(-num_images // len(job.tars)))):
-            view = position % job.views
-            item = job.load(sample, view)
-            if isinstance(item, Unreadable):
+        number = 0
+        for number, sample in enumerate(read_samples(tar), 1):
+            contents = sample.bound_contents(cache.manifest.reveals_labels)
+            image = sidecar.image(number - 1, sample.path, *contents)
+            if number > -(-num_images // len(job.tars)):
                 continue
-            stored = sidecar.image(position, sample.path, len(sample.image)).stored(
-                [sample.path], views=[view]
-            )
-            difference.add(job.compute_maps(collate([item]).data), stored.record)
+            view = number % job.views
+            item = job.load(sample, view)
+            if not isinstance(item, Unreadable):
+                stored = image.stored([sample.path], views=[view])
+                difference.add(job.compute_maps(collate([item]).data), stored.record)
+        sidecar.check_complete(number)
     return difference
 
 

@@ -80,6 +80,10 @@ def _objects(sample: TarSample, content: Mapping, category_ids: Sequence[int]) -
     )
     image = {**content, 'img_id': content.get('id', sample.path), 'file_name': sample.path}
     try:
+        if not isinstance(content['annotations'], list):
+            raise TypeError('annotations must be a list')
+        if any(type(item['category_id']) is not int for item in content['annotations']):
+            raise TypeError('category_id must be an integer')
         return CocoDataset.parse_data_info(
             reader, {'raw_img_info': image, 'raw_ann_info': content['annotations']}
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ SCHEME = 'tar'
 """Scheme of an image's address, `tar:///data/train-000.tar/0001.jpg`."""
 BLOCK = 512
 """Size of a block of a tar file in bytes."""
+LABELS = ('cls', 'json', 'txt')
+"""Suffixes of members that label an image."""
 _open_members: dict[str, bytes] = {}
 
 
@@ -36,27 +37,43 @@ class TarSample(NamedTuple):
     image: bytes
     members: Mapping[str, bytes]
 
+    def bound_contents(self, by_labels: bool) -> list[bytes]:
+        """Return the contents to which cached maps are bound: image, and labels if these chose concepts."""
+        labels = [self.members[name] for name in LABELS if name in self.members] if by_labels else []
+        return [self.image, *labels]
 
-def read_samples(tar: str) -> Iterator[TarSample]:
+
+def read_samples(tar: str, check_end: bool = True) -> Iterator[TarSample]:
     """Read the samples of a tar file that have an image, in the order of the tar.
+
+    webdataset splits the name of a member at its first dot. The image is the member with the suffix of an
+    image alone: `0.depth.png` belongs to the sample of `0.jpg`.
 
     Args:
         tar: path of a tar file, or an address that webdataset opens.
+        check_end: whether to check first that a local file is complete. Defaults to True.
 
     Raises:
-        UsageError: if webdataset is not installed, the file is missing, no tar or truncated, or two members
-            have one name.
+        UsageError: if webdataset is not installed; the file is missing, compressed, truncated or no tar; a
+            sample has two images; labels have no image beside them; or two samples have one name.
     """
     webdataset = import_webdataset()
-    place = f'tar={tar}'
+    place, keys = f'tar={tar}', set[str]()
     try:
-        _check_end(tar)
-        for sample in webdataset.tariterators.tarfile_samples([{'url': tar}]):
+        if check_end:
+            _check_end(tar)
+        for sample in webdataset.tariterators.tarfile_samples([{'url': tar}], select_files=_is_visible):
+            key = sample['__key__']
+            place = f'{tar}, after its member {key}'
+            if key in keys:
+                raise UsageError(
+                    f'{tar} has two samples {key}: members of one name must lie beside each other'
+                )
+            keys.add(key)
             members = {name: value for name, value in sample.items() if not name.startswith('__')}
-            suffix = next((name for name in members if f'.{name}'.endswith(IMG_EXTENSIONS)), None)
-            place = f'{tar}, after its member {sample["__key__"]}'
+            suffix = _image_suffix(tar, key, members)
             if suffix is not None:
-                path = f'{SCHEME}://{tar.replace("://", "/")}/{sample["__key__"]}.{suffix}'
+                path = f'{SCHEME}://{tar.replace("://", "/")}/{key}.{suffix}'
                 yield TarSample(tar, path, members[suffix], members)
     except (OSError, tarfile.TarError) as error:
         raise UsageError(f'{place}: the tar file cannot be read ({_first(error)})') from error
@@ -68,20 +85,56 @@ def read_samples(tar: str) -> Iterator[TarSample]:
         raise UsageError(f'{tar} has two members {name}: remove one') from error
 
 
-def _check_end(tar: str) -> None:
-    """Check that a local tar file ends with a block of zeros: tarfile takes one that ends early as complete.
+def _is_visible(name: str) -> bool:
+    """Whether a member is no file of a system, such as those that a Mac adds."""
+    return not name.rpartition('/')[2].startswith('.') and not name.startswith('__MACOSX')
+
+
+def _image_suffix(tar: str, key: str, members: Mapping[str, bytes]) -> str | None:
+    """Return the suffix of a sample's image; None for members that are neither an image nor a label.
 
     Raises:
-        TarError: if it does not.
+        UsageError: if there are two images, or members that need an image beside them.
+    """
+    images = [name for name in members if f'.{name}' in IMG_EXTENSIONS]
+    if len(images) > 1:
+        raise UsageError(f'{tar}: the sample {key} has two images, {" and ".join(images)}: rename one')
+    if images:
+        return images[0]
+    lone = next((name for name in members if name in LABELS or f'.{name}'.endswith(IMG_EXTENSIONS)), None)
+    if lone is not None:
+        raise UsageError(
+            f'{tar}: {key}.{lone} has no image, such as {key}.jpg, beside it: put it next to its image. The '
+            'name of a sample ends at its first dot'
+        )
+    return None
+
+
+def _check_end(tar: str) -> None:
+    """Check that a local tar file is complete: tarfile takes one that ends early as complete.
+
+    Raises:
+        TarError: if it is truncated or compressed, or another tar follows in the file.
     """
     if '://' in tar or tar.startswith('pipe:'):
         return
     with open(tar, 'rb') as file:
-        is_plain = file.read(BLOCK)[257:262] == b'ustar'
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - BLOCK))
-        if is_plain and (size % BLOCK or any(file.read())):
+        if file.read(BLOCK)[257:262] != b'ustar':
+            raise tarfile.ReadError('it is no tar, or a compressed one: decompress it')
+        file.seek(0)
+        # Headers alone are read.
+        with tarfile.open(fileobj=file, mode='r:') as members:
+            for _ in members:
+                # Else tarfile keeps all headers.
+                members.members = []  # type: ignore[attr-defined]
+            end = members.offset
+        file.seek(end)
+        rest = file.read(2 * BLOCK)
+        if len(rest) < BLOCK or any(rest):
             raise tarfile.ReadError('it is truncated: it has no end')
+        while rest := file.read(2**20):
+            if any(rest):
+                raise tarfile.ReadError('another tar follows in the file: write one tar')
 
 
 def _first(error: Exception) -> str:

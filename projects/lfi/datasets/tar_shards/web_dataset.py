@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from glob import glob
 from itertools import count
@@ -20,7 +21,7 @@ from lfi.datasets.transforms import LoadInteractionMaps
 from lfi.datasets.transforms.loading import RECORDS
 from lfi.errors import UsageError
 from lfi.registry import DATASETS
-from lfi.structures.interaction_cache import CacheFolder, Sidecar, SidecarImage
+from lfi.structures.interaction_cache import CacheFolder, Sidecar, SidecarImage, sidecar_name
 from lfi.structures.labels import UNLABELLED
 from lfi.unreadable import (
     MAX_LOGGED,
@@ -53,10 +54,13 @@ class WebDataset(IterableDataset):
         shuffle: images in the buffer of a worker that are shuffled; 0 keeps the order of shards and images.
             Defaults to 1000.
         resampled: whether each worker draws shards from all, with replacement. Defaults to False.
-        seed: seed of the order. Defaults to 0.
+        seed: seed of the order; by `tools/train.py` that of the run. Defaults to 0.
+        needs_labels: whether a sample without labels is refused, as `tools/train.py` sets it for models that
+            are no `lfi.Student`. Defaults to False.
 
     Raises:
-        UsageError: if webdataset is not installed, there is no such file, or two shards have one name.
+        UsageError: if webdataset is not installed, there is no such file, two shards have one name, or there
+            is not one of `category_ids` for each class.
     """
 
     def __init__(
@@ -68,18 +72,33 @@ class WebDataset(IterableDataset):
         shuffle: int = 1000,
         resampled: bool = False,
         seed: int = 0,
+        needs_labels: bool = False,
     ) -> None:
         import_webdataset()
         self.urls = expand_urls(urls)
         self.pipeline = Compose(pipeline)
         self.metainfo = dict(metainfo or {})
         self.category_ids, self.shuffle, self.resampled = category_ids, shuffle, resampled
+        self.needs_labels = needs_labels
+        self._check_category_ids()
         self.seed, self.resumed_at = seed, 0
         steps = self.pipeline.transforms
         self.cache = next((step.cache for step in steps if isinstance(step, LoadInteractionMaps)), None)
         # The distributed processes are set up before the data sets, and spawned workers do not know them.
         self.rank, self.world_size = get_dist_info()
         self._unreadable: _UnreadableSamples | None = None
+        # Tar files whose ends this process has checked.
+        self._complete: set[str] = set()
+
+    def _check_category_ids(self) -> None:
+        ids, classes = self.category_ids, self.metainfo.get('classes')
+        if ids is None:
+            return
+        if len(set(ids)) < len(ids) or (classes is not None and len(ids) != len(classes)):
+            raise UsageError(
+                f'category_ids={list(ids)} must be different ids, one for each of the {len(classes or ids)} '
+                'classes'
+            )
 
     def __len__(self) -> int:
         """Return the largest length: MMEngine's hooks compare steps with it, and a stream has no end."""
@@ -144,12 +163,17 @@ class WebDataset(IterableDataset):
         """Yield the samples of shards, each with its cached records or None."""
         cache = None if self.cache is None else CacheFolder(self.cache)
         for url in urls:
-            sidecar, number = None if cache is None else Sidecar(cache, url), 0
-            for number, sample in enumerate(read_samples(url), 1):
-                size = len(sample.image)
-                yield sample, None if sidecar is None else sidecar.image(number - 1, sample.path, size)
-            if sidecar is not None:
-                sidecar.check_complete(number)
+            if cache is None:
+                is_new = url not in self._complete
+                self._complete.add(url)
+                yield from ((sample, None) for sample in read_samples(url, is_new))
+                continue
+            sidecar, number = Sidecar(cache, url), 0
+            by_labels = cache.manifest.reveals_labels
+            # A sidecar tells how many images there are.
+            for number, sample in enumerate(read_samples(url, check_end=False), 1):
+                yield sample, sidecar.image(number - 1, sample.path, *sample.bound_contents(by_labels))
+            sidecar.check_complete(number)
 
     def read(self, sample: TarSample, records: SidecarImage | None = None) -> Any:
         """Return the packed sample; None if its image is unreadable, or a step drops it.
@@ -171,6 +195,11 @@ class WebDataset(IterableDataset):
         """Return the packed sample, an `Unreadable`, or None if a step drops the sample; see `read`."""
         classes = self.metainfo.get('classes')
         info = sample_info(sample, None if classes is None else len(classes), self.category_ids)
+        if self.needs_labels and info.get(UNLABELLED):
+            raise UsageError(
+                f'{sample.path} has no label, and a model that is no lfi.Student learns from labels alone: '
+                f'add a member .{"cls" if self.category_ids is None else "json"}, or remove the image'
+            )
         with opened(sample):
             # `lfi cache` has decoded the images that have maps.
             if records is None or not records.was_readable:
@@ -243,12 +272,14 @@ def expand_urls(urls: str | Sequence[str]) -> list[str]:
     found = [path for url in expanded for path in (sorted(glob(url)) if glob_characters(url) else [url])]
     if not found:
         raise UsageError(f'urls={urls!r}: there is no such tar file')
-    by_name: dict[str, str] = {}
+    by_name, counts = dict[str, str](), Counter(found)
     for url in found:
-        other = by_name.setdefault(shard_name(url), url)
+        other = by_name.setdefault(sidecar_name(url), url)
+        if other == url and counts[url] > 1:
+            raise UsageError(f'urls: {url} comes twice: name it once')
         if other != url:
             raise UsageError(f'urls: {other} and {url} have one name, and so one sidecar: rename one')
-    return list(by_name.values())
+    return found
 
 
 def glob_characters(url: str) -> bool:

@@ -85,11 +85,13 @@ class LoadInteractionMaps(BaseTransform):
             )
         refuse_unrecorded_changes(results)
         cache = results.pop(RECORDS, None)
+        # A sample of a tar is unlabelled because it has no label, which maps could reveal.
+        is_hidden = cache is None and results.get(UNLABELLED)
         if cache is None:
             folder = cache_of(results, self.cache, self.labelled_cache)
             assert folder is not None
             cache = self._open(folder)
-        if results.get(UNLABELLED) and cache.manifest.reveals_labels:
+        if is_hidden and cache.manifest.reveals_labels:
             raise UsageError(
                 f'{results["img_path"]}: lfi.FewLabels hides its label, but {self.cache} reveals it: the '
                 'labels of all images chose the concepts that have maps there. Write another cache by '

@@ -25,12 +25,15 @@ class StreamResumeHook(Hook):
         loop: Any = runner.train_loop
         if not loop.iter:
             return
-        print_log(
-            f'Resumed at iteration {loop.iter}: the stream begins anew, with shards and images in another '
-            'order. Some images come again sooner, and others later, than without the stop',
-            'current',
+        dataset = loop.dataloader.dataset
+        order = (
+            'with shards and images in another order. Some images come again sooner, and others later, than '
+            'without the stop'
+            if dataset.shuffle or dataset.resampled
+            else 'with its first image, since shuffle=0: later images may never come'
         )
-        loop.dataloader.dataset.resume(loop.iter)
+        print_log(f'Resumed at iteration {loop.iter}: the stream begins anew, {order}', 'current')
+        dataset.resume(loop.iter)
         # Its workers have begun with the first order.
         loop.dataloader._iterator = None
         iterator = type(loop.dataloader_iterator)(loop.dataloader)

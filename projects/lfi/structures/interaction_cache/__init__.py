@@ -21,7 +21,7 @@ from .manifest import NUM_COMPLETE, CacheManifest, difference, shard_size
 from .reader import CacheFolder, InteractionCache, StoredMaps
 from .records import make_records
 from .shards import Shard
-from .sidecars import Sidecar, SidecarImage
+from .sidecars import Sidecar, SidecarImage, member_key
 from .writer import CacheWriter
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     'difference',
     'image_keys',
     'make_records',
+    'member_key',
     'name_parts',
     'shard_file',
     'shard_name',

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
 
 from ..tiles import Tiles
 from .files import CacheError, sidecar_name
-from .keys import image_keys
 from .manifest import CacheManifest
 from .reader import CacheFolder, StoredMaps
 from .shards import Shard
 
 NAME_PARTS = 2
-"""Last path parts of an image that its key holds: the member of the tar, and the tar or a folder in it."""
+"""Last path parts of an image from which the seeds of its drawn views follow."""
+
+
+def member_key(path: str, tar: str, *contents: bytes) -> int:
+    """Return the key of an image in a tar file, from the names of the tar and the member, and from contents.
+
+    Args:
+        path: address of the image, which ends with the names of the tar and of the member.
+        tar: path or address of the tar file.
+        *contents: content of the image, and of its labels if these chose the concepts of its maps.
+    """
+    name = PurePosixPath(tar).name + path.partition(PurePosixPath(tar).name)[2]
+    digest = blake2b(name.encode(errors='surrogateescape'), digest_size=8)
+    for content in contents:
+        digest.update(len(content).to_bytes(8, 'little') + content)
+    return int.from_bytes(digest.digest(), 'little')
 
 
 class Sidecar:
@@ -38,21 +53,21 @@ class Sidecar:
         self.keys = self.shard.keys()
         self.unreadable = set(self.shard.unreadable)
 
-    def image(self, position: int, path: str, size: int) -> SidecarImage:
+    def image(self, position: int, path: str, *contents: bytes) -> SidecarImage:
         """Return the records of an image of the tar.
 
         Args:
             position: position of the image among the images of the tar.
             path: address of the image.
-            size: size of its file in bytes.
+            *contents: see `member_key`.
 
         Raises:
             CacheError: if the sidecar has another image at this position.
         """
-        key = int(image_keys([path], NAME_PARTS)[0])
+        key = member_key(path, self.tar, *contents)
         if position >= len(self.keys) or self.keys[position] != key:
-            raise self._changed_error(f'image {position} is {path}, and was another one')
-        return SidecarImage(self, position, key, path, size)
+            raise self._changed_error(f'image {position} is {path}, and was another one, or had other labels')
+        return SidecarImage(self, position, key, path)
 
     def check_complete(self, count: int) -> None:
         """Check that a tar has as many images as its sidecar.
@@ -78,11 +93,10 @@ class SidecarImage:
         position: position of the image in the sidecar.
         key: key of the image.
         path: address of the image.
-        size: size of its file in bytes.
     """
 
-    def __init__(self, sidecar: Sidecar, position: int, key: int, path: str, size: int) -> None:
-        self.sidecar, self.position, self.key, self.path, self.size = sidecar, position, key, path, size
+    def __init__(self, sidecar: Sidecar, position: int, key: int, path: str) -> None:
+        self.sidecar, self.position, self.key, self.path = sidecar, position, key, path
 
     @property
     def was_readable(self) -> bool:
@@ -105,8 +119,7 @@ class SidecarImage:
         """Read the maps of the image; see `InteractionCache.stored`.
 
         Raises:
-            CacheError: if the picture shows other images, too, the record is corrupted, or the image has
-                another size than before.
+            CacheError: if the picture shows other images, too, or the record is corrupted.
         """
         if list(paths) != [self.path]:
             raise CacheError(
@@ -117,5 +130,4 @@ class SidecarImage:
         cache = self.sidecar.cache
         cache.check_views([view])
         record = cache.read_record(self.sidecar.shard, self.position, self.key, view, self.path)
-        cache.check_size(self.path, self.size, int(record['file_size'][0]))
         return StoredMaps(record, cache.digest, tiles)
