@@ -17,6 +17,8 @@ SCHEME = 'tar'
 """Scheme of an image's address, `tar:///data/train-000.tar/0001.jpg`."""
 BLOCK = 512
 """Size of a block of a tar file in bytes."""
+BUFFER = 2**18
+"""Bytes that are read at once."""
 LABELS = ('cls', 'json', 'txt')
 """Suffixes of members that label an image."""
 _open_members: dict[str, bytes] = {}
@@ -43,7 +45,7 @@ class TarSample(NamedTuple):
         return [self.image, *labels]
 
 
-def read_samples(tar: str, check_end: bool = True) -> Iterator[TarSample]:
+def read_samples(tar: str) -> Iterator[TarSample]:
     """Read the samples of a tar file that have an image, in the order of the tar.
 
     webdataset splits the name of a member at its first dot. The image is the member with the suffix of an
@@ -51,7 +53,6 @@ def read_samples(tar: str, check_end: bool = True) -> Iterator[TarSample]:
 
     Args:
         tar: path of a tar file, or an address that webdataset opens.
-        check_end: whether to check first that a local file is complete. Defaults to True.
 
     Raises:
         UsageError: if webdataset is not installed; the file is missing, compressed, truncated or no tar; a
@@ -60,9 +61,13 @@ def read_samples(tar: str, check_end: bool = True) -> Iterator[TarSample]:
     webdataset = import_webdataset()
     place, keys = f'tar={tar}', set[str]()
     try:
-        if check_end:
-            _check_end(tar)
-        for sample in webdataset.tariterators.tarfile_samples([{'url': tar}], select_files=_is_visible):
+        reading = webdataset.tariterators
+        is_address = '://' in tar or tar.startswith('pipe:')
+        members = (
+            reading.tar_file_expander(reading.url_opener([{'url': tar}])) if is_address else _members(tar)
+        )
+        visible = (member for member in members if not member or _is_visible(member['fname']))
+        for sample in reading.group_by_keys(visible):
             key = sample['__key__']
             place = f'{tar}, after its member {key}'
             if key in keys:
@@ -110,29 +115,35 @@ def _image_suffix(tar: str, key: str, members: Mapping[str, bytes]) -> str | Non
     return None
 
 
-def _check_end(tar: str) -> None:
-    """Check that a local tar file is complete: tarfile takes one that ends early as complete.
+def _members(tar: str) -> Iterator[dict[str, Any]]:
+    """Yield the members of a local tar file in the form of webdataset, and check that the file is complete.
+
+    webdataset's own reading is for streams. It is slower, and takes a file that ends early as complete.
 
     Raises:
-        TarError: if it is truncated or compressed, or another tar follows in the file.
+        TarError: if the file is truncated or compressed, or another tar follows in it.
     """
-    if '://' in tar or tar.startswith('pipe:'):
-        return
-    with open(tar, 'rb') as file:
+    with open(tar, 'rb', buffering=BUFFER) as file:
         if file.read(BLOCK)[257:262] != b'ustar':
             raise tarfile.ReadError('it is no tar, or a compressed one: decompress it')
         file.seek(0)
-        # Headers alone are read.
         with tarfile.open(fileobj=file, mode='r:') as members:
-            for _ in members:
+            for member in members:
                 # Else tarfile keeps all headers.
                 members.members = []  # type: ignore[attr-defined]
+                if not member.isreg():
+                    continue
+                file.seek(member.offset_data)
+                content = file.read(member.size)
+                if len(content) < member.size:
+                    raise tarfile.ReadError('it is truncated within this member')
+                yield {'fname': member.name, 'data': content, '__url__': tar}
             end = members.offset
         file.seek(end)
         rest = file.read(2 * BLOCK)
         if len(rest) < BLOCK or any(rest):
             raise tarfile.ReadError('it is truncated: it has no end')
-        while rest := file.read(2**20):
+        while rest := file.read(BUFFER):
             if any(rest):
                 raise tarfile.ReadError('another tar follows in the file: write one tar')
 

@@ -87,8 +87,6 @@ class WebDataset(IterableDataset):
         # The distributed processes are set up before the data sets, and spawned workers do not know them.
         self.rank, self.world_size = get_dist_info()
         self._unreadable: _UnreadableSamples | None = None
-        # Tar files whose ends this process has checked.
-        self._complete: set[str] = set()
 
     def _check_category_ids(self) -> None:
         ids, classes = self.category_ids, self.metainfo.get('classes')
@@ -164,14 +162,11 @@ class WebDataset(IterableDataset):
         cache = None if self.cache is None else CacheFolder(self.cache)
         for url in urls:
             if cache is None:
-                is_new = url not in self._complete
-                self._complete.add(url)
-                yield from ((sample, None) for sample in read_samples(url, is_new))
+                yield from ((sample, None) for sample in read_samples(url))
                 continue
             sidecar, number = Sidecar(cache, url), 0
             by_labels = cache.manifest.reveals_labels
-            # A sidecar tells how many images there are.
-            for number, sample in enumerate(read_samples(url, check_end=False), 1):
+            for number, sample in enumerate(read_samples(url), 1):
                 yield sample, sidecar.image(number - 1, sample.path, *sample.bound_contents(by_labels))
             sidecar.check_complete(number)
 
