@@ -12,19 +12,14 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from lfi.datasets.tar_shards import TarSample, WebDataset, read_samples
+from lfi.datasets.tar_shards.samples import shard_name
+from lfi.datasets.tar_shards.unreadable_samples import UnreadableSamples
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
 from lfi.errors import UsageError
 from lfi.structures import InteractionMaps
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, member_key, sidecar_name
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
-from lfi.unreadable import (
-    MAX_LOGGED,
-    Counts,
-    Unreadable,
-    UnreadableList,
-    none_readable_error,
-    refuse_too_many,
-)
+from lfi.unreadable import Unreadable, UnreadableList, none_readable_error
 
 from .job import AskedTeacher, Batch, collate, mirrored
 from .shard_records import ShardRecords
@@ -157,7 +152,7 @@ def write_sidecars(
     # Images that could not be read may be readable now.
     opened = {tar: writer.opened(sidecar_name(tar)) for tar in share}
     pending = [tar for tar, sidecar in opened.items() if sidecar is None or sidecar.unreadable]
-    unreadable = UnreadableImages(UnreadableList(writer.folder), max_share)
+    unreadable = UnreadableSamples(max_share, UnreadableList(writer.folder), 'it gets no maps')
     with tqdm(
         total=len(share),
         initial=len(share) - len(pending),
@@ -170,56 +165,27 @@ def write_sidecars(
     dist.barrier()
 
 
-class UnreadableImages:
-    """Unreadable images of the shards that a process has read.
-
-    Args:
-        listed: list that they are added to.
-        max_share: largest share of unreadable images.
-    """
-
-    def __init__(self, listed: UnreadableList, max_share: float) -> None:
-        self.listed, self.max_share = listed, max_share
-        self.bad, self.read = 0, 0
-
-    def count(self, tar: str, num_images: int, images: Sequence[Unreadable]) -> None:
-        """Count the images of a tar file, and list the unreadable ones.
-
-        Raises:
-            UnreadableImageError: if too many images cannot be read.
-        """
-        self.bad, self.read = self.bad + len(images), self.read + num_images
-        for image in images:
-            if self.listed.add(image) and len(self.listed) <= MAX_LOGGED:
-                tqdm.write(f'{image}; it gets no maps')
-        if images:
-            paths = [image.path for image in images]
-            refuse_too_many(
-                Counts(self.bad, self.read, -1, self.read), self.max_share, images[-1], paths, tar
-            )
-
-
 def write_sidecar(
     job: TarJob,
     writer: CacheWriter,
     tar: str,
     batch_size: int,
     num_workers: int,
-    unreadable: UnreadableImages,
+    unreadable: UnreadableSamples,
 ) -> None:
     """Ask the teacher about the images of a tar file, and write its sidecar; see `write_sidecars`."""
     records = ShardRecords(job, writer.manifest.packed_dtype)
     images: dict[int, tuple[int, int]] = {}
-    bad: dict[int, Unreadable] = {}
     for items, batch in job.batches(tar, batch_size, num_workers, writer.manifest.reveals_labels):
         images |= {item.position: (item.key, item.size) for item in items}
-        bad |= {items[index].position: image for index, image in batch.unreadable.items()}
+        for index, item in enumerate(items):
+            if item.view == 0:
+                unreadable.without(batch.unreadable.get(index), shard_name(tar))
         if batch.positions:
             read = [items[index] for index in batch.positions]
             records.add([item.position * job.views + item.view for item in read], batch.data)
     if not images:
         raise UsageError(f'{tar} has no image: remove it from urls')
-    unreadable.count(tar, len(images), list(bad.values()))
     keys, sizes = zip(*(images[position] for position in range(len(images))))
     writer.write(sidecar_name(tar), np.array(keys, np.uint64), records.build(sizes))
 

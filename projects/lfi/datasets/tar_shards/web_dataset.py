@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,6 @@ from typing import Any
 
 from mmengine.dataset import Compose
 from mmengine.dist import get_dist_info
-from mmengine.logging import print_log
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lfi.datasets.labelled_images import mark_unlabelled
@@ -23,18 +21,11 @@ from lfi.errors import UsageError
 from lfi.registry import DATASETS
 from lfi.structures.interaction_cache import CacheFolder, Sidecar, SidecarImage, sidecar_name
 from lfi.structures.labels import UNLABELLED
-from lfi.unreadable import (
-    MAX_LOGGED,
-    Counts,
-    Unreadable,
-    UnreadableList,
-    find_cause_of_failure,
-    find_undecodable_image,
-    refuse_too_many,
-)
+from lfi.unreadable import Unreadable, UnreadableList, find_cause_of_failure, find_undecodable_image
 
 from .annotations import sample_info
 from .samples import TarSample, import_webdataset, opened, read_samples, shard_name
+from .unreadable_samples import UnreadableSamples
 
 
 @DATASETS.register_module()
@@ -86,7 +77,7 @@ class WebDataset(IterableDataset):
         self.cache = next((step.cache for step in steps if isinstance(step, LoadInteractionMaps)), None)
         # The distributed processes are set up before the data sets, and spawned workers do not know them.
         self.rank, self.world_size = get_dist_info()
-        self._unreadable: _UnreadableSamples | None = None
+        self._unreadable: UnreadableSamples | None = None
 
     def _check_category_ids(self) -> None:
         ids, classes = self.category_ids, self.metainfo.get('classes')
@@ -119,7 +110,7 @@ class WebDataset(IterableDataset):
             max_share: largest share of unreadable images, for `refuse_too_many`.
             unreadable: list that unreadable images are added to.
         """
-        self._unreadable = _UnreadableSamples(max_share, unreadable)
+        self._unreadable = UnreadableSamples(max_share, unreadable, 'left out')
 
     def resume(self, iteration: int) -> None:
         """Begin the stream in another order, before workers start, after a training that was stopped."""
@@ -209,36 +200,6 @@ class WebDataset(IterableDataset):
                     raise
                 return unreadable
         return mark_unlabelled(item) if info.get(UNLABELLED) else item
-
-
-class _UnreadableSamples:
-    """Unreadable images of a worker's stream.
-
-    Args:
-        max_share: largest share of unreadable images, for `refuse_too_many`.
-        unreadable: list that they are added to.
-    """
-
-    def __init__(self, max_share: float, unreadable: UnreadableList) -> None:
-        self.max_share, self.unreadable = max_share, unreadable
-        self.bad, self.checked = 0, 0
-
-    def without(self, item: Any, shard: str) -> Any:
-        """Count an item and return it; None, with a line in the list and the log, for an `Unreadable`.
-
-        Raises:
-            UnreadableImageError: if too many images cannot be read.
-        """
-        self.checked += 1
-        if not isinstance(item, Unreadable):
-            return item
-        self.bad += 1
-        is_new = self.unreadable.add(item)
-        # A stream has no end, and so no total.
-        refuse_too_many(Counts(self.bad, self.checked, -1, self.checked), self.max_share, item, (), shard)
-        if is_new and (number := len(self.unreadable)) <= MAX_LOGGED:
-            print_log(f'{item}; left out, {number} so far', logger='current', level=logging.WARNING)
-        return None
 
 
 def check_shards(number: int, places: int, resampled: bool) -> None:

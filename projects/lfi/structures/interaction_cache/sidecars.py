@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from ..tiles import Tiles
 from .files import CacheError, sidecar_name
@@ -102,11 +102,6 @@ class SidecarImage:
     def was_readable(self) -> bool:
         """Whether the image could be decoded when the cache was written."""
         return self.position not in self.sidecar.unreadable
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the cache."""
-        return self.sidecar.cache.folder
 
     @property
     def manifest(self) -> CacheManifest:
