@@ -87,7 +87,10 @@ def test_too_many_unreadable_images_end_the_training(tmp_path):
 
 def test_tars_without_an_image_are_refused(tmp_path):
     tar = write_tar(tmp_path / 'a.tar', [('1.md', b'a dog')])
-    with pytest.raises(UsageError, match=r'a.tar., …: the tar files have no image'):
+    broken = write_tar(tmp_path / 'b.tar', [('1.jpg', b'no image')])
+    with pytest.raises(UsageError, match=r'the tar files of a worker have no readable image'):
+        labels_of(WebDataset(str(broken), PIPELINE), 1)
+    with pytest.raises(UsageError, match=r'a.tar., …: the tar files of a worker have no readable image'):
         labels_of(WebDataset(str(tar), PIPELINE), 1)
 
 

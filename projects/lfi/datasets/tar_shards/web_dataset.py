@@ -134,13 +134,15 @@ class WebDataset(IterableDataset):
             if self.shuffle:
                 filters = import_webdataset().filters
                 samples = filters._shuffle(samples, self.shuffle, self.shuffle, buffer)
-            empty = True
+            is_empty = True
             for sample, records in samples:
-                empty = False
                 if (item := self.read(sample, records)) is not None:
+                    is_empty = False
                     yield item
-            if empty:
-                raise UsageError(f'urls={self.urls[0]!r}, …: the tar files have no image')
+            if is_empty:
+                raise UsageError(
+                    f'urls={self.urls[0]!r}, …: the tar files of a worker have no readable image'
+                )
 
     def _shards_of_pass(self, order: Random, place: int, places: int) -> list[str]:
         if self.resampled:
