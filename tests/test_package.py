@@ -193,7 +193,7 @@ def test_wheel_requires_what_the_files_say(wheel):
         extra = marker.partition('==')[2].strip(' "\'')
         by_extra.setdefault(extra, set()).add(normal(requirement))
     extras = (
-        *('onedl', 'openmmlab', 'multimodal', 'captions', 'export', 'coco', 'formats', 'tests'),
+        *('onedl', 'openmmlab', 'multimodal', 'captions', 'export', 'coco', 'formats', 'shards', 'tests'),
         *('demo', 'segmentation', 'docs', 'research'),
     )
     files = {name: {normal(line) for line in requirements(name)} for name in extras}

@@ -34,6 +34,7 @@ TRAINING_TYPES = (
     'NonFiniteHook',
     'ProgressHook',
     'ResumedStepsHook',
+    'StreamResumeHook',
     'SemanticConsistencyMetric',
 )
 

@@ -180,7 +180,7 @@ def test_the_readout_is_as_wide_as_the_teachers_text_space_unless_it_is_stated(m
     for name, value in stated.readout.state_dict().items():
         assert torch.equal(value, by_config.readout.state_dict()[name])
     gone = dict(model=str(tmp_path / 'gone'))
-    with pytest.raises(FileNotFoundError, match='^teacher folder not found.* set readout.text_dims'):
+    with pytest.raises(FileNotFoundError, match='^teacher folder not found.* readout.text_dims'):
         make_classifier(teacher=gone)
     with pytest.raises(ValueError, match='without model.teacher, set readout.text_dims to'):
         classifier(readout={})
