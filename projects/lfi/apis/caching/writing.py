@@ -75,13 +75,15 @@ def cache_teacher(
     write(job, Path(folder), batch_size, num_workers, max_share)
     labelled = labelled_paths(cfg) if views > NUM_COMPLETE else set()
     if labelled:
-        views *= MORE_VIEWS
+        name_parts, views = job.name_parts, MORE_VIEWS * views
+        # It holds a teacher, too.
+        del job
         if dist.get_rank() == 0:
             print(
                 f'{len(labelled):,} images are labelled, and training repeats them most: {views} views each'
             )
-        inner = labelled_folder(folder, labelled, job.name_parts)
-        write(TeacherJob(cfg, views, job.name_parts, labelled), inner, batch_size, num_workers, max_share)
+        inner = labelled_folder(folder, labelled, name_parts)
+        write(TeacherJob(cfg, views, name_parts, labelled), inner, batch_size, num_workers, max_share)
     return InteractionCache(folder)
 
 

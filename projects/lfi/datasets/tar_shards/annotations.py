@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from lfi.datasets.image_folder import NO_LABEL
 from lfi.errors import UsageError
 from lfi.structures.labels import UNLABELLED
 
 from .samples import TarSample
-
-NO_LABEL = -1
 
 
 def sample_info(sample: TarSample, num_classes: int | None, category_ids: Sequence[int] | None) -> dict:

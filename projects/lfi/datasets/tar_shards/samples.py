@@ -63,10 +63,8 @@ def read_samples(tar: str) -> Iterator[TarSample]:
     try:
         reading = webdataset.tariterators
         is_address = '://' in tar or tar.startswith('pipe:')
-        members = (
-            reading.tar_file_expander(reading.url_opener([{'url': tar}])) if is_address else _members(tar)
-        )
-        visible = (member for member in members if not member or _is_visible(member['fname']))
+        found = reading.tar_file_expander(reading.url_opener([{'url': tar}])) if is_address else _members(tar)
+        visible = (member for member in found if not member or _is_visible(member['fname']))
         for sample in reading.group_by_keys(visible):
             key = sample['__key__']
             place = f'{tar}, after its member {key}'

@@ -143,19 +143,6 @@ class CacheFolder:
                 f'{self.folder} has {self.manifest.views} views of an image, and no view {max(views)}'
             )
 
-    def check_size(self, path: str, size: int, recorded: int) -> None:
-        """Check that an image's file has the size that it had when the cache was written, if both are known.
-
-        Raises:
-            CacheError: if it has another size.
-        """
-        size = min(size, MAX_SIZE)
-        if UNKNOWN_SIZE not in (recorded, size) and recorded != size:
-            raise CacheError(
-                f'{self.folder} was written for another image of this name: {path} has {size:,} bytes, '
-                f'and had {recorded:,}. Run lfi cache with another folder for these images'
-            )
-
 
 class InteractionCache(CacheFolder):
     """A complete cache of interaction maps. Each record is compared with its checksum when it is read.
@@ -242,7 +229,12 @@ class InteractionCache(CacheFolder):
         parts = [self._record(*place) for place in zip(paths, rows.tolist(), keys.tolist(), views)]
         records = np.concatenate(parts)
         for path, recorded in zip(paths, records['file_size'].tolist()):
-            self.check_size(path, file_size(path), recorded)
+            size = min(file_size(path), MAX_SIZE)
+            if UNKNOWN_SIZE not in (recorded, size) and recorded != size:
+                raise CacheError(
+                    f'{self.folder} was written for another image of this name: {path} has {size:,} bytes, '
+                    f'and had {recorded:,}. Run lfi cache with another folder for these images'
+                )
         return records
 
     def _record(self, path: str, row: int, key: int, view: int) -> np.ndarray:
