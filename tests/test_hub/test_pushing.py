@@ -183,7 +183,7 @@ def test_a_card_that_is_no_text_is_named(hub, saved_student, tmp_path):
     assert not hub.requests
 
 
-@pytest.mark.parametrize('name', ['README.md', 'index-keys.npy', 'shard-00000.safetensors'])
+@pytest.mark.parametrize('name', ['README.md', 'index.npy', 'shard-00000.safetensors'])
 def test_a_link_in_a_caches_folder_is_not_followed(hub, small_cache, tmp_path, name):
     secret = tmp_path / 'secret'
     path = small_cache / name

@@ -66,7 +66,7 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
         'a corrupted cache', 'one byte of a shard', 'shard-00000.safetensors is corrupted or was changed'
     )
     restore()
-    (cache / 'index-keys.npy').unlink()
+    (cache / 'index.npy').unlink()
     yield refuse('an unfinished cache', 'no index', 'cache is unfinished')
     restore()
     manifest = cache / 'manifest.json'

@@ -40,8 +40,8 @@ STUDENT_FILES = (CONFIG, WEIGHTS, CARD, *TEXT_FILES)
 CACHE_FILES = (
     MANIFEST,
     'texts.npy',
-    'index-keys.npy',
-    'index-rows.npy',
+    'index.npy',
+    'index-blocks.npy',
     'shard-*.safetensors',
     CARD,
 )

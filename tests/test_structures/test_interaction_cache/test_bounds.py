@@ -29,7 +29,7 @@ def test_no_more_images_than_keys(folder, num_images):
     rewrite(folder, num_images=num_images)
     with pytest.raises(
         CacheError,
-        match=rf'index-keys\.npy is .*: it has the shape \(10,\), and the cache {num_images:,} ',
+        match=rf'index\.npy is .*: it has the shape \(10,\), and must have \({num_images},\)',
     ):
         InteractionCache(folder)
 
@@ -38,7 +38,14 @@ def test_a_shard_size_beyond_all_images_is_one_shard(folder, manifest):
     assert replace(manifest, shard_size=10**400).num_shards == 1
 
 
-@pytest.mark.parametrize('name', ['index-keys.npy', 'index-rows.npy', 'texts.npy'])
+DESCR = {
+    'index.npy': [('key', '<u8'), ('row', '<i8')],
+    'index-blocks.npy': '<u8',
+    'texts.npy': '<f4',
+}
+
+
+@pytest.mark.parametrize('name', ['index.npy', 'index-blocks.npy', 'texts.npy'])
 @pytest.mark.parametrize(
     ('shape', 'descr'),
     [
@@ -51,7 +58,7 @@ def test_a_shard_size_beyond_all_images_is_one_shard(folder, manifest):
     ],
 )
 def test_an_array_larger_than_its_file_is_named(folder, name, shape, descr):
-    claim(folder / name, shape, descr or ('<f4' if name == 'texts.npy' else '<u8'))
+    claim(folder / name, shape, descr or DESCR[name])
     with pytest.raises(CacheError, match=rf'{name} is missing or corrupted: (its header|it holds)'):
         InteractionCache(folder)
 

@@ -61,7 +61,7 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('num_images', 2.5, r'num_images=2\.5 must be an integer'),
         ('num_images', True, 'num_images=True must be an integer'),
         ('num_images', -1, 'num_images=-1 must be an integer of at least 1'),
-        ('num_images', 9, r'index-keys\.npy is .* it has the shape \(10,\), and the cache 9 images'),
+        ('num_images', 9, r'index\.npy is .* it has the shape \(10,\), and must have \(9,\)'),
         ('shard_size', 0, 'shard_size=0 must be an integer of at least 1'),
         ('shard_size', -4, 'shard_size=-4 must be'),
         ('shard_size', None, 'shard_size=None must be'),

@@ -139,12 +139,15 @@ def test_damaged_texts_are_named(folder):
 
 
 def test_a_changed_index_is_found(folder):
-    rows = np.load(folder / 'index-rows.npy')
-    np.save(folder / 'index-rows.npy', np.roll(rows, 1))
+    entries = np.load(folder / 'index.npy')
+    rows = entries['row'].copy()
+    entries['row'] = np.roll(rows, 1)
+    np.save(folder / 'index.npy', entries)
     with pytest.raises(CacheError, match='does not match its checksum'):
         InteractionCache(folder).read(PATHS[:1])
-    np.save(folder / 'index-rows.npy', rows + np.uint64(100))
-    with pytest.raises(CacheError, match=r'index-rows.npy is corrupted: it names the row'):
+    entries['row'] = rows + 100
+    np.save(folder / 'index.npy', entries)
+    with pytest.raises(CacheError, match=r'index.npy is corrupted: it names the row'):
         InteractionCache(folder).read(PATHS[:1])
 
 
@@ -240,7 +243,7 @@ def test_the_size_is_that_of_the_caches_own_files(folder):
     assert InteractionCache(folder).num_bytes == size
 
 
-@pytest.mark.parametrize('name', ['manifest.json', 'index-keys.npy', 'shard-00000.safetensors'])
+@pytest.mark.parametrize('name', ['manifest.json', 'index.npy', 'shard-00000.safetensors'])
 def test_a_link_to_a_file_without_size_is_not_read(folder, name):
     (folder / name).unlink()
     (folder / name).symlink_to('/proc/self/status')

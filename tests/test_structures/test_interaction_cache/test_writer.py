@@ -134,7 +134,7 @@ def test_shards_without_a_manifest_are_not_taken_for_ones_own(folder, manifest):
     assert not (folder / 'manifest.json').exists()
 
 
-@pytest.mark.parametrize('name', ['index-keys.npy', 'index-rows.npy'])
+@pytest.mark.parametrize('name', ['index.npy', 'index-blocks.npy'])
 def test_a_lost_index_is_written_again(folder, manifest, packed, name):
     (folder / name).unlink()
     with pytest.raises(CacheError, match='is unfinished: it has no index'):

@@ -7,8 +7,8 @@ A cache is a folder:
 - `shard-*.safetensors`: records of `lfi.structures.pack`, in the order of the images, each with a checksum.
   A shard is written in one step. The records hold the teacher's presence. Training raises it by the labels of
   the view;
-- `index-keys.npy`, `index-rows.npy`: (N,) uint64, sorted digests of the images' names and the images' rows.
-  The index is written last and marks the cache as complete.
+- `index.npy`: (N,) digests of the images' names, sorted, each with the image's row;
+- `index-blocks.npy`: the first digest of each 256. It is written last and marks the cache as complete.
 
 A cache of tar files has no index, and a shard for each tar, `<name of the tar>.safetensors`: its sidecar.
 

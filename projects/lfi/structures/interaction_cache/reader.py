@@ -19,7 +19,7 @@ from ..interaction_maps import OTHER
 from ..packed_maps import is_missing
 from ..tiles import Tiles
 from .files import REDO, CacheError, load_texts, shard_file
-from .index import KEYS, ROWS, CacheIndex, has_index
+from .index import BLOCKS, ENTRIES, CacheIndex, has_index
 from .keys import image_keys
 from .manifest import CacheManifest
 from .records import MAX_SIZE
@@ -147,8 +147,8 @@ class CacheFolder:
 class InteractionCache(CacheFolder):
     """A complete cache of interaction maps. Each record is compared with its checksum when it is read.
 
-    The time to open a cache does not grow with the number of images. The index is memory-mapped, so that data
-    workers share its pages, and at most 256 shards are open.
+    Time and memory to open a cache do not grow with the number of images, but for one key of 256 in memory. At
+    most 256 shards are open.
 
     Args:
         folder: see `CacheFolder`.
@@ -186,7 +186,7 @@ class InteractionCache(CacheFolder):
     @property
     def files(self) -> list[Path]:
         """Paths of all files of the cache."""
-        names = ('manifest.json', 'texts.npy', KEYS, ROWS)
+        names = ('manifest.json', 'texts.npy', ENTRIES, BLOCKS)
         shards = range(self.manifest.num_shards)
         return [*(self.folder / name for name in names), *(shard_file(self.folder, i) for i in shards)]
 
@@ -220,8 +220,6 @@ class InteractionCache(CacheFolder):
                 f'{self.folder} has no maps of {paths[int((rows < 0).argmax())]}: it was written for other '
                 f'data ({self.manifest.num_images} images). Run lfi cache for these data'
             )
-        if rows.max() >= self.manifest.num_images:
-            raise CacheError(f'{self.folder / ROWS} is corrupted: it names the row {rows.max()}. {REDO}')
         self._refuse_namesakes(paths, rows)
         views = [0] * len(paths) if views is None else views
         self.check_views(views)
@@ -245,7 +243,7 @@ class InteractionCache(CacheFolder):
     def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
         """Raise a CacheError if images of two folders have the same record."""
         for path, row in zip(paths, rows.tolist()):
-            if not self._paths_read.add(row, resolved_path(path)):
+            if not self._paths_read.add(row, path):
                 raise CacheError(
                     f'{self.folder} identifies images by the last {self.manifest.name_parts} parts of their '
                     f'paths, and {path} shares these with another image: the cache was written for the '
@@ -280,14 +278,20 @@ class PathsRead:
     def __init__(self) -> None:
         # `zeros` takes memory only where it is written. Row 0 is stored as 1.
         self._rows = np.zeros(self.SLOTS, np.int64)
-        self._digests = np.zeros(self.SLOTS, np.int64)
+        self._paths = np.zeros(self.SLOTS, np.int64)
+        self._real_paths = np.zeros(self.SLOTS, np.int64)
 
     def add(self, row: int, path: str) -> bool:
-        """Note the path of a row; return whether the row was read for no other path before."""
+        """Note the path of a row; return whether the row was read for no other file before."""
         slot, digest = row % self.SLOTS, _digest(path)
-        if self._rows[slot] == row + 1 and self._digests[slot] != digest:
+        was_read = self._rows[slot] == row + 1
+        # To resolve a path asks the file system about each folder in it.
+        if was_read and self._paths[slot] == digest:
+            return True
+        real_digest = _digest(resolved_path(path))
+        if was_read and self._real_paths[slot] != real_digest:
             return False
-        self._rows[slot], self._digests[slot] = row + 1, digest
+        self._rows[slot], self._paths[slot], self._real_paths[slot] = row + 1, digest, real_digest
         return True
 
 
