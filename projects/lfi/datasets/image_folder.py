@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +101,13 @@ class _DataInfos(Sequence):
     """
 
     def __init__(self, root: str, names: list[str]) -> None:
-        encoded = [os.fsencode(name) for name in names]
         self.root = root
-        self._names = b''.join(encoded)
-        self._ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        # No name of a file holds a null character.
+        self._names = os.fsencode('\0'.join(names)) + b'\0'
+        self._ends = np.flatnonzero(np.frombuffer(self._names, np.uint8) == 0)
         self._rows: Sequence[int] = range(len(names))
-        depths = {name.count(os.sep) + 1 for name in names}
-        self.depth = depths.pop() if len(depths) == 1 else None
+        depths = set(map(str.count, names, repeat(os.sep)))
+        self.depth = depths.pop() + 1 if len(depths) == 1 else None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -121,7 +122,7 @@ class _DataInfos(Sequence):
     def path(self, index: int) -> str:
         """Return the path of an image."""
         row = self._rows[index]
-        start = self._ends[row - 1] if row else 0
+        start = self._ends[row - 1] + 1 if row else 0
         return os.path.join(self.root, os.fsdecode(self._names[start : self._ends[row]]))
 
 
