@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from lfi.datasets.tar_shards import read_samples
+from lfi.datasets.tar_shards import read_samples, samples
 from lfi.datasets.tar_shards.samples import opened
 from lfi.errors import UsageError
 from mmengine.fileio import get
@@ -91,3 +91,13 @@ def test_each_truncation_is_found(tmp_path):
         tar.write_bytes(content[:size])
         with pytest.raises(UsageError, match='the tar file cannot be read'):
             list(read_samples(str(tar)))
+
+
+def test_images_of_other_formats_are_left_out_with_one_warning(tmp_path, warnings):
+    samples._warn_of_format.cache_clear()
+    tar = write_tar(tmp_path / 'a.tar', [('1.gif', b'1'), ('2.GIF', b'2'), ('3.jpg', b'3'), ('4.avif', b'4')])
+    assert [sample.image for sample in read_samples(str(tar))] == [b'3']
+    assert [text.split(' are left out')[0] for text in warnings] == [
+        'images in tar files that end in .gif',
+        'images in tar files that end in .avif',
+    ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from mmengine.fileio import BaseStorageBackend, register_backend
+from mmengine.logging import print_log
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
+from lfi.utils.folders import OTHER_FORMATS
 
 SCHEME = 'tar'
 """Scheme of an image's address, `tar:///data/train-000.tar/0001.jpg`."""
@@ -110,7 +114,20 @@ def _image_suffix(tar: str, key: str, members: Mapping[str, bytes]) -> str | Non
             f'{tar}: {key}.{lone} has no image, such as {key}.jpg, beside it: put it next to its image. The '
             'name of a sample ends at its first dot'
         )
+    foreign = next((name for name in members if f'.{name}' in OTHER_FORMATS), None)
+    if foreign is not None:
+        _warn_of_format(foreign)
     return None
+
+
+@cache
+def _warn_of_format(suffix: str) -> None:
+    """Log once that images of a format are left out."""
+    print_log(
+        f'images in tar files that end in .{suffix} are left out: only {", ".join(IMG_EXTENSIONS)} are read',
+        'current',
+        logging.WARNING,
+    )
 
 
 def _members(tar: str) -> Iterator[dict[str, Any]]:
