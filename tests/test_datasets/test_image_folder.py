@@ -37,9 +37,9 @@ def names(data, root):
     return [os.path.relpath(data.get_data_info(i)['img_path'], root) for i in range(len(data))]
 
 
-def test_all_images_below_it_are_there_in_the_order_of_their_paths(folder):
+def test_all_images_below_it_are_there_folder_by_folder(folder):
     data = ImageFolder(folder, pipeline=PIPELINE)
-    assert names(data, folder) == ['a/x.bmp', 'a/y.tiff', 'b/2.webp', 'b/c/0.JPEG', 'b/c/1.jpg', 'z.PNG']
+    assert names(data, folder) == ['z.PNG', 'a/x.bmp', 'a/y.tiff', 'b/2.webp', 'b/c/0.JPEG', 'b/c/1.jpg']
     for i in range(len(data)):
         assert data[i]['inputs'].shape == (3, 8, 12)
 
@@ -128,7 +128,7 @@ def test_a_path_from_here_is_as_good_as_a_whole_one(folder, monkeypatch):
     monkeypatch.chdir(folder)
     # A cache knows an image by its folder and name.
     assert names(ImageFolder('.'), folder) == names(ImageFolder(folder), folder)
-    assert ImageFolder('.').get_data_info(5)['img_path'] == str(folder / 'z.PNG')
+    assert ImageFolder('.').get_data_info(0)['img_path'] == str(folder / 'z.PNG')
 
 
 def test_its_pipeline_can_be_reduced_for_a_cache(folder):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
-from itertools import repeat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from lfi.errors import UsageError
 from lfi.registry import DATASETS
 from lfi.structures.labels import UNLABELLED
-from lfi.utils.folders import image_names
+from lfi.utils.folders import images_by_folder
 
 from .labelled_images import mark_unlabelled
 
@@ -28,9 +27,9 @@ class ImageFolder(BaseDataset):
     """Unlabelled images of a folder and its subfolders, in any layout.
 
     Links are followed; a folder that several links lead to is read once. An image is a file with the suffix
-    of an image format, in upper or lower case. Images are sorted by their paths below `data_root`. Each data
-    info holds `img_path`, `gt_label=-1` and `unlabelled=True`. Samples are marked as unlabelled, so that
-    `lfi.SemiSupervisedDataset` can join them with labelled data.
+    of an image format, in upper or lower case. The images of a folder come before those of its subfolders,
+    all sorted by their names. Each data info holds `img_path`, `gt_label=-1` and `unlabelled=True`. Samples are
+    marked as unlabelled, so that `lfi.SemiSupervisedDataset` can join them with labelled data.
 
     Args:
         data_root: Folder of the images.
@@ -76,13 +75,13 @@ class ImageFolder(BaseDataset):
             )
         # A cache identifies images by the last parts of their paths, and '.' has none.
         root = os.path.abspath(self.data_root)
-        names = sorted(image_names(root))
-        if not names:
+        infos = _DataInfos(root, images_by_folder(root))
+        if not infos:
             raise UsageError(
                 f'data_root={self.data_root!r} holds no image, nor do its subfolders: set it to the folder '
                 f'of your images, files that end in {", ".join(IMG_EXTENSIONS)}'
             )
-        return _DataInfos(root, names)
+        return infos
 
     def prepare_data(self, idx: int) -> dict | None:
         """Run the pipeline on an image and mark the sample as unlabelled."""
@@ -92,22 +91,22 @@ class ImageFolder(BaseDataset):
 class _DataInfos(Sequence):
     """Data infos of image files, each built on access: there may be a hundred million.
 
-    The names are in one array of bytes: a list of strings would be copied into each data worker, page by
-    page, as their reference counts change.
-
     Args:
         root: absolute path of the folder.
-        names: paths of the images below the folder.
+        folders: path prefix of each folder below `root`, with the names of the images in it.
     """
 
-    def __init__(self, root: str, names: list[str]) -> None:
-        self.root = root
-        # No name of a file holds a null character.
-        self._names = os.fsencode('\0'.join(names)) + b'\0'
-        self._ends = np.flatnonzero(np.frombuffer(self._names, np.uint8) == 0)
-        self._rows: Sequence[int] = range(len(names))
-        depths = set(map(str.count, names, repeat(os.sep)))
-        self.depth = depths.pop() + 1 if len(depths) == 1 else None
+    def __init__(self, root: str, folders: Iterable[tuple[str, list[str]]]) -> None:
+        prefixes, names, counts, depths = [], [], [], set()
+        for prefix, images in folders:
+            prefixes.append(prefix)
+            names.append('\0'.join(images))
+            counts.append(len(images))
+            depths.add(prefix.count(os.sep) + 1)
+        self.root, self.depth = root, depths.pop() if len(depths) == 1 else None
+        self._prefixes, self._names = _PackedStrings(prefixes), _PackedStrings(names)
+        self._folder_ends = np.cumsum(counts)
+        self._rows: Sequence[int] = range(sum(counts))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -122,8 +121,26 @@ class _DataInfos(Sequence):
     def path(self, index: int) -> str:
         """Return the path of an image."""
         row = self._rows[index]
-        start = self._ends[row - 1] + 1 if row else 0
-        return os.path.join(self.root, os.fsdecode(self._names[start : self._ends[row]]))
+        folder = int(np.searchsorted(self._folder_ends, row, side='right'))
+        return os.path.join(self.root, self._prefixes[folder] + self._names[row])
+
+
+class _PackedStrings:
+    """Strings in one array of bytes.
+
+    A list of strings would be copied into each data worker, page by page, as their reference counts change.
+
+    Args:
+        strings: strings, or several in one, joined by null characters, which no path holds.
+    """
+
+    def __init__(self, strings: Sequence[str]) -> None:
+        self._content = os.fsencode('\0'.join((*strings, '')))
+        self._ends = np.flatnonzero(np.frombuffer(self._content, np.uint8) == 0)
+
+    def __getitem__(self, index: int) -> str:
+        start = self._ends[index - 1] + 1 if index else 0
+        return os.fsdecode(self._content[start : self._ends[index]])
 
 
 class _Paths(Sequence):

@@ -54,20 +54,31 @@ def files_below(root: str | Path) -> Iterator[str]:
 
 
 def image_names(root: str | Path) -> list[str]:
-    """Return the paths of all images below a folder, relative to it, by their extensions.
-
-    Images of other formats and videos are left out, with a warning that counts them.
+    """Return the paths of all images below a folder, relative to it. See `images_by_folder`.
 
     Raises:
         OSError: if a folder cannot be listed.
     """
-    images, omitted = list[str](), Counter[str]()
+    return [prefix + name for prefix, names in images_by_folder(root) for name in names]
+
+
+def images_by_folder(root: str | Path) -> Iterator[tuple[str, list[str]]]:
+    """Iterate over the folders with images below a folder: each as a path prefix and its sorted images.
+
+    An image is a file whose suffix is that of an image. Images of other formats and videos are left out, with
+    a warning that counts them.
+
+    Raises:
+        OSError: if a folder cannot be listed.
+    """
+    omitted = Counter[str]()
     for prefix, names in _files_by_folder(root):
         # There may be a hundred million: the first test decides most of them, without a call.
-        found = [prefix + name for name in names if name[-4:] in IMG_SUFFIXES or _suffix(name) in IMG_SUFFIXES]
-        images += found
+        found = [name for name in names if name[-4:] in IMG_SUFFIXES or _suffix(name) in IMG_SUFFIXES]
         if len(found) < len(names):
             omitted.update(suffix for suffix in map(_suffix, names) if suffix in OMITTED)
+        if found:
+            yield prefix, sorted(found)
     if omitted:
         counts = ', '.join(f'{count} {suffix}' for suffix, count in sorted(omitted.items()))
         print_log(
@@ -75,7 +86,6 @@ def image_names(root: str | Path) -> list[str]:
             'current',
             logging.WARNING,
         )
-    return images
 
 
 def _files_by_folder(root: str | Path) -> Iterator[tuple[str, list[str]]]:
