@@ -28,7 +28,7 @@ class ImageFolder(BaseDataset):
 
     Links are followed; a folder that several links lead to is read once. An image is a file with the suffix
     of an image format, in upper or lower case. The images of a folder come before those of its subfolders,
-    all sorted by their names. Each data info holds `img_path`, `gt_label=-1` and `unlabelled=True`. Samples are
+    all sorted by name. Each data info holds `img_path`, `gt_label=-1` and `unlabelled=True`. Samples are
     marked as unlabelled, so that `lfi.SemiSupervisedDataset` can join them with labelled data.
 
     Args:

@@ -19,8 +19,8 @@ BLOCK = 256
 class CacheIndex:
     """Rows of a cache by the images' keys, read from the file block by block.
 
-    In memory it holds the first key of each block, which is a key for every 256 images. The file is not mapped:
-    mapped pages would add up to the whole index.
+    In memory it holds the first key of each block, one for 256 images. The file is not mapped: mapped pages
+    would add up to the whole index.
 
     Args:
         folder: folder of the cache.

@@ -147,8 +147,8 @@ class CacheFolder:
 class InteractionCache(CacheFolder):
     """A complete cache of interaction maps. Each record is compared with its checksum when it is read.
 
-    Time and memory to open a cache do not grow with the number of images, but for one key of 256 in memory. At
-    most 256 shards are open.
+    Time and memory to open a cache do not grow with the number of images, but for one key of 256. At most 256
+    shards are open.
 
     Args:
         folder: see `CacheFolder`.
