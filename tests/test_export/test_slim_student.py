@@ -307,7 +307,7 @@ def test_weights_of_other_shapes_are_refused():
 
 @pytest.mark.parametrize('kind', ['lfi.ByTexts', ByTexts, type('ByMyTexts', (ByTexts,), {})])
 def test_a_student_that_predicts_by_texts_needs_its_read_out(kind):
-    with pytest.raises(ValueError, match=r'predict_by=By\w*Texts scores classes by the read-out'):
+    with pytest.raises(ValueError, match=r'predict_by=By\w*Texts scores classes by a read-out'):
         slim_model(dict(classifier_config(), predict_by=dict(type=kind)))
 
 

@@ -7,11 +7,13 @@ from lfi.registry import MODELS
 from lfi.structures import BatchView, ImageFeatures, StudentGrid, Targets
 
 
-def build(kind: str, tokens: int = 8, vector: int = 8, texts: int = 6, **arguments) -> SupervisionPart:
+def build(
+    kind: str, tokens: int = 8, vector: int = 8, texts: int = 6, classes: int = 5, **arguments
+) -> SupervisionPart:
     """A seeded part of a type, with the heads that a student of these widths gives it."""
     torch.manual_seed(0)
     part = MODELS.build(dict(type=kind, **arguments))
-    part.build_heads(StudentWidths(tokens, vector, lambda: texts))
+    part.build_heads(StudentWidths(tokens, vector, lambda: texts, classes))
     return part
 
 

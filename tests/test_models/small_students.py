@@ -27,7 +27,7 @@ PARTS = dict(
     logit_kd=dict(type='lfi.LogitKD'),
     prior=dict(type='lfi.AffinityPrior'),
 )
-"""Every supervision part, by a name."""
+"""Every supervision part, by a name, but `lfi.DualHead`, which is for classifiers with its own head."""
 TERMS = dict(
     affinity={'loss_affinity'},
     dense_features={'loss_cosine', 'loss_smooth_l1'},

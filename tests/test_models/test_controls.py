@@ -45,7 +45,8 @@ def registered(base):
 
 
 def test_all_parts_and_controls_are_tested_here():
-    assert {config['type'] for config in PARTS.values()} == registered(SupervisionPart)
+    # `lfi.DualHead` has a file of its own.
+    assert {config['type'] for config in PARTS.values()} == registered(SupervisionPart) - {'lfi.DualHead'}
     assert {f'lfi.{name}' for name in CONTROLS} == registered(Control)
 
 

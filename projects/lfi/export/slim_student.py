@@ -15,6 +15,7 @@ from lfi.errors import UsageError, as_usage_error
 from lfi.models.adapters import interaction_query_adapter
 from lfi.models.backbones import InteractionQueryViT
 from lfi.models.students.config_facts import is_student
+from lfi.models.students.predict_by import ByScores, PredictBy
 from lfi.models.students.student import ADDED_ARGUMENTS
 from lfi.registry import MODELS
 from lfi.utils.config_types import model_config, type_name
@@ -128,10 +129,11 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     if not from_student:
         return slim
     predict_by = cfg.get('predict_by') or {}
-    if 'type' in predict_by and getattr(_registered(predict_by['type']), 'needs_readout', False):
+    kind: Any = _registered(predict_by['type']) if 'type' in predict_by else PredictBy
+    if kind.needs_readout or issubclass(kind, ByScores):
         raise ValueError(
-            f'predict_by={type_name(predict_by)} scores classes by the read-out, which an export lacks: '
-            'set predict_by=None'
+            f'predict_by={type_name(predict_by)} scores classes by a read-out or a second head, which an '
+            'export lacks: set predict_by=None'
         )
     if not queries_stay:
         task = slim.pop('task', None)

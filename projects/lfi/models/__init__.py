@@ -6,11 +6,13 @@ from .controls import Control, MeanTarget, OtherImage, ShuffledLocations
 from .losses import InteractionDistillLoss
 from .readout import InteractionReadout
 from .students.class_activation import ByClassActivation, class_activation_maps
+from .students.mixed_prediction import ByDualHead, ByMixture
 from .students.predict_by import ByFeatures, ByHead, ByTexts
 from .students.student import Student
 from .supervision import (
     AffinityPrior,
     DenseFeatures,
+    DualHead,
     FeatureMSE,
     Interactions,
     LightlyTrain,
@@ -23,12 +25,15 @@ from .teachers import Teacher, VLMAttentionTeacher
 __all__ = [
     'AffinityPrior',
     'ByClassActivation',
+    'ByDualHead',
     'ByFeatures',
     'ByHead',
+    'ByMixture',
     'ByTexts',
     'ConvStem',
     'Control',
     'DenseFeatures',
+    'DualHead',
     'FeatureMSE',
     'InteractionDistillLoss',
     'InteractionQueryViT',

@@ -111,14 +111,46 @@ class ByFeatures(PredictBy):
         return predictions
 
 
+class ByScores(PredictBy):
+    """Base class of predictions of images' classes by `scores`, in place of the head's logits.
+
+    If the head is an mmpretrain `MultiLabelClsHead`, the prediction is the sigmoid of each score, with the
+    labels of the head's `thr` or `topk`; else it is the softmax of the scores.
+    """
+
+    def check(self, student: Any) -> None:
+        """Check that the task predicts classes of images."""
+        if 'vector' not in student.family.provides:
+            raise ValueError(
+                f'predict_by={type(self).__name__} predicts classes of images, and {type(student).__name__} '
+                'has another task: set predict_by=None'
+            )
+
+    def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
+        """Return the samples with `pred_score` (K,) and `pred_label`."""
+        from mmpretrain.models.heads import ClsHead, MultiLabelClsHead
+
+        head: Any = getattr(student, 'head', None)
+        rule = MultiLabelClsHead(thr=head.thr, topk=head.topk) if is_multi_label(head) else ClsHead()
+        predictions: Sequence = rule.predict((self._compute_logits(student, inputs),), data_samples)
+        return predictions
+
+    def tensor(self, student: Any, inputs: Tensor, task_tensor: Callable) -> Tensor:
+        """Return the class logits, (B, K)."""
+        return self._compute_logits(student, inputs)
+
+    def _compute_logits(self, student: Any, inputs: Tensor) -> Tensor:
+        with student.backbone.record_interactions(self.asked_queries(student)) as record:
+            features = student.extract_feat(inputs)
+        return self.scores(student, features, record.states)
+
+
 @MODELS.register_module()
-class ByTexts(PredictBy):
+class ByTexts(ByScores):
     """Predict the classes of images by their texts: the student is asked about each class.
 
-    The prediction is the softmax of `InteractionReadout.presence_logits` over the classes. If the head is an
-    mmpretrain `MultiLabelClsHead`, it is the sigmoid of each logit, with the labels of the head's `thr` or
-    `topk`. The head's weights are not used, so training without labels can be validated. In a test the
-    teacher's text tower embeds the texts once.
+    The scores are `InteractionReadout.presence_logits` of the classes. The head's weights are not used, so
+    training without labels can be validated. In a test the teacher's text tower embeds the texts once.
 
     Args:
         concepts: classes in the test set's order, or a data set that names them
@@ -152,11 +184,7 @@ class ByTexts(PredictBy):
 
     def check(self, student: Any) -> None:
         """Check that the task predicts classes of images, and that a teacher embeds their texts."""
-        if 'vector' not in student.family.provides:
-            raise ValueError(
-                f'predict_by=ByTexts predicts classes of images, and {type(student).__name__} has another '
-                'task: set predict_by=None'
-            )
+        super().check(student)
         if student.teacher_cfg is None:
             raise ValueError(
                 'predict_by=ByTexts needs the text tower of model.teacher: give the teacher of the training'
@@ -208,24 +236,6 @@ class ByTexts(PredictBy):
         prompts, classes = ', '.join(bank.templates), ', '.join(bank.names)
         print_log(f'Zero-shot prompts: {prompts}; classes: {classes}', 'current')
         return bank.embeddings
-
-    def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
-        """Return the samples with `pred_score` (K,) and `pred_label`."""
-        from mmpretrain.models.heads import ClsHead, MultiLabelClsHead
-
-        head: Any = getattr(student, 'head', None)
-        rule = MultiLabelClsHead(thr=head.thr, topk=head.topk) if is_multi_label(head) else ClsHead()
-        predictions: Sequence = rule.predict((self._compute_logits(student, inputs),), data_samples)
-        return predictions
-
-    def tensor(self, student: Any, inputs: Tensor, task_tensor: Callable) -> Tensor:
-        """Return the scores by text, (B, K)."""
-        return self._compute_logits(student, inputs)
-
-    def _compute_logits(self, student: Any, inputs: Tensor) -> Tensor:
-        with student.backbone.record_interactions(self.asked_queries(student)) as record:
-            features = student.extract_feat(inputs)
-        return self.scores(student, features, record.states)
 
     def asked_queries(self, student: Any) -> Tensor:
         """Make the queries of the classes, (K, C)."""

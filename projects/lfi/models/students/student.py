@@ -152,7 +152,7 @@ class Student(_TaskModel):
         query_dims = getattr(self.backbone, 'query_dims', 0)
         # Pass the function instead of a width: not every part needs one, and without a teacher a call raises.
         self.readout = build_readout(readout, parts, self.predict_by, query_dims, self._find_text_dims)
-        widths = StudentWidths(*self._widths(), self._find_text_dims)
+        widths = StudentWidths(*self._widths(), self._find_text_dims, self.family.num_classes(self))
         for part in parts.values():
             part.build_heads(widths)
         self.supervision = nn.ModuleDict(parts)

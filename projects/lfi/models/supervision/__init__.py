@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 
 from .affinity_prior import AffinityPrior
 from .dense_features import DenseFeatures
+from .dual_head import DualHead
 from .feature_mse import FeatureMSE
 from .interactions import Interactions
 from .lightly_train import LightlyTrain
@@ -18,6 +19,7 @@ from .part import StudentOutputs, StudentWidths, SupervisionPart
 __all__ = [
     'AffinityPrior',
     'DenseFeatures',
+    'DualHead',
     'FeatureMSE',
     'Interactions',
     'LightlyTrain',

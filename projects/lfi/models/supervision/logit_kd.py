@@ -17,15 +17,11 @@ from lfi.utils.options import check_positive, check_weights
 from .part import StudentOutputs, SupervisionPart, updated_mean
 
 
-@MODELS.register_module()
-class LogitKD(SupervisionPart):
-    """KL divergence from the teacher's to the student's class probabilities at a temperature.
+class ClassProbabilityKD(SupervisionPart):
+    """Base class of losses between the class probabilities of teacher and student.
 
     (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.) The teacher's logits are
-    its zero-shot logits, or the logarithm of presence if another part needs maps. The student's logits are
-    those by which it predicts (`predict_by`), from its head or from texts. The loss is multiplied by the
-    squared temperature, as in the paper. The head runs once for the task's loss and once for this loss:
-    dropout draws twice, and batch norms of the head count a batch twice.
+    its zero-shot logits, or the logarithm of presence if another part needs maps.
 
     Args:
         temperature: T, divides the logits of both models. Defaults to 2.
@@ -36,7 +32,6 @@ class LogitKD(SupervisionPart):
     """
 
     teacher_outputs = frozenset({'class_scores'})
-    student_outputs = frozenset({'scores'})
     mean_names = ('probabilities',)
 
     def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
@@ -54,7 +49,7 @@ class LogitKD(SupervisionPart):
         """
         if is_multi_label(head):
             raise ValueError(
-                'lfi.LogitKD compares softmaxes over classes that exclude one another, and '
+                f'lfi.{type(self).__name__} compares softmaxes over classes that exclude one another, and '
                 f'head={type(head).__name__} scores each class alone: drop the part, and take '
                 'lfi.Interactions, which teaches the presence of each concept'
             )
@@ -72,9 +67,9 @@ class LogitKD(SupervisionPart):
             and max_concepts < teacher.bank.num_concepts
         ):
             raise ValueError(
-                'lfi.LogitKD copies the probability of each class, and the teacher gives none for concepts '
-                f'that it is not asked about ({presence_kind}): set teacher.max_concepts=None, or drop the '
-                'part'
+                f'lfi.{type(self).__name__} copies the probability of each class, and the teacher gives none '
+                f'for concepts that it is not asked about ({presence_kind}): set teacher.max_concepts=None, '
+                'or drop the part'
             )
 
     def target_of(self, targets: Targets, batch: BatchView, grid: StudentGrid) -> Tensor:
@@ -88,10 +83,35 @@ class LogitKD(SupervisionPart):
         mean = updated_mean(probabilities, means['probabilities'])
         return self.temperature * mean.clamp_min(1e-12).log().expand_as(target)
 
+    def divergence(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Compute the KL divergence from the teacher's to the student's probabilities at the temperature.
+
+        Args:
+            scores: (B, K), the student's class logits.
+            target: (B, C), the teacher's, those of the K classes first.
+
+        Returns:
+            The mean over the batch, weighted and multiplied by the squared temperature, as in the paper.
+        """
+        logits = (scores, target[:, : scores.shape[1]])
+        log_student, log_teacher = ((x.float() / self.temperature).log_softmax(-1) for x in logits)
+        divergence: Tensor = kl(log_student, log_teacher, dim=-1).mean()
+        return self.loss_weight * self.temperature**2 * divergence
+
+
+@MODELS.register_module()
+class LogitKD(ClassProbabilityKD):
+    """KL divergence from the teacher's class probabilities to those by which the student predicts.
+
+    `predict_by` computes the student's logits, from the head or from texts. The head runs once for the task's
+    loss and once for this loss: dropout draws twice, and batch norms of the head count a batch twice.
+
+    Args and errors: see `ClassProbabilityKD`.
+    """
+
+    student_outputs = frozenset({'scores'})
+
     def forward(self, outputs: StudentOutputs, target: Tensor) -> dict[str, Tensor]:
         """Compute `loss_logits`, the weighted mean over the batch."""
         assert outputs.scores is not None
-        logits = (outputs.scores, target[:, : outputs.scores.shape[1]])
-        log_student, log_teacher = ((x.float() / self.temperature).log_softmax(-1) for x in logits)
-        divergence = kl(log_student, log_teacher, dim=-1).mean()
-        return {'loss_logits': self.loss_weight * self.temperature**2 * divergence}
+        return {'loss_logits': self.divergence(outputs.scores, target)}

@@ -36,11 +36,13 @@ class StudentWidths:
         vector: width of the image's pooled vector.
         texts: function that returns E, the width of the teacher's text space. It raises a ValueError if no
             option states the width.
+        classes: number of classes of the task's head. Defaults to None: the task has no such head.
     """
 
     tokens: int
     vector: int
     texts: Callable[[], int]
+    classes: int | None = None
 
 
 @dataclass(frozen=True)
