@@ -6,12 +6,13 @@ import pytest
 import torch
 from lfi.apis.caching import cache_cost, cache_teacher, cost, verify
 from lfi.apis.caching.sidecar_writing import TarJob
+from lfi.datasets.tar_shards import read_samples
 from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
 from lfi.errors import UsageError
 from lfi.structures import BatchView, is_unlabelled, unpack
-from lfi.structures.interaction_cache import InteractionCache
+from lfi.structures.interaction_cache import InteractionCache, member_key
 from lfi.unreadable import Unreadable
 from mmengine.config import ConfigDict
 from mmengine.registry import DATASETS, DefaultScope
@@ -192,6 +193,30 @@ def test_a_tar_that_has_changed_is_named(stream, tmp_path, change, message):
     change(tars[0])
     with pytest.raises(UsageError, match=message):
         first_samples(cfg, tmp_path, 12)
+
+
+def test_a_tar_may_move_also_out_of_a_folder_of_its_name(stream, tmp_path):
+    tars, cfg = stream
+    for tar in tars:
+        (tmp_path / f'{tar.name}.d').mkdir()
+    moved = [tar.rename(tmp_path / f'{tar.name}.d' / tar.name) for tar in tars]
+    cfg.train_dataloader.dataset.urls = list(map(str, moved))
+    cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
+    for tar, place in zip(tars, moved):
+        place.rename(tar)
+    cfg.train_dataloader.dataset.urls = list(map(str, tars))
+    assert len(first_samples(cfg, tmp_path / 'cache', 12)) == 12
+
+
+def test_the_ids_of_classes_are_bound_where_labels_chose_the_concepts(tmp_path):
+    tar = write_tar(tmp_path / 'a.tar', [('0.jpg', b'image'), ('0.json', b'{}')])
+    (sample,) = read_samples(str(tar))
+    keys = {
+        member_key(sample.path, sample.tar, *sample.bound_contents(by_labels, ids))
+        for by_labels in (True, False)
+        for ids in ([1, 2], [2, 1])
+    }
+    assert len(keys) == 3
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,19 @@ def test_a_sampler_that_reads_the_classes_of_all_images_is_refused():
     check_few_labels(Config(dict(model=DETECTOR, train_dataloader=dict(loader, dataset=few['dataset']))))
 
 
+@pytest.mark.parametrize('options', [dict(batch_augments=dict(augments='Mixup')), dict(to_onehot=True)])
+def test_images_without_labels_are_mixed_by_no_data_preprocessor(options):
+    few = dict(type='lfi.FewLabels', labels_per_class=1, dataset=dict(type='lfi.Shapes'))
+    model = dict(type='lfi.Student', task='mmpretrain.ImageClassifier')
+    cfg = Config(dict(model=model, train_dataloader=dict(dataset=few), data_preprocessor=options))
+    with pytest.raises(UsageError, match='data_preprocessor makes scores of labels'):
+        check_few_labels(cfg)
+    cfg.data_preprocessor = dict(
+        type='mmdet.DetDataPreprocessor', batch_augments=[dict(type='BatchFixedSizePad')]
+    )
+    check_few_labels(cfg)
+
+
 def test_images_without_labels_are_mixed_by_no_hook():
     def check(dataset, augments):
         hook = dict(

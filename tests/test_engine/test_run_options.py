@@ -80,6 +80,8 @@ def test_classes_are_compared_with_the_concepts_whatever_the_config_says():
         cfg = Config(cfg)
         run_options.add_concept_check(cfg)
         assert cfg.get('custom_hooks') == hooks
+        # MMEngine's Runner asserts that a hook of this name is none of None.
+        assert 'concept_check' not in cfg.get('default_hooks', {})
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS, TRANSFORMS
 
-from lfi.errors import UsageError
+from lfi.errors import UsageError, as_usage_error
 from lfi.structures import CACHE_KEYS
-from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference
-from lfi.utils.config_types import leaf_configs, type_name
+from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference, last_parts
+from lfi.utils.config_types import configs_in, leaf_configs, type_name
+from lfi.utils.folders import resolved_path
 from lfi.utils.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
@@ -25,6 +27,8 @@ from .pipelines import (
     typed_configs,
 )
 
+DECODING = {'color_type': 'color', 'imdecode_backend': 'cv2'}
+"""Options of `LoadImageFromFile` that change the pixels, with their defaults."""
 # Packing steps of OpenMMLab, and the option that lists further keys to pack.
 PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
 
@@ -48,10 +52,37 @@ def set_teacher_cache(cfg: Config) -> None:
     cache = cfg.model.teacher.cache = str(cache_folder(cache))
     steps = map_loading_steps(cfg, cache)
     check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
+    _check_namesakes(cfg, cache)
     view_steps, labelled_cache = _steps_of_views(cfg, cache)
     for step in (*steps, *view_steps):
-        if step.get('cache') is None:
+        # The config that a run wrote names its own cache of labelled images, and they may be others now.
+        if step.get('cache') in (None, cache):
             step['cache'], step['labelled_cache'] = cache, labelled_cache
+
+
+def _check_namesakes(cfg: Config, cache: str) -> None:
+    """Check that a cache tells the images of several data sets apart. Of one data set, the reader checks it.
+
+    Raises:
+        UsageError: if two images have the same last parts of their paths, by which the cache knows an image.
+    """
+    from lfi.datasets import unaugmented
+    from lfi.datasets.image_paths import distinct_images
+
+    dataset = cfg.train_dataloader.dataset
+    if len(list(leaf_configs(dataset))) < 2 or not (Path(cache) / 'manifest.json').is_file():
+        return
+    manifest = CacheManifest.read(Path(cache))
+    if manifest.has_sidecars:
+        return
+    by_name = dict[str, str]()
+    for path in distinct_images(DATASETS.build(unaugmented(dataset)))[0]:
+        other = by_name.setdefault(last_parts(path, manifest.name_parts), path)
+        if resolved_path(other) != resolved_path(path):
+            raise UsageError(
+                f'model.teacher.cache={cache!r} knows an image by the last {manifest.name_parts} parts of '
+                f'its path, which {other} and {path} share: run lfi cache with the config of this training'
+            )
 
 
 def map_loading_steps(cfg: Config, cache: str) -> list[dict]:
@@ -128,6 +159,13 @@ def _steps_of_views(cfg: Config, cache: str) -> tuple[list[dict], str | None]:
     if not (Path(cache) / 'manifest.json').is_file():
         return [], None
     manifest = CacheManifest.read(Path(cache))
+    loading = loading_options(cfg)
+    if manifest.loading != loading:
+        raise UsageError(
+            f'model.teacher.cache={cache!r} holds maps of images that were loaded with the options '
+            f'{manifest.loading}, and here they are loaded with {loading}: set color_type and '
+            'imdecode_backend of LoadImageFromFile back, or write another cache'
+        )
     if not manifest.has_drawn_views:
         return [], None
     check_drawn_views(cfg)
@@ -141,11 +179,23 @@ def _steps_of_views(cfg: Config, cache: str) -> tuple[list[dict], str | None]:
     return _view_steps(cfg.train_dataloader.dataset), labelled
 
 
+def check_view_steps(cfg: Config) -> None:
+    """Build each `lfi.RecordView` of the training data, as training will.
+
+    Raises:
+        UsageError: if the view of a step cannot be recorded.
+    """
+    for step in _view_steps(cfg.train_dataloader.dataset):
+        with as_usage_error(ValueError, TypeError):
+            TRANSFORMS.build(step)
+
+
 def check_drawn_views(cfg: Config) -> None:
     """Check that a training can draw the views of a cache again.
 
     Raises:
-        UsageError: if a step mixes images, a hook switches the pipeline, or a step holds a `RecordView`.
+        UsageError: if a step mixes images, a hook switches the pipeline, a step holds a `RecordView`, or one
+            before it changes what is loaded.
     """
     if mixes_images(cfg):
         raise UsageError(
@@ -167,6 +217,38 @@ def check_drawn_views(cfg: Config) -> None:
             'train_dataloader: a lfi.RecordView stands inside another step, and its views cannot be drawn '
             f'again: put it into the pipeline itself, or use at most --views {NUM_COMPLETE}'
         )
+
+    for pipeline in _pipelines(cfg.train_dataloader.dataset):
+        names = [type_name(step) for step in pipeline]
+        before = names[: names.index('RecordView')] if 'RecordView' in names else []
+        changing = [name for name in before if not name.startswith('Load')]
+        if changing:
+            raise UsageError(
+                f'train_dataloader: the step {changing[0]} stands before lfi.RecordView, and views are drawn '
+                'from images as they are loaded: move the step into lfi.RecordView or behind it, or use at '
+                f'most --views {NUM_COMPLETE}'
+            )
+
+
+def _pipelines(value: object) -> Iterator[list[dict]]:
+    """Iterate over the pipelines of a data set and of those inside it."""
+    for config in configs_in(value):
+        if isinstance(pipeline := config.get('pipeline'), list):
+            yield pipeline
+
+
+def loading_options(cfg: Config) -> list[dict] | None:
+    """Return the options by which training images are decoded in another way than by default.
+
+    Returns:
+        The options of each `LoadImageFromFile` that has some, each once; None if none has.
+    """
+    found: list[dict] = []
+    for step in typed_configs(cfg.train_dataloader.dataset):
+        options = {key: step[key] for key, usual in DECODING.items() if step.get(key, usual) != usual}
+        if type_name(step) == 'LoadImageFromFile' and options and options not in found:
+            found.append(options)
+    return found or None
 
 
 def check_one_recipe(cfg: Config) -> None:

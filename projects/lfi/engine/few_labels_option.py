@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 from lfi.errors import UsageError
 from lfi.structures.labels import check_share
-from lfi.utils.config_types import configs_in, dataset_configs, leaf_configs, type_name
+from lfi.utils.config_types import configs_in, dataset_configs, leaf_configs, model_config, type_name
 
 from .cache_labels import hides_labels
 from .pipelines import hooks_of, recipes_of, switched_pipelines
@@ -93,8 +93,8 @@ def check_few_labels(cfg: Config) -> None:
     Raises:
         UsageError: if the training data have `lfi.FewLabels` or `lfi.ImageFolder`, and the model is no
             `lfi.Student`, a step mixes images without labels into others and does not record which, a step
-            crops or drops images by hidden annotations, a hook adds batch augments, such as Mixup, or the
-            sampler is mmdet's `ClassAwareSampler`.
+            crops or drops images by hidden annotations, the data preprocessor or a hook mixes images, as
+            Mixup does, or the sampler is mmdet's `ClassAwareSampler`.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not _has_few_labels(dataset) or not cfg.get('model'):
@@ -133,6 +133,12 @@ def check_few_labels(cfg: Config) -> None:
             'of all images, but lfi.FewLabels and lfi.ImageFolder have images without a label: remove '
             'batch_augments from the schedule'
         )
+    if _mixes_labels(cfg):
+        raise UsageError(
+            'data_preprocessor makes scores of labels (to_onehot, or batch_augments such as Mixup and '
+            'CutMix), but lfi.FewLabels and lfi.ImageFolder have images without a label: remove these '
+            'options, and augments of model.train_cfg'
+        )
     if not is_student(cfg.model):
         kind = cfg.model.type
         scope = cfg.model.get('_scope_') or cfg.get('default_scope')
@@ -141,6 +147,16 @@ def check_few_labels(cfg: Config) -> None:
             f'model.type={kind!r} would learn from the label -1 that lfi.FewLabels and lfi.ImageFolder give '
             f"an image without a label: use type='lfi.Student', task={task!r}"
         )
+
+
+def _mixes_labels(cfg: Config) -> bool:
+    """Whether mmpretrain's data preprocessor makes scores of labels. Others pad by their `batch_augments`."""
+    model = model_config(cfg)
+    preprocessor = model.get('data_preprocessor') or {}
+    options = [preprocessor.get('to_onehot'), preprocessor.get('batch_augments')]
+    if type_name(preprocessor) not in ('', 'ClsDataPreprocessor'):
+        options = []
+    return any([*options, (model.get('train_cfg') or {}).get('augments')])
 
 
 def _step_with_memory(cfg: Config, dataset: Mapping) -> str | None:

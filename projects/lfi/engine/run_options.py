@@ -103,6 +103,9 @@ def add_concept_check(cfg: Config) -> None:
     """
     default = cfg.get('default_hooks') or {}
     if 'teacher' not in cfg.model or 'concept_check' in default:
+        if default.get('concept_check', ...) is None:
+            # MMEngine takes None for hooks of its own alone.
+            del cfg.default_hooks['concept_check']
         return
     if not any(
         type_name(hook) == 'ConceptCheckHook'

@@ -19,7 +19,7 @@ from lfi.datasets import unaugmented, with_recorded_views
 from lfi.datasets.image_paths import distinct_images, distinguishing_parts
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
 from lfi.engine.cache_labels import label_visibility
-from lfi.engine.cached_pipelines import check_one_recipe, view_recipe
+from lfi.engine.cached_pipelines import check_one_recipe, loading_options, view_recipe
 from lfi.engine.pipelines import mixes_images
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
@@ -91,7 +91,13 @@ class ItemDataset(Dataset):
         with requesting_seed(view_seed(path, self.name_parts, view)):
             item = self.drawn[self.indices[row]]
         # Data sets draw another image where a step of the pipeline returns None.
-        if item['data_samples'].img_path != path:
+        shown = item['data_samples'].metainfo.get('img_path')
+        if shown is None:
+            raise UsageError(
+                'train_dataloader: its pipeline packs no img_path, by which views are known: add '
+                "'img_path' to meta_keys of the step that packs"
+            )
+        if shown != path:
             raise UsageError(
                 f'{path}: a step in lfi.RecordView shows nothing of it in view {view}, and drops the image: '
                 f'use at most --views {NUM_COMPLETE}'
@@ -132,6 +138,7 @@ class AskedTeacher:
         # Not labels, but whether they are 'known' or 'hidden' when concepts are selected.
         self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
         self.views, self.recipe = views, view_recipe(cfg) if views > NUM_COMPLETE else None
+        self.loading = loading_options(cfg)
         self.complete = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
         self.drawn = (
             None if self.recipe is None else DATASETS.build(with_recorded_views(cfg.train_dataloader.dataset))

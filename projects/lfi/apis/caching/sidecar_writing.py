@@ -64,7 +64,8 @@ class TarItems(IterableDataset):
         for position, sample in enumerate(read_samples(self.tar)):
             if position // self.images_in_batch % step != first:
                 continue
-            key = member_key(sample.path, self.tar, *sample.bound_contents(self.by_labels))
+            contents = sample.bound_contents(self.by_labels, self.job.complete.category_ids)
+            key = member_key(sample.path, self.tar, *contents)
             for view in range(self.job.views):
                 yield TarItem(position, view, key, len(sample.image), self.job.load(sample, view))
 

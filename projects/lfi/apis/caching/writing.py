@@ -12,7 +12,7 @@ from mmengine import dist
 from mmengine.config import Config
 from tqdm import tqdm
 
-from lfi.engine.cached_pipelines import check_drawn_views, map_loading_steps
+from lfi.engine.cached_pipelines import check_drawn_views, check_view_steps, map_loading_steps
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.labelled_views import MORE_VIEWS, labelled_folder, labelled_paths
 from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps
@@ -147,6 +147,7 @@ def open_writer(
         teacher.presence_kind,
         job.views,
         job.recipe,
+        job.loading,
     )
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, texts)
@@ -235,6 +236,7 @@ def check_training_reads_cache(cfg: Config, folder: str, views: int = 1) -> None
         for step in map_loading_steps(training, folder):
             step.setdefault('cache', folder)
         check_unrecorded_steps(training)
+        check_view_steps(training)
         if views > NUM_COMPLETE:
             check_drawn_views(training)
     except UsageError as error:

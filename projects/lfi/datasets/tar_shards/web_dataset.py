@@ -160,7 +160,8 @@ class WebDataset(IterableDataset):
             sidecar, number = Sidecar(cache, url), 0
             by_labels = cache.manifest.reveals_labels
             for number, sample in enumerate(read_samples(url), 1):
-                yield sample, sidecar.image(number - 1, sample.path, *sample.bound_contents(by_labels))
+                contents = sample.bound_contents(by_labels, self.category_ids)
+                yield sample, sidecar.image(number - 1, sample.path, *contents)
             sidecar.check_complete(number)
 
     def read(self, sample: TarSample, records: SidecarImage | None = None) -> Any:

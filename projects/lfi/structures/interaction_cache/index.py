@@ -43,13 +43,13 @@ class CacheIndex:
         Raises:
             CacheError: if the file is missing, shortened or corrupted.
         """
-        blocks = np.searchsorted(self._first_keys, keys, side='right') - 1
+        blocks = self._first_keys.searchsorted(keys, side='right') - 1
         rows = np.full(len(keys), -1)
         for i, (key, block) in enumerate(zip(keys, blocks.tolist())):
             if block < 0:
                 continue
             entries = self._read_block(block)
-            position = min(np.searchsorted(entries['key'], key), len(entries) - 1)
+            position = min(entries['key'].searchsorted(key), len(entries) - 1)
             if entries['key'][position] == key:
                 rows[i] = row = entries['row'][position]
                 if not 0 <= row < self._num_images:
@@ -67,9 +67,12 @@ class CacheIndex:
                 content = file.read(count * ENTRY.itemsize)
             if len(content) != count * ENTRY.itemsize:
                 raise EOFError('it has become shorter')
+            entries = np.frombuffer(content, ENTRY)
+            if entries['key'][0] != self._first_keys[block]:
+                raise ValueError(f'its block {block} does not begin as {BLOCKS} says')
         except READ_ERRORS as error:
             raise _error(self._path, error) from error
-        return np.frombuffer(content, ENTRY)
+        return entries
 
 
 def _read(path: Path, dtype: np.dtype | type, count: int, mapped: bool = True) -> np.ndarray:

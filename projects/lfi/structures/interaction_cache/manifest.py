@@ -53,6 +53,7 @@ class CacheManifest:
             labels; or one of these for each of several data sets. Defaults to None: unknown, or the cache
             has the maps of all concepts.
         presence_kind: `VLMAttentionTeacher.presence_kind` of the teacher. Defaults to None: unknown.
+        loading: options by which the images were decoded. Defaults to None: those of `LoadImageFromFile`.
         version: version of the format.
     """
 
@@ -68,6 +69,7 @@ class CacheManifest:
     recipe: list | None = None
     labels: str | None = None
     presence_kind: str | None = None
+    loading: list | None = None
     version: int = VERSION
 
     @classmethod
@@ -82,6 +84,7 @@ class CacheManifest:
         presence_kind: str | None = None,
         views: int = 1,
         recipe: list | None = None,
+        loading: list | None = None,
     ) -> CacheManifest:
         """Build the manifest of a new cache.
 
@@ -95,6 +98,7 @@ class CacheManifest:
             presence_kind: `VLMAttentionTeacher.presence_kind`. Defaults to None: unknown.
             views: number of recorded views of each image. Defaults to 1: the complete image.
             recipe: configs of the steps that draw views from the third on. Defaults to None.
+            loading: options by which the images are decoded. Defaults to None: the usual ones.
 
         Raises:
             CacheError: if the name of a concept is no plain text.
@@ -117,6 +121,7 @@ class CacheManifest:
             recipe=recipe,
             labels=None if maps.concepts is None else labels,
             presence_kind=presence_kind,
+            loading=loading,
         )
 
     @property
@@ -256,8 +261,9 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
     for name, minimum in (('num_images', least), ('shard_size', least), ('name_parts', 1), ('views', 1)):
         if not _is_list_of(int, [content[name]]) or content[name] < minimum:
             return f'{name}={content[name]!r} must be an integer of at least {minimum}'
-    if not (content['recipe'] is None or isinstance(content['recipe'], list)):
-        return f'recipe={content["recipe"]!r} must be null or a list'
+    for name in ('recipe', 'loading'):
+        if not (content[name] is None or isinstance(content[name], list)):
+            return f'{name}={content[name]!r} must be null or a list'
     for name, kind, entries in (('layers', int, 'integers'), ('directions', str, 'strings')):
         if not _is_list_of(kind, content[name]):
             return f'{name}={content[name]!r} must be a list of {entries}'

@@ -281,6 +281,10 @@ class PathsRead:
         self._paths = np.zeros(self.SLOTS, np.int64)
         self._real_paths = np.zeros(self.SLOTS, np.int64)
 
+    def __reduce__(self) -> tuple:
+        # A data worker notes its own.
+        return PathsRead, ()
+
     def add(self, row: int, path: str) -> bool:
         """Note the path of a row; return whether the row was read for no other file before."""
         slot, digest = row % self.SLOTS, _digest(path)

@@ -20,11 +20,12 @@ def member_key(path: str, tar: str, *contents: bytes) -> int:
     """Return the key of an image in a tar file, from the names of the tar and the member, and from contents.
 
     Args:
-        path: address of the image, which ends with the names of the tar and of the member.
+        path: address of the image, which ends with the path of the tar and the name of the member.
         tar: path or address of the tar file.
-        *contents: content of the image, and of its labels if these chose the concepts of its maps.
+        *contents: content of the image; if its labels chose the concepts of its maps, also these labels.
     """
-    name = PurePosixPath(tar).name + path.partition(PurePosixPath(tar).name)[2]
+    member = path.partition(f'{tar.replace("://", "/")}/')[2]
+    name = f'{PurePosixPath(tar).name}/{member}'
     digest = blake2b(name.encode(errors='surrogateescape'), digest_size=8)
     for content in contents:
         digest.update(len(content).to_bytes(8, 'little') + content)

@@ -4,10 +4,12 @@ import copy
 
 import pytest
 import torch
+from lfi.errors import UsageError
 from lfi.models.students.tasks.classification import Classification, known_labels
 from lfi.registry import MODELS
 from lfi.structures import labelled_rows
 from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.structures import DataSample
 from small_students import HEAD, NORMALISE, VIT, losses_of, parts, raw_batch
 
 ALL = (0, 1, 2, 3)
@@ -233,3 +235,9 @@ def test_presence_of_the_labels_alone_needs_them(make_classifier):
     message = "presence='label' .*no label: set supervision.interactions.reading.presence"
     with pytest.raises(ValueError, match=message):
         losses_of(model, batch({1}))
+
+
+def test_an_image_without_a_label_must_say_so():
+    sample = DataSample(metainfo=dict(img_path='photos/1.jpg'))
+    with pytest.raises(UsageError, match='photos/1.jpg has no gt_label, and no mark .* lfi.ImageFolder'):
+        known_labels([sample], torch.device('cpu'))

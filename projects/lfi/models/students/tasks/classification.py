@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lfi.errors import UsageError
 from lfi.models.losses.means import scale_to_joined_batch
 from lfi.structures import BatchView, is_unlabelled, set_multi_hot_
 from lfi.structures.labels import UNLABELLED
@@ -43,7 +44,7 @@ class Classification(Task):
         """Return labels (B, C), soft for mixed images; 0 for images without a label.
 
         Raises:
-            AttributeError: if samples have neither `gt_label` nor `gt_score`, as in multi-task models.
+            UsageError: if samples have neither `gt_label` nor `gt_score`, as in multi-task models.
         """
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples]).float()
@@ -134,8 +135,18 @@ def _scale_and_rename(losses: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 
 def known_labels(data_samples: Sequence, device: torch.device) -> list[Tensor]:
-    """Return the classes (n,) of each image; n = 0 for an image without a label."""
+    """Return the classes (n,) of each image; n = 0 for an image without a label.
+
+    Raises:
+        UsageError: if an image has no label, and no mark that says so.
+    """
     none = torch.zeros(0, dtype=torch.long, device=device)
+    missing = [sample for sample in data_samples if not is_unlabelled(sample) and 'gt_label' not in sample]
+    if missing:
+        raise UsageError(
+            f'{_name(missing[0])} has no gt_label, and no mark that it is unlabelled: read images without '
+            "labels by dict(type='lfi.ImageFolder', data_root=...)"
+        )
     return [none if is_unlabelled(sample) else sample.gt_label for sample in data_samples]
 
 

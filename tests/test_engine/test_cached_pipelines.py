@@ -1,0 +1,107 @@
+"""Which caches a training's pipelines may read, and which pipelines a cache of views can serve."""
+
+import pytest
+from lfi.apis.caching import cache_teacher
+from lfi.engine.cached_pipelines import set_teacher_cache
+from lfi.engine.config_loading import load_config
+from lfi.engine.labelled_views import labelled_folder, labelled_paths
+from lfi.errors import UsageError
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+from picture_files import write_shapes
+
+CLASSIFIER = 'classification/lfi_vit-128x6-p8_shapes.py'
+IGNORED = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.fixture
+def folder_of(config_path, tmp_path):
+    """A config that trains on folders of two pictures each, with the same names in each folder."""
+
+    def make(*names, loader=None, before=()):
+        cfg = load_config(config_path(CLASSIFIER))
+        steps = [
+            ConfigDict(loader or dict(type='LoadImageFromFile')),
+            *map(ConfigDict, before),
+            *cfg.train_dataloader.dataset.pipeline,
+        ]
+        datasets = []
+        for name in names:
+            write_shapes(name, [tmp_path / name / f'a/{i}.png' for i in range(2)])
+            kind = ConfigDict(type='lfi.ImageFolder', data_root=str(tmp_path / name), pipeline=steps)
+            datasets.append(ConfigDict(kind, _scope_='mmpretrain'))
+        dataset = datasets[0] if len(names) == 1 else ConfigDict(type='ConcatDataset', datasets=datasets)
+        cfg.train_dataloader.dataset = dataset
+        return cfg
+
+    return make
+
+
+def read_cache(cfg, cache):
+    cfg.model.teacher.cache = str(cache)
+    set_teacher_cache(cfg)
+
+
+def test_namesakes_in_two_data_sets_are_found_before_training(folder_of, tmp_path):
+    cache_teacher(folder_of('train'), str(tmp_path / 'one'), 4, 0)
+    with pytest.raises(UsageError, match=r'last 2 parts of its path, which \S+/0.png and \S+/0.png share'):
+        read_cache(folder_of('train', 'val'), tmp_path / 'one')
+    cache_teacher(folder_of('train', 'val'), str(tmp_path / 'both'), 4, 0)
+    read_cache(folder_of('train', 'val'), tmp_path / 'both')
+
+
+@pytest.mark.parametrize('views', [1, 4])
+def test_images_that_are_decoded_in_another_way_are_refused(folder_of, tmp_path, views):
+    cache_teacher(folder_of('train'), str(tmp_path / 'cache'), 4, 0, views)
+    with pytest.raises(UsageError, match="options None, and here they are loaded with .*ignore_orientation'"):
+        read_cache(folder_of('train', loader=IGNORED), tmp_path / 'cache')
+    with pytest.raises(UsageError, match='holds other maps: loading is None in the cache'):
+        cache_teacher(folder_of('train', loader=IGNORED), str(tmp_path / 'cache'), 4, 0, views)
+    other = folder_of('train', loader=IGNORED)
+    cache_teacher(other, str(tmp_path / 'other'), 4, 0, views)
+    read_cache(other, tmp_path / 'other')
+
+
+def test_views_are_drawn_from_images_as_they_are_loaded(folder_of, tmp_path):
+    cfg = folder_of('train', before=[dict(type='ColorJitter', brightness=0.5)])
+    with pytest.raises(UsageError, match='ColorJitter stands before lfi.RecordView'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, 4)
+    read_cache_of_complete_images = cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, 2)
+    assert read_cache_of_complete_images.manifest.views == 2
+
+
+def test_a_step_whose_view_cannot_be_recorded_is_refused_before_the_teacher_is_asked(folder_of, tmp_path):
+    cfg = folder_of('train')
+    view = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'lfi.RecordView')
+    view.transforms = [ConfigDict(type='mmdet.MinIoURandomCrop')]
+    with pytest.raises(UsageError, match='RecordView cannot follow MinIoURandomCrop'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
+    assert not (tmp_path / 'cache').exists()
+
+
+def test_another_seed_of_few_labels_reads_a_cache_of_its_own_labelled_images(config_path, tmp_path):
+    """Also where the config, as a run wrote it, names the cache of the first seed."""
+    options = {
+        'train_dataloader.dataset.num_images': 40,
+        'train_dataloader.few_labels.labels_per_class': 1,
+        'train_dataloader.few_labels.seed': 0,
+    }
+    cfg = load_config(config_path(CLASSIFIER), options)
+    cache = tmp_path / 'cache'
+    for seed in (0, 1):
+        cfg.train_dataloader.dataset.seed = seed
+        manifest = cache_teacher(cfg, str(cache), 16, 0, 3).manifest
+    for seed in (0, 1):
+        cfg.train_dataloader.dataset.seed = seed
+        read_cache(cfg, cache)
+        expected = str(labelled_folder(cache, labelled_paths(cfg), manifest.name_parts))
+        view = next(
+            step for step in cfg.train_dataloader.dataset.dataset.pipeline if step.type == 'lfi.RecordView'
+        )
+        assert view.labelled_cache == expected
