@@ -23,7 +23,7 @@ from .record_view import (
     view_of,
 )
 from .stencils import FRAME, Stencil, draw_stencils, transform_stencils
-from .view_matrix import to_pixels
+from .view_matrix import from_pixels, to_pixels
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def tiles_of(results: dict) -> tuple[list[str], Tiles | None]:
 
 def pixels_to_view(matrix: np.ndarray, inner: tuple[int, ...], outer: tuple[int, ...]) -> np.ndarray:
     """Convert a matrix (3, 3) from outer to inner picture: from pixels to coordinates from -1 to 1."""
-    return np.linalg.inv(to_pixels(inner)) @ matrix @ to_pixels(outer)
+    return from_pixels(inner) @ matrix @ to_pixels(outer)
 
 
 def refuse_unrecorded_changes(results: dict) -> None:

@@ -21,7 +21,7 @@ from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest
 
 from .stencils import Stencil, transform_stencils
 from .view_draws import COLOURS, VIEW_INDEX, cache_of, colours_of, requested_seed, seeded_draws, view_seed
-from .view_matrix import erases, has_rule, no_rule_message, to_pixels, view_matrix
+from .view_matrix import erases, from_pixels, has_rule, no_rule_message, to_pixels, view_matrix
 from .view_rules import learn_rules
 
 MIXED = 'mixed'
@@ -202,7 +202,7 @@ class RecordView(BaseTransform):
         if homography is not None:
             results['homography_matrix'] = homography
         view_to_pixels = to_pixels(results['img'].shape)
-        view = np.linalg.inv(to_pixels(size)) @ matrix @ view_to_pixels
+        view = from_pixels(size) @ matrix @ view_to_pixels
         results['view'] = torch.from_numpy(view[:2].astype(np.float32))
         stencils = transform_stencils(stencils, view_to_pixels)
         results['recorded'] = ViewRecord(input_geometry, geometry_of(results), stencils)
@@ -225,8 +225,7 @@ def _input_view(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[
     current, record = geometry_of(results), results.get('recorded')
     edges = _edges(current.size)
     if record is not None and is_unmoved(record.after, current):
-        view_to_pixels = to_pixels(current.size)
-        pixels_to_view = np.linalg.inv(view_to_pixels)
+        view_to_pixels, pixels_to_view = to_pixels(current.size), from_pixels(current.size)
         stencils = tuple(stencil.transformed(pixels_to_view) for stencil in record.stencils)
         matrix = view_to_pixels @ view_of(results) @ pixels_to_view
         return matrix, current.size, record.before, (*stencils, edges)
@@ -245,7 +244,7 @@ def _input_view(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[
         earlier = record.after
         # The homographies of the earlier output and of this picture both start at the original image.
         to_earlier = np.reshape(earlier.homography, (3, 3)) @ to_original
-        pixels_to_view = np.linalg.inv(to_pixels(earlier.size))
+        pixels_to_view = from_pixels(earlier.size)
         earlier_stencils = [stencil.transformed(pixels_to_view) for stencil in record.stencils]
         earlier_stencils.append(_edges(earlier.size))
         stencils = (*stencils, *(stencil.transformed(to_earlier) for stencil in earlier_stencils))
@@ -254,7 +253,7 @@ def _input_view(results: dict) -> tuple[np.ndarray, Any, Geometry | None, tuple[
 
 def _edges(size: Any) -> Stencil:
     """Return the edges of a picture of (height, width, ...) as a stencil over its pixels."""
-    return Stencil(np.linalg.inv(to_pixels(size)))
+    return Stencil(from_pixels(size))
 
 
 def _unchanged_pixels(before: np.ndarray, after: np.ndarray) -> tuple[Stencil, ...]:
@@ -274,9 +273,8 @@ def _output_stencils(
         step_matrix: (3, 3), from the pixels of the output to the pixels of the input.
         size: height and width of the output.
     """
-    view_to_pixels = to_pixels(size)
-    visible = transform_stencils(stencils, step_matrix @ view_to_pixels)
-    pixels_to_view = np.linalg.inv(view_to_pixels)
+    visible = transform_stencils(stencils, step_matrix @ to_pixels(size))
+    pixels_to_view = from_pixels(size)
     return (*(stencil.transformed(pixels_to_view) for stencil in visible), _edges(size))
 
 
@@ -286,7 +284,7 @@ def _homography_matches_view(geometry: Geometry, results: dict) -> bool:
     if size is None:
         return False
     to_original = np.linalg.inv(np.reshape(geometry.homography, (3, 3)))
-    view = np.linalg.inv(to_pixels(size)) @ to_original @ to_pixels(geometry.size)
+    view = from_pixels(size) @ to_original @ to_pixels(geometry.size)
     return np.allclose(view, view_of(results), atol=1e-4)
 
 

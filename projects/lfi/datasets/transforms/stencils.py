@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .view_matrix import FROM_CENTRES, TO_CENTRES, to_pixels
+from .view_matrix import FROM_CENTRES, TO_CENTRES, from_pixels, to_pixels
 
 # Resolution for masks and rotated rectangles: largest side of the picture in pixels, number of cells per side
 # of the picture, number of sampled points per side of a cell.
@@ -94,7 +94,7 @@ def _draw_coverage(stencils: Sequence[Stencil], cells: int, points: int) -> np.n
     for stencil in stencils:
         mask = RECTANGLE if stencil.mask is None else stencil.mask.astype(np.uint8) * 255
         # OpenCV counts from the centre of the first pixel.
-        to_mask = TO_CENTRES @ to_pixels(mask.shape) @ stencil.matrix @ np.linalg.inv(to_pixels((n, n)))
+        to_mask = TO_CENTRES @ to_pixels(mask.shape) @ stencil.matrix @ from_pixels((n, n))
         warped = cv2.warpAffine(
             mask, (to_mask @ FROM_CENTRES)[:2], (n, n), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         )

@@ -107,3 +107,9 @@ def to_pixels(size: tuple[int, ...]) -> np.ndarray:
     """Return the matrix from coordinates in [-1, 1] to the pixels of a picture of (height, width)."""
     height, width = size[:2]
     return np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+
+
+def from_pixels(size: tuple[int, ...]) -> np.ndarray:
+    """Return the inverse of `to_pixels`, without the general inversion that each step would need."""
+    height, width = size[:2]
+    return np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
