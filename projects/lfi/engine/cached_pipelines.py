@@ -41,7 +41,7 @@ def set_teacher_cache(cfg: Config) -> None:
 
     Raises:
         UsageError: if `map_loading_steps` refuses a pipeline or hook, `check_labels_of_cache` refuses the
-            cache, the cache holds views of other steps, or a cache on the Hub cannot be downloaded.
+            cache, it holds maps or views of other images or steps, or it cannot be downloaded from the Hub.
     """
     from lfi.models.students.config_facts import cache_of, reads_labels
 
@@ -52,33 +52,45 @@ def set_teacher_cache(cfg: Config) -> None:
     cache = cfg.model.teacher.cache = str(cache_folder(cache))
     steps = map_loading_steps(cfg, cache)
     check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
-    _check_namesakes(cfg, cache)
-    view_steps, labelled_cache = _steps_of_views(cfg, cache)
+    view_steps: list[dict] = []
+    labelled_cache = None
+    if (Path(cache) / 'manifest.json').is_file():
+        manifest = CacheManifest.read(Path(cache))
+        _check_images(cfg, cache, manifest)
+        view_steps, labelled_cache = _steps_of_views(cfg, cache, manifest)
     for step in (*steps, *view_steps):
         # The config that a run wrote names its own cache of labelled images, and they may be others now.
         if step.get('cache') in (None, cache):
             step['cache'], step['labelled_cache'] = cache, labelled_cache
 
 
-def _check_namesakes(cfg: Config, cache: str) -> None:
-    """Check that a cache tells the images of several data sets apart. Of one data set, the reader checks it.
+def _check_images(cfg: Config, cache: str, manifest: CacheManifest) -> None:
+    """Check that a cache was written for images that were decoded so, and tells several data sets apart.
+
+    Namesakes in a single data set are found when their maps are read.
 
     Raises:
-        UsageError: if two images have the same last parts of their paths, by which the cache knows an image.
+        UsageError: if the options of decoding differ, or two images have the same last parts of their paths,
+            by which the cache knows an image.
     """
+    # Imported here because they import mmpretrain.
     from lfi.datasets import unaugmented
     from lfi.datasets.image_paths import distinct_images
 
+    loading = loading_options(cfg)
+    if manifest.loading != loading:
+        raise UsageError(
+            f'model.teacher.cache={cache!r} holds maps of images that were loaded with the options '
+            f'{manifest.loading}, and here they are loaded with {loading}: set color_type and '
+            'imdecode_backend of LoadImageFromFile back, or write another cache'
+        )
     dataset = cfg.train_dataloader.dataset
-    if len(list(leaf_configs(dataset))) < 2 or not (Path(cache) / 'manifest.json').is_file():
-        return
-    manifest = CacheManifest.read(Path(cache))
-    if manifest.has_sidecars:
+    if manifest.has_sidecars or len(list(leaf_configs(dataset))) < 2:
         return
     by_name = dict[str, str]()
     for path in distinct_images(DATASETS.build(unaugmented(dataset)))[0]:
         other = by_name.setdefault(last_parts(path, manifest.name_parts), path)
-        if resolved_path(other) != resolved_path(path):
+        if other != path and resolved_path(other) != resolved_path(path):
             raise UsageError(
                 f'model.teacher.cache={cache!r} knows an image by the last {manifest.name_parts} parts of '
                 f'its path, which {other} and {path} share: run lfi cache with the config of this training'
@@ -148,7 +160,7 @@ def _check_packing(step: Mapping) -> None:
         )
 
 
-def _steps_of_views(cfg: Config, cache: str) -> tuple[list[dict], str | None]:
+def _steps_of_views(cfg: Config, cache: str, manifest: CacheManifest) -> tuple[list[dict], str | None]:
     """Return the `lfi.RecordView` configs that draw a cache's views again, and the labelled images' cache.
 
     Both are empty if no views are drawn.
@@ -156,16 +168,6 @@ def _steps_of_views(cfg: Config, cache: str) -> tuple[list[dict], str | None]:
     Raises:
         UsageError: if the cache holds views of other steps, or training shows none of these views.
     """
-    if not (Path(cache) / 'manifest.json').is_file():
-        return [], None
-    manifest = CacheManifest.read(Path(cache))
-    loading = loading_options(cfg)
-    if manifest.loading != loading:
-        raise UsageError(
-            f'model.teacher.cache={cache!r} holds maps of images that were loaded with the options '
-            f'{manifest.loading}, and here they are loaded with {loading}: set color_type and '
-            'imdecode_backend of LoadImageFromFile back, or write another cache'
-        )
     if not manifest.has_drawn_views:
         return [], None
     check_drawn_views(cfg)
