@@ -377,3 +377,15 @@ def test_a_zero_shot_student_loads_without_its_teacher(small_student, small_conf
     shutil.rmtree(teacher)
     with torch.no_grad():
         torch.testing.assert_close(lfi.from_pretrained(folder)(images), expected)
+
+
+def test_a_student_that_mixes_head_and_texts_predicts_the_same_from_its_folder(
+    small_student, small_config, tmp_path
+):
+    cfg = small_config()
+    cfg.model.predict_by = dict(type='lfi.ByMixture', second=dict(type='lfi.ByTexts'), weight=0.2)
+    model, cfg = small_student(cfg)
+    images = torch.rand(2, 3, 64, 64)
+    folder = lfi.save_pretrained(model, tmp_path / 'student', config=cfg)
+    with torch.no_grad():
+        torch.testing.assert_close(lfi.from_pretrained(folder)(images), model(images))

@@ -36,6 +36,8 @@ TEACHER_NAMES = ('model', 'pretrained')
 """Arguments of a teacher that name its model and weights."""
 TEACHER_ARGUMENTS = (*TEACHER_NAMES, *FREE_TEXTS[:-1], 'type', 'extractor', 'max_concepts', 'input_size')
 """Arguments of a teacher of LFI."""
+PREDICTION_ARGUMENTS = ('second', 'weight', 'temperature')
+"""Further arguments of `predict_by`."""
 USER_ARGUMENTS = ('cache', 'text_folder', 'weights_file', 'allow_random')
 """Arguments of a teacher that only the user may set."""
 INFINITY = 1e8
@@ -308,7 +310,7 @@ def _check_teacher(config: object, where: str, allowed: AllowedTypes) -> None:
         if not (isinstance(value, str) and is_name(value)):
             raise _refusal(f'{where}.{name}', value, 'names a file, and files are not read')
     is_user_type = allowed.is_user_type(config.get('type'))
-    for name in sorted(config.keys() - {*TEACHER_ARGUMENTS}):
+    for name in sorted(config.keys() - {*TEACHER_ARGUMENTS, *PREDICTION_ARGUMENTS}):
         if config[name] not in (None, False) and (name in USER_ARGUMENTS or not is_user_type):
             raise _refusal(f'{where}.{name}', config[name], "is no argument of a student's teacher")
 
