@@ -36,6 +36,10 @@ def joined(*datasets):
         (joined(PLAIN, PLAIN), 'known'),
         (joined(PLAIN, NONE), 'known, hidden'),
         (joined(NONE, PLAIN), 'hidden, known'),
+        (
+            dict(type='lfi.SemiSupervisedDataset', datasets=[PLAIN, joined(PLAIN, FOLDER)]),
+            'known, hidden, hidden',
+        ),
     ],
 )
 def test_a_config_says_which_labels_choose(dataset, labels):

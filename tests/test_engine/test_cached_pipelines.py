@@ -2,15 +2,17 @@
 
 import pytest
 from lfi.apis.caching import cache_teacher
-from lfi.engine.cached_pipelines import set_teacher_cache
+from lfi.engine.cached_pipelines import loading_options, set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.engine.labelled_views import labelled_folder, labelled_paths
 from lfi.errors import UsageError
+from lfi.structures.interaction_cache import InteractionCache
 from mmengine.config import ConfigDict
-from mmengine.registry import DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from picture_files import write_shapes
 
 CLASSIFIER = 'classification/lfi_vit-128x6-p8_shapes.py'
+JITTER = dict(type='ColorJitter', brightness=0.5)
 IGNORED = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
 
 
@@ -68,10 +70,39 @@ def test_images_that_are_decoded_in_another_way_are_refused(folder_of, tmp_path,
     read_cache(other, tmp_path / 'other')
 
 
+def test_data_sets_that_are_decoded_in_two_ways_do_not_change_places(folder_of):
+    usual, other = folder_of('train').train_dataloader.dataset, folder_of('val', loader=IGNORED)
+    found = []
+    for datasets in ([usual, other.train_dataloader.dataset], [other.train_dataloader.dataset, usual]):
+        other.train_dataloader.dataset = ConfigDict(type='ConcatDataset', datasets=datasets)
+        found.append(loading_options(other))
+        other = folder_of('val', loader=IGNORED)
+    assert found[0] == found[1][::-1] == [[], [dict(color_type='color_ignore_orientation')]]
+
+
+def test_loaders_of_ones_own_and_pipelines_of_hooks_are_known(folder_of):
+    cfg = folder_of('train', loader=dict(type='LoadMine', bits=16))
+    assert loading_options(cfg) == [[dict(type='LoadMine', bits=16)]]
+    cfg = folder_of('train')
+    cfg.custom_hooks = [dict(type='PipelineSwitchHook', switch_pipeline=[IGNORED])]
+    assert loading_options(cfg) == [[], [dict(color_type='color_ignore_orientation')]]
+
+
+def test_the_teacher_is_asked_about_no_normalised_view(folder_of, tmp_path):
+    cfg = folder_of('train')
+    view = next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'lfi.RecordView')
+    view.transforms = [*view.transforms, ConfigDict(type='Normalize', mean=[1], std=[1])]
+    with pytest.raises(UsageError, match='the teacher would see near-black'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, 4)
+
+
 def test_views_are_drawn_from_images_as_they_are_loaded(folder_of, tmp_path):
-    cfg = folder_of('train', before=[dict(type='ColorJitter', brightness=0.5)])
+    cfg = folder_of('train', before=[JITTER])
     with pytest.raises(UsageError, match='ColorJitter stands before lfi.RecordView'):
         cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, 4)
+    between = folder_of('train', before=[dict(type='lfi.RecordView', transforms=[]), JITTER])
+    with pytest.raises(UsageError, match='ColorJitter stands before lfi.RecordView'):
+        cache_teacher(between, str(tmp_path / 'cache'), 4, 0, 4)
     read_cache_of_complete_images = cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, 2)
     assert read_cache_of_complete_images.manifest.views == 2
 
@@ -105,3 +136,17 @@ def test_another_seed_of_few_labels_reads_a_cache_of_its_own_labelled_images(con
             step for step in cfg.train_dataloader.dataset.dataset.pipeline if step.type == 'lfi.RecordView'
         )
         assert view.labelled_cache == expected
+
+
+def test_labels_that_have_changed_since_they_chose_concepts_are_named(config_path, tmp_path):
+    options = {'train_dataloader.dataset.num_images': 6, 'model.teacher.max_concepts': 3}
+    cfg = load_config(config_path(CLASSIFIER), options)
+    cache_teacher(cfg, str(tmp_path), 6, 0)
+    read_cache(cfg, tmp_path)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert len([dataset[i] for i in range(6)]) == 6
+    info = dataset.get_data_info(0)
+    concepts = InteractionCache(tmp_path).read([info['img_path']])['concepts'][0].tolist()
+    info['gt_label'] = next(label for label in range(20) if label not in concepts)
+    with pytest.raises(UsageError, match='which other labels chose: the labels have changed'):
+        dataset.pipeline(info)

@@ -233,10 +233,13 @@ def test_a_hook_that_a_command_line_made_a_string_is_refused():
     assert hooks_of(Config()) == hooks_of(Config(dict(custom_hooks=None))) == []
 
 
-def test_a_pipeline_that_names_its_cache_keeps_it_and_one_that_reads_none_is_refused():
-    cfg = cached(dict(READ, cache='others'), VIEW)
+def test_a_pipeline_reads_the_cache_of_this_run_and_no_earlier_one():
+    cfg = cached(dict(READ, cache='others', labelled_cache='others/labelled'), dict(VIEW, cache='others'))
     set_teacher_cache(cfg)
-    assert cfg.train_dataloader.dataset.pipeline[0].cache == 'others'
+    assert cfg.train_dataloader.dataset.pipeline[0] == dict(READ, cache='maps', labelled_cache=None)
+    cfg.model.teacher.cache = None
+    set_teacher_cache(cfg)
+    assert cfg.train_dataloader.dataset.pipeline == [READ, VIEW]
     with pytest.raises(UsageError, match='must read the cache.*LoadInteractionMaps'):
         set_teacher_cache(cached(dict(type='PackInputs')))
     cfg = cached(dict(type='PackInputs'))

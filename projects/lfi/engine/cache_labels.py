@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheManifest
-from lfi.utils.config_types import leaf_configs, type_name
+from lfi.utils.config_types import dataset_configs, leaf_configs, type_name
 
 KNOWN, HIDDEN = 'known', 'hidden'
 UNLABELLED_TYPES = ('FewLabels', 'ImageFolder')
@@ -29,7 +29,17 @@ def label_visibility(dataset: object, reads_labels: bool = True) -> str:
     if not reads_labels:
         return HIDDEN
     datasets = list(leaf_configs(dataset, stop_at=hides_labels))
-    words = [HIDDEN if hides_labels(part) else KNOWN for part in datasets]
+    # Data sets beside the first of a `SemiSupervisedDataset` have no labels, whatever their type.
+    unlabelled = [
+        part
+        for semi in dataset_configs(dataset)
+        if type_name(semi) == 'SemiSupervisedDataset'
+        for part in leaf_configs(list(semi['datasets'][1:]), stop_at=hides_labels)
+    ]
+    words = [
+        HIDDEN if hides_labels(part) or any(part is other for other in unlabelled) else KNOWN
+        for part in datasets
+    ]
     if len(set(words)) == 1:
         return words[0]
     # Digests detect swapped data sets: the cache would reveal labels that were known then and are hidden now.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -22,13 +22,18 @@ from .pipelines import (
     MIXING_PREFIX,
     hooks_of,
     mixes_images,
+    refuse_normalised,
     step_skipping_hook,
     switched_pipelines,
     typed_configs,
 )
 
+OF_CACHE = ('cache', 'labelled_cache')
+"""Arguments of steps that name a cache."""
 DECODING = {'color_type': 'color', 'imdecode_backend': 'cv2'}
 """Options of `LoadImageFromFile` that change the pixels, with their defaults."""
+OTHER_LOADERS = ('LoadCaptionConcepts', 'LoadHeatMap', 'LoadInteractionMaps', 'LoadProposals', 'LoadRegions')
+"""Steps that load no image, beside those that load annotations."""
 # Packing steps of OpenMMLab, and the option that lists further keys to pack.
 PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSegInputs': 'meta_keys'}
 
@@ -36,8 +41,11 @@ PACKING = {'PackInputs': 'algorithm_keys', 'PackDetInputs': 'meta_keys', 'PackSe
 def set_teacher_cache(cfg: Config) -> None:
     """Set `cache` of each `lfi.LoadInteractionMaps` in the training pipelines to `model.teacher.cache`.
 
+    The config that an earlier run wrote names the caches of that run in these steps, and in
+    `lfi.RecordView`; they are replaced, or removed if the teacher is asked online.
+
     Args:
-        cfg: config of the run, changed in place. Steps with a `cache` are left as they are.
+        cfg: config of the run, changed in place.
 
     Raises:
         UsageError: if `map_loading_steps` refuses a pipeline or hook, `check_labels_of_cache` refuses the
@@ -46,6 +54,11 @@ def set_teacher_cache(cfg: Config) -> None:
     from lfi.models.students.config_facts import cache_of, reads_labels
 
     cache = cache_of(cfg.model)
+    training = [cfg.get('train_dataloader') or {}, *switched_pipelines(hooks_of(cfg))]
+    for step in typed_configs(training):
+        if type_name(step) in ('LoadInteractionMaps', 'RecordView'):
+            for name in OF_CACHE:
+                step.pop(name, None)
     if cache is None:
         return
     # Download once here, and not in each worker.
@@ -59,9 +72,7 @@ def set_teacher_cache(cfg: Config) -> None:
         _check_images(cfg, cache, manifest)
         view_steps, labelled_cache = _steps_of_views(cfg, cache, manifest)
     for step in (*steps, *view_steps):
-        # The config that a run wrote names its own cache of labelled images, and they may be others now.
-        if step.get('cache') in (None, cache):
-            step['cache'], step['labelled_cache'] = cache, labelled_cache
+        step['cache'], step['labelled_cache'] = cache, labelled_cache
 
 
 def _check_images(cfg: Config, cache: str, manifest: CacheManifest) -> None:
@@ -222,8 +233,8 @@ def check_drawn_views(cfg: Config) -> None:
 
     for pipeline in _pipelines(cfg.train_dataloader.dataset):
         names = [type_name(step) for step in pipeline]
-        before = names[: names.index('RecordView')] if 'RecordView' in names else []
-        changing = [name for name in before if not name.startswith('Load')]
+        last = max((i for i, name in enumerate(names) if name == 'RecordView'), default=0)
+        changing = [name for name in names[:last] if not name.startswith(('Load', 'RecordView'))]
         if changing:
             raise UsageError(
                 f'train_dataloader: the step {changing[0]} stands before lfi.RecordView, and views are drawn '
@@ -231,26 +242,41 @@ def check_drawn_views(cfg: Config) -> None:
                 f'most --views {NUM_COMPLETE}'
             )
 
+    refuse_normalised(typed_configs(_view_steps(cfg.train_dataloader.dataset)), 'train_dataloader')
 
-def _pipelines(value: object) -> Iterator[list[dict]]:
+
+def _pipelines(value: object) -> Iterator[Sequence[dict]]:
     """Iterate over the pipelines of a data set and of those inside it."""
     for config in configs_in(value):
-        if isinstance(pipeline := config.get('pipeline'), list):
+        if isinstance(pipeline := config.get('pipeline'), list | tuple):
             yield pipeline
 
 
-def loading_options(cfg: Config) -> list[dict] | None:
-    """Return the options by which training images are decoded in another way than by default.
+def loading_options(cfg: Config) -> list | None:
+    """Return the options by which training images are loaded in another way than by default.
 
     Returns:
-        The options of each `LoadImageFromFile` that has some, each once; None if none has.
+        A list of options for each data set and each pipeline to which a hook switches, or a single one if all
+        are equal. The options are those of `LoadImageFromFile` that change pixels, and all of a loader of
+        another type. None if images are loaded by `LoadImageFromFile` with its defaults.
     """
-    found: list[dict] = []
-    for step in typed_configs(cfg.train_dataloader.dataset):
-        options = {key: step[key] for key, usual in DECODING.items() if step.get(key, usual) != usual}
-        if type_name(step) == 'LoadImageFromFile' and options and options not in found:
-            found.append(options)
-    return found or None
+    parts = [*leaf_configs(cfg.train_dataloader.dataset), *switched_pipelines(hooks_of(cfg))]
+    found = [_loaders(part) for part in parts]
+    found = found[:1] if all(loaders == found[0] for loaders in found) else found
+    return found if any(found) else None
+
+
+def _loaders(part: object) -> list[dict]:
+    """Return the loading steps of a data set or a pipeline that do not load images by default."""
+    loaders = []
+    for step in typed_configs(part):
+        name = type_name(step)
+        if name == 'LoadImageFromFile':
+            step = {key: step[key] for key, usual in DECODING.items() if step.get(key, usual) != usual}
+        elif not name.startswith('Load') or 'Annotation' in name or name in OTHER_LOADERS:
+            continue
+        loaders += [step] if step else []
+    return _plain_steps(loaders)
 
 
 def check_one_recipe(cfg: Config) -> None:
@@ -274,8 +300,7 @@ def view_recipe(cfg: Config) -> list[dict]:
 
 def _plain_steps(steps: list[dict]) -> list[dict]:
     """Convert configs of steps to plain JSON data, without the folder of a cache."""
-    of_cache = ('cache', 'labelled_cache')
-    without_cache = [{key: value for key, value in step.items() if key not in of_cache} for step in steps]
+    without_cache = [{key: value for key, value in step.items() if key not in OF_CACHE} for step in steps]
     plain: list[dict] = json.loads(json.dumps(without_cache, default=_name_of))
     return plain
 

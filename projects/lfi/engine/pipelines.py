@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product, zip_longest
 
 from mmengine.config import Config
@@ -59,12 +59,25 @@ def check_pipelines(cfg: Config) -> None:
         mixes = not online and any(type_name(step).startswith(MIXING_PREFIX) for step in steps)
         if not mixes:
             refuse_padding(steps, part)
-        for step in steps:
-            if type_name(step) == 'Normalize' and online:
-                raise UsageError(
-                    f'{part}: its pipeline has the step Normalize, and the teacher would see near-black '
-                    'images. Remove it, and give its mean and std to data_preprocessor'
-                )
+        if online:
+            refuse_normalised(steps, part)
+
+
+def refuse_normalised(steps: Iterable[Mapping], part: str) -> None:
+    """Refuse images that a step normalises before the teacher sees them.
+
+    Args:
+        steps: configs of the steps.
+        part: part of the config that has the steps, for the error.
+
+    Raises:
+        UsageError: if a step normalises.
+    """
+    if any(type_name(step) == 'Normalize' for step in steps):
+        raise UsageError(
+            f'{part}: its pipeline has the step Normalize, and the teacher would see near-black images. '
+            'Remove it, and give its mean and std to data_preprocessor'
+        )
 
 
 def _check_switch_hooks(cfg: Config) -> None:

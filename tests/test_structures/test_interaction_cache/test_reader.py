@@ -254,7 +254,5 @@ def test_a_link_to_a_file_without_size_is_not_read(folder, name):
 def test_an_index_whose_blocks_do_not_fit_is_named(folder):
     entries = np.load(folder / 'index.npy')
     np.save(folder / 'index.npy', entries[::-1].copy())
-    with pytest.raises(
-        CacheError, match=r'index.npy is .*corrupted: its block 0 .*Remove it'
-    ):
+    with pytest.raises(CacheError, match=r'index.npy is .*corrupted: its block 0 .*Remove it'):
         InteractionCache(folder).read(PATHS[:1])

@@ -52,7 +52,9 @@ class TarSample(NamedTuple):
         """
         if not by_labels:
             return [self.image]
-        labels = [self.members[name] for name in LABELS if name in self.members]
+        labels = [
+            part for name in LABELS if name in self.members for part in (name.encode(), self.members[name])
+        ]
         return [self.image, *labels, *([] if category_ids is None else [repr(list(category_ids)).encode()])]
 
 

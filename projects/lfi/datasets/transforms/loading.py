@@ -26,6 +26,7 @@ from lfi.structures.interaction_cache import (
     SidecarImage,
     StoredMaps,
 )
+from lfi.structures.interaction_maps import OTHER
 from lfi.structures.labels import UNLABELLED
 
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
@@ -101,7 +102,9 @@ class LoadInteractionMaps(BaseTransform):
             return self._load_drawn_view(results, cache)
         paths, tiles = tiles_of(results)
         if cache.manifest.views == 1:
-            results['interaction_maps'] = self._of_cache(cache.stored(paths, tiles))
+            stored = cache.stored(paths, tiles)
+            _check_labels(results, stored, cache.manifest)
+            results['interaction_maps'] = self._of_cache(stored)
             return results
         # The teacher's answer for a mirrored image is not the mirrored answer.
         views = view_of(results)[None, :2] if tiles is None else tiles.views.numpy()
@@ -112,6 +115,7 @@ class LoadInteractionMaps(BaseTransform):
         else:
             tiles = tiles._replace(views=converted)
         stored = cache.stored(paths, tiles, is_mirrored.astype(int).tolist())
+        _check_labels(results, stored, cache.manifest)
         results['interaction_maps'] = self._of_cache(stored)
         return results
 
@@ -133,6 +137,7 @@ class LoadInteractionMaps(BaseTransform):
         """Set the maps of a view that `RecordView` has drawn again. They need no warp."""
         path, view = results['img_path'], results[VIEW_INDEX]
         stored = cache.stored([path], views=[view])
+        _check_labels(results, stored, cache.manifest)
         error = np.abs(view_of(results)[:2] - stored.record['view'][0]).max()
         colours = stored.record['colours'][0].astype(int)
         change = np.abs(colours - results[COLOURS]).max()
@@ -154,6 +159,30 @@ class LoadInteractionMaps(BaseTransform):
     def __repr__(self) -> str:
         """Return the type and the folder of the cache."""
         return f'{type(self).__name__}(cache={self.cache!r})'
+
+
+def _check_labels(results: dict, stored: StoredMaps, manifest: CacheManifest) -> None:
+    """Check that maps chosen by an image's labels are there for the labels that the image has now.
+
+    Raises:
+        UsageError: if a label has no map, although the cache has maps for as many labels.
+    """
+    is_chosen = manifest.has_chosen_concepts and manifest.labels == 'known'
+    # Captions choose concepts too, and a mixed picture shows several images.
+    if not is_chosen or stored.tiles is not None or 'gt_concepts' in results:
+        return
+    if 'gt_label' in results:
+        labels = set(np.atleast_1d(results['gt_label']).tolist())
+    else:
+        objects = results.get('instances') or ()
+        labels = {item['bbox_label'] for item in objects if not item.get('ignore_flag')}
+    concepts = {concept for concept in stored.record['concepts'][0].tolist() if concept != OTHER}
+    if len(labels) <= len(concepts) and not {label for label in labels if label >= 0} <= concepts:
+        raise UsageError(
+            f'{results["img_path"]}: it is labelled {sorted(labels)}, and the cache has maps of the concepts '
+            f'{sorted(concepts)}, which other labels chose: the labels have changed. Write another cache by '
+            'lfi cache with the config of this training'
+        )
 
 
 def _of_mirrored(views: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:
