@@ -53,12 +53,9 @@ def set_teacher_cache(cfg: Config) -> None:
     """
     from lfi.models.students.config_facts import cache_of, reads_labels
 
+    if isinstance(cfg.model.get('teacher'), Mapping):
+        _remove_caches(cfg)
     cache = cache_of(cfg.model)
-    training = [cfg.get('train_dataloader') or {}, *switched_pipelines(hooks_of(cfg))]
-    for step in typed_configs(training):
-        if type_name(step) in ('LoadInteractionMaps', 'RecordView'):
-            for name in OF_CACHE:
-                step.pop(name, None)
     if cache is None:
         return
     # Download once here, and not in each worker.
@@ -73,6 +70,15 @@ def set_teacher_cache(cfg: Config) -> None:
         view_steps, labelled_cache = _steps_of_views(cfg, cache, manifest)
     for step in (*steps, *view_steps):
         step['cache'], step['labelled_cache'] = cache, labelled_cache
+
+
+def _remove_caches(cfg: Config) -> None:
+    """Remove the caches that an earlier run set in the steps of the training pipelines."""
+    training = [cfg.get('train_dataloader') or {}, *switched_pipelines(hooks_of(cfg))]
+    for step in typed_configs(training):
+        if type_name(step) in ('LoadInteractionMaps', 'RecordView'):
+            for name in OF_CACHE:
+                step.pop(name, None)
 
 
 def _check_images(cfg: Config, cache: str, manifest: CacheManifest) -> None:
