@@ -76,6 +76,12 @@ def change(folder):
             'model.predict_by',
             {'type': 'lfi.ByTexts', 'concepts': {'type': 'lfi.DomainFolders', 'data_root': '/'}},
         ),
+        (
+            'model.predict_by',
+            {'type': 'lfi.ByMixture', 'second': {'type': 'lfi.ByTexts', 'cache': 'maps'}},
+        ),
+        ('model.predict_by', {'type': 'lfi.ByMixture', 'second': 'evil'}),
+        ('model.teacher.second', {'type': 'lfi.ByTexts'}),
         ('model.supervision.prior', {'type': 'subprocess.Popen'}),
         ('model.task', 'subprocess.Popen'),
         ('model.task', 'mmdet.LAD'),

@@ -310,7 +310,12 @@ def _check_teacher(config: object, where: str, allowed: AllowedTypes) -> None:
         if not (isinstance(value, str) and is_name(value)):
             raise _refusal(f'{where}.{name}', value, 'names a file, and files are not read')
     is_user_type = allowed.is_user_type(config.get('type'))
-    for name in sorted(config.keys() - {*TEACHER_ARGUMENTS, *PREDICTION_ARGUMENTS}):
+    arguments = {*TEACHER_ARGUMENTS}
+    if where.endswith('predict_by'):
+        arguments |= {*PREDICTION_ARGUMENTS}
+        if config.get('second') is not None:
+            _check_teacher(config['second'], f'{where}.second', allowed)
+    for name in sorted(config.keys() - arguments):
         if config[name] not in (None, False) and (name in USER_ARGUMENTS or not is_user_type):
             raise _refusal(f'{where}.{name}', config[name], "is no argument of a student's teacher")
 
