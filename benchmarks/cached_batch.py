@@ -39,7 +39,7 @@ def write_cache(folder: str, student: Student, data: dict) -> None:
     writer = CacheWriter(
         Path(folder), CacheManifest.of(identity, len(keys), 2, texts, maps, labels=KNOWN), texts
     )
-    writer.write(shard_name(0), keys, make_records(pack(maps)[:, None], np.full(len(keys), -1)))
+    writer.write(shard_name(0), keys, make_records(pack(maps)[:, None], np.zeros(len(keys), np.uint32)))
     writer.finish()
     cache = InteractionCache(folder)
     for sample in samples:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from lfi.structures import pack
 from lfi.structures.interaction_cache import CacheManifest, CacheWriter, image_keys, make_records, shard_name
-from lfi.utils.fileio import file_size
+from lfi.utils.fileio import file_digest
 
 
 def write_cache(folder, teacher, paths, texts, *views, shard_size=None, **fields):
@@ -25,9 +25,11 @@ def write_shard(writer, shard, paths, packed):
     """Write one shard, given the paths and the packed maps (N,) or (N, K) of all images."""
     rows = writer.manifest.rows(shard)
     chosen = paths[rows.start : rows.stop]
-    sizes = np.array([file_size(path) for path in chosen], np.int64)
+    digests = np.array([file_digest(path) for path in chosen], np.uint32)
     packed = packed.reshape(len(packed), -1)[rows.start : rows.stop]
     views = np.zeros((*packed.shape, 2, 3), np.float32) if packed.shape[1] > 1 else None
     writer.write(
-        shard_name(shard), image_keys(chosen, writer.manifest.name_parts), make_records(packed, sizes, views)
+        shard_name(shard),
+        image_keys(chosen, writer.manifest.name_parts),
+        make_records(packed, digests, views),
     )

@@ -297,6 +297,8 @@ def test_labelled_images_have_more_views(load, tmp_path, capsys, monkeypatch):
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         cache_teacher(cfg, str(tmp_path), 16, 0, K)
         assert '20 images are labelled' in capsys.readouterr().out
+        assert verify(cfg, tmp_path, 16, 0, 10)
+        assert capsys.readouterr().out.count('10 views were compared') == 2
         samples = [item['data_samples'] for item in trained_samples(cfg, tmp_path, epochs=12)]
         shown = {}
         for sample in samples:

@@ -1,13 +1,16 @@
 """Which caches a training's pipelines may read, and which pipelines a cache of views can serve."""
 
+import cv2
 import pytest
+import torch
 from lfi.apis.caching import cache_teacher
 from lfi.engine.cached_pipelines import loading_options, set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.engine.labelled_views import labelled_folder, labelled_paths
 from lfi.errors import UsageError
-from lfi.structures.interaction_cache import InteractionCache
+from lfi.structures.interaction_cache import CacheError, InteractionCache
 from mmengine.config import ConfigDict
+from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, DefaultScope
 from picture_files import write_shapes
 
@@ -50,12 +53,22 @@ def read_cache(cfg, cache):
     set_teacher_cache(cfg)
 
 
-def test_namesakes_in_two_data_sets_are_found_before_training(folder_of, tmp_path):
+def test_namesakes_in_two_data_sets_are_not_taken_for_one(folder_of, tmp_path):
     cache_teacher(folder_of('train'), str(tmp_path / 'one'), 4, 0)
-    with pytest.raises(UsageError, match=r'last 2 parts of its path, which \S+/0.png and \S+/0.png share'):
-        read_cache(folder_of('train', 'val'), tmp_path / 'one')
-    cache_teacher(folder_of('train', 'val'), str(tmp_path / 'both'), 4, 0)
-    read_cache(folder_of('train', 'val'), tmp_path / 'both')
+    cfg = folder_of('train', 'val')
+    for path in (tmp_path / 'val').rglob('*.png'):
+        cv2.imwrite(str(path), cv2.imread(str(path))[:, ::-1])
+    read_cache(cfg, tmp_path / 'one')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert 'interaction_maps' in dataset[0]['data_samples']
+    with pytest.raises(CacheError, match=r'for another image than \S+/val/a/0.png'):
+        dataset[2]
+    cache_teacher(cfg, str(tmp_path / 'both'), 4, 0)
+    read_cache(cfg, tmp_path / 'both')
+    records = [
+        item['data_samples'].interaction_maps.record for item in DATASETS.build(cfg.train_dataloader.dataset)
+    ]
+    assert len({record.tobytes() for record in records}) == 4
 
 
 @pytest.mark.parametrize('views', [1, 4])
@@ -138,7 +151,12 @@ def test_another_seed_of_few_labels_reads_a_cache_of_its_own_labelled_images(con
         assert view.labelled_cache == expected
 
 
-def test_labels_that_have_changed_since_they_chose_concepts_are_named(config_path, tmp_path):
+def add_caption(concept):
+    """A step that names one concept, as `lfi.LoadCaptionConcepts` does."""
+    return lambda results: {**results, 'gt_concepts': torch.tensor([concept])}
+
+
+def test_labels_and_captions_that_have_changed_since_they_chose_concepts_are_named(config_path, tmp_path):
     options = {'train_dataloader.dataset.num_images': 6, 'model.teacher.max_concepts': 3}
     cfg = load_config(config_path(CLASSIFIER), options)
     cache_teacher(cfg, str(tmp_path), 6, 0)
@@ -147,6 +165,12 @@ def test_labels_that_have_changed_since_they_chose_concepts_are_named(config_pat
     assert len([dataset[i] for i in range(6)]) == 6
     info = dataset.get_data_info(0)
     concepts = InteractionCache(tmp_path).read([info['img_path']])['concepts'][0].tolist()
-    info['gt_label'] = next(label for label in range(20) if label not in concepts)
-    with pytest.raises(UsageError, match='which other labels chose: the labels have changed'):
+    other = next(label for label in range(20) if label not in concepts)
+    captioned = Compose(
+        [*dataset.pipeline.transforms[:1], add_caption(other), *dataset.pipeline.transforms[1:]]
+    )
+    with pytest.raises(UsageError, match='which other labels or captions chose: they have changed'):
+        captioned(dict(info))
+    info['gt_label'] = other
+    with pytest.raises(UsageError, match='which other labels or captions chose: they have changed'):
         dataset.pipeline(info)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lfi.utils.fileio
 import pytest
-from lfi.utils.fileio import AtomicLocalBackend, hash_files
+from lfi.utils.fileio import DIGESTED, AtomicLocalBackend, file_digest, hash_files
 
 
 def write_often(file, letter):
@@ -65,3 +65,23 @@ def test_it_is_that_of_the_contents_one_after_the_other(tmp_path, monkeypatch):
     for path, content in zip(paths, contents):
         path.write_bytes(content)
     assert hash_files(sha256(b'begun'), *paths).digest() == sha256(b'begunabcdefghij').digest()
+
+
+def test_a_file_is_told_from_others_by_its_size_and_its_middle(tmp_path):
+    middle = bytes(range(256)) * (DIGESTED // 256)
+    contents = [
+        b'',
+        b'a',
+        middle,
+        middle[::-1],
+        b'-' * 99 + middle + b'-' * 99,
+        b'-' * 100 + middle + b'-' * 100,
+    ]
+    digests = []
+    for i, content in enumerate(contents):
+        (tmp_path / str(i)).write_bytes(content)
+        digests.append(file_digest(tmp_path / str(i)))
+        (tmp_path / 'copy').write_bytes(content)
+        assert file_digest(tmp_path / 'copy') == digests[-1] > 0
+    assert len(set(digests)) == len(contents)
+    assert file_digest(tmp_path) == file_digest('s3://bucket/a.jpg') == file_digest('\0') == 0

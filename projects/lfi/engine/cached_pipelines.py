@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.registry import TRANSFORMS
 
 from lfi.errors import UsageError, as_usage_error
 from lfi.structures import CACHE_KEYS
-from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference, last_parts
+from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference
 from lfi.utils.config_types import configs_in, leaf_configs, type_name
-from lfi.utils.folders import resolved_path
 from lfi.utils.repositories import cache_folder
 
 from .cache_labels import check_labels_of_cache
@@ -66,7 +65,7 @@ def set_teacher_cache(cfg: Config) -> None:
     labelled_cache = None
     if (Path(cache) / 'manifest.json').is_file():
         manifest = CacheManifest.read(Path(cache))
-        _check_images(cfg, cache, manifest)
+        _check_loading(cfg, cache, manifest)
         view_steps, labelled_cache = _steps_of_views(cfg, cache, manifest)
     for step in (*steps, *view_steps):
         step['cache'], step['labelled_cache'] = cache, labelled_cache
@@ -81,19 +80,12 @@ def _remove_caches(cfg: Config) -> None:
                 step.pop(name, None)
 
 
-def _check_images(cfg: Config, cache: str, manifest: CacheManifest) -> None:
-    """Check that a cache was written for images that were decoded so, and tells several data sets apart.
-
-    Namesakes in a single data set are found when their maps are read.
+def _check_loading(cfg: Config, cache: str, manifest: CacheManifest) -> None:
+    """Check that a cache was written for images that were decoded as in this training.
 
     Raises:
-        UsageError: if the options of decoding differ, or two images have the same last parts of their paths,
-            by which the cache knows an image.
+        UsageError: if the options of decoding differ.
     """
-    # Imported here because they import mmpretrain.
-    from lfi.datasets import unaugmented
-    from lfi.datasets.image_paths import distinct_images
-
     loading = loading_options(cfg)
     if manifest.loading != loading:
         raise UsageError(
@@ -101,17 +93,6 @@ def _check_images(cfg: Config, cache: str, manifest: CacheManifest) -> None:
             f'{manifest.loading}, and here they are loaded with {loading}: set color_type and '
             'imdecode_backend of LoadImageFromFile back, or write another cache'
         )
-    dataset = cfg.train_dataloader.dataset
-    if manifest.has_sidecars or len(list(leaf_configs(dataset))) < 2:
-        return
-    by_name = dict[str, str]()
-    for path in distinct_images(DATASETS.build(unaugmented(dataset)))[0]:
-        other = by_name.setdefault(last_parts(path, manifest.name_parts), path)
-        if other != path and resolved_path(other) != resolved_path(path):
-            raise UsageError(
-                f'model.teacher.cache={cache!r} knows an image by the last {manifest.name_parts} parts of '
-                f'its path, which {other} and {path} share: run lfi cache with the config of this training'
-            )
 
 
 def map_loading_steps(cfg: Config, cache: str) -> list[dict]:

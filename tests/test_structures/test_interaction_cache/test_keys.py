@@ -36,13 +36,13 @@ NAMES = [path.removeprefix('/data/') for path in PATHS]
 
 @pytest.fixture
 def make_images(tmp_path):
-    """`make_images(root, size)` are the paths of ten files of this many bytes."""
+    """`make_images(root, content)` are the paths of ten files that hold this content and their names."""
 
-    def make(root, size):
+    def make(root, content):
         paths = [tmp_path / root / name for name in NAMES]
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b'x' * size)
+            path.write_text(content + path.name)
         return [str(path) for path in paths]
 
     return make
@@ -51,34 +51,37 @@ def make_images(tmp_path):
 @pytest.fixture
 def written(tmp_path, manifest, packed, make_images):
     """The folder of a cache of images that are there, and their paths."""
-    folder, paths = tmp_path / 'written', make_images('photos', 50)
+    folder, paths = tmp_path / 'written', make_images('photos', 'photo')
     write_all(folder, manifest, packed, paths)
     return folder, paths
 
 
-def test_images_of_another_folder_are_refused_by_their_sizes(written, packed, make_images):
+@pytest.mark.parametrize('content', ['sketch', 'PHOTO'])
+def test_images_of_another_folder_are_refused_by_their_files(written, packed, make_images, content):
     folder, paths = written
     assert maps_in(InteractionCache(folder).read(paths), packed) == packed.tobytes()
-    copied = make_images('copied', 50)
+    copied = make_images('copied', 'photo')
     assert maps_in(InteractionCache(folder).read(copied), packed) == packed.tobytes()
-    sketches = make_images('sketches', 60)
-    with pytest.raises(CacheError, match=rf'for another image of this name: {sketches[4]} has 60 bytes, and'):
-        InteractionCache(folder).read(sketches[4:])
+    others = make_images('others', content)
+    # A worker that has read no image of the first folder knows it, too.
+    with pytest.raises(CacheError, match=rf'written for another image than {others[4]}: .*share the last 2'):
+        InteractionCache(folder).read(others[4:])
     # What is no file of this machine is known by its name alone.
     assert maps_in(InteractionCache(folder).read(PATHS), packed) == packed.tobytes()
 
 
-def test_an_image_that_changes_under_its_name_is_refused(written):
+@pytest.mark.parametrize('content', [b'more', b'photo3.jpg'[::-1]])
+def test_an_image_that_changes_under_its_name_is_refused(written, content):
     folder, paths = written
-    with open(paths[3], 'ab') as file:
-        file.write(b'more')
+    with open(paths[3], 'wb') as file:
+        file.write(content)
     cache = InteractionCache(folder)
     cache.read(paths[:3])
-    with pytest.raises(CacheError, match=rf'{paths[3]} has 54 bytes, and had 50'):
+    with pytest.raises(CacheError, match=rf'for another image than {paths[3]}: the file has changed'):
         cache.read(paths[3:])
 
 
-def test_what_could_not_be_read_is_said_before_its_size(written, manifest, packed):
+def test_what_could_not_be_read_is_said_before_its_change(written, manifest, packed):
     folder, paths = written
     packed[6] = missing_records(1, packed.dtype)[0]
     write_shard(open_writer(folder, manifest), 1, paths, packed)

@@ -37,14 +37,14 @@ def test_what_presence_is_is_noted_and_decided_by_the_teacher(folder, manifest):
     ('text', 'message'),
     [
         ('', 'is corrupted, or no manifest'),
-        ('{"version": 4, "teacher": {"pretrained": "\\ud800"}}', r"can't encode character '\\ud800'"),
-        ('{"version": 4}', 'is corrupted, or no manifest'),
+        ('{"version": 5, "teacher": {"pretrained": "\\ud800"}}', r"can't encode character '\\ud800'"),
+        ('{"version": 5}', 'is corrupted, or no manifest'),
         ('[1, 2]', 'is corrupted, or no manifest'),
         ('null', 'is corrupted, or no manifest'),
         ('[' * 100_000, 'is corrupted, or no manifest'),
         (
-            '{"version": 3}',
-            r'has the format 3, .* lfi reads 4\. .*lfi cache with another folder',
+            '{"version": 4}',
+            r'has the format 4, .* lfi reads 5\. .*lfi cache with another folder',
         ),
     ],
 )

@@ -1,9 +1,6 @@
 import json
-import os
 import pickle
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -39,30 +36,10 @@ def test_a_view_that_the_cache_does_not_have_is_refused(folder):
         InteractionCache(folder).read(PATHS[:2], [0, 1])
 
 
-def test_images_of_two_folders_are_not_taken_for_one(folder, packed):
+def test_a_cache_that_was_read_can_be_sent_to_a_worker(folder, packed):
     cache = InteractionCache(folder)
     cache.read(PATHS)
-    other = PATHS[3].replace('/data', '/elsewhere')
-    with pytest.raises(CacheError, match=rf'last 2 parts of their paths, and {other} shares these with'):
-        cache.read([PATHS[4], other])
-    assert maps_in(cache.read(['/data/./set/a/3.jpg']), packed) == packed[3].tobytes()
-
-
-def test_an_image_may_be_reached_by_a_link(folder, packed, tmp_path):
-    (tmp_path / 'data/set').mkdir(parents=True)
-    (tmp_path / 'link').symlink_to(tmp_path / 'data')
-    cache = InteractionCache(folder)
-    for root in (tmp_path / 'data', tmp_path / 'link'):
-        assert maps_in(cache.read([f'{root}/set/a/3.jpg']), packed) == packed[3].tobytes()
-
-
-def test_a_cache_that_was_read_serves_a_process_of_another_hash(folder, tmp_path):
-    cache = InteractionCache(folder)
-    cache.read(PATHS)
-    (tmp_path / 'cache.pkl').write_bytes(pickle.dumps(cache))
-    code = f'import pickle; pickle.load(open("cache.pkl", "rb")).read({PATHS!r})'
-    env = {**os.environ, 'PYTHONHASHSEED': '1'}
-    subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=env, check=True)
+    assert maps_in(pickle.loads(pickle.dumps(cache)).read(PATHS), packed) == packed.tobytes()
 
 
 @pytest.mark.parametrize('damage', ['cut', 'flip a bit', 'empty', 'remove'])

@@ -57,21 +57,21 @@ class ShardRecords:
                 f'the maps of the teacher cannot be stored: {error}. The batch: {files}'
             ) from error
 
-    def build(self, sizes: Sequence[int]) -> np.ndarray:
+    def build(self, file_digests: Sequence[int]) -> np.ndarray:
         """Return the records (n, K) of the n images. An image lacks all views if it lacks one.
 
         Args:
-            sizes: sizes in bytes of the n images' files.
+            file_digests: checksums of the n images' files, from `lfi.utils.fileio.file_digest`.
         """
-        shape = (len(sizes), self.job.views)
-        num_items = len(sizes) * self.job.views
+        shape = (len(file_digests), self.job.views)
+        num_items = len(file_digests) * self.job.views
         packed = missing_records(num_items, self.packed_dtype)
         views, colours = np.zeros((num_items, 2, 3), np.float32), np.zeros((num_items, 6), np.uint8)
         for places, *part in self._parts:
             packed[places], views[places], colours[places] = part
         packed = packed.reshape(shape)
         packed[is_missing(packed.ravel()).reshape(shape).any(1)] = missing_records(1, packed.dtype)[0]
-        file_sizes = np.array(sizes, np.int64)
+        digests = np.array(file_digests, np.uint32)
         if self.job.views == 1:
-            return make_records(packed, file_sizes)
-        return make_records(packed, file_sizes, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6))
+            return make_records(packed, digests)
+        return make_records(packed, digests, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6))

@@ -32,14 +32,12 @@ class TarItem(NamedTuple):
         position: position of the image in the tar.
         view: index of the view.
         key: key of the image, see `member_key`.
-        size: size of its file in bytes.
         item: packed item, or an `Unreadable`.
     """
 
     position: int
     view: int
     key: int
-    size: int
     item: Any
 
 
@@ -67,7 +65,7 @@ class TarItems(IterableDataset):
             contents = sample.bound_contents(self.by_labels, self.job.complete.category_ids)
             key = member_key(sample.path, self.tar, *contents)
             for view in range(self.job.views):
-                yield TarItem(position, view, key, len(sample.image), self.job.load(sample, view))
+                yield TarItem(position, view, key, self.job.load(sample, view))
 
 
 class TarJob(AskedTeacher):
@@ -176,19 +174,20 @@ def write_sidecar(
 ) -> None:
     """Ask the teacher about the images of a tar file, and write its sidecar; see `write_sidecars`."""
     records = ShardRecords(job, writer.manifest.packed_dtype)
-    images: dict[int, tuple[int, int]] = {}
+    keys: dict[int, int] = {}
     for items, batch in job.batches(tar, batch_size, num_workers, writer.manifest.reveals_labels):
-        images |= {item.position: (item.key, item.size) for item in items}
+        keys |= {item.position: item.key for item in items}
         for index, item in enumerate(items):
             if item.view == 0:
                 unreadable.without(batch.unreadable.get(index), shard_name(tar))
         if batch.positions:
             read = [items[index] for index in batch.positions]
             records.add([item.position * job.views + item.view for item in read], batch.data)
-    if not images:
+    if not keys:
         raise UsageError(f'{tar} has no image: remove it from urls')
-    keys, sizes = zip(*(images[position] for position in range(len(images))))
-    writer.write(sidecar_name(tar), np.array(keys, np.uint64), records.build(sizes))
+    in_order = np.array([keys[position] for position in range(len(keys))], np.uint64)
+    # The keys bind the records to the images' contents.
+    writer.write(sidecar_name(tar), in_order, records.build([0] * len(keys)))
 
 
 def _collate(items: Sequence[TarItem]) -> tuple[list[TarItem], Batch]:

@@ -44,23 +44,24 @@ def verify(cfg: Config, folder: Path, batch_size: int, num_workers: int, num_ima
     """
     manifest = CacheManifest.read(folder)
     if is_stream(cfg):
-        difference = _verify_sidecars(TarJob(cfg, manifest.views), folder, num_images)
+        differences = [_verify_sidecars(TarJob(cfg, manifest.views), folder, num_images)]
     else:
-        job = TeacherJob(cfg, manifest.views, manifest.name_parts)
-        difference = _verify_images(job, folder, batch_size, num_workers, num_images)
+        differences = [_verify_images(cfg, folder, None, batch_size, num_workers, num_images)]
         labelled = labelled_paths(cfg) if manifest.has_drawn_views else set()
         inner = labelled_folder(folder, labelled, manifest.name_parts)
         if labelled and inner.is_dir():
-            cache = InteractionCache(inner)
-            for shard in range(cache.manifest.num_shards):
-                cache.verify_shard(cache.shard(shard))
-    print(difference)
-    return difference.passed
+            differences.append(_verify_images(cfg, inner, labelled, batch_size, num_workers, num_images))
+    for difference in differences:
+        print(difference)
+    return all(difference.passed for difference in differences)
 
 
 def _verify_images(
-    job: TeacherJob, folder: Path, batch_size: int, num_workers: int, num_images: int
+    cfg: Config, folder: Path, only: set[str] | None, batch_size: int, num_workers: int, num_images: int
 ) -> MapDifference:
+    """Verify all shards of a cache of images in folders, and views of some images, chosen from `only`."""
+    manifest = CacheManifest.read(folder)
+    job = TeacherJob(cfg, manifest.views, manifest.name_parts, only)
     cache = open_cache(str(folder), job.identity)
     assert isinstance(cache, InteractionCache)
     for shard in tqdm(range(cache.manifest.num_shards), unit=' shards'):

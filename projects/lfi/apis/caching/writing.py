@@ -32,7 +32,7 @@ from lfi.structures.interaction_cache import (
 )
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 from lfi.unreadable import UnreadableList
-from lfi.utils.fileio import file_size
+from lfi.utils.fileio import file_digest
 
 from .job import AskedTeacher, Batch, TeacherJob
 from .reading import ImageReader, first_maps, split
@@ -209,8 +209,8 @@ def write_shard(job: TeacherJob, writer: CacheWriter, shard: int, batches: Itera
     for items, batch in batches:
         if batch.positions:
             records.add([items[position] - first for position in batch.positions], batch.data)
-    sizes = [file_size(job.paths[row]) for row in rows]
-    writer.write(shard_name(shard), keys_of(job, writer, shard), records.build(sizes))
+    digests = [file_digest(job.paths[row]) for row in rows]
+    writer.write(shard_name(shard), keys_of(job, writer, shard), records.build(digests))
 
 
 def _updating(bar: tqdm, batches: Iterable[Item]) -> Iterator[tuple[Sequence[int], Batch]]:

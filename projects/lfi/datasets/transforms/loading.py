@@ -162,26 +162,26 @@ class LoadInteractionMaps(BaseTransform):
 
 
 def _check_labels(results: dict, stored: StoredMaps, manifest: CacheManifest) -> None:
-    """Check that maps chosen by an image's labels are there for the labels that the image has now.
+    """Check that maps chosen by an image's labels and captions are there for those that the image has now.
 
     Raises:
-        UsageError: if a label has no map, although the cache has maps for as many labels.
+        UsageError: if a concept that they name has no map, although the cache has as many maps.
     """
-    is_chosen = manifest.has_chosen_concepts and manifest.labels == 'known'
-    # Captions choose concepts too, and a mixed picture shows several images.
-    if not is_chosen or stored.tiles is not None or 'gt_concepts' in results:
+    # A mixed picture shows several images.
+    if not manifest.has_chosen_concepts or stored.tiles is not None:
         return
-    if 'gt_label' in results:
-        labels = set(np.atleast_1d(results['gt_label']).tolist())
-    else:
+    labels: set[int] = set(results['gt_concepts'].tolist()) if 'gt_concepts' in results else set()
+    if manifest.labels == 'known' and 'gt_label' in results:
+        labels.update(np.atleast_1d(results['gt_label']).tolist())
+    elif manifest.labels == 'known':
         objects = results.get('instances') or ()
-        labels = {item['bbox_label'] for item in objects if not item.get('ignore_flag')}
+        labels.update(item['bbox_label'] for item in objects if not item.get('ignore_flag'))
     concepts = {concept for concept in stored.record['concepts'][0].tolist() if concept != OTHER}
     if len(labels) <= len(concepts) and not {label for label in labels if label >= 0} <= concepts:
         raise UsageError(
-            f'{results["img_path"]}: it is labelled {sorted(labels)}, and the cache has maps of the concepts '
-            f'{sorted(concepts)}, which other labels chose: the labels have changed. Write another cache by '
-            'lfi cache with the config of this training'
+            f'{results["img_path"]}: its labels and captions name the concepts {sorted(labels)}, and the '
+            f'cache has maps of {sorted(concepts)}, which other labels or captions chose: they have changed. '
+            'Write another cache by lfi cache with the config of this training'
         )
 
 

@@ -20,7 +20,7 @@ from ..packed_maps import is_packed, packed_dtype
 from .files import REDO, CacheError, checksum
 from .records import record_dtype
 
-VERSION = 4
+VERSION = 5
 NUM_COMPLETE = 2
 """Number of views that show the complete image: as it is, and mirrored. Others are drawn."""
 MIN_SHARD_SIZE = 256

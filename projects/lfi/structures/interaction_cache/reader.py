@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lfi.utils.fileio import file_size
-from lfi.utils.folders import resolved_path
+from lfi.utils.fileio import file_digest
 from lfi.utils.repositories import cache_folder
 
 from ..interaction_maps import OTHER
@@ -22,14 +20,11 @@ from .files import REDO, CacheError, load_texts, shard_file
 from .index import BLOCKS, ENTRIES, CacheIndex, has_index
 from .keys import image_keys
 from .manifest import CacheManifest
-from .records import MAX_SIZE
 from .shards import Shard
 
 UNIT_TOLERANCE = 1e-3
 """Largest deviation of an embedding's length from 1; rounding to half precision causes less."""
 MAX_OPEN_SHARDS = 256
-UNKNOWN_SIZE = -1
-"""Size of an image that is no local file, from `file_size`."""
 
 
 class StoredMaps(NamedTuple):
@@ -172,7 +167,6 @@ class InteractionCache(CacheFolder):
             )
         self._index = CacheIndex(self.folder, self.manifest.num_images)
         self._shards: OrderedDict[int, Shard] = OrderedDict()
-        self._paths_read = PathsRead()
 
     def __getstate__(self) -> dict:
         """Return the state without open shards."""
@@ -210,8 +204,8 @@ class InteractionCache(CacheFolder):
             views: index of the view of each image. Defaults to None: view 0, the complete images.
 
         Raises:
-            CacheError: if an image is not in the cache, or was unreadable when the cache was written; if it
-                has the key of another image, or its size has changed; or if a record is corrupted.
+            CacheError: if an image is not in the cache, was unreadable when the cache was written, or is
+                another one of its name; or if a record is corrupted.
         """
         keys = image_keys(paths, self.manifest.name_parts)
         rows = self._index.rows(keys)
@@ -220,18 +214,17 @@ class InteractionCache(CacheFolder):
                 f'{self.folder} has no maps of {paths[int((rows < 0).argmax())]}: it was written for other '
                 f'data ({self.manifest.num_images} images). Run lfi cache for these data'
             )
-        self._refuse_namesakes(paths, rows)
         views = [0] * len(paths) if views is None else views
         self.check_views(views)
         # Read the records first: they confirm the manifest's dtype before memory for it is allocated.
         parts = [self._record(*place) for place in zip(paths, rows.tolist(), keys.tolist(), views)]
         records = np.concatenate(parts)
-        for path, recorded in zip(paths, records['file_size'].tolist()):
-            size = min(file_size(path), MAX_SIZE)
-            if UNKNOWN_SIZE not in (recorded, size) and recorded != size:
+        for path, recorded in zip(paths, records['file_digest'].tolist()):
+            if recorded and (digest := file_digest(path)) and digest != recorded:
                 raise CacheError(
-                    f'{self.folder} was written for another image of this name: {path} has {size:,} bytes, '
-                    f'and had {recorded:,}. Run lfi cache with another folder for these images'
+                    f'{self.folder} was written for another image than {path}: the file has changed, or two '
+                    f'images share the last {self.manifest.name_parts} parts of their paths. Run lfi cache '
+                    'with another folder for the data of this training'
                 )
         return records
 
@@ -239,16 +232,6 @@ class InteractionCache(CacheFolder):
         """Read the record (1,) of one view of an image."""
         shard, position = divmod(row, self.manifest.shard_size)
         return self.read_record(self.shard(shard), position, key, view, path)
-
-    def _refuse_namesakes(self, paths: Sequence[str], rows: np.ndarray) -> None:
-        """Raise a CacheError if images of two folders have the same record."""
-        for path, row in zip(paths, rows.tolist()):
-            if not self._paths_read.add(row, path):
-                raise CacheError(
-                    f'{self.folder} identifies images by the last {self.manifest.name_parts} parts of their '
-                    f'paths, and {path} shares these with another image: the cache was written for the '
-                    'folder of one of the two. Run lfi cache for both folders together'
-                )
 
     def shard(self, shard: int) -> Shard:
         """Open a shard, or return the open one. The least recently used one is closed.
@@ -268,35 +251,6 @@ class InteractionCache(CacheFolder):
                 self._shards.popitem(last=False)
         self._shards[shard] = opened
         return opened
-
-
-class PathsRead:
-    """Paths for which records were read, for the latest million of rows in bounded memory."""
-
-    SLOTS = 2**20
-
-    def __init__(self) -> None:
-        # `zeros` takes memory only where it is written. Row 0 is stored as 1.
-        self._rows = np.zeros(self.SLOTS, np.int64)
-        self._paths = np.zeros(self.SLOTS, np.int64)
-        self._real_paths = np.zeros(self.SLOTS, np.int64)
-
-    def __reduce__(self) -> tuple:
-        # A data worker notes its own.
-        return PathsRead, ()
-
-    def add(self, row: int, path: str) -> bool:
-        """Note the path of a row; return whether the row was read for no other file before."""
-        slot, digest = row % self.SLOTS, _digest(path)
-        was_read = self._rows[slot] == row + 1
-        # To resolve a path asks the file system about each folder in it.
-        if was_read and self._paths[slot] == digest:
-            return True
-        real_digest = _digest(resolved_path(path))
-        if was_read and self._real_paths[slot] != real_digest:
-            return False
-        self._rows[slot], self._paths[slot], self._real_paths[slot] = row + 1, digest, real_digest
-        return True
 
 
 def _has_valid_values(record: np.ndarray) -> bool:
@@ -325,9 +279,3 @@ def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> No
         raise CacheError(
             f'{path} has maps of concept {unknown[0]}, but the cache has only {count} concepts. {REDO}'
         )
-
-
-def _digest(path: str) -> int:
-    """Hash a path, equally in all processes (unlike `hash`)."""
-    name = path.encode(errors='surrogateescape')
-    return int.from_bytes(blake2b(name, digest_size=8).digest(), 'little', signed=True)

@@ -9,12 +9,8 @@ import numpy as np
 CHECKSUM = 'checksum'
 
 
-MAX_SIZE = 2**31 - 1
-"""Largest size of an image's file that a record tells from larger ones."""
-
-
 def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
-    """Dtype of a record: packed maps, the size of the image's file, the view, and a checksum.
+    """Dtype of a record: packed maps, a checksum of the image's file, the view, and a checksum.
 
     Args:
         packed: `packed_dtype` of the maps.
@@ -23,12 +19,12 @@ def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
             and standard deviation of the three channels in the view.
     """
     view = [('view', 'f4', (2, 3)), ('colours', 'u1', (6,))] if has_views else []
-    return np.dtype([*packed.descr, ('file_size', 'i4'), *view, (CHECKSUM, 'u8')])
+    return np.dtype([*packed.descr, ('file_digest', 'u4'), *view, (CHECKSUM, 'u8')])
 
 
 def make_records(
     packed: np.ndarray,
-    file_sizes: np.ndarray,
+    file_digests: np.ndarray,
     views: np.ndarray | None = None,
     colours: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -36,14 +32,14 @@ def make_records(
 
     Args:
         packed: (n, K) packed maps, K views of each image.
-        file_sizes: (n,) sizes in bytes of the images' files, -1 for an image that is no local file.
+        file_digests: (n,) checksums of the images' files, from `file_digest`.
         views: (n, K, 2, 3), recorded views. Defaults to None: the cache holds one view of each image.
         colours: (n, K, 6) uint8, colours of the views. Defaults to None: zeros.
     """
     records = np.zeros(packed.shape, record_dtype(packed.dtype, views is not None))
     for name in packed.dtype.names or ():
         records[name] = packed[name]
-    records['file_size'] = np.minimum(file_sizes, MAX_SIZE)[:, None]
+    records['file_digest'] = file_digests[:, None]
     if views is not None:
         records['view'] = views
     if colours is not None:
