@@ -13,12 +13,16 @@ from .paired import spread
 from .runs import Run
 from .study import Study
 
+CONVERGED = 1.0
+"""Largest rise of the reference in its last fifth, in points, that counts as converged."""
+
 
 @default_style()
 def draw_study(study: Study) -> Figure:
     """Draw learning curves with a band of one standard deviation, and gains over the baseline in the test.
 
-    Curves are drawn at validations of all seeds. Gains have their 95 % interval for two seeds or more.
+    Curves are drawn at validations of all seeds. A title says if the baseline still rises. Gains have their
+    95 % interval for two seeds or more.
     """
     palette = plt.get_cmap('tab20')
     colours = {arm: palette(i % palette.N) for i, arm in enumerate(study.cells)}
@@ -34,6 +38,11 @@ def draw_study(study: Study) -> Figure:
     curves.set_ylabel(f'{metric} on the validation images, %')
     curves.legend(fontsize=7)
     curves.grid(alpha=0.3)
+    rise = late_rise([cell.run for cell in study.cells[study.baseline]])
+    if rise is not None and rise > CONVERGED:
+        curves.set_title(
+            f'not converged: {study.baseline} rises by {rise:.1f} points in its last fifth', fontsize=9
+        )
 
     arms = [arm for arm in study.cells if arm != study.baseline]
     baseline = study.by_seed(study.baseline)
@@ -49,6 +58,13 @@ def draw_study(study: Study) -> Figure:
     gains.set_xlabel(f'{study.metric or metric} on the test images minus {study.baseline}, points')
     gains.grid(alpha=0.3, axis='x')
     return figure
+
+
+def late_rise(runs: Sequence[Run]) -> float | None:
+    """Return how much the mean metric of runs rises in the last fifth of the epochs; None if unknown."""
+    epochs, values = _common_curves(runs)
+    before = [i for i, epoch in enumerate(epochs) if epoch <= 0.8 * epochs[-1]]
+    return float(values.mean(0)[-1] - values.mean(0)[before[-1]]) if before else None
 
 
 def _common_curves(runs: Sequence[Run]) -> tuple[list[int], np.ndarray]:

@@ -39,6 +39,15 @@ def test_curves_are_drawn_where_all_seeds_were_validated():
     assert curves.lines[0].get_xydata().tolist() == [[1, 2], [3, 7]]
 
 
+@pytest.mark.parametrize(
+    ('accuracy', 'rise'), [((1.0, 8.0, 9.0, 9.5, 11.0), '1.5'), ((1.0, 8.0, 9.0, 10.0, 11.0), None)]
+)
+def test_a_reference_that_still_rises_is_named(accuracy, rise):
+    arm = [Cell(0, Run('run', accuracy, 10.0, {}), 2.0, 'cpu')]
+    title = draw_study(Study({'base': arm}, 'ours')).axes[0].get_title()
+    assert title == (f'not converged: base rises by {rise} points in its last fifth' if rise else '')
+
+
 def test_the_teachers_time_comes_before_the_methods_curve():
     runs = [cell.run for cell in cells(10.0, 20.0)]
     epochs, seconds = draw_convergence(runs, runs, teacher_seconds=7.0).axes
