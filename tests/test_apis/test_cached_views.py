@@ -316,3 +316,44 @@ def test_labelled_images_have_more_views(load, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(labelled_views, 'print_log', lambda text, *arguments: notes.append(text))
         trained_samples(other, tmp_path, epochs=1)
         assert len(notes) == 1 and 'lfi cache with the same arguments adds 20 of each' in notes[0]
+
+
+IGNORED = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+
+
+def test_an_image_that_is_loaded_in_two_ways_is_refused_before_the_teacher_is_asked(load, tmp_path):
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    usual, other = image_folder(tmp_path / 'data'), image_folder(tmp_path / 'data')
+    other['pipeline'][0] = IGNORED
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[usual, other])
+    with (
+        DefaultScope.overwrite_default_scope('mmpretrain'),
+        pytest.raises(UsageError, match='data sets that load images in different ways show the same images'),
+    ):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
+
+
+def test_a_hook_that_switches_to_another_way_of_loading_is_refused(load, tmp_path):
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data')
+    switched = [IGNORED, *image_folder(tmp_path / 'data')['pipeline'][1:]]
+    cfg.custom_hooks = [dict(type='PipelineSwitchHook', switch_epoch=1, switch_pipeline=switched)]
+    with (
+        DefaultScope.overwrite_default_scope('mmpretrain'),
+        pytest.raises(UsageError, match='a hook switches to a pipeline that loads images in another way'),
+    ):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
+
+
+@pytest.mark.parametrize('color_type', ['grayscale', 'unchanged'])
+def test_colours_of_views_are_those_of_any_number_of_channels(color_type, load, tmp_path):
+    picture_folder(tmp_path / 'data', 2)
+    dataset = image_folder(tmp_path / 'data')
+    dataset['pipeline'][0] = dict(type='LoadImageFromFile', color_type=color_type)
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = dataset
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+        assert len(trained_samples(cfg, tmp_path / 'cache')) == 12

@@ -6,8 +6,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import lfi.utils.fileio
+import numpy as np
 import pytest
-from lfi.utils.fileio import DIGESTED, AtomicLocalBackend, file_digest, hash_files
+from lfi.utils.fileio import NUM_PIECES, PIECE, AtomicLocalBackend, file_digest, hash_files
 
 
 def write_often(file, letter):
@@ -67,21 +68,33 @@ def test_it_is_that_of_the_contents_one_after_the_other(tmp_path, monkeypatch):
     assert hash_files(sha256(b'begun'), *paths).digest() == sha256(b'begunabcdefghij').digest()
 
 
-def test_a_file_is_told_from_others_by_its_size_and_its_middle(tmp_path):
-    middle = bytes(range(256)) * (DIGESTED // 256)
-    contents = [
-        b'',
-        b'a',
-        middle,
-        middle[::-1],
-        b'-' * 99 + middle + b'-' * 99,
-        b'-' * 100 + middle + b'-' * 100,
-    ]
-    digests = []
-    for i, content in enumerate(contents):
-        (tmp_path / str(i)).write_bytes(content)
-        digests.append(file_digest(tmp_path / str(i)))
-        (tmp_path / 'copy').write_bytes(content)
-        assert file_digest(tmp_path / 'copy') == digests[-1] > 0
-    assert len(set(digests)) == len(contents)
+@pytest.mark.parametrize('size', [1, PIECE, PIECE + 1, 3 * PIECE - 5, NUM_PIECES * PIECE])
+def test_each_byte_of_a_small_file_counts(tmp_path, size):
+    content = np.random.default_rng(size).integers(0, 256, size, np.uint8)
+    path = tmp_path / 'file'
+    path.write_bytes(content.tobytes())
+    digest = file_digest(path)
+    assert 0 < digest < 2**32
+    for position in {0, size // 3, size // 2, size - 1, *range(0, size, 997)}:
+        changed = content.copy()
+        changed[position] ^= 1
+        path.write_bytes(changed.tobytes())
+        assert file_digest(path) != digest
+
+
+def test_a_large_file_is_known_by_its_size_and_by_pieces_of_it(tmp_path):
+    content = bytearray(40 * NUM_PIECES * PIECE)
+    digests = set()
+    for position in (None, 0, len(content) - 1):
+        changed = bytearray(content)
+        if position is not None:
+            changed[position] = 1
+        (tmp_path / 'file').write_bytes(changed)
+        digests.add(file_digest(tmp_path / 'file'))
+    (tmp_path / 'file').write_bytes(content + b'\0')
+    digests.add(file_digest(tmp_path / 'file'))
+    assert len(digests) >= 4
+
+
+def test_what_is_no_file_has_no_digest(tmp_path):
     assert file_digest(tmp_path) == file_digest('s3://bucket/a.jpg') == file_digest('\0') == 0

@@ -9,7 +9,7 @@ from lfi.errors import UsageError
 from lfi.structures.interaction_cache import name_parts
 
 from .image_folder import ImageFolder
-from .labelled_images import raw_info
+from .labelled_images import has_label, raw_info
 
 
 def distinguishing_parts(dataset: Any, paths: Sequence[str]) -> int:
@@ -26,9 +26,10 @@ def distinguishing_parts(dataset: Any, paths: Sequence[str]) -> int:
 
 
 def distinct_images(dataset: Any) -> tuple[Sequence[str], Sequence[int]]:
-    """Return the paths of a data set's images, each once, and the first index of each in the data set.
+    """Return the paths of a data set's images, each once, and an index of each in the data set.
 
-    The paths of an `ImageFolder` are joined on access: it may have a hundred million.
+    Of an image that comes with and without a label, the index is that of the labelled one. The paths of an
+    `ImageFolder` are joined on access: it may have a hundred million.
 
     Args:
         dataset: data set of OpenMMLab, possibly a wrapper.
@@ -38,10 +39,15 @@ def distinct_images(dataset: Any) -> tuple[Sequence[str], Sequence[int]]:
     """
     if isinstance(dataset, ImageFolder):
         return dataset.paths, range(len(dataset))
-    first_indices: dict[str, int] = {}
+    indices: dict[str, int] = {}
+    labelled = set[str]()
     for index in range(len(dataset)):
         info = raw_info(dataset, index)
         if 'img_path' not in info:
             raise UsageError('the data set has no img_path, and a cache identifies images by their paths')
-        first_indices.setdefault(info['img_path'], index)
-    return list(first_indices), list(first_indices.values())
+        path = info['img_path']
+        if path not in indices or (has_label(info) and path not in labelled):
+            indices[path] = index
+        if has_label(info):
+            labelled.add(path)
+    return list(indices), list(indices.values())

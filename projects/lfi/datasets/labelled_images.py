@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sized
+import zlib
+from collections.abc import Iterator, Mapping, Sized
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils.data import Sampler
 
 from lfi.registry import DATA_SAMPLERS
 from lfi.structures.labels import UNLABELLED, check_share
+from lfi.utils.fileio import file_digest
 
 
 def raw_info(dataset: Any, index: int) -> dict:
@@ -45,7 +47,7 @@ def labelled_mask(dataset: Any) -> np.ndarray:
     parts = getattr(dataset, 'datasets', None)
     if parts is not None:
         return np.concatenate([labelled_mask(part) for part in parts])[: len(dataset)]
-    return np.array([_has_label(raw_info(dataset, i)) for i in range(len(dataset))], bool)
+    return np.array([has_label(raw_info(dataset, i)) for i in range(len(dataset))], bool)
 
 
 def mark_unlabelled(results: Any) -> Any:
@@ -55,12 +57,31 @@ def mark_unlabelled(results: Any) -> Any:
     return results
 
 
-def _has_label(info: dict) -> bool:
+def has_label(info: Mapping) -> bool:
+    """Whether an image is labelled, by its data info; see `labelled_mask`."""
     if info.get(UNLABELLED, False):
         return False
     if 'gt_label' in info:
         return bool(np.all(np.asarray(info['gt_label']) >= 0))
     return any(key in info for key in ('instances', 'seg_map_path', 'depth_map_path'))
+
+
+def label_digest(info: Mapping) -> int:
+    """Return a checksum, above 0, of the labels of an image: classes, or the file of its segmentation map.
+
+    0 if the image is unlabelled. Steps of a pipeline keep what it reads: it is the same for each view.
+
+    Args:
+        info: data info of the image, or the results of a pipeline.
+    """
+    if not has_label(info):
+        return 0
+    if 'gt_label' in info:
+        classes = np.unique(np.asarray(info['gt_label']))
+    else:
+        objects = info.get('instances') or ()
+        classes = np.unique([item['bbox_label'] for item in objects if not item.get('ignore_flag')])
+    return zlib.crc32(classes.astype(np.int64).tobytes(), file_digest(info.get('seg_map_path') or '')) or 1
 
 
 UNLABELLED_STREAM, LABELLED_STREAM = 0, 1

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.registry import DATASETS
 
 from lfi.errors import UsageError
-from lfi.structures.interaction_cache import CacheManifest
+from lfi.structures.interaction_cache import CacheManifest, checksum, image_keys
 from lfi.utils.config_types import dataset_configs, leaf_configs, type_name
 
-KNOWN, HIDDEN = 'known', 'hidden'
+KNOWN, HIDDEN, MIXED = 'known', 'hidden', 'mixed'
 UNLABELLED_TYPES = ('FewLabels', 'ImageFolder')
 """Types of data sets that hide labels or have none."""
 
@@ -24,40 +26,41 @@ def label_visibility(dataset: object, reads_labels: bool = True) -> str:
 
     Returns:
         'known' if all labels are visible; 'hidden' if none are, as with `lfi.ImageFolder` or `lfi.FewLabels`;
-        for data sets of both kinds, 'known DIGEST' or 'hidden DIGEST' for each, in order, joined by ', '.
+        'mixed' for data sets of both kinds.
     """
     if not reads_labels:
         return HIDDEN
-    datasets = list(leaf_configs(dataset, stop_at=hides_labels))
     # Data sets beside the first of a `SemiSupervisedDataset` have no labels, whatever their type.
-    unlabelled = [
-        part
-        for semi in dataset_configs(dataset)
-        if type_name(semi) == 'SemiSupervisedDataset'
-        for part in leaf_configs(list(semi['datasets'][1:]), stop_at=hides_labels)
-    ]
-    words = [
-        HIDDEN if hides_labels(part) or any(part is other for other in unlabelled) else KNOWN
-        for part in datasets
-    ]
-    if len(set(words)) == 1:
-        return words[0]
-    # Digests detect swapped data sets: the cache would reveal labels that were known then and are hidden now.
-    return ', '.join(f'{word} {_digest(part)}' for word, part in zip(words, datasets))
+    has_unlabelled = any(type_name(part) == 'SemiSupervisedDataset' for part in dataset_configs(dataset))
+    hidden = [hides_labels(part) for part in leaf_configs(dataset, stop_at=hides_labels)]
+    if all(hidden):
+        return HIDDEN
+    return MIXED if any(hidden) or has_unlabelled else KNOWN
 
 
-def _digest(dataset: Mapping) -> str:
-    """Return a digest of the settings that select the images of a data set."""
-    images = next(part for part in leaf_configs(dataset))
-    settings = {key: value for key, value in images.items() if key not in ('pipeline', 'metainfo', '_scope_')}
-    return blake2b(repr(sorted(settings.items(), key=str)).encode(), digest_size=4).hexdigest()
+def known_labels(dataset: Any, name_parts: int) -> str:
+    """Return a digest of the labels of a data set: of the names and labels of its labelled images.
+
+    Args:
+        dataset: data set with the labels that `lfi cache` sees, from `lfi.datasets.unaugmented`.
+        name_parts: number of last path parts that identify an image.
+    """
+    # Imported here because it imports mmpretrain.
+    from lfi.datasets.labelled_images import label_digest, labelled_mask, raw_info
+
+    infos = [raw_info(dataset, index) for index in np.flatnonzero(labelled_mask(dataset)).tolist()]
+    keys = image_keys([info['img_path'] for info in infos], name_parts)
+    labels = np.array([label_digest(info) for info in infos], np.uint64)
+    pairs = np.stack((keys, labels), 1)
+    return checksum(np.unique(pairs, axis=0).tobytes())[:8]
 
 
-def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool = True) -> None:
+def check_labels_of_cache(cache: str | Path, dataset: Any, reads_labels: bool = True) -> None:
     """Refuse a cache whose concepts were selected by other labels than those known in training.
 
     With `teacher.max_concepts` a cache holds the maps of selected concepts only. Selection by labels reveals
     labels that `lfi.FewLabels` hides. Selection without labels may leave out the concept of a known label.
+    Where all labels are known, `lfi.LoadInteractionMaps` compares those of each image.
 
     Args:
         cache: folder of the cache. A folder without a manifest passes; opening it raises a better error.
@@ -65,13 +68,17 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
         reads_labels: whether training reads labels. Defaults to True.
 
     Raises:
-        UsageError: if the cache holds selected maps and was written with another label visibility.
+        UsageError: if the cache holds selected maps and was written with other labels.
     """
     if not (Path(cache) / 'manifest.json').is_file():
         return
     manifest = CacheManifest.read(Path(cache))
+    if not manifest.has_chosen_concepts:
+        return
     expected = label_visibility(dataset, reads_labels)
-    if not manifest.has_chosen_concepts or manifest.labels == expected:
+    if expected == MIXED and (manifest.labels or '').startswith(MIXED):
+        expected = mixed_labels(_built(dataset), manifest.name_parts)
+    if manifest.labels == expected:
         return
     raise UsageError(
         f'model.teacher.cache={str(cache)!r} holds the maps of selected concepts only '
@@ -80,6 +87,18 @@ def check_labels_of_cache(cache: str | Path, dataset: object, reads_labels: bool
         'Write another cache by lfi cache with the config of this training; or set '
         'model.teacher.max_concepts=None and no model.teacher.background for a cache that serves all labels'
     )
+
+
+def mixed_labels(dataset: Any, name_parts: int) -> str:
+    """Return `labels` of a cache's manifest for data of which some are labelled; see `known_labels`."""
+    return f'{MIXED} {known_labels(dataset, name_parts)}'
+
+
+def _built(dataset: Any) -> Any:
+    """Build a data set with the labels that `lfi cache` sees."""
+    from lfi.datasets import unaugmented
+
+    return DATASETS.build(unaugmented(dataset))
 
 
 def hides_labels(dataset: dict) -> bool:

@@ -29,7 +29,7 @@ from .pipelines import (
 
 OF_CACHE = ('cache', 'labelled_cache')
 """Arguments of steps that name a cache."""
-DECODING = {'color_type': 'color', 'imdecode_backend': 'cv2'}
+DECODING = {'color_type': 'color', 'imdecode_backend': 'cv2', 'to_float32': False}
 """Options of `LoadImageFromFile` that change the pixels, with their defaults."""
 OTHER_LOADERS = ('LoadCaptionConcepts', 'LoadHeatMap', 'LoadInteractionMaps', 'LoadProposals', 'LoadRegions')
 """Steps that load no image, beside those that load annotations."""
@@ -266,12 +266,39 @@ def _loaders(part: object) -> list[dict]:
     return _plain_steps(loaders)
 
 
-def check_one_recipe(cfg: Config) -> None:
-    """Check that all data sets of a training draw views by the same steps.
+def check_switched_loading(cfg: Config) -> None:
+    """Check that the pipelines to which hooks switch load images as the training data do.
 
     Raises:
-        UsageError: if they do not: an image of two data sets would need the views of both.
+        UsageError: if one does not: a cache has the maps of images that were loaded in one way.
     """
+    usual = [_loaders(part) for part in leaf_configs(cfg.train_dataloader.dataset)]
+    for pipeline in switched_pipelines(hooks_of(cfg)):
+        if _loaders(pipeline) not in usual:
+            raise UsageError(
+                'custom_hooks: a hook switches to a pipeline that loads images in another way, and a cache '
+                'has the maps of one way: give both pipelines the same loading steps'
+            )
+
+
+def check_one_recipe(cfg: Config, draws_views: bool) -> None:
+    """Check that all data sets of a training load images, and draw views, by the same steps.
+
+    Args:
+        cfg: config of the training.
+        draws_views: whether the cache gets drawn views.
+
+    Raises:
+        UsageError: if they do not: an image of two data sets would need the maps of both.
+    """
+    loaders = [_loaders(part) for part in leaf_configs(cfg.train_dataloader.dataset)]
+    if any(loader != loaders[0] for loader in loaders):
+        raise UsageError(
+            'train_dataloader: data sets that load images in different ways show the same images, and a '
+            'cache has the maps of one way: give all the same loading steps'
+        )
+    if not draws_views:
+        return
     recipes = [_plain_steps(_view_steps(part)) for part in leaf_configs(cfg.train_dataloader.dataset)]
     if any(recipe != recipes[0] for recipe in recipes):
         raise UsageError(

@@ -1,6 +1,7 @@
 """Samples of tar files: images in order, with the members of the same name."""
 
 import gzip
+import tarfile
 
 import pytest
 from lfi.datasets.tar_shards import read_samples, samples
@@ -101,3 +102,14 @@ def test_images_of_other_formats_are_left_out_with_one_warning(tmp_path, warning
         'images in tar files that end in .gif',
         'images in tar files that end in .avif',
     ]
+
+
+@pytest.mark.parametrize('kind', [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.GNUTYPE_SPARSE])
+def test_members_whose_content_lies_elsewhere_are_refused(kind, tmp_path):
+    path = tmp_path / 'a.tar'
+    with tarfile.open(path, 'w', format=tarfile.GNU_FORMAT) as tar:
+        member = tarfile.TarInfo('0.jpg')
+        member.type, member.linkname = kind, 'other.jpg'
+        tar.addfile(member)
+    with pytest.raises(UsageError, match=r'0\.jpg is a link or a sparse file: write the tar without -S'):
+        list(read_samples(str(path)))

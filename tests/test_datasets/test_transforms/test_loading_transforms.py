@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.datasets import LoadInteractionMaps, Shapes
+from lfi.datasets.labelled_images import label_digest
 from lfi.datasets.transforms.loading import LoadHeatMap, LoadRegions
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
@@ -57,28 +58,27 @@ def test_what_is_not_there_is_named(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('labels', 'chosen', 'told'),
-    [
-        ('known', True, True),
-        # What is not known may be all labels.
-        (None, True, True),
-        ('hidden', True, False),
-        ('known, hidden', True, False),
-        ('known', False, False),
-    ],
+    ('labels', 'chosen', 'told'), [('known', True, True), ('hidden', True, False), ('known', False, False)]
 )
-def test_a_hidden_label_is_not_read_from_the_choice_of_concepts(make_maps, tmp_path, labels, chosen, told):
+@pytest.mark.parametrize(
+    'changed', [dict(unlabelled=True), dict(gt_label=0), dict(gt_label=np.array([0, 1]))]
+)
+def test_maps_that_other_labels_chose_are_refused(make_maps, tmp_path, labels, chosen, told, changed):
     """Also where other tools than ours train, which look at no manifest."""
     concepts = np.array([[1, OTHER], [0, OTHER]])
     maps = make_maps(shape=(2, 1, 2, 2, 2), concepts=torch.from_numpy(concepts) if chosen else None)
-    write_cache(tmp_path, {}, PATHS, np.eye(3, dtype=np.float32), maps, labels=labels)
+    own = dict(img_path=PATHS[1], gt_label=1)
+    digests = np.array([0, label_digest(own)], np.uint32)
+    texts = np.eye(3, dtype=np.float32)
+    write_cache(tmp_path, {}, PATHS, texts, maps, labels=labels, label_digests=digests)
     read = LoadInteractionMaps(str(tmp_path))
-    assert 'interaction_maps' in read(dict(img_path=PATHS[0]))
+    for same in (own, dict(own, gt_label=np.array([1])), dict(img_path=PATHS[0], gt_label=-1)):
+        assert 'interaction_maps' in read(dict(same))
     if told:
-        with pytest.raises(UsageError, match=r'/data/a/1\.jpg: lfi\.FewLabels hides its label, but '):
-            read(dict(img_path=PATHS[1], unlabelled=True))
+        with pytest.raises(UsageError, match=r'/data/a/1\.jpg: other labels than it has now, or none, chose'):
+            read({**own, **changed})
     else:
-        assert 'interaction_maps' in read(dict(img_path=PATHS[1], unlabelled=True))
+        assert 'interaction_maps' in read({**own, **changed})
 
 
 MOVES = [dict(type='RandomFlip', prob=1.0), dict(type='RandomCrop', crop_size=(8, 8))]

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from lfi.concepts.concept_check_hook import check_class_order, classes_of
 from lfi.datasets import unaugmented, with_recorded_views
 from lfi.datasets.image_paths import distinct_images, distinguishing_parts
+from lfi.datasets.labelled_images import label_digest, raw_info
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
-from lfi.engine.cache_labels import label_visibility
+from lfi.engine.cache_labels import KNOWN, MIXED, label_visibility, mixed_labels
 from lfi.engine.cached_pipelines import check_one_recipe, loading_options, view_recipe
 from lfi.engine.pipelines import mixes_images
 from lfi.errors import UsageError, as_usage_error
@@ -88,8 +89,18 @@ class ItemDataset(Dataset):
 
     def _draw(self, row: int, view: int) -> Any:
         path = self.paths[row]
-        with requesting_seed(view_seed(path, self.name_parts, view)):
-            item = self.drawn[self.indices[row]]
+        dropped = (
+            f'{path}: a step in lfi.RecordView shows nothing of it in view {view}, and drops the image: '
+            f'use at most --views {NUM_COMPLETE}'
+        )
+        try:
+            with requesting_seed(view_seed(path, self.name_parts, view)):
+                item = self.drawn[self.indices[row]]
+        except Exception as error:
+            # Data sets draw the same view again and again.
+            if 'Cannot find valid image' in str(error):
+                raise UsageError(dropped) from error
+            raise
         # Data sets draw another image where a step of the pipeline returns None.
         shown = item['data_samples'].metainfo.get('img_path')
         if shown is None:
@@ -98,10 +109,7 @@ class ItemDataset(Dataset):
                 "'img_path' to meta_keys of the step that packs"
             )
         if shown != path:
-            raise UsageError(
-                f'{path}: a step in lfi.RecordView shows nothing of it in view {view}, and drops the image: '
-                f'use at most --views {NUM_COMPLETE}'
-            )
+            raise UsageError(dropped)
         return item
 
 
@@ -135,7 +143,7 @@ class AskedTeacher:
         self.identity = self.cache_targets.identity
         if mixes_images(cfg):
             self.cache_targets.check_mosaics()
-        # Not labels, but whether they are 'known' or 'hidden' when concepts are selected.
+        # Not labels, but whether they are known when concepts are selected.
         self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
         self.views, self.recipe = views, view_recipe(cfg) if views > NUM_COMPLETE else None
         self.loading = loading_options(cfg)
@@ -197,16 +205,27 @@ class TeacherJob(AskedTeacher):
             dist.broadcast_object_list(parts)
             name_parts = parts[0]
         self.name_parts = name_parts
+        if self.labels == MIXED:
+            self.labels = mixed_labels(self.complete, name_parts)
         if only is not None:
             chosen = [row for row, path in enumerate(self.paths) if path in only]
             self.paths, indices = [self.paths[row] for row in chosen], [indices[row] for row in chosen]
-        elif self.drawn is not None and len(self.paths) < len(self.complete):
-            check_one_recipe(cfg)
+        elif len(self.paths) < len(self.complete):
+            check_one_recipe(cfg, self.drawn is not None)
         self.dataset = ItemDataset(self.complete, self.drawn, self.paths, indices, views, self.name_parts)
 
     def items(self, rows: range) -> range:
         """Return the items of the views of rows, which are indices of `paths`."""
         return range(rows.start * self.views, rows.stop * self.views)
+
+    def label_digests(self, rows: range) -> list[int]:
+        """Return checksums of the labels that choose the concepts of rows; 0 where not each label is known.
+
+        Where some are hidden, the manifest has a digest of those that are known.
+        """
+        if self.labels != KNOWN:
+            return [0] * len(rows)
+        return [label_digest(raw_info(self.complete, self.dataset.indices[row])) for row in rows]
 
     def batches(self, item_batches: Iterable[Any], num_workers: int) -> Iterator[Batch]:
         """Yield a batch for each sequence of items, loaded by `num_workers` processes."""

@@ -57,11 +57,12 @@ class ShardRecords:
                 f'the maps of the teacher cannot be stored: {error}. The batch: {files}'
             ) from error
 
-    def build(self, file_digests: Sequence[int]) -> np.ndarray:
+    def build(self, file_digests: Sequence[int], labels: Sequence[int]) -> np.ndarray:
         """Return the records (n, K) of the n images. An image lacks all views if it lacks one.
 
         Args:
             file_digests: checksums of the n images' files, from `lfi.utils.fileio.file_digest`.
+            labels: checksums of the labels that chose concepts, 0 for none.
         """
         shape = (len(file_digests), self.job.views)
         num_items = len(file_digests) * self.job.views
@@ -71,7 +72,9 @@ class ShardRecords:
             packed[places], views[places], colours[places] = part
         packed = packed.reshape(shape)
         packed[is_missing(packed.ravel()).reshape(shape).any(1)] = missing_records(1, packed.dtype)[0]
-        digests = np.array(file_digests, np.uint32)
+        digests, label_digests = np.array(file_digests, np.uint32), np.array(labels, np.uint32)
         if self.job.views == 1:
-            return make_records(packed, digests)
-        return make_records(packed, digests, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6))
+            return make_records(packed, digests, label_digests)
+        return make_records(
+            packed, digests, label_digests, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6)
+        )

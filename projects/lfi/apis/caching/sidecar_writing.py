@@ -186,8 +186,9 @@ def write_sidecar(
     if not keys:
         raise UsageError(f'{tar} has no image: remove it from urls')
     in_order = np.array([keys[position] for position in range(len(keys))], np.uint64)
-    # The keys bind the records to the images' contents.
-    writer.write(sidecar_name(tar), in_order, records.build([0] * len(keys)))
+    # The keys bind the records to the contents of images and labels.
+    unbound = [0] * len(keys)
+    writer.write(sidecar_name(tar), in_order, records.build(unbound, unbound))
 
 
 def _collate(items: Sequence[TarItem]) -> tuple[list[TarItem], Batch]:

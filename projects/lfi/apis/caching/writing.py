@@ -12,7 +12,12 @@ from mmengine import dist
 from mmengine.config import Config
 from tqdm import tqdm
 
-from lfi.engine.cached_pipelines import check_drawn_views, check_view_steps, map_loading_steps
+from lfi.engine.cached_pipelines import (
+    check_drawn_views,
+    check_switched_loading,
+    check_view_steps,
+    map_loading_steps,
+)
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.labelled_views import MORE_VIEWS, labelled_folder, labelled_paths
 from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps
@@ -210,7 +215,8 @@ def write_shard(job: TeacherJob, writer: CacheWriter, shard: int, batches: Itera
         if batch.positions:
             records.add([items[position] - first for position in batch.positions], batch.data)
     digests = [file_digest(job.paths[row]) for row in rows]
-    writer.write(shard_name(shard), keys_of(job, writer, shard), records.build(digests))
+    labels = job.label_digests(rows) if writer.manifest.has_chosen_concepts else [0] * len(rows)
+    writer.write(shard_name(shard), keys_of(job, writer, shard), records.build(digests, labels))
 
 
 def _updating(bar: tqdm, batches: Iterable[Item]) -> Iterator[tuple[Sequence[int], Batch]]:
@@ -237,6 +243,7 @@ def check_training_reads_cache(cfg: Config, folder: str, views: int = 1) -> None
             step.setdefault('cache', folder)
         check_unrecorded_steps(training)
         check_view_steps(training)
+        check_switched_loading(training)
         if views > NUM_COMPLETE:
             check_drawn_views(training)
     except UsageError as error:

@@ -25,6 +25,8 @@ BUFFER = 2**18
 """Bytes that are read at once."""
 LABELS = ('cls', 'json', 'txt')
 """Suffixes of members that label an image."""
+WRITE_PLAIN = 'write the tar without -S, and with --hard-dereference --dereference'
+"""Advice for a tar whose members are not plain files."""
 _open_members: dict[str, bytes] = {}
 
 
@@ -155,6 +157,8 @@ def _members(tar: str) -> Iterator[dict[str, Any]]:
             for member in members:
                 # Else tarfile keeps all headers.
                 members.members = []  # type: ignore[attr-defined]
+                if member.islnk() or member.issym() or member.issparse():
+                    raise tarfile.ReadError(f'{member.name} is a link or a sparse file: {WRITE_PLAIN}')
                 if not member.isreg():
                     continue
                 file.seek(member.offset_data)

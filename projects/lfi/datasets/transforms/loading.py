@@ -27,8 +27,8 @@ from lfi.structures.interaction_cache import (
     StoredMaps,
 )
 from lfi.structures.interaction_maps import OTHER
-from lfi.structures.labels import UNLABELLED
 
+from ..labelled_images import label_digest
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView, view_of
 from .view_draws import COLOURS, VIEW_INDEX, cache_of
@@ -60,9 +60,8 @@ class LoadInteractionMaps(BaseTransform):
 
     Raises:
         UsageError: if size or mmdet's records show that a step outside `lfi.RecordView` flipped, resized or
-            cropped the image (`refuse_unrecorded_steps` checks the config for other steps), or if the cache
-            reveals the hidden label of the image.
-            If a drawn view differs from the recorded one.
+            cropped the image (`refuse_unrecorded_steps` checks the config for other steps); if other labels
+            or captions chose the maps of the image; or if a drawn view differs from the recorded one.
         CacheError: if the cache is missing or incomplete, or lacks the image.
     """
 
@@ -86,18 +85,10 @@ class LoadInteractionMaps(BaseTransform):
             )
         refuse_unrecorded_changes(results)
         cache = results.pop(RECORDS, None)
-        # A sample of a tar is unlabelled because it has no label, which maps could reveal.
-        is_hidden = cache is None and results.get(UNLABELLED)
         if cache is None:
             folder = cache_of(results, self.cache, self.labelled_cache)
             assert folder is not None
             cache = self._open(folder)
-        if is_hidden and cache.manifest.reveals_labels:
-            raise UsageError(
-                f'{results["img_path"]}: lfi.FewLabels hides its label, but {self.cache} reveals it: the '
-                'labels of all images chose the concepts that have maps there. Write another cache by '
-                'lfi cache with the config of this training'
-            )
         if results.get(VIEW_INDEX, 0) >= NUM_COMPLETE:
             return self._load_drawn_view(results, cache)
         paths, tiles = tiles_of(results)
@@ -162,27 +153,34 @@ class LoadInteractionMaps(BaseTransform):
 
 
 def _check_labels(results: dict, stored: StoredMaps, manifest: CacheManifest) -> None:
-    """Check that maps chosen by an image's labels and captions are there for those that the image has now.
+    """Check that the labels and captions that an image has now chose the concepts of its maps.
 
     Raises:
-        UsageError: if a concept that they name has no map, although the cache has as many maps.
+        UsageError: if other labels did; or if a concept of a caption has no map, although there is room.
     """
-    # A mixed picture shows several images.
-    if not manifest.has_chosen_concepts or stored.tiles is not None:
+    # A mixed picture shows several images, and the sidecar of a tar is bound to the labels in it.
+    if not manifest.has_chosen_concepts or stored.tiles is not None or manifest.has_sidecars:
         return
-    labels: set[int] = set(results['gt_concepts'].tolist()) if 'gt_concepts' in results else set()
-    if manifest.labels == 'known' and 'gt_label' in results:
-        labels.update(np.atleast_1d(results['gt_label']).tolist())
-    elif manifest.labels == 'known':
-        objects = results.get('instances') or ()
-        labels.update(item['bbox_label'] for item in objects if not item.get('ignore_flag'))
-    concepts = {concept for concept in stored.record['concepts'][0].tolist() if concept != OTHER}
-    if len(labels) <= len(concepts) and not {label for label in labels if label >= 0} <= concepts:
+    if manifest.labels == 'known' and label_digest(results) != stored.record['labels'][0]:
         raise UsageError(
-            f'{results["img_path"]}: its labels and captions name the concepts {sorted(labels)}, and the '
-            f'cache has maps of {sorted(concepts)}, which other labels or captions chose: they have changed. '
+            f'{results["img_path"]}: other labels than it has now, or none, chose the concepts of its maps. '
+            'The labels have changed or are hidden, or the data list the image twice with different labels. '
             'Write another cache by lfi cache with the config of this training'
         )
+    captions = set(results['gt_concepts'].tolist()) if 'gt_concepts' in results else set()
+    concepts = {concept for concept in stored.record['concepts'][0].tolist() if concept != OTHER}
+    # Labels and captions may name more concepts than there are maps.
+    if len(captions) + _num_classes(results) <= len(concepts) and not captions <= concepts:
+        raise UsageError(
+            f'{results["img_path"]}: its captions name the concepts {sorted(captions)}, and the cache has '
+            f'maps of {sorted(concepts)}: other captions chose them. Write another cache by lfi cache with '
+            'the config of this training'
+        )
+
+
+def _num_classes(results: dict) -> int:
+    """Return an upper bound of the number of classes that label an image."""
+    return np.size(results['gt_label']) if 'gt_label' in results else len(results.get('instances') or ())
 
 
 def _of_mirrored(views: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:

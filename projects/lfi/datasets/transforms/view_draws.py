@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import torch
 
+from lfi.datasets.labelled_images import has_label
 from lfi.structures.interaction_cache import image_keys
-from lfi.structures.labels import UNLABELLED
 
 T = TypeVar('T')
 
@@ -29,13 +29,14 @@ def colours_of(image: np.ndarray) -> np.ndarray:
 
     They tell whether training draws the picture that the teacher saw, also with another decoder of images.
     """
-    mean, std = cv2.meanStdDev(image)
-    return np.concatenate((mean, std)).ravel().round().clip(0, 255).astype(np.uint8)
+    # A grey image has one channel, and one with transparency has four.
+    moments = [np.broadcast_to(moment.ravel()[:3], 3) for moment in cv2.meanStdDev(image)]
+    return np.concatenate(moments).round().clip(0, 255).astype(np.uint8)
 
 
 def cache_of(results: dict, cache: T, labelled_cache: T | None) -> T:
     """Return the cache that has the views of an image: that of the labelled images, if it is one of them."""
-    return cache if labelled_cache is None or results.get(UNLABELLED) else labelled_cache
+    return cache if labelled_cache is None or not has_label(results) else labelled_cache
 
 
 def view_seed(path: str, name_parts: int, view: int) -> int:
