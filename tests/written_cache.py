@@ -26,11 +26,14 @@ def write_shard(writer, shard, paths, packed, label_digests=None):
     rows = writer.manifest.rows(shard)
     chosen = paths[rows.start : rows.stop]
     digests = np.array([file_digest(path) for path in chosen], np.uint32)
-    labels = None if label_digests is None else label_digests[rows.start : rows.stop]
+    choice = None
+    if label_digests is not None:
+        # No caption chose a concept.
+        choice = np.stack((label_digests, np.zeros_like(label_digests)), 1)[rows.start : rows.stop]
     packed = packed.reshape(len(packed), -1)[rows.start : rows.stop]
     views = np.zeros((*packed.shape, 2, 3), np.float32) if packed.shape[1] > 1 else None
     writer.write(
         shard_name(shard),
         image_keys(chosen, writer.manifest.name_parts),
-        make_records(packed, digests, labels, views),
+        make_records(packed, digests, choice, views),
     )

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from lfi.apis.caching import cache_teacher
+from lfi.datasets.labelled_images import label_digest
+from lfi.datasets.shapes import CLASS_NAMES
 from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
@@ -43,7 +45,8 @@ def images(tmp_path):
 def listed(tmp_path):
     """A data set of images in a folder, with the labels of a list."""
 
-    def make(name, folder, labels):
+    def make(name, folder, labels, *more):
+        view = {**STEPS[1], 'transforms': [*STEPS[1]['transforms'], *more]}
         ann_file = tmp_path / f'{name}.txt'
         ann_file.write_text(''.join(f'{FILES[i]} {label}\n' for i, label in labels.items()))
         names = [str(i) for i in range(20)]
@@ -52,7 +55,7 @@ def listed(tmp_path):
             data_prefix=str(folder),
             ann_file=str(ann_file),
             metainfo=dict(classes=names),
-            pipeline=STEPS,
+            pipeline=[STEPS[0], view, *STEPS[2:]],
         )
 
     return make
@@ -70,6 +73,9 @@ def training(config_path, tmp_path):
         return cfg
 
     return make
+
+
+MORE_STEPS = [dict(type='Rotate', angle=20.0, prob=1.0), dict(type='RandomErasing', erase_prob=1.0)]
 
 
 def read(cfg, cache):
@@ -166,3 +172,93 @@ def test_records_hold_no_label_where_labels_chose_nothing(training, listed, imag
     training(hiding(listed('L', images, of(range(8)))), 1)
     paths = [str(images / file) for file in FILES]
     np.testing.assert_array_equal(InteractionCache(tmp_path / 'cache').read(paths)['labels'], 0)
+
+
+@pytest.mark.parametrize('step', [[], *([step] for step in MORE_STEPS)])
+def test_changed_labels_are_named_in_pictures_of_any_shape(training, listed, images, tmp_path, step):
+    training(listed('L', images, of(range(8)), *step), 1)
+    cfg = training(listed('L', images, of(range(8), 4), *step))
+    with pytest.raises(UsageError, match='other labels than it has now, or none, chose'):
+        read(cfg, tmp_path / 'cache')
+
+
+def test_an_image_with_two_labels_is_refused_before_the_teacher_is_asked(training, listed, images):
+    two = dict(
+        type='ConcatDataset',
+        datasets=[listed('L', images, of(range(4))), listed('M', images, of(range(4), 1))],
+    )
+    with pytest.raises(UsageError, match='0.png is listed twice, with different labels'):
+        training(two, 1)
+
+
+def test_data_sets_may_change_labels_when_they_are_read(training, listed, images, tmp_path, monkeypatch):
+    from mmpretrain.datasets import CustomDataset
+
+    def coarse(dataset, index):
+        info = own(dataset, index)
+        return {**info, 'gt_label': info['gt_label'] // 2}
+
+    own = CustomDataset.get_data_info
+    monkeypatch.setattr(CustomDataset, 'get_data_info', coarse)
+    assert read(training(listed('L', images, of(range(8))), 1), tmp_path / 'cache')
+
+
+def test_data_sets_of_other_images_may_have_other_views(training, listed, images, tmp_path):
+    other = [dict(type='ColorJitter', brightness=0.5)]
+    labelled = dict(type='RepeatDataset', times=3, dataset=listed('L', images, of(range(4))))
+    hidden = hiding(listed('U', images, of(range(4, 8)), *other))
+    cfg = training(dict(type='lfi.SemiSupervisedDataset', datasets=[labelled, hidden]), 4)
+    assert len(read(cfg, tmp_path / 'cache')) == 16
+
+
+INFO = dict(instances=[dict(bbox_label=1), dict(bbox_label=2, ignore_flag=1)])
+
+
+@pytest.mark.parametrize(
+    ('info', 'other'),
+    [
+        (INFO, dict(instances=INFO['instances'][:1])),
+        (dict(gt_label=1), dict(gt_label=2)),
+        (dict(gt_label=[1, 2]), dict(gt_label=[1])),
+        (dict(gt_score=[0.5, 0.5]), dict(gt_score=[0.5, 0.25])),
+        (dict(seg_map_path='a'), dict(seg_map_path='a', reduce_zero_label=True)),
+        (dict(seg_map_path='a'), dict(seg_map_path='a', label_map={1: 0})),
+        (
+            dict(seg_map_path='a', segments_info=[dict(category=1)]),
+            dict(seg_map_path='a', segments_info=[dict(category=2)]),
+        ),
+    ],
+)
+def test_digests_of_labels_differ(info, other):
+    assert label_digest(info) != label_digest(other) > 0
+    assert label_digest({**info, 'unlabelled': True}) == 0
+
+
+def test_digests_of_labels_know_no_order_and_no_flag_that_a_step_sets():
+    assert label_digest(dict(gt_label=[2, 1])) == label_digest(dict(gt_label=np.array([1, 2])))
+    objects = [dict(item, ignore_flag=1) for item in INFO['instances'][::-1]]
+    assert label_digest(INFO) == label_digest(dict(instances=objects))
+
+
+def test_captions_are_bound_to_the_maps_that_they_chose(config_path, tmp_path, images):
+    captions = tmp_path / 'captions.txt'
+
+    def cfg_of(text, *, read_captions=True):
+        captions.write_text(''.join(f'{file.split("/")[1]}#0\t{text}\n' for file in FILES))
+        cfg = load_config(config_path(CLASSIFIER), {'model.teacher.max_concepts': 2})
+        load = dict(
+            type='lfi.LoadCaptionConcepts', concepts=names, ann_file=str(captions), splitter='caption'
+        )
+        pack = dict(type='PackInputs', algorithm_keys=('view', 'interaction_maps', 'gt_concepts'))
+        steps = [STEPS[0], *([load] if read_captions else []), *STEPS[1:3], pack]
+        folder = dict(type='lfi.ImageFolder', data_root=str(images), pipeline=steps)
+        cfg.train_dataloader.dataset = ConfigDict(folder, _scope_='mmpretrain')
+        return cfg
+
+    names = list(CLASS_NAMES)
+    cfg = cfg_of(names[3])
+    cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
+    assert all(3 in concepts for concepts in chosen(read(cfg, tmp_path / 'cache')))
+    for other in (cfg_of(names[5]), cfg_of(names[3], read_captions=False)):
+        with pytest.raises(UsageError, match='other captions than it has here, or none, chose'):
+            read(other, tmp_path / 'cache')

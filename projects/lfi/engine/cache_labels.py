@@ -46,9 +46,9 @@ def known_labels(dataset: Any, name_parts: int) -> str:
         name_parts: number of last path parts that identify an image.
     """
     # Imported here because it imports mmpretrain.
-    from lfi.datasets.labelled_images import label_digest, labelled_mask, raw_info
+    from lfi.datasets.labelled_images import label_digest, labelled_mask
 
-    infos = [raw_info(dataset, index) for index in np.flatnonzero(labelled_mask(dataset)).tolist()]
+    infos = [dataset.get_data_info(index) for index in np.flatnonzero(labelled_mask(dataset)).tolist()]
     keys = image_keys([info['img_path'] for info in infos], name_parts)
     labels = np.array([label_digest(info) for info in infos], np.uint64)
     pairs = np.stack((keys, labels), 1)

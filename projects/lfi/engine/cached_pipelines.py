@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
@@ -243,14 +244,22 @@ def loading_options(cfg: Config) -> list | None:
     """Return the options by which training images are loaded in another way than by default.
 
     Returns:
-        A list of options for each data set and each pipeline to which a hook switches, or a single one if all
-        are equal. The options are those of `LoadImageFromFile` that change pixels, and all of a loader of
-        another type. None if images are loaded by `LoadImageFromFile` with its defaults.
+        The options of `LoadImageFromFile` that change pixels, and all of a loader of another type. None if
+        images are loaded by `LoadImageFromFile` with its defaults.
+
+    Raises:
+        UsageError: if data sets, or pipelines to which hooks switch, load images in different ways.
     """
     parts = [*leaf_configs(cfg.train_dataloader.dataset), *switched_pipelines(hooks_of(cfg))]
     found = [_loaders(part) for part in parts]
-    found = found[:1] if all(loaders == found[0] for loaders in found) else found
-    return found if any(found) else None
+    other = next((loaders for loaders in found if loaders != found[0]), None)
+    if other is not None:
+        raise UsageError(
+            'train_dataloader: data sets, or pipelines to which a hook switches, load images in different '
+            f'ways, by {found[0] or "the defaults"} and by {other or "the defaults"}, and a cache has the '
+            'maps of one way: give all the same loading steps'
+        )
+    return found[0] or None
 
 
 def _loaders(part: object) -> list[dict]:
@@ -266,50 +275,50 @@ def _loaders(part: object) -> list[dict]:
     return _plain_steps(loaders)
 
 
-def check_switched_loading(cfg: Config) -> None:
-    """Check that the pipelines to which hooks switch load images as the training data do.
-
-    Raises:
-        UsageError: if one does not: a cache has the maps of images that were loaded in one way.
-    """
-    usual = [_loaders(part) for part in leaf_configs(cfg.train_dataloader.dataset)]
-    for pipeline in switched_pipelines(hooks_of(cfg)):
-        if _loaders(pipeline) not in usual:
-            raise UsageError(
-                'custom_hooks: a hook switches to a pipeline that loads images in another way, and a cache '
-                'has the maps of one way: give both pipelines the same loading steps'
-            )
-
-
-def check_one_recipe(cfg: Config, draws_views: bool) -> None:
-    """Check that all data sets of a training load images, and draw views, by the same steps.
+def check_one_recipe(cfg: Config, dataset: Any) -> None:
+    """Check that data sets of the same images draw views by the same steps.
 
     Args:
         cfg: config of the training.
-        draws_views: whether the cache gets drawn views.
+        dataset: its training data, built.
 
     Raises:
-        UsageError: if they do not: an image of two data sets would need the maps of both.
+        UsageError: if they do not: an image of two data sets would need the views of both.
     """
-    loaders = [_loaders(part) for part in leaf_configs(cfg.train_dataloader.dataset)]
-    if any(loader != loaders[0] for loader in loaders):
-        raise UsageError(
-            'train_dataloader: data sets that load images in different ways show the same images, and a '
-            'cache has the maps of one way: give all the same loading steps'
-        )
-    if not draws_views:
+    # Imported here because it imports mmpretrain.
+    from lfi.datasets.labelled_images import raw_info
+
+    recipe_of: dict[str, list[dict]] = {}
+    recipes = _recipes(cfg)
+    if all(recipe == recipes[0] for recipe in recipes):
         return
-    recipes = [_plain_steps(_view_steps(part)) for part in leaf_configs(cfg.train_dataloader.dataset)]
-    if any(recipe != recipes[0] for recipe in recipes):
-        raise UsageError(
-            'train_dataloader: data sets with different lfi.RecordView show the same images, and a cache has '
-            f'the views of one: give all the same steps, or use at most --views {NUM_COMPLETE}'
-        )
+    for recipe, part in zip(recipes, _leaves(dataset), strict=True):
+        for index in range(len(part)):
+            if recipe_of.setdefault(raw_info(part, index)['img_path'], recipe) != recipe:
+                raise UsageError(
+                    'train_dataloader: data sets with different lfi.RecordView show the same images, and a '
+                    'cache has the views of one: give all the same steps, or use at most --views '
+                    f'{NUM_COMPLETE}'
+                )
+
+
+def _leaves(dataset: Any) -> list[Any]:
+    """Return the data sets inside wrappers that join or repeat data sets, in the order of their configs."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    return [dataset] if inner == [None] else [leaf for part in inner for leaf in _leaves(part)]
+
+
+def _recipes(cfg: Config) -> list[list[dict]]:
+    """Return the steps that draw views in each data set."""
+    return [_plain_steps(_view_steps(part)) for part in leaf_configs(cfg.train_dataloader.dataset)]
 
 
 def view_recipe(cfg: Config) -> list[dict]:
-    """Return the steps that draw the views of training images, as plain JSON data."""
-    return _plain_steps(_view_steps(cfg.train_dataloader.dataset))
+    """Return the steps that draw the views of training images, once if they are the same in all data sets."""
+    recipes = _recipes(cfg)
+    if all(recipe == recipes[0] for recipe in recipes):
+        return recipes[0]
+    return [step for recipe in recipes for step in recipe]
 
 
 def _plain_steps(steps: list[dict]) -> list[dict]:

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from lfi.concepts.concept_check_hook import check_class_order, classes_of
 from lfi.datasets import unaugmented, with_recorded_views
 from lfi.datasets.image_paths import distinct_images, distinguishing_parts
-from lfi.datasets.labelled_images import label_digest, raw_info
+from lfi.datasets.labelled_images import label_digest
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
-from lfi.engine.cache_labels import KNOWN, MIXED, label_visibility, mixed_labels
+from lfi.engine.cache_labels import HIDDEN, KNOWN, MIXED, label_visibility, mixed_labels
 from lfi.engine.cached_pipelines import check_one_recipe, loading_options, view_recipe
 from lfi.engine.pipelines import mixes_images
 from lfi.errors import UsageError, as_usage_error
@@ -210,8 +210,8 @@ class TeacherJob(AskedTeacher):
         if only is not None:
             chosen = [row for row, path in enumerate(self.paths) if path in only]
             self.paths, indices = [self.paths[row] for row in chosen], [indices[row] for row in chosen]
-        elif len(self.paths) < len(self.complete):
-            check_one_recipe(cfg, self.drawn is not None)
+        elif self.drawn is not None and len(self.paths) < len(self.complete):
+            check_one_recipe(cfg, self.complete)
         self.dataset = ItemDataset(self.complete, self.drawn, self.paths, indices, views, self.name_parts)
 
     def items(self, rows: range) -> range:
@@ -225,7 +225,25 @@ class TeacherJob(AskedTeacher):
         """
         if self.labels != KNOWN:
             return [0] * len(rows)
-        return [label_digest(raw_info(self.complete, self.dataset.indices[row])) for row in rows]
+        return [label_digest(self.complete.get_data_info(self.dataset.indices[row])) for row in rows]
+
+    def refuse_two_labels(self) -> None:
+        """Check that each image has one label, where labels choose the concepts of its maps.
+
+        Raises:
+            UsageError: if the data list an image twice, with different labels.
+        """
+        if self.labels == HIDDEN or len(self.paths) == len(self.complete):
+            return
+        digests: dict[str, int] = {}
+        for index in range(len(self.complete)):
+            info = self.complete.get_data_info(index)
+            digest = label_digest(info)
+            if digest and digests.setdefault(info['img_path'], digest) != digest:
+                raise UsageError(
+                    f'{info["img_path"]} is listed twice, with different labels, which choose other concepts '
+                    'of its maps: list it once, or set model.teacher.max_concepts=None'
+                )
 
     def batches(self, item_batches: Iterable[Any], num_workers: int) -> Iterator[Batch]:
         """Yield a batch for each sequence of items, loaded by `num_workers` processes."""

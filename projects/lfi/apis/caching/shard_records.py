@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lfi.datasets.labelled_images import caption_digest
 from lfi.datasets.transforms.view_draws import COLOURS
 from lfi.errors import UsageError
 from lfi.structures import is_missing, missing_records, pack
@@ -28,6 +29,7 @@ class ShardRecords:
     def __init__(self, job: AskedTeacher, packed_dtype: np.dtype) -> None:
         self.job, self.packed_dtype = job, packed_dtype
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._captions: dict[int, int] = {}
 
     def add(self, places: Sequence[int], data: dict) -> None:
         """Ask the teacher about a batch of readable images.
@@ -41,7 +43,8 @@ class ShardRecords:
         """
         matrices, colours = np.zeros((len(places), 2, 3), np.float32), np.zeros((len(places), 6), np.uint8)
         for i, (place, sample) in enumerate(zip(places, data['data_samples'])):
-            view = place % self.job.views
+            position, view = divmod(place, self.job.views)
+            self._captions[position] = caption_digest(sample.get('gt_concepts'))
             if view < NUM_COMPLETE:
                 matrices[i] = COMPLETE_VIEWS[view]
             else:
@@ -72,9 +75,8 @@ class ShardRecords:
             packed[places], views[places], colours[places] = part
         packed = packed.reshape(shape)
         packed[is_missing(packed.ravel()).reshape(shape).any(1)] = missing_records(1, packed.dtype)[0]
-        digests, label_digests = np.array(file_digests, np.uint32), np.array(labels, np.uint32)
+        digests = np.array(file_digests, np.uint32)
+        choice = np.array([(label, self._captions.get(i, 0)) for i, label in enumerate(labels)], np.uint32)
         if self.job.views == 1:
-            return make_records(packed, digests, label_digests)
-        return make_records(
-            packed, digests, label_digests, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6)
-        )
+            return make_records(packed, digests, choice)
+        return make_records(packed, digests, choice, views.reshape(*shape, 2, 3), colours.reshape(*shape, 6))

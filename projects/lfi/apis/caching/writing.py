@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from lfi.engine.cached_pipelines import (
     check_drawn_views,
-    check_switched_loading,
     check_view_steps,
+    loading_options,
     map_loading_steps,
 )
 from lfi.engine.few_labels_option import check_few_labels
@@ -98,7 +98,10 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     Raises:
         UnreadableImageError: if more than `max_share` of the images cannot be read.
     """
-    writer = open_writer(job, folder, len(job.paths), job.name_parts, first_maps(job))
+    maps = first_maps(job)
+    if maps.concepts is not None:
+        job.refuse_two_labels()
+    writer = open_writer(job, folder, len(job.paths), job.name_parts, maps)
     manifest = writer.manifest
     shards = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
     num_images = sum(len(manifest.rows(shard)) for shard in shards)
@@ -243,7 +246,7 @@ def check_training_reads_cache(cfg: Config, folder: str, views: int = 1) -> None
             step.setdefault('cache', folder)
         check_unrecorded_steps(training)
         check_view_steps(training)
-        check_switched_loading(training)
+        loading_options(training)
         if views > NUM_COMPLETE:
             check_drawn_views(training)
     except UsageError as error:

@@ -26,10 +26,8 @@ from lfi.structures.interaction_cache import (
     SidecarImage,
     StoredMaps,
 )
-from lfi.structures.interaction_maps import OTHER
 
-from ..labelled_images import label_digest
-from .mixed_sources import refuse_unrecorded_changes, tiles_of
+from .mixed_sources import choice_of, refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView, view_of
 from .view_draws import COLOURS, VIEW_INDEX, cache_of
 
@@ -91,10 +89,10 @@ class LoadInteractionMaps(BaseTransform):
             cache = self._open(folder)
         if results.get(VIEW_INDEX, 0) >= NUM_COMPLETE:
             return self._load_drawn_view(results, cache)
-        paths, tiles = tiles_of(results)
+        paths, tiles, choices = tiles_of(results)
         if cache.manifest.views == 1:
             stored = cache.stored(paths, tiles)
-            _check_labels(results, stored, cache.manifest)
+            _check_choice(paths, choices, stored, cache.manifest)
             results['interaction_maps'] = self._of_cache(stored)
             return results
         # The teacher's answer for a mirrored image is not the mirrored answer.
@@ -106,7 +104,7 @@ class LoadInteractionMaps(BaseTransform):
         else:
             tiles = tiles._replace(views=converted)
         stored = cache.stored(paths, tiles, is_mirrored.astype(int).tolist())
-        _check_labels(results, stored, cache.manifest)
+        _check_choice(paths, choices, stored, cache.manifest)
         results['interaction_maps'] = self._of_cache(stored)
         return results
 
@@ -128,7 +126,7 @@ class LoadInteractionMaps(BaseTransform):
         """Set the maps of a view that `RecordView` has drawn again. They need no warp."""
         path, view = results['img_path'], results[VIEW_INDEX]
         stored = cache.stored([path], views=[view])
-        _check_labels(results, stored, cache.manifest)
+        _check_choice([path], [choice_of(results)], stored, cache.manifest)
         error = np.abs(view_of(results)[:2] - stored.record['view'][0]).max()
         colours = stored.record['colours'][0].astype(int)
         change = np.abs(colours - results[COLOURS]).max()
@@ -152,35 +150,30 @@ class LoadInteractionMaps(BaseTransform):
         return f'{type(self).__name__}(cache={self.cache!r})'
 
 
-def _check_labels(results: dict, stored: StoredMaps, manifest: CacheManifest) -> None:
-    """Check that the labels and captions that an image has now chose the concepts of its maps.
+def _check_choice(
+    paths: Sequence[str], choices: Sequence[tuple[int, int]], stored: StoredMaps, manifest: CacheManifest
+) -> None:
+    """Check that the labels and captions that images have now chose the concepts of their maps.
 
     Raises:
-        UsageError: if other labels did; or if a concept of a caption has no map, although there is room.
+        UsageError: if others did.
     """
-    # A mixed picture shows several images, and the sidecar of a tar is bound to the labels in it.
-    if not manifest.has_chosen_concepts or stored.tiles is not None or manifest.has_sidecars:
+    if not manifest.has_chosen_concepts:
         return
-    if manifest.labels == 'known' and label_digest(results) != stored.record['labels'][0]:
-        raise UsageError(
-            f'{results["img_path"]}: other labels than it has now, or none, chose the concepts of its maps. '
-            'The labels have changed or are hidden, or the data list the image twice with different labels. '
-            'Write another cache by lfi cache with the config of this training'
-        )
-    captions = set(results['gt_concepts'].tolist()) if 'gt_concepts' in results else set()
-    concepts = {concept for concept in stored.record['concepts'][0].tolist() if concept != OTHER}
-    # Labels and captions may name more concepts than there are maps.
-    if len(captions) + _num_classes(results) <= len(concepts) and not captions <= concepts:
-        raise UsageError(
-            f'{results["img_path"]}: its captions name the concepts {sorted(captions)}, and the cache has '
-            f'maps of {sorted(concepts)}: other captions chose them. Write another cache by lfi cache with '
-            'the config of this training'
-        )
-
-
-def _num_classes(results: dict) -> int:
-    """Return an upper bound of the number of classes that label an image."""
-    return np.size(results['gt_label']) if 'gt_label' in results else len(results.get('instances') or ())
+    # The sidecar of a tar is bound to the labels in the tar.
+    are_known = manifest.labels == 'known' and not manifest.has_sidecars
+    for path, (labels, captions), record in zip(paths, choices, stored.record):
+        if are_known and record['labels'] != labels:
+            raise UsageError(
+                f'{path}: other labels than it has now, or none, chose the concepts of its maps. They have '
+                'changed or are hidden. Write another cache by lfi cache with the config of this training'
+            )
+        if record['captions'] != captions:
+            raise UsageError(
+                f'{path}: other captions than it has here, or none, chose the concepts of its maps. They '
+                'have changed, or lfi.LoadCaptionConcepts stands behind lfi.LoadInteractionMaps. Write '
+                'another cache by lfi cache with the config of this training'
+            )
 
 
 def _of_mirrored(views: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:

@@ -18,17 +18,17 @@ def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
             from the view's coordinates to the image's, as in `InteractionMaps.warp`, and `colours` are mean
             and standard deviation of the three channels in the view.
 
-    Maps of chosen concepts have `labels`, a checksum of the labels that chose them; 0 for none.
+    Maps of chosen concepts have `labels` and `captions`, checksums of those that chose them; 0 for none.
     """
     view = [('view', 'f4', (2, 3)), ('colours', 'u1', (6,))] if has_views else []
-    labels = [('labels', 'u4')] if 'concepts' in (packed.names or ()) else []
-    return np.dtype([*packed.descr, ('file_digest', 'u4'), *labels, *view, (CHECKSUM, 'u8')])
+    choice = [('labels', 'u4'), ('captions', 'u4')] if 'concepts' in (packed.names or ()) else []
+    return np.dtype([*packed.descr, ('file_digest', 'u4'), *choice, *view, (CHECKSUM, 'u8')])
 
 
 def make_records(
     packed: np.ndarray,
     file_digests: np.ndarray,
-    labels: np.ndarray | None = None,
+    choice: np.ndarray | None = None,
     views: np.ndarray | None = None,
     colours: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -37,7 +37,7 @@ def make_records(
     Args:
         packed: (n, K) packed maps, K views of each image.
         file_digests: (n,) checksums of the images' files, from `file_digest`.
-        labels: (n,) checksums of the labels that chose concepts. Defaults to None: zeros.
+        choice: (n, 2) checksums of the labels and captions that chose concepts. Defaults to None: zeros.
         views: (n, K, 2, 3), recorded views. Defaults to None: the cache holds one view of each image.
         colours: (n, K, 6) uint8, colours of the views. Defaults to None: zeros.
     """
@@ -45,8 +45,8 @@ def make_records(
     for name in packed.dtype.names or ():
         records[name] = packed[name]
     records['file_digest'] = file_digests[:, None]
-    if labels is not None and 'labels' in (records.dtype.names or ()):
-        records['labels'] = labels[:, None]
+    if choice is not None and 'labels' in (records.dtype.names or ()):
+        records['labels'], records['captions'] = choice[:, :1], choice[:, 1:]
     if views is not None:
         records['view'] = views
     if colours is not None:
