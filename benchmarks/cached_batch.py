@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from lfi.datasets.labelled_images import label_digest
 from lfi.engine.cache_labels import KNOWN
 from lfi.models import Student
 from lfi.models.teachers import CachedTeacher, cache_kind, features_to_cache
@@ -39,8 +41,22 @@ def write_cache(folder: str, student: Student, data: dict) -> None:
     writer = CacheWriter(
         Path(folder), CacheManifest.of(identity, len(keys), 2, texts, maps, labels=KNOWN), texts
     )
-    writer.write(shard_name(0), keys, make_records(pack(maps)[:, None], np.zeros(len(keys), np.uint32)))
+    # No caption chose a concept.
+    choice = np.array([(_label_digest(sample), 0) for sample in samples], np.uint32)
+    unknown = np.zeros(len(keys), np.uint32)
+    writer.write(shard_name(0), keys, make_records(pack(maps)[:, None], unknown, choice))
     writer.finish()
     cache = InteractionCache(folder)
     for sample in samples:
         sample.set_field(cache.stored([sample.img_path]), 'interaction_maps')
+
+
+def _label_digest(sample: Any) -> int:
+    """Return the checksum of a sample's labels: `label_digest` of a view that may lack some, or computed."""
+    if 'label_digest' in sample:
+        return int(sample.label_digest)
+    if 'gt_label' in sample:
+        return label_digest({'gt_label': sample.gt_label.cpu().numpy()})
+    objects = [sample.get(name) for name in ('gt_instances', 'ignored_instances')]
+    labels = [label for group in objects if group is not None for label in group.labels.tolist()]
+    return label_digest({'instances': [{'bbox_label': label} for label in labels]})

@@ -259,6 +259,6 @@ def test_captions_are_bound_to_the_maps_that_they_chose(config_path, tmp_path, i
     cfg = cfg_of(names[3])
     cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
     assert all(3 in concepts for concepts in chosen(read(cfg, tmp_path / 'cache')))
-    for other in (cfg_of(names[5]), cfg_of(names[3], read_captions=False)):
+    for text, read_captions in ((names[5], True), (names[3], False)):
         with pytest.raises(UsageError, match='other captions than it has here, or none, chose'):
-            read(other, tmp_path / 'cache')
+            read(cfg_of(text, read_captions=read_captions), tmp_path / 'cache')

@@ -4,6 +4,9 @@ import ast
 from pathlib import Path
 
 import lfi  # noqa: F401
+import open_clip
+import pytest
+from lfi.models.teachers import text_dims_of
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -49,6 +52,21 @@ def start(cfg: Config, work_dir: Path) -> Runner:
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
     return Runner.from_cfg(cfg)
+
+
+def teacher_of(cfg: Config, small_clip: Path) -> dict:
+    """The config's teacher where its weights are at hand, a small one of its kind for CLIP's.
+
+    A folder that is not there skips the test.
+    """
+    teacher = cfg.model.teacher
+    if teacher.get('pretrained') is not None:
+        assert (teacher.model, teacher.pretrained) in open_clip.list_pretrained()
+        assert text_dims_of(teacher) == 512
+        teacher.update(model=str(small_clip), pretrained=None)
+    elif '/' in teacher.model and not Path(teacher.model).is_dir():
+        pytest.skip(f'there is no teacher in {teacher.model} (LFI_TEACHER_ROOT sets the folder)')
+    return teacher
 
 
 def header(config: str) -> str:

@@ -1,15 +1,12 @@
 """Every config of classification builds, reads its data and learns."""
 
 import os
-from pathlib import Path
 
-import open_clip
 import pytest
 import torch
-from lfi.models.teachers import text_dims_of
 from mmengine.config import Config
 from mmengine.runner import Runner
-from repository_configs import BASELINES, CLASSIFICATION, ROOT, model_differences, read, start
+from repository_configs import BASELINES, CLASSIFICATION, ROOT, model_differences, read, start, teacher_of
 
 METHODS = [config for config in CLASSIFICATION if config not in BASELINES]
 TINY_IMAGENET = [config for config in CLASSIFICATION if 'tiny-imagenet' in config]
@@ -109,21 +106,6 @@ def test_decay_and_rates_of_the_queries(config, empty_root, tmp_path):
     vectors = ('question_head.bias', 'presence_norm.weight', 'patch_norm.weight', 'patch_norm.bias')
     for name in (f'readout.{vector}' for vector in vectors):
         assert rate_and_decay(name) == pytest.approx((base.lr, 0)), name
-
-
-def teacher_of(cfg: Config, small_clip: Path) -> dict:
-    """The config's teacher where its weights are at hand, a small one of its kind for CLIP's.
-
-    A folder that is not there skips the test.
-    """
-    teacher = cfg.model.teacher
-    if teacher.get('pretrained') is not None:
-        assert (teacher.model, teacher.pretrained) in open_clip.list_pretrained()
-        assert text_dims_of(teacher) == 512
-        teacher.update(model=str(small_clip), pretrained=None)
-    elif '/' in teacher.model and not Path(teacher.model).is_dir():
-        pytest.skip(f'there is no teacher in {teacher.model} (LFI_TEACHER_ROOT sets the folder)')
-    return teacher
 
 
 @pytest.mark.parametrize('config', METHODS)

@@ -1,10 +1,12 @@
 """Every config of a backbone that an adapter asks builds, reads its data and learns."""
 
+import os
+
 import pytest
 import torch
 from lfi.models.adapters import InteractionQueries
 from mmengine.runner import Runner
-from repository_configs import BASELINES, OTHER_BACKBONES, model_differences, read, start
+from repository_configs import BASELINES, OTHER_BACKBONES, ROOT, model_differences, read, start, teacher_of
 
 METHODS = [config for config in OTHER_BACKBONES if config not in BASELINES]
 COCO = [config for config in OTHER_BACKBONES if 'coco' in config]
@@ -53,12 +55,13 @@ def test_a_baseline_is_the_projects_own_model(config, data, tmp_path):
 
 
 @pytest.mark.parametrize('config', METHODS)
-def test_learns_from_its_teacher(config, data, small_clip, tmp_path, unlearnt):
+def test_learns_from_its_teacher(config, data, small_clip, tmp_path, monkeypatch, unlearnt):
+    if 'LFI_TEACHER_ROOT' not in os.environ:
+        monkeypatch.setenv('LFI_TEACHER_ROOT', str((ROOT / '../shared/teachers').resolve()))
     cfg, runner = small_start(config, tmp_path)
     model = runner.model.train()
     assert isinstance(model.backbone, InteractionQueries)
-    if model.teacher_cfg.get('pretrained'):
-        model.teacher_cfg.update(model=str(small_clip), pretrained=None)
+    model.teacher_cfg.update(teacher_of(cfg, small_clip))
     optimizer = runner.build_optim_wrapper(cfg.optim_wrapper)
     taken = {id(p) for group in optimizer.optimizer.param_groups for p in group['params']}
     assert {id(p) for p in model.parameters() if p.requires_grad} <= taken
