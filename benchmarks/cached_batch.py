@@ -58,5 +58,10 @@ def _label_digest(sample: Any) -> int:
     if 'gt_label' in sample:
         return label_digest({'gt_label': sample.gt_label.cpu().numpy()})
     objects = [sample.get(name) for name in ('gt_instances', 'ignored_instances')]
-    labels = [label for group in objects if group is not None for label in group.labels.tolist()]
+    labels = [
+        label
+        for group in objects
+        if group is not None and 'labels' in group
+        for label in group.labels.tolist()
+    ]
     return label_digest({'instances': [{'bbox_label': label} for label in labels]})

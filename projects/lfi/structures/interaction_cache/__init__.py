@@ -16,7 +16,7 @@ No file is pickled.
 """
 
 from .files import CacheError, checksum, shard_file, shard_name, sidecar_name
-from .keys import image_keys, last_parts, name_parts
+from .keys import image_keys, name_parts
 from .manifest import NUM_COMPLETE, CacheManifest, difference, shard_size
 from .reader import CacheFolder, InteractionCache, StoredMaps
 from .records import make_records
@@ -38,7 +38,6 @@ __all__ = [
     'checksum',
     'difference',
     'image_keys',
-    'last_parts',
     'make_records',
     'member_key',
     'name_parts',
