@@ -38,8 +38,8 @@ def label_visibility(dataset: object, reads_labels: bool = True) -> str:
     return MIXED if any(hidden) or has_unlabelled else KNOWN
 
 
-def known_labels(dataset: Any, name_parts: int) -> str:
-    """Return a digest of the labels of a data set: of the names and labels of its labelled images.
+def mixed_labels(dataset: Any, name_parts: int) -> str:
+    """Return 'mixed DIGEST' for data of which some are labelled, from the names and labels of these images.
 
     Args:
         dataset: data set with the labels that `lfi cache` sees, from `lfi.datasets.unaugmented`.
@@ -52,7 +52,7 @@ def known_labels(dataset: Any, name_parts: int) -> str:
     keys = image_keys([info['img_path'] for info in infos], name_parts)
     labels = np.array([label_digest(info) for info in infos], np.uint64)
     pairs = np.stack((keys, labels), 1)
-    return checksum(np.unique(pairs, axis=0).tobytes())[:8]
+    return f'{MIXED} {checksum(np.unique(pairs, axis=0).tobytes())[:8]}'
 
 
 def check_labels_of_cache(cache: str | Path, dataset: Any, reads_labels: bool = True) -> None:
@@ -87,11 +87,6 @@ def check_labels_of_cache(cache: str | Path, dataset: Any, reads_labels: bool = 
         'Write another cache by lfi cache with the config of this training; or set '
         'model.teacher.max_concepts=None and no model.teacher.background for a cache that serves all labels'
     )
-
-
-def mixed_labels(dataset: Any, name_parts: int) -> str:
-    """Return `labels` of a cache's manifest for data of which some are labelled; see `known_labels`."""
-    return f'{MIXED} {known_labels(dataset, name_parts)}'
 
 
 def _built(dataset: Any) -> Any:
