@@ -44,7 +44,7 @@ def write_cache(folder: Path, num_images: int) -> None:
     writer, packed = CacheWriter(folder, manifest, texts), pack(maps)
     for shard in range(manifest.num_shards):
         rows = manifest.rows(shard)
-        records = make_records(np.repeat(packed[:, None], len(rows), 0), np.zeros(len(rows), np.uint32))
+        records = make_records(np.repeat(packed[:, None], len(rows), 0), np.zeros((len(rows), 1), np.uint32))
         writer.write(shard_name(shard), image_keys([path_of(row) for row in rows], 2), records)
     writer.finish()
 

@@ -2,16 +2,16 @@
 
 import cv2
 import pytest
-import torch
-from lfi.apis.caching import cache_teacher
-from lfi.engine.cached_pipelines import loading_options, set_teacher_cache
+from lfi.apis.caching import TeacherJob, cache_teacher
+from lfi.datasets import ImageFolder
+from lfi.engine.cached_pipelines import loading_options, set_teacher_cache, view_recipe
 from lfi.engine.config_loading import load_config
 from lfi.engine.labelled_views import labelled_folder, labelled_paths
 from lfi.errors import UsageError
-from lfi.structures.interaction_cache import CacheError, InteractionCache
+from lfi.structures.interaction_cache import CacheError
+from mmcv.transforms import BaseTransform
 from mmengine.config import ConfigDict
-from mmengine.dataset import Compose
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 from picture_files import write_shapes
 
 CLASSIFIER = 'classification/lfi_vit-128x6-p8_shapes.py'
@@ -152,26 +152,79 @@ def test_another_seed_of_few_labels_reads_a_cache_of_its_own_labelled_images(con
         assert view.labelled_cache == expected
 
 
-def add_caption(concept):
-    """A step that names one concept, as `lfi.LoadCaptionConcepts` does."""
-    return lambda results: {**results, 'gt_concepts': torch.tensor([concept])}
+@TRANSFORMS.register_module()
+class LoadTile(BaseTransform):
+    """Load the part of a file that a data info names."""
+
+    def transform(self, results):
+        image = cv2.imread(results['img_path'])
+        side = image.shape[1] // 2
+        image = image[:, side * results['tile'] :][:, :side]
+        return {**results, 'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
 
 
-def test_labels_and_captions_that_have_changed_since_they_chose_concepts_are_named(config_path, tmp_path):
-    options = {'train_dataloader.dataset.num_images': 6, 'model.teacher.max_concepts': 3}
-    cfg = load_config(config_path(CLASSIFIER), options)
-    cache_teacher(cfg, str(tmp_path), 6, 0)
-    read_cache(cfg, tmp_path)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    assert len([dataset[i] for i in range(6)]) == 6
-    info = dataset.get_data_info(0)
-    concepts = InteractionCache(tmp_path).read([info['img_path']])['concepts'][0].tolist()
-    other = next(label for label in range(20) if label not in concepts)
-    captioned = Compose(
-        [*dataset.pipeline.transforms[:1], add_caption(other), *dataset.pipeline.transforms[1:]]
+def test_parts_of_one_file_that_only_a_loader_tells_apart_are_refused(folder_of, tmp_path, monkeypatch):
+    def parts(dataset):
+        return [{**info, 'tile': tile} for info in load(dataset) for tile in tiles]
+
+    load, tiles = ImageFolder.load_data_list, (0, 1)
+    monkeypatch.setattr(ImageFolder, 'load_data_list', parts)
+    monkeypatch.setattr(ImageFolder, 'paths', property(lambda data: [i['img_path'] for i in data.data_list]))
+    cfg = folder_of('train', 'val', loader=dict(type='LoadTile'))
+    with pytest.raises(UsageError, match=r'0.png is listed more than once, with other entries, .*LoadTile'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
+    # The same part twice, as of a repeated data set, is one image.
+    tiles = (0, 0)
+    cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0)
+
+
+@pytest.mark.parametrize(
+    'loader',
+    [
+        dict(type='mine.LoadImageFromFile', gamma=2.2),
+        dict(type='LoadImageAndAnnotations', gamma=2.2),
+    ],
+)
+def test_all_options_of_loaders_are_known(folder_of, loader):
+    (options,) = loading_options(folder_of('train', loader=loader))
+    assert options['gamma'] == 2.2
+    usual = dict(type='mmcv.LoadImageFromFile', backend_args=None, color_type='color', ignore_empty=True)
+    assert loading_options(folder_of('train', loader=usual)) is None
+
+
+def test_drawn_views_are_of_the_same_steps_in_all_data_sets(folder_of):
+    cfg = folder_of('train', 'val')
+    (recipe,) = view_recipe(cfg)
+    parts = cfg.train_dataloader.dataset.datasets
+    parts[1] = dict(type='RepeatDataset', times=2, dataset=parts[1])
+    assert view_recipe(cfg) == [recipe]
+    wrapper = dict(type='lfi.RecordView', transforms=[JITTER])
+    cfg.train_dataloader.dataset = dict(
+        type='MultiImageMixDataset', dataset=cfg.train_dataloader.dataset, pipeline=[wrapper]
     )
-    with pytest.raises(UsageError, match='other captions than it has here, or none, chose'):
-        captioned(dict(info))
-    info['gt_label'] = other
-    with pytest.raises(UsageError, match='other labels than it has now, or none, chose'):
-        dataset.pipeline(info)
+    assert view_recipe(cfg) == [recipe, wrapper]
+    parts[1] = dict(type='MultiImageMixDataset', dataset=parts[1], pipeline=[wrapper])
+    with pytest.raises(UsageError, match='data sets have different lfi.RecordView'):
+        view_recipe(cfg)
+
+
+@pytest.mark.parametrize('views', [1, 4])
+def test_a_file_that_is_replaced_while_the_teacher_is_asked_is_no_longer_served(
+    folder_of, tmp_path, monkeypatch, views
+):
+    def replacing(job, batch):
+        path = tmp_path / 'train' / 'a' / '0.png'
+        cv2.imwrite(str(path), cv2.imread(str(path))[:, ::-1])
+        return compute(job, batch)
+
+    compute = TeacherJob.compute_maps
+    cfg = folder_of('train')
+    monkeypatch.setattr(TeacherJob, 'compute_maps', replacing)
+    cache_teacher(cfg, str(tmp_path / 'cache'), 100, 0, views)
+    # The maps are those of the mirrored image, and it is there again.
+    cv2.imwrite(str(tmp_path / 'train/a/0.png'), cv2.imread(str(tmp_path / 'train/a/0.png')) // 2)
+    read_cache(cfg, tmp_path / 'cache')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    with pytest.raises(CacheError, match=r'for another image than \S+/train/a/0.png'):
+        dataset[0]
+    assert 'interaction_maps' in dataset[1]['data_samples']

@@ -9,7 +9,7 @@ import torch
 from lfi.datasets import LoadInteractionMaps
 from lfi.models import InteractionQueryViT
 from lfi.models.students import student
-from lfi.models.teachers import teacher_identity
+from lfi.models.teachers import maps_identity
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from small_detectors import small_detector
@@ -208,7 +208,7 @@ def cache_of(tmp_path):
 
     def write(model, samples, maps):
         paths, texts = [sample.img_path for sample in samples], model.teacher.text_embeddings.numpy()
-        write_cache(tmp_path, teacher_identity(model.teacher_cfg), paths, texts, maps)
+        write_cache(tmp_path, maps_identity(model.teacher_cfg), paths, texts, maps)
         read = LoadInteractionMaps(str(tmp_path))
         for sample in samples:
             sample.set_field(read(dict(img_path=sample.img_path))['interaction_maps'], 'interaction_maps')

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from lfi.datasets.labelled_images import label_digest
 from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.registry import MODELS
@@ -59,8 +58,4 @@ def small_step(config: str, **options: object) -> tuple[nn.Module, dict]:
     model = MODELS.build({'data_preprocessor': preprocessor, **cfg.model} if preprocessor else cfg.model)
     model.init_weights()
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    items = [dataset[i] for i in range(4)]
-    for i, item in enumerate(items):
-        # A view may lack objects.
-        item['data_samples'].set_metainfo({'label_digest': label_digest(dataset.get_data_info(i))})
-    return model.train(), pseudo_collate(items)
+    return model.train(), pseudo_collate([dataset[i] for i in range(4)])

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from lfi.models.teachers import teacher_identity
+from lfi.models.teachers import maps_identity, maps_to_cache
+from lfi.models.teachers.asked_concepts import topk_concepts
 from lfi.structures import BatchView, mix_maps, tile_maps
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
@@ -68,10 +69,9 @@ def cache(make_detector, tmp_path_factory):
     samples = [dataset[i]['data_samples'] for i in range(6)]
     data = model.data_preprocessor(dict(inputs=list(images), data_samples=samples), training=True)
     inputs = data['inputs'][..., :64, :64]
-    labels = model.concept_labels(samples, inputs.device)
-    maps = model.teacher.ask(BatchView(inputs, model.pixel_format, [(64, 64)] * 6, labels=labels))
+    maps = maps_to_cache(model.teacher, BatchView(inputs, model.pixel_format, [(64, 64)] * 6))
     paths, texts = [sample.img_path for sample in samples], model.teacher.text_embeddings.numpy()
-    return write_cache(folder, teacher_identity({**model.teacher_cfg, 'cache': None}), paths, texts, maps)
+    return write_cache(folder, maps_identity({**model.teacher_cfg, 'cache': None}), paths, texts, maps)
 
 
 @pytest.mark.parametrize('prob', [0.0, 0.5, 1.0])
@@ -116,6 +116,8 @@ def test_a_mosaic_is_the_mixture_of_its_pieces(make_detector, cache):
     assert len(stored.record) == len(stored.tiles.shares) == 4
     maps, labels = unread_maps(model, **data)
     files = model.teacher.maps_of([stored], 'cpu')
+    # Each piece is asked about the labels of the mosaic.
+    files = topk_concepts(files, labels.expand(4, -1), model.teacher.bank, 2)
     expected = mix_maps(*tile_maps(files, [stored.tiles], maps.grid), 5, labels)
     torch.testing.assert_close(maps.logits, expected.logits)
     torch.testing.assert_close(maps.presence, expected.presence)

@@ -25,9 +25,7 @@ def test_a_cache_serves_all_choices_of_labels(run_tool, config_path, tmp_path):
     # 40 images without a label, and as many with one.
     assert re.search(r'Epoch\(train\) \[2\]\[4/4\].* loss_spatial: [\d.]+', printed)
     assert "type='lfi.FewLabels'" in next(tmp_path.glob('work/*.py')).read_text()
-    # No label was among the concepts that it kept.
-    everything = run_tool('train.py', config, '--cfg-options', *SMALL, choice[-1], code=1)
-    assert "was written with labels='hidden', but train_dataloader.dataset has labels='known'" in everything
+    run_tool('train.py', config, '--work-dir', 'all', '--cfg-options', *SMALL, choice[-1])
 
 
 def test_a_model_that_would_learn_from_hidden_labels_is_an_error_of_one_line(run_tool, config_path):

@@ -45,7 +45,7 @@ def teacher_cache(bench: Bench) -> Iterator[Row]:
     weights.write_bytes(original)
 
     foreign = "another teacher's cache"
-    yield refuse(foreign, 'another `max_concepts`', 'teacher.max_concepts is', 'model.teacher.max_concepts=3')
+    yield refuse(foreign, 'another `input_size`', 'teacher.input_size is', 'model.teacher.input_size=96')
     other_data = 'train_dataloader.dataset.seed=1'
     yield refuse('a cache of other images', 'another seed of Shapes', 'cache has no maps of', other_data)
 

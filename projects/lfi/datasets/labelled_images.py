@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sized
 from fractions import Fraction
 from typing import Any
@@ -11,12 +10,22 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.dist import get_dist_info, sync_random_seed
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from lfi.registry import DATA_SAMPLERS
 from lfi.structures.labels import UNLABELLED, check_share
-from lfi.utils.fileio import file_digest
+
+NOT_OF_PIXELS = (
+    'sample_idx',
+    'gt_label',
+    'gt_score',
+    'instances',
+    'seg_map_path',
+    'segments_info',
+    'caption',
+    UNLABELLED,
+)
+"""Keys of a data info that tell no loader of images which pixels to load."""
 
 
 def raw_info(dataset: Any, index: int) -> dict:
@@ -65,37 +74,6 @@ def has_label(info: Mapping) -> bool:
     if 'gt_label' in info:
         return bool(np.all(np.asarray(info['gt_label']) >= 0))
     return any(key in info for key in ('instances', 'seg_map_path', 'depth_map_path'))
-
-
-def label_digest(info: Mapping) -> int:
-    """Return a checksum, above 0, of the labels of an image: classes, or the file of its segmentation map.
-
-    Soft labels are those of `gt_score`. 0 if the image is unlabelled. Steps of a pipeline keep what the
-    function reads: the checksum is the same for each view.
-
-    Args:
-        info: data info of the image, or the results of a pipeline.
-    """
-    if 'gt_score' in info and not info.get(UNLABELLED, False):
-        return zlib.crc32(np.asarray(info['gt_score'], np.float32).tobytes()) or 1
-    if not has_label(info):
-        return 0
-    if 'gt_label' in info:
-        classes = np.atleast_1d(info['gt_label']).tolist()
-    else:
-        # Crowds choose concepts, too.
-        classes = [item['bbox_label'] for item in info.get('instances') or ()]
-    segments = [item.get('category') for item in info.get('segments_info') or ()]
-    mask = file_digest(info.get('seg_map_path') or '')
-    label_map = info.get('label_map'), bool(info.get('reduce_zero_label'))
-    content = sorted(set(classes)), sorted(map(str, segments)), mask, label_map
-    return zlib.crc32(repr(content).encode()) or 1
-
-
-def caption_digest(concepts: Tensor | None) -> int:
-    """Return a checksum, above 0, of the concepts (n,) that captions name; 0 for none."""
-    indices = [] if concepts is None else sorted(concepts.tolist())
-    return (zlib.crc32(repr(indices).encode()) or 1) if indices else 0
 
 
 UNLABELLED_STREAM, LABELLED_STREAM = 0, 1

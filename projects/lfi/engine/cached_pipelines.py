@@ -16,7 +16,6 @@ from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, differ
 from lfi.utils.config_types import configs_in, leaf_configs, type_name
 from lfi.utils.repositories import cache_folder
 
-from .cache_labels import check_labels_of_cache
 from .labelled_views import find_labelled_cache
 from .pipelines import (
     MIXING_PREFIX,
@@ -32,6 +31,8 @@ OF_CACHE = ('cache', 'labelled_cache')
 """Arguments of steps that name a cache."""
 DECODING = {'color_type': 'color', 'imdecode_backend': 'cv2', 'to_float32': False}
 """Options of `LoadImageFromFile` that change the pixels, with their defaults."""
+READING = ('backend_args', 'file_client_args', 'ignore_empty')
+"""Options of `LoadImageFromFile` that do not change the pixels."""
 OTHER_LOADERS = ('LoadCaptionConcepts', 'LoadHeatMap', 'LoadInteractionMaps', 'LoadProposals', 'LoadRegions')
 """Steps that load no image, beside those that load annotations."""
 # Packing steps of OpenMMLab, and the option that lists further keys to pack.
@@ -48,10 +49,10 @@ def set_teacher_cache(cfg: Config) -> None:
         cfg: config of the run, changed in place.
 
     Raises:
-        UsageError: if `map_loading_steps` refuses a pipeline or hook, `check_labels_of_cache` refuses the
-            cache, it holds maps or views of other images or steps, or it cannot be downloaded from the Hub.
+        UsageError: if `map_loading_steps` refuses a pipeline or hook, the cache holds maps or views of other
+            images or steps, or it cannot be downloaded from the Hub.
     """
-    from lfi.models.students.config_facts import cache_of, reads_labels
+    from lfi.models.students.config_facts import cache_of
 
     if isinstance(cfg.model.get('teacher'), Mapping):
         _remove_caches(cfg)
@@ -61,7 +62,6 @@ def set_teacher_cache(cfg: Config) -> None:
     # Download once here, and not in each worker.
     cache = cfg.model.teacher.cache = str(cache_folder(cache))
     steps = map_loading_steps(cfg, cache)
-    check_labels_of_cache(cache, cfg.train_dataloader.dataset, reads_labels(cfg.model))
     view_steps: list[dict] = []
     labelled_cache = None
     if (Path(cache) / 'manifest.json').is_file():
@@ -268,57 +268,50 @@ def _loaders(part: object) -> list[dict]:
     for step in typed_configs(part):
         name = type_name(step)
         if name == 'LoadImageFromFile':
-            step = {key: step[key] for key, usual in DECODING.items() if step.get(key, usual) != usual}
-        elif not name.startswith('Load') or 'Annotation' in name or name in OTHER_LOADERS:
+            # A step of the same name may have further options.
+            options = {key: value for key, value in step.items() if key not in ('type', *READING)}
+            step = {key: value for key, value in options.items() if value != DECODING.get(key)}
+        elif not name.startswith('Load') or name in OTHER_LOADERS or _loads_annotations(name):
             continue
         loaders += [step] if step else []
     return _plain_steps(loaders)
 
 
-def check_one_recipe(cfg: Config, dataset: Any) -> None:
-    """Check that data sets of the same images draw views by the same steps.
-
-    Args:
-        cfg: config of the training.
-        dataset: its training data, built.
-
-    Raises:
-        UsageError: if they do not: an image of two data sets would need the views of both.
-    """
-    # Imported here because it imports mmpretrain.
-    from lfi.datasets.labelled_images import raw_info
-
-    recipe_of: dict[str, list[dict]] = {}
-    recipes = _recipes(cfg)
-    if all(recipe == recipes[0] for recipe in recipes):
-        return
-    for recipe, part in zip(recipes, _leaves(dataset), strict=True):
-        for index in range(len(part)):
-            if recipe_of.setdefault(raw_info(part, index)['img_path'], recipe) != recipe:
-                raise UsageError(
-                    'train_dataloader: data sets with different lfi.RecordView show the same images, and a '
-                    'cache has the views of one: give all the same steps, or use at most --views '
-                    f'{NUM_COMPLETE}'
-                )
-
-
-def _leaves(dataset: Any) -> list[Any]:
-    """Return the data sets inside wrappers that join or repeat data sets, in the order of their configs."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    return [dataset] if inner == [None] else [leaf for part in inner for leaf in _leaves(part)]
-
-
-def _recipes(cfg: Config) -> list[list[dict]]:
-    """Return the steps that draw views in each data set."""
-    return [_plain_steps(_view_steps(part)) for part in leaf_configs(cfg.train_dataloader.dataset)]
+def _loads_annotations(name: str) -> bool:
+    return name.endswith(('Annotation', 'Annotations')) and 'Image' not in name
 
 
 def view_recipe(cfg: Config) -> list[dict]:
-    """Return the steps that draw the views of training images, once if they are the same in all data sets."""
-    recipes = _recipes(cfg)
-    if all(recipe == recipes[0] for recipe in recipes):
-        return recipes[0]
-    return [step for recipe in recipes for step in recipe]
+    """Return the steps that draw the views of training images.
+
+    Raises:
+        UsageError: if data sets draw views by different steps.
+    """
+    recipes = [_plain_steps(steps) for steps in _steps_of_leaves(cfg.train_dataloader.dataset, [])]
+    if any(recipe != recipes[0] for recipe in recipes):
+        raise UsageError(
+            'train_dataloader: data sets have different lfi.RecordView, and a cache has the views of one: '
+            f'give all the same steps, or use at most --views {NUM_COMPLETE}'
+        )
+    return recipes[0]
+
+
+def _steps_of_leaves(dataset: Any, outer: list[dict]) -> Iterator[list[dict]]:
+    """Yield the `lfi.RecordView` configs of each data set that reads images, with those of its wrappers.
+
+    Args:
+        dataset: config of a data set, or a list of configs.
+        outer: steps of the wrappers around it.
+    """
+    if isinstance(dataset, list | tuple):
+        for config in dataset:
+            yield from _steps_of_leaves(config, outer)
+        return
+    inner = dataset.get('dataset', dataset.get('datasets'))
+    if inner is None:
+        yield [*_view_steps(dataset), *outer]
+    else:
+        yield from _steps_of_leaves(inner, [*_view_steps(dataset.get('pipeline')), *outer])
 
 
 def _plain_steps(steps: list[dict]) -> list[dict]:

@@ -11,9 +11,10 @@ from lfi.errors import UsageError
 from lfi.structures.labels import check_share
 from lfi.utils.config_types import configs_in, dataset_configs, leaf_configs, model_config, type_name
 
-from .cache_labels import hides_labels
 from .pipelines import hooks_of, recipes_of, switched_pipelines
 
+UNLABELLED_TYPES = ('FewLabels', 'ImageFolder')
+"""Types of data sets that hide labels or have none."""
 OPTION = 'train_dataloader.few_labels'
 COUNTS = ('labels_per_class', 'labelled_images')
 ARGUMENTS = (*COUNTS, 'labelled_share', 'seed')
@@ -217,3 +218,8 @@ def _mixes_few_labels(dataset: object) -> bool:
 
 def _has_few_labels(dataset: object) -> bool:
     return any(map(hides_labels, dataset_configs(dataset)))
+
+
+def hides_labels(dataset: dict) -> bool:
+    """Whether the data set of a config is `lfi.FewLabels` or `lfi.ImageFolder`."""
+    return type_name(dataset) in UNLABELLED_TYPES

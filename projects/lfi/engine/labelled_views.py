@@ -66,7 +66,7 @@ def find_labelled_cache(cfg: Config, folder: str, manifest: CacheManifest) -> st
         )
         return None
     found = CacheManifest.read(labelled)
-    for name in ('teacher', 'record', 'recipe', 'layers', 'directions', 'labels', 'name_parts', 'loading'):
+    for name in ('teacher', 'record', 'recipe', 'layers', 'directions', 'name_parts', 'loading'):
         if getattr(found, name) != getattr(manifest, name):
             raise UsageError(
                 f'{labelled} and {folder} differ in {name}: remove {labelled}, and run lfi cache'

@@ -96,7 +96,6 @@ def cache_card(manifest: CacheManifest, metadata: Mapping[str, Any]) -> str:
         'concepts': len(manifest.concepts),
         'layers': ', '.join(map(str, manifest.layers)),
         'directions': ', '.join(manifest.directions),
-        'labels that chose concepts': manifest.labels,
     }
     return _page({**metadata}, [CACHE, _table(rows)])
 

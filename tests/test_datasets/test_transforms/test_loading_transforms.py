@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 from lfi.datasets import LoadInteractionMaps, Shapes
-from lfi.datasets.labelled_images import label_digest
 from lfi.datasets.transforms.loading import LoadHeatMap, LoadRegions
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures import OTHER, pack
+from lfi.structures import pack
 from lfi.structures.interaction_cache import (
     CacheError,
     InteractionCache,
@@ -55,30 +54,6 @@ def test_what_is_not_there_is_named(folder, tmp_path):
         LoadInteractionMaps(folder)(dict(img_path='/data/a/2.jpg'))
     with pytest.raises(CacheError, match='is not a cache of interaction maps'):
         LoadInteractionMaps(tmp_path / 'gone')(dict(img_path=PATHS[0]))
-
-
-@pytest.mark.parametrize(
-    ('labels', 'chosen', 'told'), [('known', True, True), ('hidden', True, False), ('known', False, False)]
-)
-@pytest.mark.parametrize(
-    'changed', [dict(unlabelled=True), dict(gt_label=0), dict(gt_label=np.array([0, 1]))]
-)
-def test_maps_that_other_labels_chose_are_refused(make_maps, tmp_path, labels, chosen, told, changed):
-    """Also where other tools than ours train, which look at no manifest."""
-    concepts = np.array([[1, OTHER], [0, OTHER]])
-    maps = make_maps(shape=(2, 1, 2, 2, 2), concepts=torch.from_numpy(concepts) if chosen else None)
-    own = dict(img_path=PATHS[1], gt_label=1)
-    digests = np.array([0, label_digest(own)], np.uint32)
-    texts = np.eye(3, dtype=np.float32)
-    write_cache(tmp_path, {}, PATHS, texts, maps, labels=labels, label_digests=digests)
-    read = LoadInteractionMaps(str(tmp_path))
-    for same in (own, dict(own, gt_label=np.array([1])), dict(img_path=PATHS[0], gt_label=-1)):
-        assert 'interaction_maps' in read(dict(same))
-    if told:
-        with pytest.raises(UsageError, match=r'/data/a/1\.jpg: other labels than it has now, or none, chose'):
-            read({**own, **changed})
-    else:
-        assert 'interaction_maps' in read({**own, **changed})
 
 
 MOVES = [dict(type='RandomFlip', prob=1.0), dict(type='RandomCrop', crop_size=(8, 8))]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lfi.datasets import LoadInteractionMaps
-from lfi.models.teachers import feature_identity, features_to_cache, teacher_identity
+from lfi.models.teachers import feature_identity, features_to_cache, maps_identity, maps_to_cache
 from small_students import batch, parts
 from written_cache import write_cache
 
@@ -98,8 +98,8 @@ def both(make_classifier, tmp_path):
         inputs, samples = batch()
         view = online.batch_of(inputs, samples)
         maps = set(online.teacher_outputs) <= {'maps', 'class_scores'} and 'maps' in online.teacher_outputs
-        kept = online.teacher.ask(view) if maps else features_to_cache(online.teacher, view)
-        identity = teacher_identity if maps else feature_identity
+        keep, identity = (maps_to_cache, maps_identity) if maps else (features_to_cache, feature_identity)
+        kept = keep(online.teacher, view)
         paths, texts = [sample.img_path for sample in samples], online.teacher.text_embeddings.numpy()
         write_cache(tmp_path, identity(online.teacher_cfg), paths, texts, kept)
         read = LoadInteractionMaps(str(tmp_path))

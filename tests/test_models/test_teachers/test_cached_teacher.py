@@ -2,35 +2,44 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from lfi.models.teachers import (
     CachedTeacher,
     VLMAttentionTeacher,
+    asked_concepts,
+    maps_identity,
+    maps_to_cache,
     teacher_identity,
 )
 from lfi.models.teachers.cached_teacher import open_cache
-from lfi.structures import BatchView, PixelFormat
+from lfi.structures import BatchView, PixelFormat, Tiles
 from lfi.structures.interaction_cache import (
     CacheError,
     InteractionCache,
 )
 from written_cache import write_cache
 
+PIXELS = PixelFormat((0.0,) * 3, (1.0,) * 3, True)
 PATHS = [f'/data/{i}.jpg' for i in range(4)]
 
 
 @pytest.fixture
-def config(teacher_folder):
+def config(teacher_folder, monkeypatch):
+    # A cache keeps 4 of 7 concepts.
+    monkeypatch.setattr(asked_concepts, 'MIN_KEPT', 1)
+    monkeypatch.setattr(asked_concepts, 'KEPT_FOR_ASKED', 4)
     return dict(
         type='lfi.VLMAttentionTeacher',
         model=teacher_folder('vit'),
         extractor=dict(type='maskclip'),
-        concepts=['cat', 'dog', 'tree', 'car', 'sky'],
-        max_concepts=2,
+        concepts=['cat', 'dog', 'tree', 'car', 'sky', 'road', 'lamp'],
+        max_concepts=1,
     )
 
 
@@ -41,13 +50,13 @@ def build(config):
 @pytest.fixture
 def maps(config):
     images = torch.randn(len(PATHS), 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    return build(config)(images, PixelFormat((0.0,) * 3, (1.0,) * 3, True), torch.eye(4, 5))
+    return maps_to_cache(build(config), BatchView(images, PIXELS, [(32, 32)] * 4))
 
 
 @pytest.fixture
 def cache(config, maps, tmp_path):
     texts = build(config).text_embeddings.numpy()
-    return write_cache(tmp_path / 'cache', teacher_identity(config), PATHS, texts, maps, shard_size=3)
+    return write_cache(tmp_path / 'cache', maps_identity(config), PATHS, texts, maps, shard_size=3)
 
 
 def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
@@ -61,21 +70,81 @@ def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
     assert (cached.layers, cached.directions) == (maps.layers, maps.directions)
     torch.testing.assert_close(teacher.text_embeddings, build(config).text_embeddings)
     assert teacher.bank.names == tuple(config['concepts'])
-    assert (teacher.max_concepts, teacher.presence_kind) == (2, None)
+    assert (teacher.max_concepts, teacher.presence_kind) == (1, None)
 
 
-def test_presence_is_the_teachers_own_whatever_the_labels_of_the_view_are(cache, config, maps):
-    stored = [InteractionCache(cache).stored([path]) for path in PATHS]
-    views = torch.eye(2, 3).expand(4, 2, 3)
-    own = CachedTeacher(cache, config).maps_of(stored, torch.device('cpu'))
-    kept = own.concepts[0, 0].item()
-    labels = torch.zeros(4, 5)
-    labels[0, kept] = 1
-    pixels = PixelFormat((0.0,) * 3, (1.0,) * 3, True)
-    images = torch.zeros(4, 3, 8, 8)
-    batch = BatchView(images, pixels, [(8, 8)] * 4, labels=labels, stored=stored, views=views)
-    asked = CachedTeacher(cache, config).ask(batch)
-    assert asked.concepts.equal(own.concepts) and asked.presence.equal(own.presence)
+def batch_of(cache, labels, counts=None):
+    """A batch of pictures, each of one file, or of as many as `counts` says."""
+    counts = counts or [1] * len(PATHS)
+    paths = iter(PATHS)
+    tiles = [
+        Tiles(torch.tensor([[[0.0, 1], [0, 1]]] * n), torch.eye(2, 3).expand(n, 2, 3), (1 / n,) * n)
+        for n in counts
+    ]
+    reader = InteractionCache(cache)
+    stored = [reader.stored([next(paths) for _ in range(n)], tile) for n, tile in zip(counts, tiles)]
+    views = torch.eye(2, 3).expand(len(counts), 2, 3)
+    sizes = [(8, 8)] * len(counts)
+    is_mixed = counts != [1] * len(PATHS)
+    return BatchView(
+        torch.zeros(len(counts), 3, 8, 8),
+        PIXELS,
+        sizes,
+        labels=labels,
+        stored=stored,
+        views=views,
+        tiles=tiles if is_mixed else None,
+    )
+
+
+@pytest.mark.parametrize('labelled', [False, True])
+@pytest.mark.parametrize('background', [[], ['wall']])
+@pytest.mark.parametrize('max_concepts', [1, 3, 7, None])
+def test_it_asks_about_the_concepts_that_the_online_teacher_asks_about(
+    config, tmp_path, labelled, background, max_concepts
+):
+    config = {**config, 'background': background, 'max_concepts': max_concepts}
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    online = BatchView(images, PIXELS, [(32, 32)] * 4)
+    maps = maps_to_cache(build(config), online)
+    texts = build(config).text_embeddings.numpy()
+    cache = write_cache(tmp_path / 'cache', maps_identity(config), PATHS, texts, maps)
+    kept = maps.presence[:, :7].argsort(dim=1, descending=True) if maps.concepts is None else maps.concepts
+    # The teacher ranks the label of an image third.
+    labels = F.one_hot(kept[:, 2], 7 + len(background)).float() if labelled else None
+    expected = build(config).ask(replace(online, labels=labels))
+    found = CachedTeacher(cache, config).ask(batch_of(cache, labels))
+    if max_concepts in (1, 3):
+        assert found.concepts.equal(expected.concepts)
+        assert not labelled or (found.concepts[:, :max_concepts] == kept[:, 2:3]).any(1).all()
+    if found.concepts is not None and max_concepts not in (1, 3):
+        # All are asked about, in any order, beside the background.
+        expected, found = (each.gather(each.concepts.argsort(dim=1)) for each in (expected, found))
+    torch.testing.assert_close(found.presence, expected.presence, atol=1e-6, rtol=1e-5)
+    extent = (expected.logits.amax((-2, -1)) - expected.logits.amin((-2, -1))).max().item()
+    torch.testing.assert_close(found.logits, expected.logits, atol=extent / 400, rtol=0)
+
+
+def test_the_images_of_a_mosaic_are_asked_about_the_labels_of_the_picture(cache, config, maps):
+    label = maps.concepts[1, 3].item()
+    labels = F.one_hot(torch.tensor([label, 0]), 7).float()
+    found = CachedTeacher(cache, config).ask(batch_of(cache, labels, [3, 1]))
+    kept = [row.tolist() for row in maps.concepts]
+    chosen = [label if label in row else row[0] for row in kept[:3]]
+    assert found.concepts[:3, 0].tolist() == chosen
+
+
+def test_a_cache_of_all_maps_serves_any_number_of_concepts(config, tmp_path):
+    config['max_concepts'] = None
+    images = torch.randn(4, 3, 32, 32)
+    maps = maps_to_cache(build(config), BatchView(images, PIXELS, [(32, 32)] * 4))
+    cache = write_cache(
+        tmp_path / 'all', maps_identity(config), PATHS, build(config).text_embeddings.numpy(), maps
+    )
+    for number in (2, 6, 7, 8):
+        assert CachedTeacher(cache, {**config, 'max_concepts': number}).max_concepts in (number, None)
+    with pytest.raises(CacheError, match='teacher.kept_concepts is None in the cache, 4 here'):
+        CachedTeacher(cache, {**config, 'max_concepts': 1})
 
 
 def test_records_of_another_cache_are_refused(cache, config):
@@ -87,9 +156,9 @@ def test_records_of_another_cache_are_refused(cache, config):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (dict(max_concepts=3), 'teacher.max_concepts is 2 in the cache, 3 here'),
+        (dict(max_concepts=2), 'teacher.kept_concepts is 4 in the cache, None here'),
         (dict(extractor=dict(type='clearclip')), "teacher.extractor.type is 'maskclip' in the cache"),
-        (dict(concepts=['cat', 'dog']), 'teacher.concepts has 5 entries in the cache, 2 here'),
+        (dict(concepts=['cat', 'dog']), 'teacher.concepts has 7 entries in the cache, 2 here'),
         (dict(templates=['{}']), r"teacher.templates\[0\] is 'a photo of a {}.' in the cache, '{}' here"),
         (dict(input_size=64), 'teacher.input_size is None in the cache, 64 here'),
     ],
@@ -151,14 +220,14 @@ def test_a_weights_file_is_known_by_what_is_in_it(tmp_path):
 
 def test_where_the_model_is_not_at_hand_its_patches_are_taken_on_trust(cache, config, tmp_path):
     gone = {**config, 'model': str(tmp_path / 'gone' / Path(config['model']).name)}
-    open_cache(cache, teacher_identity(gone))
+    open_cache(cache, maps_identity(gone))
     file = Path(cache, 'manifest.json')
     manifest = json.loads(file.read_text())
     manifest['teacher']['whole_patches'] = True
     file.write_text(json.dumps(manifest))
-    open_cache(cache, teacher_identity(gone))
+    open_cache(cache, maps_identity(gone))
     with pytest.raises(CacheError, match='teacher.whole_patches is True in the cache, None here'):
-        open_cache(cache, teacher_identity(config))
+        open_cache(cache, maps_identity(config))
 
 
 @pytest.mark.parametrize('count', [1, 7])

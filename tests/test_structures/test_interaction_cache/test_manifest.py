@@ -14,16 +14,6 @@ from lfi.structures.interaction_cache import (
 from small_cache import PATHS, TEXTS, open_writer
 
 
-def test_labels_are_noted_and_others_are_another_cache(folder, manifest):
-    noted = replace(manifest, labels='known')
-    assert (noted.content()['labels'], manifest.content()['labels']) == ('known', None)
-    assert CacheManifest.read(folder).content() == manifest.content()
-    with pytest.raises(CacheError, match="labels is None in the cache, 'known' here"):
-        open_writer(folder, noted)
-    (folder / 'manifest.json').write_text(json.dumps(noted.content()))
-    assert CacheManifest.read(folder).labels == 'known'
-
-
 def test_what_presence_is_is_noted_and_decided_by_the_teacher(folder, manifest):
     noted = replace(manifest, presence_kind='softmax over the bank')
     open_writer(folder, noted)
@@ -38,13 +28,13 @@ def test_what_presence_is_is_noted_and_decided_by_the_teacher(folder, manifest):
     [
         ('', 'is corrupted, or no manifest'),
         ('{"version": 5, "teacher": {"pretrained": "\\ud800"}}', r"can't encode character '\\ud800'"),
-        ('{"version": 5}', 'is corrupted, or no manifest'),
+        ('{"version": 6}', 'is corrupted, or no manifest'),
         ('[1, 2]', 'is corrupted, or no manifest'),
         ('null', 'is corrupted, or no manifest'),
         ('[' * 100_000, 'is corrupted, or no manifest'),
         (
-            '{"version": 4}',
-            r'has the format 4, .* lfi reads 5\. .*lfi cache with another folder',
+            '{"version": 5}',
+            r'has the format 5, .* lfi reads 6\. .*lfi cache with another folder',
         ),
     ],
 )
@@ -74,8 +64,6 @@ def test_a_damaged_manifest_is_named(folder, text, message):
         ('views', 0, 'views=0 must be an integer of at least 1'),
         ('recipe', 3, 'recipe=3 must be null or a list'),
         ('texts', None, 'texts=None must be a string'),
-        ('labels', 3, 'labels=3 must be null or a text'),
-        ('labels', 'known\x1b[2J', 'labels=.* must be null or a text of up to 1,000 printable characters'),
         ('presence_kind', True, 'presence_kind=True must be null or a text'),
         ('presence_kind', 'x' * 1001, 'presence_kind=.* must be null or a text'),
         ('layers', 3, 'layers=3 must be a list of integers'),
@@ -144,7 +132,7 @@ def test_concepts_are_plain_texts_where_a_cache_is_read_and_written(folder, maps
         CacheManifest.of(content['teacher'], len(PATHS), 2, TEXTS, maps)
 
 
-@pytest.mark.parametrize('field', ['teacher', 'num_images', 'record', 'labels', 'presence_kind'])
+@pytest.mark.parametrize('field', ['teacher', 'num_images', 'record', 'presence_kind'])
 def test_a_missing_field_of_a_manifest_is_named(folder, field):
     content = json.loads((folder / 'manifest.json').read_text())
     del content[field]

@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from lfi.concepts.concept_check_hook import check_class_order, classes_of
 from lfi.datasets import unaugmented, with_recorded_views
 from lfi.datasets.image_paths import distinct_images, distinguishing_parts
-from lfi.datasets.labelled_images import label_digest
+from lfi.datasets.labelled_images import NOT_OF_PIXELS, raw_info
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
-from lfi.engine.cache_labels import HIDDEN, KNOWN, MIXED, label_visibility, mixed_labels
-from lfi.engine.cached_pipelines import check_one_recipe, loading_options, view_recipe
+from lfi.engine.cached_pipelines import loading_options, view_recipe
 from lfi.engine.pipelines import mixes_images
 from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
@@ -28,6 +27,10 @@ from lfi.structures import BatchView, InteractionMaps
 from lfi.structures.interaction_cache import NUM_COMPLETE
 from lfi.unreadable import Unreadable, UnreadableImageError, refuse_unreadable
 from lfi.utils.config_types import model_config
+from lfi.utils.fileio import file_digest
+
+FILE_DIGEST = 'file_digest'
+"""Key of an item under which the checksum of its file lies."""
 
 
 class Batch(NamedTuple):
@@ -79,13 +82,18 @@ class ItemDataset(Dataset):
 
     def __getitem__(self, item: int) -> Any:
         row, view = divmod(item, self.views)
+        # Before the image is read: a file that is replaced meanwhile differs from its record.
+        digest = file_digest(self.paths[row])
         try:
-            if view >= NUM_COMPLETE:
-                return self._draw(row, view)
-            complete = self.complete[self.indices[row]]
-            return mirrored(complete) if view else complete
+            return {**self._load(row, view), FILE_DIGEST: digest}
         except UnreadableImageError as error:
             return error.image
+
+    def _load(self, row: int, view: int) -> dict:
+        if view >= NUM_COMPLETE:
+            return self._draw(row, view)
+        complete = self.complete[self.indices[row]]
+        return mirrored(complete) if view else complete
 
     def _draw(self, row: int, view: int) -> Any:
         path = self.paths[row]
@@ -143,8 +151,6 @@ class AskedTeacher:
         self.identity = self.cache_targets.identity
         if mixes_images(cfg):
             self.cache_targets.check_mosaics()
-        # Not labels, but whether they are known when concepts are selected.
-        self.labels = label_visibility(cfg.train_dataloader.dataset, self.cache_targets.reads_labels)
         self.views, self.recipe = views, view_recipe(cfg) if views > NUM_COMPLETE else None
         self.loading = loading_options(cfg)
         self.complete = DATASETS.build(unaugmented(cfg.train_dataloader.dataset))
@@ -169,10 +175,7 @@ class AskedTeacher:
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch['inputs']]
         # Keep uint8: the teacher resizes and normalises the images, each at its own size.
         inputs = stack_batch(batch['inputs']).to(self.device, non_blocking=True)
-        samples = [sample.to(self.device) for sample in batch['data_samples']]
-        return self.cache_targets.compute(
-            BatchView.raw(inputs, sizes, self.cache_targets.labels(samples, self.device))
-        )
+        return self.cache_targets.compute(BatchView.raw(inputs, sizes))
 
 
 class TeacherJob(AskedTeacher):
@@ -185,8 +188,8 @@ class TeacherJob(AskedTeacher):
         only: paths of the images to ask about. Defaults to None: all.
 
     Raises:
-        UsageError: see `AskedTeacher`; if the data set names no files, or several pipelines draw views of one
-            image.
+        UsageError: see `AskedTeacher`; if the data set names no files, or a loading step may show several
+            parts of one file.
     """
 
     def __init__(
@@ -205,45 +208,31 @@ class TeacherJob(AskedTeacher):
             dist.broadcast_object_list(parts)
             name_parts = parts[0]
         self.name_parts = name_parts
-        if self.labels == MIXED:
-            self.labels = mixed_labels(self.complete, name_parts)
         if only is not None:
             chosen = [row for row, path in enumerate(self.paths) if path in only]
             self.paths, indices = [self.paths[row] for row in chosen], [indices[row] for row in chosen]
-        elif self.drawn is not None and len(self.paths) < len(self.complete):
-            check_one_recipe(cfg, self.complete)
+        if len(self.paths) < len(self.complete):
+            self._refuse_parts_of_files()
         self.dataset = ItemDataset(self.complete, self.drawn, self.paths, indices, views, self.name_parts)
+
+    def _refuse_parts_of_files(self) -> None:
+        """Refuse images of one file that a loader of the user's own may tell apart by their data infos."""
+        if not any('type' in step for step in self.loading or ()):
+            return
+        first: dict[str, dict] = {}
+        for index in range(len(self.complete)):
+            info = raw_info(self.complete, index)
+            others = {key: value for key, value in info.items() if key not in NOT_OF_PIXELS}
+            if repr(first.setdefault(info['img_path'], others)) != repr(others):
+                raise UsageError(
+                    f'{info["img_path"]} is listed more than once, with other entries, and the loading step '
+                    f'{self.loading} may show another part of it each time. A cache has the maps of a file '
+                    'once: write each part to a file of its own, or ask the teacher online'
+                )
 
     def items(self, rows: range) -> range:
         """Return the items of the views of rows, which are indices of `paths`."""
         return range(rows.start * self.views, rows.stop * self.views)
-
-    def label_digests(self, rows: range) -> list[int]:
-        """Return checksums of the labels that choose the concepts of rows; 0 where not each label is known.
-
-        Where some are hidden, the manifest has a digest of those that are known.
-        """
-        if self.labels != KNOWN:
-            return [0] * len(rows)
-        return [label_digest(self.complete.get_data_info(self.dataset.indices[row])) for row in rows]
-
-    def refuse_two_labels(self) -> None:
-        """Check that each image has one label, where labels choose the concepts of its maps.
-
-        Raises:
-            UsageError: if the data list an image twice, with different labels.
-        """
-        if self.labels == HIDDEN or len(self.paths) == len(self.complete):
-            return
-        digests: dict[str, int] = {}
-        for index in range(len(self.complete)):
-            info = self.complete.get_data_info(index)
-            digest = label_digest(info)
-            if digest and digests.setdefault(info['img_path'], digest) != digest:
-                raise UsageError(
-                    f'{info["img_path"]} is listed twice, with different labels, which choose other concepts '
-                    'of its maps: list it once, or set model.teacher.max_concepts=None'
-                )
 
     def batches(self, item_batches: Iterable[Any], num_workers: int) -> Iterator[Batch]:
         """Yield a batch for each sequence of items, loaded by `num_workers` processes."""

@@ -48,11 +48,10 @@ class TarItems(IterableDataset):
         job: teacher and data sets.
         tar: path or address of the tar file.
         batch_size: views in a batch.
-        by_labels: whether labels choose the concepts of the maps.
     """
 
-    def __init__(self, job: TarJob, tar: str, batch_size: int, by_labels: bool) -> None:
-        self.job, self.tar, self.by_labels = job, tar, by_labels
+    def __init__(self, job: TarJob, tar: str, batch_size: int) -> None:
+        self.job, self.tar = job, tar
         # The maps of an image differ in rounding between batches of other images.
         self.images_in_batch = max(1, batch_size // job.views)
 
@@ -62,8 +61,7 @@ class TarItems(IterableDataset):
         for position, sample in enumerate(read_samples(self.tar)):
             if position // self.images_in_batch % step != first:
                 continue
-            contents = sample.bound_contents(self.by_labels, self.job.complete.category_ids)
-            key = member_key(sample.path, self.tar, *contents)
+            key = member_key(sample.path, self.tar, sample.image)
             for view in range(self.job.views):
                 yield TarItem(position, view, key, self.job.load(sample, view))
 
@@ -105,11 +103,9 @@ class TarJob(AskedTeacher):
             )
         return item
 
-    def batches(
-        self, tar: str, batch_size: int, num_workers: int, by_labels: bool = False
-    ) -> Iterable[tuple[list[TarItem], Batch]]:
+    def batches(self, tar: str, batch_size: int, num_workers: int) -> Iterable[tuple[list[TarItem], Batch]]:
         """Return the items of a tar file and their images, by batches, loaded by `num_workers` processes."""
-        items = TarItems(self, tar, batch_size, by_labels)
+        items = TarItems(self, tar, batch_size)
         return DataLoader(items, batch_size, num_workers=num_workers, collate_fn=_collate)
 
     def first_maps(self) -> InteractionMaps:
@@ -175,7 +171,7 @@ def write_sidecar(
     """Ask the teacher about the images of a tar file, and write its sidecar; see `write_sidecars`."""
     records = ShardRecords(job, writer.manifest.packed_dtype)
     keys: dict[int, int] = {}
-    for items, batch in job.batches(tar, batch_size, num_workers, writer.manifest.reveals_labels):
+    for items, batch in job.batches(tar, batch_size, num_workers):
         keys |= {item.position: item.key for item in items}
         for index, item in enumerate(items):
             if item.view == 0:
@@ -186,9 +182,8 @@ def write_sidecar(
     if not keys:
         raise UsageError(f'{tar} has no image: remove it from urls')
     in_order = np.array([keys[position] for position in range(len(keys))], np.uint64)
-    # The keys bind the records to the contents of images and labels.
-    unbound = [0] * len(keys)
-    writer.write(sidecar_name(tar), in_order, records.build(unbound, unbound))
+    # The keys bind the records to the contents of the images.
+    writer.write(sidecar_name(tar), in_order, records.build(len(keys)))
 
 
 def _collate(items: Sequence[TarItem]) -> tuple[list[TarItem], Batch]:

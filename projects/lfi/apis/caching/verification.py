@@ -88,8 +88,7 @@ def _verify_sidecars(job: TarJob, folder: Path, num_images: int) -> MapDifferenc
         cache.verify_shard(sidecar.shard)
         number = 0
         for number, sample in enumerate(read_samples(tar), 1):
-            contents = sample.bound_contents(cache.manifest.reveals_labels, job.complete.category_ids)
-            image = sidecar.image(number - 1, sample.path, *contents)
+            image = sidecar.image(number - 1, sample.path, sample.image)
             if number > -(-num_images // len(job.tars)):
                 continue
             view = number % job.views

@@ -37,7 +37,6 @@ from lfi.structures.interaction_cache import (
 )
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 from lfi.unreadable import UnreadableList
-from lfi.utils.fileio import file_digest
 
 from .job import AskedTeacher, Batch, TeacherJob
 from .reading import ImageReader, first_maps, split
@@ -99,8 +98,6 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
         UnreadableImageError: if more than `max_share` of the images cannot be read.
     """
     maps = first_maps(job)
-    if maps.concepts is not None:
-        job.refuse_two_labels()
     writer = open_writer(job, folder, len(job.paths), job.name_parts, maps)
     manifest = writer.manifest
     shards = range(dist.get_rank(), manifest.num_shards, dist.get_world_size())
@@ -151,7 +148,6 @@ def open_writer(
         name_parts,
         texts,
         maps,
-        job.labels,
         teacher.presence_kind,
         job.views,
         job.recipe,
@@ -217,9 +213,7 @@ def write_shard(job: TeacherJob, writer: CacheWriter, shard: int, batches: Itera
     for items, batch in batches:
         if batch.positions:
             records.add([items[position] - first for position in batch.positions], batch.data)
-    digests = [file_digest(job.paths[row]) for row in rows]
-    labels = job.label_digests(rows) if writer.manifest.has_chosen_concepts else [0] * len(rows)
-    writer.write(shard_name(shard), keys_of(job, writer, shard), records.build(digests, labels))
+    writer.write(shard_name(shard), keys_of(job, writer, shard), records.build(len(rows)))
 
 
 def _updating(bar: tqdm, batches: Iterable[Item]) -> Iterator[tuple[Sequence[int], Batch]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import PurePosixPath
@@ -44,20 +44,6 @@ class TarSample(NamedTuple):
     path: str
     image: bytes
     members: Mapping[str, bytes]
-
-    def bound_contents(self, by_labels: bool, category_ids: Sequence[int] | None) -> list[bytes]:
-        """Return the contents to which cached maps are bound.
-
-        Args:
-            by_labels: whether labels chose the concepts of the maps: the labels are bound, too.
-            category_ids: COCO's id of each class, which labels with objects refer to; None without objects.
-        """
-        if not by_labels:
-            return [self.image]
-        labels = [
-            part for name in LABELS if name in self.members for part in (name.encode(), self.members[name])
-        ]
-        return [self.image, *labels, *([] if category_ids is None else [repr(list(category_ids)).encode()])]
 
 
 def read_samples(tar: str) -> Iterator[TarSample]:

@@ -158,10 +158,8 @@ class WebDataset(IterableDataset):
                 yield from ((sample, None) for sample in read_samples(url))
                 continue
             sidecar, number = Sidecar(cache, url), 0
-            by_labels = cache.manifest.reveals_labels
             for number, sample in enumerate(read_samples(url), 1):
-                contents = sample.bound_contents(by_labels, self.category_ids)
-                yield sample, sidecar.image(number - 1, sample.path, *contents)
+                yield sample, sidecar.image(number - 1, sample.path, sample.image)
             sidecar.check_complete(number)
 
     def read(self, sample: TarSample, records: SidecarImage | None = None) -> Any:

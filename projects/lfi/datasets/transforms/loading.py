@@ -27,7 +27,7 @@ from lfi.structures.interaction_cache import (
     StoredMaps,
 )
 
-from .mixed_sources import choice_of, refuse_unrecorded_changes, tiles_of
+from .mixed_sources import refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView, view_of
 from .view_draws import COLOURS, VIEW_INDEX, cache_of
 
@@ -58,8 +58,8 @@ class LoadInteractionMaps(BaseTransform):
 
     Raises:
         UsageError: if size or mmdet's records show that a step outside `lfi.RecordView` flipped, resized or
-            cropped the image (`refuse_unrecorded_steps` checks the config for other steps); if other labels
-            or captions chose the maps of the image; or if a drawn view differs from the recorded one.
+            cropped the image (`refuse_unrecorded_steps` checks the config for other steps); or if a drawn
+            view differs from the recorded one.
         CacheError: if the cache is missing or incomplete, or lacks the image.
     """
 
@@ -89,10 +89,9 @@ class LoadInteractionMaps(BaseTransform):
             cache = self._open(folder)
         if results.get(VIEW_INDEX, 0) >= NUM_COMPLETE:
             return self._load_drawn_view(results, cache)
-        paths, tiles, choices = tiles_of(results)
+        paths, tiles = tiles_of(results)
         if cache.manifest.views == 1:
             stored = cache.stored(paths, tiles)
-            _check_choice(paths, choices, stored, cache.manifest)
             results['interaction_maps'] = self._of_cache(stored)
             return results
         # The teacher's answer for a mirrored image is not the mirrored answer.
@@ -104,7 +103,6 @@ class LoadInteractionMaps(BaseTransform):
         else:
             tiles = tiles._replace(views=converted)
         stored = cache.stored(paths, tiles, is_mirrored.astype(int).tolist())
-        _check_choice(paths, choices, stored, cache.manifest)
         results['interaction_maps'] = self._of_cache(stored)
         return results
 
@@ -126,7 +124,6 @@ class LoadInteractionMaps(BaseTransform):
         """Set the maps of a view that `RecordView` has drawn again. They need no warp."""
         path, view = results['img_path'], results[VIEW_INDEX]
         stored = cache.stored([path], views=[view])
-        _check_choice([path], [choice_of(results)], stored, cache.manifest)
         error = np.abs(view_of(results)[:2] - stored.record['view'][0]).max()
         colours = stored.record['colours'][0].astype(int)
         change = np.abs(colours - results[COLOURS]).max()
@@ -148,32 +145,6 @@ class LoadInteractionMaps(BaseTransform):
     def __repr__(self) -> str:
         """Return the type and the folder of the cache."""
         return f'{type(self).__name__}(cache={self.cache!r})'
-
-
-def _check_choice(
-    paths: Sequence[str], choices: Sequence[tuple[int, int]], stored: StoredMaps, manifest: CacheManifest
-) -> None:
-    """Check that the labels and captions that images have now chose the concepts of their maps.
-
-    Raises:
-        UsageError: if others did.
-    """
-    if not manifest.has_chosen_concepts:
-        return
-    # The sidecar of a tar is bound to the labels in the tar.
-    are_known = manifest.labels == 'known' and not manifest.has_sidecars
-    for path, (labels, captions), record in zip(paths, choices, stored.record):
-        if are_known and record['labels'] != labels:
-            raise UsageError(
-                f'{path}: other labels than it has now, or none, chose the concepts of its maps. They have '
-                'changed or are hidden. Write another cache by lfi cache with the config of this training'
-            )
-        if record['captions'] != captions:
-            raise UsageError(
-                f'{path}: other captions than it has here, or none, chose the concepts of its maps. They '
-                'have changed, or lfi.LoadCaptionConcepts stands behind lfi.LoadInteractionMaps. Write '
-                'another cache by lfi cache with the config of this training'
-            )
 
 
 def _of_mirrored(views: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:

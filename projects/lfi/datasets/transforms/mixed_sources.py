@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from lfi.datasets.labelled_images import caption_digest, label_digest
 from lfi.errors import UsageError
 from lfi.structures import Tiles
 
@@ -35,14 +34,12 @@ class Source:
         path: path of the image file.
         view: (3, 3), from the picture's coordinates to the file's, both from -1 to 1.
         stencils: stencils whose intersection is the visible part of the source.
-        choice: checksums of the labels and of the captions of the image, from `choice_of`.
         share: weight of the source at a visible location, in (0, 1]. Defaults to 1.
     """
 
     path: str
     view: np.ndarray
     stencils: tuple[Stencil, ...]
-    choice: tuple[int, int]
     share: float = 1.0
 
     def transformed(self, matrix: np.ndarray) -> Source:
@@ -100,14 +97,14 @@ def record_sources(results: dict, sources: Sequence[Source]) -> dict:
     return results
 
 
-def tiles_of(results: dict) -> tuple[list[str], Tiles | None, list[tuple[int, int]]]:
-    """Return the paths, tiles and choices of a picture's sources; tiles are None if one image fills it."""
+def tiles_of(results: dict) -> tuple[list[str], Tiles | None]:
+    """Return the paths and tiles of a picture's sources; tiles are None if one image fills it."""
     mixed: MixedSources | None = results.get(MIXED)
     view, stencils = view_of(results), stencils_of(results)
     originals = mixed.sources if mixed else (_file_source(results),)
     sources = [source.transformed(view).clipped(*stencils) for source in originals]
     if mixed is None and not sources[0].stencils:
-        return [sources[0].path], None, [sources[0].choice]
+        return [sources[0].path], None
     size = results['img'].shape
     drawings = [(source, *draw_stencils(source.stencils, size)) for source in sources]
     # Keep one source even if the picture shows filler alone.
@@ -124,7 +121,7 @@ def tiles_of(results: dict) -> tuple[list[str], Tiles | None, list[tuple[int, in
         if all((coverage == 255).all() for coverage in coverages)
         else np.stack([np.broadcast_to(coverage, (cells, cells)) for coverage in coverages]),
     )
-    return [source.path for source in sources], tiles, [source.choice for source in sources]
+    return [source.path for source in sources], tiles
 
 
 def pixels_to_view(matrix: np.ndarray, inner: tuple[int, ...], outer: tuple[int, ...]) -> np.ndarray:
@@ -149,12 +146,7 @@ def refuse_unrecorded_changes(results: dict) -> None:
 
 def _file_source(results: dict) -> Source:
     """Return the whole image file as a source."""
-    return Source(results['img_path'], np.eye(3), (FRAME,), choice_of(results))
-
-
-def choice_of(results: Mapping) -> tuple[int, int]:
-    """Return checksums of the labels and the captions of an image, which choose the concepts of its maps."""
-    return label_digest(results), caption_digest(results.get('gt_concepts'))
+    return Source(results['img_path'], np.eye(3), (FRAME,))
 
 
 def _window_to_picture(window: np.ndarray) -> np.ndarray:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from lfi.errors import UsageError
 from lfi.models.batches.mixtures import check_mixable, records_mixtures
-from lfi.models.teachers import VLMAttentionTeacher, build_teacher, cache_kind, features_to_cache
+from lfi.models.teachers import (
+    VLMAttentionTeacher,
+    build_teacher,
+    cache_kind,
+    features_to_cache,
+    maps_to_cache,
+)
 from lfi.models.teachers.model_config import without_stored_options
 from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
@@ -20,7 +25,6 @@ from lfi.utils.options import check_dicts
 
 from .components import check_teacher
 from .config_facts import is_student
-from .labels import concept_labels_of
 
 
 class CacheTargets:
@@ -81,18 +85,8 @@ class CacheTargets:
 
     @property
     def reads_labels(self) -> bool:
-        """Whether labels choose the concepts that the teacher is asked about first."""
+        """Whether training reads labels."""
         return self.family.reads_labels
-
-    def labels(self, data_samples: Sequence, device: torch.device) -> Tensor | None:
-        """Return the labels of unaugmented images, (B, C); None if no part needs maps."""
-        if 'maps' not in self.teacher_outputs:
-            return None
-        # A cache stores the teacher's presence. Labels raise presence in training only.
-        num_texts = len(self.teacher.bank)
-        return concept_labels_of(
-            self.family, data_samples, num_texts, self.num_classes, device, presence_from_labels=False
-        )
 
     def compute(self, batch: BatchView) -> InteractionMaps:
         """Compute the targets of unaugmented images: maps, or features in the form of maps.
@@ -100,5 +94,5 @@ class CacheTargets:
         Presence is the teacher's own: labels do not raise it.
         """
         if 'maps' in self.teacher_outputs and 'features' not in self.teacher_outputs:
-            return self.teacher.ask(batch)
+            return maps_to_cache(self.teacher, batch)
         return features_to_cache(cast('VLMAttentionTeacher', self.teacher), batch)

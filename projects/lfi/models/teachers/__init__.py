@@ -5,7 +5,15 @@
 """
 
 from .building import build_teacher, cache_kind
-from .cached_teacher import CachedFeatures, CachedOutputs, CachedTeacher, feature_identity, features_to_cache
+from .cached_teacher import (
+    CachedFeatures,
+    CachedOutputs,
+    CachedTeacher,
+    feature_identity,
+    features_to_cache,
+    maps_identity,
+    maps_to_cache,
+)
 
 # Registers the built-in teacher's trunk in timm.
 from .loading import shapes_trunk  # noqa: F401
@@ -24,6 +32,8 @@ __all__ = [
     'cache_kind',
     'feature_identity',
     'features_to_cache',
+    'maps_identity',
+    'maps_to_cache',
     'teacher_identity',
     'text_dims_of',
 ]

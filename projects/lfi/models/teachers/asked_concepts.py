@@ -21,13 +21,25 @@ def num_asked_concepts(bank: ConceptBank, max_concepts: int | None) -> int | Non
     return num_asked if num_asked < len(bank) else None
 
 
+MIN_KEPT, KEPT_FOR_ASKED = 32, 2
+"""Least number of concepts of an image in a cache, and their number for each one that training asks about.
+
+The teacher alone chooses them, so that a cache serves all labels, and most labels are among so many.
+"""
+
+
+def num_kept_concepts(max_concepts: int | None) -> int | None:
+    """Return the number of concepts of an image in a cache, given `max_concepts`; None for all."""
+    return None if max_concepts is None else max(MIN_KEPT, KEPT_FOR_ASKED * max_concepts)
+
+
 def topk_concepts(
     maps: InteractionMaps, labels: Tensor | None, bank: ConceptBank, max_concepts: int
 ) -> InteractionMaps:
     """Keep the maps of each image's labels and most present concepts, and merge all others into one map.
 
     Args:
-        maps: maps of all C texts of the bank.
+        maps: maps of all C texts of the bank, or of at least M concepts and of `OTHER`.
         labels: (B, C) in [0, 1], texts of the bank that each image is labelled with. None if unknown.
         bank: concepts of the teacher. The background, its last entries, is never asked about.
         max_concepts: M, number of concepts to keep.
@@ -35,10 +47,15 @@ def topk_concepts(
     Returns:
         Maps of the M concepts and, last, the joint map `OTHER`: the log-sum-exp of all other texts.
     """
-    presence = maps.presence
-    # A label comes first, however small its share of a mixed image.
-    rank = presence if labels is None else torch.maximum(presence, labels.to(presence)) + (labels > 0)
-    index = rank[:, : bank.num_concepts].topk(max_concepts, dim=1).indices  # [B, M]
+    presence = rank = maps.presence  # [B, K]
+    concepts = maps.concepts
+    if concepts is None:
+        concepts = torch.arange(len(bank), device=presence.device).expand_as(presence)
+    if labels is not None:
+        # A label comes first, however small its share of a mixed image.
+        rank = presence + (labels.gather(1, concepts.clamp_min(0)) > 0)
+    is_asked = (concepts != OTHER) & (concepts < bank.num_concepts)
+    index = rank.masked_fill(~is_asked, -1).topk(max_concepts, dim=1).indices  # [B, M]
     top_maps = maps.gather(index)
     is_top = torch.zeros_like(presence, dtype=torch.bool).scatter_(1, index, True)
     others = maps.logits.masked_fill(is_top[:, None, :, None, None], float('-inf'))
@@ -47,7 +64,7 @@ def topk_concepts(
         logits=torch.cat((top_maps.logits, merged), 2),
         presence=F.pad(top_maps.presence, (0, 1)),
         valid=maps.valid,
-        concepts=F.pad(index, (0, 1), value=OTHER),
+        concepts=F.pad(concepts.gather(1, index), (0, 1), value=OTHER),
         layers=maps.layers,
         directions=maps.directions,
     )

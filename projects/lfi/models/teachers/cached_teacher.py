@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from lfi.structures import (
 )
 from lfi.structures.interaction_cache import CacheError, CacheFolder, InteractionCache, StoredMaps, difference
 
-from .asked_concepts import num_asked_concepts, topk_concepts
+from .asked_concepts import num_asked_concepts, num_kept_concepts, topk_concepts
 from .families import AUTO
 from .teacher import Teacher
 from .teacher_identity import teacher_identity
@@ -46,14 +47,16 @@ class CachedOutputs(Teacher):
         CacheError: if the cache is incomplete, or of another teacher. The message names the differing field.
     """
 
-    identity = staticmethod(teacher_identity)
-    """Maps the config of a teacher to the identity in the manifest of its cache."""
+    @staticmethod
+    def identity(teacher: dict) -> dict:
+        """Return the identity of a teacher in the manifest of its cache, from the teacher's config."""
+        return maps_identity(teacher)
 
     def __init__(self, cache: str, teacher: dict) -> None:
         self.cache = open_cache(cache, self.identity(teacher))
         self.bank = bank_of(self.cache)
         self._text_embeddings = self.bank.embeddings
-        self.max_concepts = num_asked_concepts(self.bank, self.cache.manifest.teacher.get('max_concepts'))
+        self.max_concepts = num_asked_concepts(self.bank, teacher.get('max_concepts'))
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -131,18 +134,34 @@ class CachedTeacher(CachedOutputs):
 
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)
-        if not self.cache.manifest.has_chosen_concepts:
-            check_map_count(self.cache, len(self.bank))
+        kept = num_asked_concepts(self.bank, num_kept_concepts(teacher.get('max_concepts')))
+        # One more map stands for all others.
+        check_map_count(self.cache, len(self.bank) if kept is None else kept + 1)
 
     def ask(self, batch: BatchView) -> InteractionMaps:
         """Return the maps of a batch's unaugmented images, on the teacher's own grid.
 
-        Presence is the teacher's own, of the unaugmented image.
+        With `max_concepts`, they are those of the images' labels, and of the teacher's top concepts. Labels
+        of a mixed picture count for each of its images. Presence is the teacher's own, of the unaugmented
+        image.
 
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
-        return self.stored_outputs(batch)
+        maps = self.stored_outputs(batch)
+        if self.max_concepts is None or maps.logits.shape[2] == self.max_concepts + 1:
+            return maps
+        return topk_concepts(maps, _labels_of_images(batch), self.bank, self.max_concepts)
+
+
+def _labels_of_images(batch: BatchView) -> Tensor | None:
+    """Labels (S, C) of the S images that the B pictures of a batch show: those of their picture."""
+    if batch.labels is None or batch.tiles is None:
+        return batch.labels
+    # Counts of tiles are on the CPU.
+    counts = [len(picture.shares) for picture in batch.tiles]
+    rows = torch.repeat_interleave(torch.tensor(counts))
+    return batch.labels[rows.to(batch.labels.device, non_blocking=True)]
 
 
 def _views_of(batch: BatchView) -> Tensor:
@@ -201,9 +220,41 @@ def bank_of(cache: CacheFolder) -> ConceptBank:
     )
 
 
+def maps_identity(config: dict) -> dict:
+    """Return the identity of a teacher's cached maps, from the teacher's config.
+
+    It has no `max_concepts`, but `kept_concepts`, their number in a cache, if a cache has not all of them.
+    """
+    identity = teacher_identity(config)
+    kept = num_kept_concepts(identity.get('max_concepts'))
+    if kept is None:
+        return identity
+    # Another teacher class may name no concepts.
+    num_concepts = len(identity.get('concepts') or ())
+    kept_all = dict() if 0 < num_concepts <= kept else dict(kept_concepts=kept)
+    return {**identity, 'max_concepts': None, **kept_all}
+
+
 def feature_identity(config: dict) -> dict:
     """Return the identity of a teacher's features, which differs from that of the teacher's maps."""
-    return {**teacher_identity(config), 'kept': 'features'}
+    return {**maps_identity({**config, 'max_concepts': None}), 'kept': 'features'}
+
+
+def maps_to_cache(teacher: Teacher, batch: BatchView) -> InteractionMaps:
+    """Compute the maps of unaugmented images that a cache stores.
+
+    The teacher alone chooses their concepts, `KEPT_FOR_ASKED` times as many as training asks about.
+
+    Args:
+        teacher: teacher with maps.
+        batch: batch of unaugmented images. Its labels are not read.
+    """
+    asked = teacher.max_concepts
+    teacher.max_concepts = num_asked_concepts(teacher.bank, num_kept_concepts(asked))
+    try:
+        return teacher.ask(replace(batch, labels=None))
+    finally:
+        teacher.max_concepts = asked
 
 
 def features_to_cache(teacher: VLMAttentionTeacher, batch: BatchView) -> InteractionMaps:
@@ -236,7 +287,10 @@ class CachedFeatures(CachedOutputs):
     errors.
     """
 
-    identity = staticmethod(feature_identity)
+    @staticmethod
+    def identity(teacher: dict) -> dict:
+        """Return the identity of a teacher in the manifest of its cache, from the teacher's config."""
+        return feature_identity(teacher)
 
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)

@@ -20,7 +20,7 @@ from ..packed_maps import is_packed, packed_dtype
 from .files import REDO, CacheError, checksum
 from .records import record_dtype
 
-VERSION = 5
+VERSION = 6
 NUM_COMPLETE = 2
 """Number of views that show the complete image: as it is, and mirrored. Others are drawn."""
 MIN_SHARD_SIZE = 256
@@ -49,9 +49,6 @@ class CacheManifest:
         views: K, number of recorded views of each image: the complete image, the mirrored one, and draws of
             the training's transforms.
         recipe: configs of the steps that drew the views. Defaults to None: none are drawn.
-        labels: labels that chose the concepts of the stored maps: 'known', labels of all images; 'hidden', no
-            labels; or one of these for each of several data sets. Defaults to None: unknown, or the cache
-            has the maps of all concepts.
         presence_kind: `VLMAttentionTeacher.presence_kind` of the teacher. Defaults to None: unknown.
         loading: options by which the images were decoded. Defaults to None: those of `LoadImageFromFile`.
         version: version of the format.
@@ -67,7 +64,6 @@ class CacheManifest:
     record: tuple
     views: int = 1
     recipe: list | None = None
-    labels: str | None = None
     presence_kind: str | None = None
     loading: list | None = None
     version: int = VERSION
@@ -80,7 +76,6 @@ class CacheManifest:
         name_parts: int,
         texts: np.ndarray,
         maps: InteractionMaps,
-        labels: str | None = None,
         presence_kind: str | None = None,
         views: int = 1,
         recipe: list | None = None,
@@ -94,7 +89,6 @@ class CacheManifest:
             name_parts: number of last path parts in the keys.
             texts: (C, E) float32, embeddings of the concepts.
             maps: maps of any image, for their format.
-            labels: labels that chose the concepts. Ignored if the maps are of all concepts. Defaults to None.
             presence_kind: `VLMAttentionTeacher.presence_kind`. Defaults to None: unknown.
             views: number of recorded views of each image. Defaults to 1: the complete image.
             recipe: configs of the steps that draw views from the third on. Defaults to None.
@@ -119,7 +113,6 @@ class CacheManifest:
             record=tuple(packed.descr),
             views=views,
             recipe=recipe,
-            labels=None if maps.concepts is None else labels,
             presence_kind=presence_kind,
             loading=loading,
         )
@@ -158,11 +151,6 @@ class CacheManifest:
     def has_chosen_concepts(self) -> bool:
         """Whether the cache has maps of some chosen concepts of each image, and not of all concepts."""
         return 'concepts' in (self.packed_dtype.names or ())
-
-    @property
-    def reveals_labels(self) -> bool:
-        """Whether the choice of concepts reveals, or may reveal, the labels of all images."""
-        return self.has_chosen_concepts and self.labels in ('known', None)
 
     @property
     def num_shards(self) -> int:
@@ -253,10 +241,11 @@ def _manifest_fault(content: dict[str, Any]) -> str | None:
         return fault
     if not isinstance(content['texts'], str):
         return f'texts={content["texts"]!r} must be a string'
-    for name in ('labels', 'presence_kind'):
-        value = content[name]
-        if value is not None and not (isinstance(value, str) and is_plain_text(value)):
-            return f'{name}={reprlib.repr(value)} must be null or a text of up to 1,000 printable characters'
+    kind = content['presence_kind']
+    if kind is not None and not (isinstance(kind, str) and is_plain_text(kind)):
+        return (
+            f'presence_kind={reprlib.repr(kind)} must be null or a text of up to 1,000 printable characters'
+        )
     least = 0 if content['num_images'] == 0 else 1
     for name, minimum in (('num_images', least), ('shard_size', least), ('name_parts', 1), ('views', 1)):
         if not _is_list_of(int, [content[name]]) or content[name] < minimum:

@@ -17,18 +17,14 @@ def record_dtype(packed: np.dtype, has_views: bool) -> np.dtype:
         has_views: whether the cache holds several views of each image. Then `view` is the affine map (2, 3)
             from the view's coordinates to the image's, as in `InteractionMaps.warp`, and `colours` are mean
             and standard deviation of the three channels in the view.
-
-    Maps of chosen concepts have `labels` and `captions`, checksums of those that chose them; 0 for none.
     """
     view = [('view', 'f4', (2, 3)), ('colours', 'u1', (6,))] if has_views else []
-    choice = [('labels', 'u4'), ('captions', 'u4')] if 'concepts' in (packed.names or ()) else []
-    return np.dtype([*packed.descr, ('file_digest', 'u4'), *choice, *view, (CHECKSUM, 'u8')])
+    return np.dtype([*packed.descr, ('file_digest', 'u4'), *view, (CHECKSUM, 'u8')])
 
 
 def make_records(
     packed: np.ndarray,
     file_digests: np.ndarray,
-    choice: np.ndarray | None = None,
     views: np.ndarray | None = None,
     colours: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -36,17 +32,14 @@ def make_records(
 
     Args:
         packed: (n, K) packed maps, K views of each image.
-        file_digests: (n,) checksums of the images' files, from `file_digest`.
-        choice: (n, 2) checksums of the labels and captions that chose concepts. Defaults to None: zeros.
+        file_digests: (n, K) checksums of the images' files, from `file_digest`; 0 for none.
         views: (n, K, 2, 3), recorded views. Defaults to None: the cache holds one view of each image.
         colours: (n, K, 6) uint8, colours of the views. Defaults to None: zeros.
     """
     records = np.zeros(packed.shape, record_dtype(packed.dtype, views is not None))
     for name in packed.dtype.names or ():
         records[name] = packed[name]
-    records['file_digest'] = file_digests[:, None]
-    if choice is not None and 'labels' in (records.dtype.names or ()):
-        records['labels'], records['captions'] = choice[:, :1], choice[:, 1:]
+    records['file_digest'] = file_digests
     if views is not None:
         records['view'] = views
     if colours is not None:

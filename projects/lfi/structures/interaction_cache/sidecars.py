@@ -16,19 +16,18 @@ NAME_PARTS = 2
 """Last path parts of an image from which the seeds of its drawn views follow."""
 
 
-def member_key(path: str, tar: str, *contents: bytes) -> int:
-    """Return the key of an image in a tar file, from the names of the tar and the member, and from contents.
+def member_key(path: str, tar: str, content: bytes) -> int:
+    """Return the key of an image in a tar file, from the names of tar and member, and the content.
 
     Args:
         path: address of the image, which ends with the path of the tar and the name of the member.
         tar: path or address of the tar file.
-        *contents: content of the image; if its labels chose the concepts of its maps, also these labels.
+        content: content of the image's file.
     """
     member = path.partition(f'{tar.replace("://", "/")}/')[2]
     name = f'{PurePosixPath(tar).name}/{member}'
     digest = blake2b(name.encode(errors='surrogateescape'), digest_size=8)
-    for content in contents:
-        digest.update(len(content).to_bytes(8, 'little') + content)
+    digest.update(len(content).to_bytes(8, 'little') + content)
     return int.from_bytes(digest.digest(), 'little')
 
 
@@ -54,20 +53,20 @@ class Sidecar:
         self.keys = self.shard.keys()
         self.unreadable = set(self.shard.unreadable)
 
-    def image(self, position: int, path: str, *contents: bytes) -> SidecarImage:
+    def image(self, position: int, path: str, content: bytes) -> SidecarImage:
         """Return the records of an image of the tar.
 
         Args:
             position: position of the image among the images of the tar.
             path: address of the image.
-            *contents: see `member_key`.
+            content: content of the image's file.
 
         Raises:
             CacheError: if the sidecar has another image at this position.
         """
-        key = member_key(path, self.tar, *contents)
+        key = member_key(path, self.tar, content)
         if position >= len(self.keys) or self.keys[position] != key:
-            raise self._changed_error(f'image {position} is {path}, and was another one, or had other labels')
+            raise self._changed_error(f'image {position} is {path}, and was another one')
         return SidecarImage(self, position, key, path)
 
     def check_complete(self, count: int) -> None:
