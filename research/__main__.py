@@ -16,6 +16,7 @@ COMMANDS = {
     'compare': 'compare',
     'benchmark-dg': 'benchmark_dg',
     'human-study': 'human_study',
+    'lightly-train': 'lightly_train',
     'train-shapes-teacher': 'train_shapes_teacher',
 }
 """Modules of `research.commands` by command name."""

@@ -1,0 +1,337 @@
+"""Pretrain a ResNet-18 by LFI and by LightlyTrain's own package, with one teacher, and compare.
+
+Both learn from the same unlabelled photos of Tiny-ImageNet (the classes from the 21st on, 64 px) from random
+weights, in equally many epochs and batches. LightlyTrain has an environment of its own. It runs
+`distillationv3` with its defaults, or at another learning rate, and the teacher `lit-lite0`, traced. LFI runs
+`lfi.pretrain` with its defaults, or with scaled loss weights. Frozen features are compared on the first 20
+classes. A command that was stopped goes on.
+
+    LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research lightly-train --peer OTHER_VENV/bin/python
+
+The learning rate is chosen beforehand, with a seed of its own and one half of the references as queries:
+
+    ... --seeds 100 --tuning --learning-rates 0.00025 0.0005 0.001 0.002 0.004
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from statistics import mean, stdev
+
+import lfi
+import mmcv
+import numpy as np
+import torch
+from lfi.cli.arguments import ArgumentParser, positive, whole
+from lfi.errors import UsageError
+from lfi.evaluation import KNNMetric, LinearProbeMetric
+from lfi.models.teachers import VLMAttentionTeacher, build_teacher
+from lfi.utils import markdown
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+NUM_TEST_CLASSES, TRAIN_IMAGES, SIDE = 20, 250, 64
+"""Classes that are tested and not trained on, training images of a class, and side of an image in pixels."""
+TEACHER, TEACHER_SIDE = 'lit-lite0', 320
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""Normalisation of the students' RGB images in [0, 255]. Both packages have it."""
+METRICS = ('knn', 'linear', 'linear_10')
+TITLES = ('k-NN', 'linear probe', 'linear probe, 10 labels a class', 'seconds')
+
+# The traced teacher takes images that are normalised as its own are, at its own size.
+PEER = """
+import json, time
+import torch
+import torch.nn.functional as F
+import lightly_train
+
+arguments = json.loads({arguments!r})
+photos, teacher, side, scale, shift, seed, epochs, batch_size, rate, size, workers, out = arguments
+
+
+class Teacher(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk = torch.jit.load(teacher)
+        self.register_buffer("scale", torch.tensor(scale).view(3, 1, 1))
+        self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1))
+
+    def get_model(self):
+        return self
+
+    def feature_dim(self):
+        return 512
+
+    def forward_features(self, x):
+        x = F.interpolate(x * self.scale + self.shift, (side, side), mode="bicubic", antialias=True)
+        return {{"features": self.trunk(x)}}
+
+    def forward_pool(self, x):
+        return {{"pooled_features": x["features"].mean((2, 3), keepdim=True)}}
+
+
+if __name__ == "__main__":
+    start = time.perf_counter()
+    lightly_train.pretrain(
+        out=out, data=photos, model="torchvision/resnet18", method="distillationv3",
+        method_args=dict(teacher=Teacher()), epochs=epochs, batch_size=batch_size, seed=seed,
+        num_workers=workers, precision="32-true", accelerator="cpu", overwrite=True,
+        optim_args=None if rate is None else dict(lr=rate), transform_args=dict(image_size=(size, size)),
+    )
+    print("seconds", time.perf_counter() - start)
+"""
+
+OURS = """
+import json, time
+import lfi
+
+photos, teacher, seed, epochs, batch_size, size, workers, options, out = json.loads({arguments!r})
+if __name__ == "__main__":
+    start = time.perf_counter()
+    lfi.pretrain(
+        photos, model="resnet18", teacher=teacher, epochs=epochs, batch_size=batch_size, input_size=size,
+        workers=workers, out=out, cfg_options={{"randomness.seed": seed, **options}},
+    )
+    print("seconds", time.perf_counter() - start)
+"""
+
+
+def parse_args() -> Namespace:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('--peer', required=True, help='python of an environment with lightly-train 0.18')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/lightly-train'), help='folder (%(default)s)'
+    )
+    parser.add_argument('--seeds', type=whole, nargs='+', default=[0, 1, 2], metavar='N')
+    parser.add_argument('--epochs', type=positive, default=8, help='epochs of both (%(default)s)')
+    parser.add_argument('--batch-size', type=positive, default=64, help='images of a step (%(default)s)')
+    parser.add_argument('--workers', type=positive, default=1, help='data workers of both (%(default)s)')
+    parser.add_argument(
+        '--images', type=positive, default=TRAIN_IMAGES, help='images of a class (%(default)s)'
+    )
+    parser.add_argument(
+        '--learning-rates', type=float, nargs='+', metavar='LR', help='of LightlyTrain (its own default)'
+    )
+    parser.add_argument(
+        '--weights',
+        type=float,
+        nargs='+',
+        default=[1.0],
+        metavar='W',
+        help="factors of LFI's loss weights (1)",
+    )
+    parser.add_argument('--tuning', action='store_true', help='test on one half of the references')
+    return parser.parse_args()
+
+
+def run() -> None:
+    """Run the command."""
+    args = parse_args()
+    for name in ('LFI_DATA_ROOT', 'LFI_TEACHER_ROOT'):
+        if name not in os.environ:
+            raise UsageError(f'{name} is not set: set it to the folder of the data, or of the teachers')
+    args.out.mkdir(parents=True, exist_ok=True)
+    source = Path(os.environ['LFI_DATA_ROOT']) / 'tiny-imagenet-200'
+    photos = write_photos(source, args.out / 'photos', args.images)
+    teacher = trace_teacher(args.out / 'teacher.pt')
+    references, queries = split_images(source, args.tuning)
+    runs = [
+        *(
+            ('LFI' if weight == 1 else f'LFI, weights x {weight:g}', weight, run_lfi)
+            for weight in args.weights
+        ),
+        *(
+            ('LightlyTrain' if rate is None else f'LightlyTrain, lr {rate:g}', rate, run_peer)
+            for rate in args.learning_rates or [None]
+        ),
+    ]
+    rows: dict[str, list[list[float]]] = {}
+    for seed in args.seeds:
+        for name, setting, train in runs:
+            folder = args.out / f'{re.sub(r"[^a-zA-Z0-9.]+", "-", name)}-seed{seed}'
+            result = folder / ('tuning.json' if args.tuning else 'result.json')
+            if not result.is_file():
+                folder.mkdir(exist_ok=True)
+                seconds, state = train(args, photos, teacher, seed, setting, folder)
+                values = {**frozen_accuracy(state, references, queries), 'seconds': seconds}
+                result.write_text(json.dumps(values))
+            values = json.loads(result.read_text())
+            rows.setdefault(name, []).append([values[metric] for metric in (*METRICS, 'seconds')])
+            print(name, f'seed {seed}:', values, flush=True)
+    table = markdown.table(
+        ['', *TITLES], [[name, *map(_spread, zip(*values))] for name, values in rows.items()]
+    )
+    (args.out / 'results.md').write_text(table + '\n')
+    print(table)
+
+
+def _spread(values: tuple[float, ...]) -> str:
+    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
+    return f'{mean(values):.1f}{spread}'
+
+
+def class_folders(source: Path) -> list[str]:
+    """Return the ids of the classes that are there, in the order of `wnids.txt`."""
+    ids = (source / 'wnids.txt').read_text().split()
+    return [wnid for wnid in ids if (source / 'train' / wnid).is_dir()]
+
+
+def write_photos(source: Path, folder: Path, images: int) -> Path:
+    """Link the unlabelled training photos into one folder, and return it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for wnid in class_folders(source)[NUM_TEST_CLASSES:]:
+        for image in sorted((source / 'train' / wnid / 'images').iterdir())[:images]:
+            (folder / image.name).symlink_to(image.resolve())
+    return folder
+
+
+class Locations(nn.Module):
+    """Features (B, E, h, w) of the teacher's locations, from normalised images of its size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The texts are not read.
+        teacher = build_teacher(
+            lfi.teacher_config(TEACHER, concepts=['photo'], background=['other'], input_size=TEACHER_SIDE), ()
+        )
+        assert isinstance(teacher, VLMAttentionTeacher)
+        self.extractor, self.mean, self.std = teacher.extractor, teacher.mean, teacher.std
+        # The extractor is no module of its own.
+        self.model = next(value for value in vars(teacher.extractor).values() if isinstance(value, nn.Module))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features."""
+        return self.extractor.features(images)[0][:, -1]
+
+
+def trace_teacher(path: Path) -> Path:
+    """Trace the teacher, unless the file is there, beside a file with its normalisation; return the file."""
+    if not path.is_file():
+        module = Locations().eval()
+        with torch.no_grad():
+            traced = torch.jit.trace(module, torch.randn(2, 3, TEACHER_SIDE, TEACHER_SIDE), check_trace=False)
+        traced.save(str(path))
+        path.with_suffix('.json').write_text(json.dumps([module.mean, module.std]))
+    return path
+
+
+def run_lfi(
+    args: Namespace, photos: Path, teacher: Path, seed: int, weight: float, folder: Path
+) -> tuple[float, dict[str, Tensor]]:
+    """Pretrain by LFI, and return its seconds and the weights of the ResNet."""
+    loss = 'model.supervision.interactions.loss'
+    names = dict(spatial=1.0, semantic=2.0, presence=1.0)
+    options = {} if weight == 1 else {f'{loss}.{name}_weight': weight * own for name, own in names.items()}
+    out = folder / 'run'
+    shutil.rmtree(out, ignore_errors=True)
+    common = [seed, args.epochs, args.batch_size, SIDE, args.workers, options, str(out)]
+    seconds = _run(sys.executable, OURS, [str(photos), TEACHER, *common], folder)
+    (checkpoint,) = out.glob(f'epoch_{args.epochs}.pth')
+    return seconds, torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
+
+
+def run_peer(
+    args: Namespace, photos: Path, teacher: Path, seed: int, rate: float | None, folder: Path
+) -> tuple[float, dict[str, Tensor]]:
+    """Pretrain by LightlyTrain, and return its seconds and the weights of the ResNet."""
+    own_mean, own_std = json.loads(teacher.with_suffix('.json').read_text())
+    scale = [std / 255 / own for std, own in zip(STD, own_std)]
+    shift = [(value / 255 - own) / own_s for value, own, own_s in zip(MEAN, own_mean, own_std)]
+    common = [seed, args.epochs, args.batch_size, rate, SIDE, args.workers, str(folder / 'run')]
+    arguments = [str(photos), str(teacher), TEACHER_SIDE, scale, shift, *common]
+    seconds = _run(args.peer, PEER, arguments, folder)
+    state = torch.load(folder / 'run/exported_models/exported_last.pt', map_location='cpu', weights_only=True)
+    return seconds, state
+
+
+def _run(python: str, script: str, arguments: list, folder: Path) -> float:
+    """Run a script with arguments as a user would, and return the seconds that it prints."""
+    file, log = folder / 'train.py', folder / 'log.txt'
+    file.write_text(script.format(arguments=json.dumps(arguments)))
+    env = {**os.environ, 'LFI_REPORT': '0'}
+    if python != sys.executable:
+        env.pop('PYTHONPATH', None)
+    start = time.perf_counter()
+    with log.open('w') as output:
+        code = subprocess.run([python, file], stdout=output, stderr=subprocess.STDOUT, env=env, check=False)
+    if code.returncode:
+        raise UsageError(f'{file} failed after {time.perf_counter() - start:.0f} seconds: see {log}')
+    return float(re.findall(r'^seconds ([\d.]+)', log.read_text(), re.MULTILINE)[-1])
+
+
+Images = tuple[Tensor, Tensor]
+"""Images (N, 3, H, W), normalised, and labels (N,)."""
+
+
+def split_images(source: Path, tuning: bool) -> tuple[Images, Images]:
+    """Return references and queries of the tested classes: official validation images are the queries.
+
+    Args:
+        source: folder of Tiny-ImageNet.
+        tuning: whether every second reference is a query in place of the validation images.
+    """
+    ids = class_folders(source)[:NUM_TEST_CLASSES]
+    train = [
+        (path, label)
+        for label, wnid in enumerate(ids)
+        for path in sorted((source / 'train' / wnid / 'images').iterdir())[:100]
+    ]
+    if tuning:
+        return _read(train[::2]), _read(train[1::2])
+    with (source / 'val/val_annotations.txt').open() as file:
+        rows = [row for row in csv.reader(file, delimiter='\t') if row[1] in ids]
+    return _read(train), _read([(source / 'val/images' / row[0], ids.index(row[1])) for row in rows])
+
+
+def _read(items: list[tuple[Path, int]]) -> Images:
+    images = np.stack([mmcv.imread(str(path), channel_order='rgb') for path, _ in items]).astype(np.float32)
+    normalised = torch.from_numpy((images - MEAN) / STD).float().permute(0, 3, 1, 2)
+    return normalised, torch.tensor([label for _, label in items])
+
+
+@torch.no_grad()
+def frozen_accuracy(state: dict[str, Tensor], references: Images, queries: Images) -> dict[str, float]:
+    """Return the top-1 accuracy of a ResNet-18's pooled features, in per cent, by metric.
+
+    Args:
+        state: weights of the ResNet, whose names may have a prefix.
+        references: images with labels that are known.
+        queries: images to name.
+
+    Raises:
+        UsageError: if a weight is missing.
+    """
+    model = resnet18()
+    model.fc = nn.Identity()
+    own = {
+        key: next((value for name, value in state.items() if f'.{name}'.endswith(f'.{key}')), None)
+        for key in model.state_dict()
+    }
+    missing = [key for key, value in own.items() if value is None]
+    if missing:
+        raise UsageError(f'the weights have no {missing[0]} of a ResNet-18')
+    model.load_state_dict(own)
+    model.eval()
+    known, asked = (
+        torch.cat([model(chunk) for chunk in images.split(200)]) for images in (references[0], queries[0])
+    )
+    labels, truth = references[1], queries[1]
+    # The first ten references of each class.
+    place = torch.stack([(labels[:i] == labels[i]).sum() for i in range(len(labels))])
+    few = place < 10
+    predicted = {
+        'knn': KNNMetric().predict(known, labels, asked),
+        'linear': LinearProbeMetric().predict(known, labels, asked),
+        'linear_10': LinearProbeMetric().predict(known[few], labels[few], asked),
+    }
+    return {name: 100 * (found == truth).float().mean().item() for name, found in predicted.items()}

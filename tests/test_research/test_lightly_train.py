@@ -1,0 +1,46 @@
+"""The comparison with LightlyTrain's own package, which is not installed here."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lfi.errors import UsageError
+from torchvision.models import resnet18
+
+from research.commands.lightly_train import (
+    NUM_TEST_CLASSES,
+    class_folders,
+    frozen_accuracy,
+    split_images,
+    write_photos,
+)
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'model.backbone.'])
+def test_frozen_features_are_those_of_the_weights_whatever_their_prefix_is(prefix):
+    torch.manual_seed(0)
+    state = {f'{prefix}{name}': value for name, value in resnet18().state_dict().items()}
+    labels = torch.arange(2).repeat_interleave(30)
+    # Two classes of very different brightness.
+    images = torch.randn(60, 3, 32, 32) + 4 * labels.view(-1, 1, 1, 1)
+    found = frozen_accuracy(state, (images[::2], labels[::2]), (images[1::2], labels[1::2]))
+    assert found == {'knn': 100, 'linear': 100, 'linear_10': 100}
+    wrong = frozen_accuracy(state, (images[::2], labels[::2]), (images[1::2], 1 - labels[1::2]))
+    assert wrong == {'knn': 0, 'linear': 0, 'linear_10': 0}
+    del state[f'{prefix}layer4.1.bn2.weight']
+    with pytest.raises(UsageError, match='the weights have no layer4.1.bn2.weight'):
+        frozen_accuracy(state, (images, labels), (images, labels))
+
+
+def test_no_tested_image_is_trained_on(data_root, tmp_path):
+    source = data_root('tiny-imagenet-200')
+    tested = class_folders(source)[:NUM_TEST_CLASSES]
+    photos = list(write_photos(source, tmp_path / 'photos', 3).iterdir())
+    assert len(photos) == 3 * (len(class_folders(source)) - NUM_TEST_CLASSES)
+    assert not {Path(path).resolve().parents[1].name for path in photos} & set(tested)
+    (known, labels), (asked, truth) = split_images(source, tuning=False)
+    assert known.shape == (2000, 3, 64, 64) and len(asked) == 1000
+    assert truth.bincount().tolist() == [50] * 20 and labels.bincount().tolist() == [100] * 20
+    (half, _), (other, _) = split_images(source, tuning=True)
+    # The validation images choose nothing.
+    assert torch.equal(torch.stack((half, other), 1).flatten(0, 1), known)
