@@ -3,14 +3,14 @@
 Both learn from the same unlabelled photos of Tiny-ImageNet (the classes from the 21st on, 64 px) from random
 weights, in equally many epochs and batches. LightlyTrain has an environment of its own. It runs
 `distillationv3` with its defaults, or at another learning rate, and the teacher `lit-lite0`, traced. LFI runs
-`lfi.pretrain` with its defaults, or with scaled loss weights. Frozen features are compared on the first 20
-classes. A command that was stopped goes on.
+`lfi.pretrain` with its defaults, or with scaled loss weights, and with dense features or another image's maps
+in place of interactions. Frozen features are compared on the first 20 classes. A stopped command goes on.
 
     LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research lightly-train --peer OTHER_VENV/bin/python
 
-The learning rate is chosen beforehand, with a seed of its own and one half of the references as queries:
+Settings are chosen beforehand, with a seed of its own and one half of the references as queries:
 
-    ... --seeds 100 --tuning --learning-rates 0.00025 0.0005 0.001 0.002 0.004
+    ... --seeds 100 --tuning --learning-rates 0.00025 0.0005 0.001 --weights 0.5 1 2 --dense-weights 2 8 32
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import lfi
 import mmcv
@@ -39,9 +41,11 @@ from lfi.utils import markdown
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from ..studies.arms import ARMS, LOSS
+
 NUM_TEST_CLASSES, TRAIN_IMAGES, SIDE = 20, 250, 64
 """Classes that are tested and not trained on, training images of a class, and side of an image in pixels."""
-TEACHER, TEACHER_SIDE = 'lit-lite0', 320
+TEACHER, TEACHER_SIDE = 'lit-lite0', 224
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Normalisation of the students' RGB images in [0, 255]. Both packages have it."""
 METRICS = ('knn', 'linear', 'linear_10')
@@ -105,6 +109,9 @@ if __name__ == "__main__":
 """
 
 
+Train = Callable[[Namespace, Path, Path, int, Any, Path], tuple[float, dict[str, Tensor]]]
+
+
 def parse_args() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('--peer', required=True, help='python of an environment with lightly-train 0.18')
@@ -129,6 +136,10 @@ def parse_args() -> Namespace:
         metavar='W',
         help="factors of LFI's loss weights (1)",
     )
+    parser.add_argument(
+        '--dense-weights', type=float, nargs='+', default=[], metavar='W', help='of dense features (none)'
+    )
+    parser.add_argument('--control', action='store_true', help="learn other images' maps, too")
     parser.add_argument('--tuning', action='store_true', help='test on one half of the references')
     return parser.parse_args()
 
@@ -144,11 +155,16 @@ def run() -> None:
     photos = write_photos(source, args.out / 'photos', args.images)
     teacher = trace_teacher(args.out / 'teacher.pt')
     references, queries = split_images(source, args.tuning)
-    runs = [
+    runs: list[tuple[str, Any, Train]] = [
         *(
-            ('LFI' if weight == 1 else f'LFI, weights x {weight:g}', weight, run_lfi)
+            ('LFI' if weight == 1 else f'LFI, weights x {weight:g}', loss_weights(weight), run_lfi)
             for weight in args.weights
         ),
+        *(
+            (f'dense features, weight {weight:g}', options_of('dense-features', weight), run_lfi)
+            for weight in args.dense_weights
+        ),
+        *([('other image', options_of('other-image'), run_lfi)] if args.control else []),
         *(
             ('LightlyTrain' if rate is None else f'LightlyTrain, lr {rate:g}', rate, run_peer)
             for rate in args.learning_rates or [None]
@@ -225,13 +241,24 @@ def trace_teacher(path: Path) -> Path:
     return path
 
 
+def loss_weights(factor: float) -> dict[str, float]:
+    """Return the options of LFI's loss weights: a factor times their defaults."""
+    defaults = dict(spatial=1.0, semantic=2.0, presence=1.0)
+    return {f'{LOSS}.{name}_weight': factor * weight for name, weight in defaults.items()}
+
+
+def options_of(arm: str, weight: float | None = None) -> dict[str, Any]:
+    """Return the options of an arm of the studies, and of its loss weight."""
+    pairs = (option.split('=', 1) for option in ARMS[arm].options)
+    options: dict[str, Any] = {key: None if value == 'None' else value for key, value in pairs}
+    return options if weight is None else {**options, 'model.supervision.dense_features.loss_weight': weight}
+
+
 def run_lfi(
-    args: Namespace, photos: Path, teacher: Path, seed: int, weight: float, folder: Path
+    args: Namespace, photos: Path, teacher: Path, seed: int, options: dict[str, Any], folder: Path
 ) -> tuple[float, dict[str, Tensor]]:
     """Pretrain by LFI, and return its seconds and the weights of the ResNet."""
-    loss = 'model.supervision.interactions.loss'
-    names = dict(spatial=1.0, semantic=2.0, presence=1.0)
-    options = {} if weight == 1 else {f'{loss}.{name}_weight': weight * own for name, own in names.items()}
+    options = {**options, 'model.teacher.input_size': TEACHER_SIDE}
     out = folder / 'run'
     shutil.rmtree(out, ignore_errors=True)
     common = [seed, args.epochs, args.batch_size, SIDE, args.workers, options, str(out)]
