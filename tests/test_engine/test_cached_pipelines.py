@@ -188,6 +188,7 @@ def test_parts_of_one_file_that_only_a_loader_tells_apart_are_refused(folder_of,
 def test_all_options_of_loaders_are_known(folder_of, loader):
     (options,) = loading_options(folder_of('train', loader=loader))
     assert options['gamma'] == 2.2
+    assert loading_options(folder_of('train', loader=dict(type='mine.LoadImageFromFile'))) is not None
     usual = dict(type='mmcv.LoadImageFromFile', backend_args=None, color_type='color', ignore_empty=True)
     assert loading_options(folder_of('train', loader=usual)) is None
 
@@ -198,11 +199,12 @@ def test_drawn_views_are_of_the_same_steps_in_all_data_sets(folder_of):
     parts = cfg.train_dataloader.dataset.datasets
     parts[1] = dict(type='RepeatDataset', times=2, dataset=parts[1])
     assert view_recipe(cfg) == [recipe]
-    wrapper = dict(type='lfi.RecordView', transforms=[JITTER])
+    wrapper, contrast = dict(type='lfi.RecordView', transforms=[JITTER]), dict(type='LoadContrast', gain=2)
     cfg.train_dataloader.dataset = dict(
-        type='MultiImageMixDataset', dataset=cfg.train_dataloader.dataset, pipeline=[wrapper]
+        type='MultiImageMixDataset', dataset=cfg.train_dataloader.dataset, pipeline=[contrast, wrapper]
     )
     assert view_recipe(cfg) == [recipe, wrapper]
+    assert loading_options(cfg) == [contrast]
     parts[1] = dict(type='MultiImageMixDataset', dataset=parts[1], pipeline=[wrapper])
     with pytest.raises(UsageError, match='data sets have different lfi.RecordView'):
         view_recipe(cfg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmengine.registry import TRANSFORMS
 from lfi.errors import UsageError, as_usage_error
 from lfi.structures import CACHE_KEYS
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference
-from lfi.utils.config_types import configs_in, leaf_configs, type_name
+from lfi.utils.config_types import configs_in, type_name
 from lfi.utils.repositories import cache_folder
 
 from .labelled_views import find_labelled_cache
@@ -31,6 +31,8 @@ OF_CACHE = ('cache', 'labelled_cache')
 """Arguments of steps that name a cache."""
 DECODING = {'color_type': 'color', 'imdecode_backend': 'cv2', 'to_float32': False}
 """Options of `LoadImageFromFile` that change the pixels, with their defaults."""
+SCOPES = ('', 'mmcv', 'mmdet', 'mmpretrain', 'mmseg')
+"""Scopes in which `LoadImageFromFile` is mmcv's, or inherits from it."""
 READING = ('backend_args', 'file_client_args', 'ignore_empty')
 """Options of `LoadImageFromFile` that do not change the pixels."""
 OTHER_LOADERS = ('LoadCaptionConcepts', 'LoadHeatMap', 'LoadInteractionMaps', 'LoadProposals', 'LoadRegions')
@@ -250,8 +252,8 @@ def loading_options(cfg: Config) -> list | None:
     Raises:
         UsageError: if data sets, or pipelines to which hooks switch, load images in different ways.
     """
-    parts = [*leaf_configs(cfg.train_dataloader.dataset), *switched_pipelines(hooks_of(cfg))]
-    found = [_loaders(part) for part in parts]
+    found = [*_steps_of_leaves(cfg.train_dataloader.dataset, _loaders)]
+    found += map(_loaders, switched_pipelines(hooks_of(cfg)))
     other = next((loaders for loaders in found if loaders != found[0]), None)
     if other is not None:
         raise UsageError(
@@ -267,14 +269,22 @@ def _loaders(part: object) -> list[dict]:
     loaders = []
     for step in typed_configs(part):
         name = type_name(step)
-        if name == 'LoadImageFromFile':
-            # A step of the same name may have further options.
+        if name == 'LoadImageFromFile' and _scope_of(step) in SCOPES:
+            # A step that inherits from mmcv's may have further options.
             options = {key: value for key, value in step.items() if key not in ('type', *READING)}
             step = {key: value for key, value in options.items() if value != DECODING.get(key)}
         elif not name.startswith('Load') or name in OTHER_LOADERS or _loads_annotations(name):
             continue
         loaders += [step] if step else []
     return _plain_steps(loaders)
+
+
+def _scope_of(step: dict) -> str:
+    """Return the scope of a step's type, or the package of its class."""
+    kind = step['type']
+    if isinstance(kind, type):
+        return kind.__module__.partition('.')[0]
+    return str(kind).rpartition('.')[0]
 
 
 def _loads_annotations(name: str) -> bool:
@@ -287,7 +297,7 @@ def view_recipe(cfg: Config) -> list[dict]:
     Raises:
         UsageError: if data sets draw views by different steps.
     """
-    recipes = [_plain_steps(steps) for steps in _steps_of_leaves(cfg.train_dataloader.dataset, [])]
+    recipes = [_plain_steps(steps) for steps in _steps_of_leaves(cfg.train_dataloader.dataset, _view_steps)]
     if any(recipe != recipes[0] for recipe in recipes):
         raise UsageError(
             'train_dataloader: data sets have different lfi.RecordView, and a cache has the views of one: '
@@ -296,22 +306,25 @@ def view_recipe(cfg: Config) -> list[dict]:
     return recipes[0]
 
 
-def _steps_of_leaves(dataset: Any, outer: list[dict]) -> Iterator[list[dict]]:
-    """Yield the `lfi.RecordView` configs of each data set that reads images, with those of its wrappers.
+def _steps_of_leaves(
+    dataset: Any, find: Callable[[object], list[dict]], outer: Sequence[dict] = ()
+) -> Iterator[list[dict]]:
+    """Yield the steps of each data set that reads images, and behind them those of its wrappers.
 
     Args:
         dataset: config of a data set, or a list of configs.
-        outer: steps of the wrappers around it.
+        find: function from a config to the steps of interest in it.
+        outer: steps of the wrappers around the data set. Defaults to none.
     """
     if isinstance(dataset, list | tuple):
         for config in dataset:
-            yield from _steps_of_leaves(config, outer)
+            yield from _steps_of_leaves(config, find, outer)
         return
     inner = dataset.get('dataset', dataset.get('datasets'))
     if inner is None:
-        yield [*_view_steps(dataset), *outer]
+        yield [*find(dataset), *outer]
     else:
-        yield from _steps_of_leaves(inner, [*_view_steps(dataset.get('pipeline')), *outer])
+        yield from _steps_of_leaves(inner, find, [*find(dataset.get('pipeline')), *outer])
 
 
 def _plain_steps(steps: list[dict]) -> list[dict]:

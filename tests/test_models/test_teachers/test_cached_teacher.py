@@ -18,7 +18,8 @@ from lfi.models.teachers import (
     teacher_identity,
 )
 from lfi.models.teachers.cached_teacher import open_cache
-from lfi.structures import BatchView, PixelFormat, Tiles
+from lfi.registry import TEACHERS
+from lfi.structures import BatchMixture, BatchView, PixelFormat, StudentGrid, mixed_maps_in_view
 from lfi.structures.interaction_cache import (
     CacheError,
     InteractionCache,
@@ -73,33 +74,17 @@ def test_its_maps_and_texts_are_the_teachers(cache, config, maps):
     assert (teacher.max_concepts, teacher.presence_kind) == (1, None)
 
 
-def batch_of(cache, labels, counts=None):
-    """A batch of pictures, each of one file, or of as many as `counts` says."""
-    counts = counts or [1] * len(PATHS)
-    paths = iter(PATHS)
-    tiles = [
-        Tiles(torch.tensor([[[0.0, 1], [0, 1]]] * n), torch.eye(2, 3).expand(n, 2, 3), (1 / n,) * n)
-        for n in counts
-    ]
-    reader = InteractionCache(cache)
-    stored = [reader.stored([next(paths) for _ in range(n)], tile) for n, tile in zip(counts, tiles)]
-    views = torch.eye(2, 3).expand(len(counts), 2, 3)
-    sizes = [(8, 8)] * len(counts)
-    is_mixed = counts != [1] * len(PATHS)
+def batch_of(cache, labels, **fields):
+    stored = [InteractionCache(cache).stored([path]) for path in PATHS]
+    views = torch.eye(2, 3).expand(4, 2, 3)
     return BatchView(
-        torch.zeros(len(counts), 3, 8, 8),
-        PIXELS,
-        sizes,
-        labels=labels,
-        stored=stored,
-        views=views,
-        tiles=tiles if is_mixed else None,
+        torch.zeros(4, 3, 8, 8), PIXELS, [(8, 8)] * 4, labels=labels, stored=stored, views=views, **fields
     )
 
 
 @pytest.mark.parametrize('labelled', [False, True])
 @pytest.mark.parametrize('background', [[], ['wall']])
-@pytest.mark.parametrize('max_concepts', [1, 3, 7, None])
+@pytest.mark.parametrize('max_concepts', [1, 3, 6, 7, None])
 def test_it_asks_about_the_concepts_that_the_online_teacher_asks_about(
     config, tmp_path, labelled, background, max_concepts
 ):
@@ -114,10 +99,10 @@ def test_it_asks_about_the_concepts_that_the_online_teacher_asks_about(
     labels = F.one_hot(kept[:, 2], 7 + len(background)).float() if labelled else None
     expected = build(config).ask(replace(online, labels=labels))
     found = CachedTeacher(cache, config).ask(batch_of(cache, labels))
-    if max_concepts in (1, 3):
+    if max_concepts in (1, 3, 6):
         assert found.concepts.equal(expected.concepts)
         assert not labelled or (found.concepts[:, :max_concepts] == kept[:, 2:3]).any(1).all()
-    if found.concepts is not None and max_concepts not in (1, 3):
+    if found.concepts is not None and max_concepts not in (1, 3, 6):
         # All are asked about, in any order, beside the background.
         expected, found = (each.gather(each.concepts.argsort(dim=1)) for each in (expected, found))
     torch.testing.assert_close(found.presence, expected.presence, atol=1e-6, rtol=1e-5)
@@ -125,13 +110,47 @@ def test_it_asks_about_the_concepts_that_the_online_teacher_asks_about(
     torch.testing.assert_close(found.logits, expected.logits, atol=extent / 400, rtol=0)
 
 
-def test_the_images_of_a_mosaic_are_asked_about_the_labels_of_the_picture(cache, config, maps):
-    label = maps.concepts[1, 3].item()
-    labels = F.one_hot(torch.tensor([label, 0]), 7).float()
-    found = CachedTeacher(cache, config).ask(batch_of(cache, labels, [3, 1]))
-    kept = [row.tolist() for row in maps.concepts]
-    chosen = [label if label in row else row[0] for row in kept[:3]]
-    assert found.concepts[:3, 0].tolist() == chosen
+@pytest.mark.parametrize(
+    'mixing', [dict(share=0.5), dict(box=(0, 4, 2, 8)), dict(box=(0, 4, 2, 8), resized=True)]
+)
+def test_images_are_mixed_before_labels_choose(cache, config, maps, mixing):
+    """The label of a picture reaches the image that is mixed into it."""
+    mixture = BatchMixture(torch.tensor([2, 0, 3, 1]), (8, 8), **mixing)
+    kept = maps.concepts[:, 3]
+    labels = mixture.mix_labels(F.one_hot(kept, 7).float())
+    grid = StudentGrid((4, 4), (8, 8))
+    teacher, batch = CachedTeacher(cache, config), batch_of(cache, labels, mixture=mixture)
+    teacher.max_concepts = 2
+    found = teacher.maps_in(batch, grid)
+    views = torch.eye(2, 3).expand(4, 2, 3)
+    mixed = mixed_maps_in_view(teacher.stored_outputs(batch), grid, batch, views, 7)
+    expected = asked_concepts.topk_concepts(mixed, labels, teacher.bank, 2)
+    for row in range(4):
+        own = {kept[row].item(), kept[mixture.other[row]].item()}
+        assert own <= set(found.concepts[row].tolist())
+    assert found.concepts.equal(expected.concepts)
+    torch.testing.assert_close(found.logits, expected.logits)
+
+
+@pytest.mark.parametrize('value', [0, -1, 2.0, True, '5'])
+def test_a_number_of_concepts_that_is_none_is_named(cache, config, value):
+    with pytest.raises(ValueError, match='must be a whole number above 0, or None for all'):
+        CachedTeacher(cache, {**config, 'max_concepts': value})
+
+
+def test_a_teacher_class_with_a_default_of_its_own_has_it_in_the_cache(config, tmp_path, monkeypatch):
+    class Own(VLMAttentionTeacher):
+        def __init__(self, *args, max_concepts=2, **kwargs):
+            super().__init__(*args, max_concepts=max_concepts, **kwargs)
+
+    monkeypatch.setitem(TEACHERS.module_dict, 'OwnTeacher', Own)
+    config = {name: value for name, value in config.items() if name not in ('type', 'max_concepts')}
+    maps = maps_to_cache(Own(**config), BatchView(torch.randn(4, 3, 32, 32), PIXELS, [(32, 32)] * 4))
+    config['type'] = 'OwnTeacher'
+    texts = build(config).text_embeddings.numpy()
+    cache = write_cache(tmp_path / 'own', maps_identity(config), PATHS, texts, maps)
+    teacher = CachedTeacher(cache, config)
+    assert teacher.max_concepts == 2 and teacher.ask(batch_of(cache, None)).concepts.shape == (4, 3)
 
 
 def test_a_cache_of_all_maps_serves_any_number_of_concepts(config, tmp_path):

@@ -17,7 +17,9 @@ from lfi.models.teachers import (
     features_to_cache,
     maps_to_cache,
 )
+from lfi.models.teachers.asked_concepts import num_asked_concepts
 from lfi.models.teachers.model_config import without_stored_options
+from lfi.models.teachers.teacher_identity import max_concepts_of
 from lfi.registry import MODELS
 from lfi.structures import BatchView, InteractionMaps
 from lfi.utils.config_types import configs_in, type_name
@@ -65,6 +67,12 @@ class CacheTargets:
         self.identity = kind.identity(without_stored_options(config))
         text_dims = None if student.readout is None else student.readout.text_dims
         self.teacher = build_teacher({**config, 'cache': None}, self.teacher_outputs)
+        asked = num_asked_concepts(self.teacher.bank, max_concepts_of(without_stored_options(config)))
+        if self.teacher.max_concepts != asked:
+            raise UsageError(
+                f'model.teacher: {type(self.teacher).__name__} sets max_concepts={self.teacher.max_concepts} '
+                'by its own code, which training from a cache cannot know: make it an argument of the class'
+            )
         check_teacher(self.teacher, self.parts, text_dims, self.num_classes)
         if records_mixtures(student.data_preprocessor):
             check_mixable(self.teacher.directions)

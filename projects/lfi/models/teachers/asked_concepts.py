@@ -28,6 +28,12 @@ The teacher alone chooses them, so that a cache serves all labels, and most labe
 """
 
 
+def check_max_concepts(max_concepts: object) -> None:
+    """Raise a ValueError for a `max_concepts` that is neither a whole number above 0 nor None."""
+    if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
+        raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
+
+
 def num_kept_concepts(max_concepts: int | None) -> int | None:
     """Return the number of concepts of an image in a cache, given `max_concepts`; None for all."""
     return None if max_concepts is None else max(MIN_KEPT, KEPT_FOR_ASKED * max_concepts)

@@ -29,7 +29,7 @@ from lfi.structures.interaction_cache import CacheError, CacheFolder, Interactio
 from .asked_concepts import num_asked_concepts, num_kept_concepts, topk_concepts
 from .families import AUTO
 from .teacher import Teacher
-from .teacher_identity import teacher_identity
+from .teacher_identity import max_concepts_of, teacher_identity
 from .vlm_attention_teacher import VLMAttentionTeacher
 
 
@@ -56,7 +56,7 @@ class CachedOutputs(Teacher):
         self.cache = open_cache(cache, self.identity(teacher))
         self.bank = bank_of(self.cache)
         self._text_embeddings = self.bank.embeddings
-        self.max_concepts = num_asked_concepts(self.bank, teacher.get('max_concepts'))
+        self.max_concepts = num_asked_concepts(self.bank, max_concepts_of(teacher))
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -73,16 +73,45 @@ class CachedOutputs(Teacher):
         """Unit embeddings of all texts of the bank, (C, E), on the device of the latest call."""
         return self._text_embeddings
 
-    def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """Return the maps of the views on the student's grid: maps of unaugmented images, warped and mixed.
+    def ask(self, batch: BatchView) -> InteractionMaps:
+        """Return the maps of a batch's unaugmented images, each a picture of its own, on the teacher's grid.
+
+        With `max_concepts`, they are those of the images' labels, and of the teacher's top concepts. Presence
+        is the teacher's own, of the unaugmented image.
 
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
-        maps, views = self.ask(batch), _views_of(batch)
+        return self._asked_about(self.maps_of_images(batch), batch)
+
+    def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
+        """Return the maps of the views on the student's grid: maps of unaugmented images, warped and mixed.
+
+        Images are mixed before concepts are chosen: the labels of a picture count for all its images.
+
+        Raises:
+            CacheError: if the batch has no maps of this cache, or no views.
+        """
         if batch.tiles is None and batch.mixture is None:
-            return maps_in_view(maps, grid, batch.valid_sizes, views)
-        return mixed_maps_in_view(maps, grid, batch, views, len(self.bank))
+            return maps_in_view(self.ask(batch), grid, batch.valid_sizes, _views_of(batch))
+        maps = self.maps_of_images(batch)
+        mixed = mixed_maps_in_view(maps, grid, batch, _views_of(batch), len(self.bank))
+        return self._asked_about(mixed, batch)
+
+    def _asked_about(self, maps: InteractionMaps, batch: BatchView) -> InteractionMaps:
+        """Reduce the maps of B pictures to `max_concepts` concepts of each."""
+        is_reduced = maps.concepts is not None and maps.logits.shape[2] - 1 == self.max_concepts
+        if self.max_concepts is None or is_reduced:
+            return maps
+        return topk_concepts(maps, batch.labels, self.bank, self.max_concepts)
+
+    def maps_of_images(self, batch: BatchView) -> InteractionMaps:
+        """Return the maps of a batch's unaugmented images, of all concepts that the cache knows.
+
+        Raises:
+            CacheError: if the batch has no maps of this cache, or no views.
+        """
+        raise NotImplementedError
 
     def maps_of(self, stored: Sequence[StoredMaps], device: torch.device) -> InteractionMaps:
         """Unpack the maps of unaugmented images, on the teacher's own grid.
@@ -134,34 +163,13 @@ class CachedTeacher(CachedOutputs):
 
     def __init__(self, cache: str, teacher: dict) -> None:
         super().__init__(cache, teacher)
-        kept = num_asked_concepts(self.bank, num_kept_concepts(teacher.get('max_concepts')))
+        kept = num_asked_concepts(self.bank, num_kept_concepts(self.max_concepts))
         # One more map stands for all others.
         check_map_count(self.cache, len(self.bank) if kept is None else kept + 1)
 
-    def ask(self, batch: BatchView) -> InteractionMaps:
-        """Return the maps of a batch's unaugmented images, on the teacher's own grid.
-
-        With `max_concepts`, they are those of the images' labels, and of the teacher's top concepts. Labels
-        of a mixed picture count for each of its images. Presence is the teacher's own, of the unaugmented
-        image.
-
-        Raises:
-            CacheError: if the batch has no maps of this cache, or no views.
-        """
-        maps = self.stored_outputs(batch)
-        if self.max_concepts is None or maps.logits.shape[2] == self.max_concepts + 1:
-            return maps
-        return topk_concepts(maps, _labels_of_images(batch), self.bank, self.max_concepts)
-
-
-def _labels_of_images(batch: BatchView) -> Tensor | None:
-    """Labels (S, C) of the S images that the B pictures of a batch show: those of their picture."""
-    if batch.labels is None or batch.tiles is None:
-        return batch.labels
-    # Counts of tiles are on the CPU.
-    counts = [len(picture.shares) for picture in batch.tiles]
-    rows = torch.repeat_interleave(torch.tensor(counts))
-    return batch.labels[rows.to(batch.labels.device, non_blocking=True)]
+    def maps_of_images(self, batch: BatchView) -> InteractionMaps:
+        """Return the maps of all concepts that the cache keeps. See `CachedOutputs`."""
+        return self.stored_outputs(batch)
 
 
 def _views_of(batch: BatchView) -> Tensor:
@@ -225,8 +233,8 @@ def maps_identity(config: dict) -> dict:
 
     It has no `max_concepts`, but `kept_concepts`, their number in a cache, if a cache has not all of them.
     """
+    kept = num_kept_concepts(max_concepts_of(config))
     identity = teacher_identity(config)
-    kept = num_kept_concepts(identity.get('max_concepts'))
     if kept is None:
         return identity
     # Another teacher class may name no concepts.
@@ -302,25 +310,8 @@ class CachedFeatures(CachedOutputs):
         """Directions in which the maps of `ask` can be read: both."""
         return DIRECTIONS
 
-    def ask(self, batch: BatchView) -> InteractionMaps:
-        """Compute maps: products of text embeddings with features. See `CachedTeacher.ask`."""
-        return self._select_concepts(self._maps_of_bank(batch), batch)
-
-    def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
-        """Return the maps of the views on the student's grid. Images are mixed before concepts are chosen."""
-        if batch.mixture is None:
-            return super().maps_in(batch, grid)
-        maps = mixed_maps_in_view(self._maps_of_bank(batch), grid, batch, _views_of(batch), len(self.bank))
-        return self._select_concepts(maps, batch)
-
-    def _select_concepts(self, maps: InteractionMaps, batch: BatchView) -> InteractionMaps:
-        """Reduce the maps of the whole bank to `max_concepts` concepts per image."""
-        if self.max_concepts is None:
-            return maps
-        return topk_concepts(maps, batch.labels, self.bank, self.max_concepts)
-
-    def _maps_of_bank(self, batch: BatchView) -> InteractionMaps:
-        """Compute the maps of the whole bank for the unaugmented images."""
+    def maps_of_images(self, batch: BatchView) -> InteractionMaps:
+        """Compute the maps of the whole bank: products of text embeddings with features."""
         _refuse_mosaics(batch.tiles or ())
         features = self.stored_outputs(batch)
         locations = features.logits[:, 0]  # [B, E, h, w]

@@ -126,7 +126,9 @@ def bind_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
         keywords = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
         unbound = bound.arguments.pop(keywords[0]) if keywords else {}
         items = list(bound.arguments.items())[1:]  # Without `self`.
-        arguments.update((key, v) for key, v in items if kinds[key] is not inspect.Parameter.VAR_POSITIONAL)
+        found = {key: v for key, v in items if kinds[key] is not inspect.Parameter.VAR_POSITIONAL}
+        # A class may set another default than the class from which it inherits.
+        arguments = {**found, **arguments}
         if not keywords:
             break
     if unbound:

@@ -13,6 +13,7 @@ from lfi.concepts import concept_names, prompt_templates
 from lfi.registry import EXTRACTORS, TEACHERS, resolve_type
 from lfi.utils.fileio import hash_files
 
+from .asked_concepts import check_max_concepts
 from .families import AUTO, resolve_extractor
 from .generative.folder import GENERATIVE, generative_folder
 from .loading.dual_encoder import portable_config
@@ -38,9 +39,7 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
         TypeError: if an argument is missing or unknown.
         ValueError: if the teacher or the extractor is unknown, or the concepts cannot be resolved.
     """
-    arguments = dict(config)
-    kind = resolve_type({'type': arguments.pop('type', VLMAttentionTeacher)}, TEACHERS, 'teacher')
-    identity = bind_arguments(kind, arguments)
+    kind, identity = _bound(config)
     identity.pop('allow_random', None)
     if 'extractor' in identity:
         identity['extractor'] = _extractor_identity(identity['extractor'], identity.get('model'))
@@ -59,6 +58,24 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
         identity['templates'] = prompt_templates(identity['templates'])
     # The types of JSON: identities are compared with those in manifests.
     return json.loads(json.dumps({'weights': None, **identity}))
+
+
+def max_concepts_of(config: dict[str, Any]) -> int | None:
+    """Return `max_concepts` of a teacher's config, or the default of the teacher's class.
+
+    Raises:
+        TypeError, ValueError: see `teacher_identity`; or if the value is no number of concepts.
+    """
+    max_concepts = _bound(config)[1].get('max_concepts')
+    check_max_concepts(max_concepts)
+    return max_concepts
+
+
+def _bound(config: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """Return the class of a teacher's config, and all arguments of the class."""
+    arguments = dict(config)
+    kind = resolve_type({'type': arguments.pop('type', VLMAttentionTeacher)}, TEACHERS, 'teacher')
+    return kind, bind_arguments(kind, arguments)
 
 
 def _extractor_identity(extractor: Any, model: str | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from lfi.registry import EXTRACTORS, TEACHERS, resolve_type
 from lfi.structures import BatchView, ImageFeatures, InteractionMaps, PixelFormat, tensor_like
 from lfi.utils.options import check_flags
 
-from .asked_concepts import num_asked_concepts, topk_concepts
+from .asked_concepts import check_max_concepts, num_asked_concepts, topk_concepts
 from .batch_norms import fold_batch_norms
 from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor, PresenceExtractor
@@ -95,8 +95,7 @@ class VLMAttentionTeacher(Teacher):
         # Duplicates give a warning, no error: two classes of a published student's data set may share a name.
         if not isinstance(concepts, Mapping) and (warning := duplicates_message(names, 'concepts')):
             print_log(warning, 'current', logging.WARNING)
-        if max_concepts is not None and (type(max_concepts) is not int or max_concepts < 1):
-            raise ValueError(f'max_concepts={max_concepts!r} must be a whole number above 0, or None for all')
+        check_max_concepts(max_concepts)
         extractor_config = resolve_extractor(extractor, model)
         extractor_type = resolve_type(extractor_config, EXTRACTORS, 'extractor')
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
