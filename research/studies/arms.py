@@ -112,6 +112,18 @@ ARMS: dict[str, ArmSpec] = {
         options=(*NO_INTERACTIONS, 'model.supervision.logit_kd.type=lfi.LogitKD'),
         teacher_output='features',
     ),
+    'dho': ArmSpec(
+        'baseline',
+        "copies the teacher's zero-shot class probabilities by a second head, and mixes both heads' (DHO)",
+        base=METHOD,
+        options=(
+            *NO_INTERACTIONS,
+            'model.supervision.dual_head.type=lfi.DualHead',
+            'model.predict_by.type=lfi.ByMixture',
+            'model.predict_by.second.type=lfi.ByDualHead',
+        ),
+        teacher_output='features',
+    ),
     'pairwise-affinity': ArmSpec(
         'baseline',
         "copies which locations of the teacher's features attend to which",

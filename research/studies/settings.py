@@ -63,6 +63,7 @@ PHOTOS_SETTINGS: dict[str, list[Options]] = {
 # presence above all, since its loss is a mean over all concepts.
 FEW_SETTINGS: dict[str, list[Options]] = {
     'logit-kd': _weights('logit_kd', '0.0625', '0.25', '1', '4', '16'),
+    'dho': _weights('dual_head', '0.25', '1', '4', '16', '64'),
     'dense-features': _weights('dense_features', '2', '8', '32', '128', '512'),
     'lightly-train-v3': _weights('lightly_train', '0.125', '0.5', '2', '8', '32'),
     'lfi': [
@@ -114,6 +115,8 @@ STUDENTS: dict[str, dict[str, Options]] = {
     },
     'vit-128x6-p8_lit-lite0_tiny-imagenet-20': _TINY_CHOSEN,
     'vit-128x6-p8_lit-lite0_tiny-imagenet-50': _TINY_CHOSEN,
+    # This student was not tuned: it has the ViT's settings.
+    'resnet18_lit-lite0_tiny-imagenet-20': _TINY_CHOSEN,
     # This student was not tuned.
     'vit-tiny-p8_clip-b16_tiny-imagenet': {'lightly-train-v3': {QUEUE: '8192'}},
 }
@@ -146,6 +149,7 @@ PHOTOS_FEW_CHOSEN: dict[str, Options] = {
     'dense-features': weight('dense_features', '128.0'),
     'lightly-train-v3': weight('lightly_train', '8.0'),
     'lfi-dense-features': _LFI,
+    'dho': weight('dual_head', '4.0'),
 }
 # Best of PHOTOS_SETTINGS: LFI with dense features at their own weight has an eighth of LFI's weights.
 PHOTOS_CHOSEN: dict[str, Options] = {'lfi-dense-features': _lfi('0.25', '0.5', '0.25')}

@@ -13,6 +13,7 @@ from .all_labels import (
     SHAPES_STUDENT,
     TINY_50,
     TINY_FULL,
+    TINY_RESNET,
     TINY_SMALL,
 )
 from .detectors import COCO_FULL, SHAPES_DETECTOR, SHAPES_DETECTOR_FEW
@@ -22,7 +23,7 @@ from .few_labels import (
     FEW_LABELS,
     LABELS_PER_CLASS,
     NO_LABELS,
-    SHAPES_FEW_RESNET,
+    TINY_RESNET_FEW,
     few_labels,
     with_text_prediction,
 )
@@ -56,7 +57,6 @@ PRESETS = {
     'shapes-fresh': SHAPES_FRESH,
     'shapes-long': SHAPES_LONG,
     'shapes-plain': SHAPES_PLAIN,
-    'shapes-few-resnet': SHAPES_FEW_RESNET,
     'shapes-detector': SHAPES_DETECTOR,
     'shapes-detector-few': SHAPES_DETECTOR_FEW,
     'shapes-detector-few-tuning': tuning(SHAPES_DETECTOR_FEW, 8, FEW_BOXES_SETTINGS),
@@ -66,6 +66,8 @@ PRESETS = {
     'tiny-small-tuning': tuning(TINY_SMALL, 8, PHOTOS_SETTINGS),
     'tiny-few-tuning': tuning(FEW_LABELS['tiny-few-10'], 8, FEW_SETTINGS),
     'tiny-50': TINY_50,
+    'tiny-resnet': TINY_RESNET,
+    'tiny-resnet-few': TINY_RESNET_FEW,
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
     'dg-pacs': domain_study('pacs', 'What is there of PACS'),

@@ -8,10 +8,18 @@ from dataclasses import replace
 from ..arms import arms_of_kind
 from ..settings import PHOTOS_CHOSEN, with_settings
 from .preset import Preset
-from .students import classification_arms, named_arms, with_fewer_seeds, with_localization, without_cache
+from .students import (
+    FEW_LABELS_ARMS,
+    classification_arms,
+    named_arms,
+    with_fewer_seeds,
+    with_localization,
+    without_cache,
+)
 
 SHAPES_STUDENT = 'vit-128x6-p8_shapes'
 TINY_STUDENT = 'vit-128x6-p8_lit-lite0_tiny-imagenet-20'
+RESNET_STUDENT = 'resnet18_lit-lite0_tiny-imagenet-20'
 # Arms far from LFI. Close arms need all seeds for a narrow interval.
 SHAPES_FEWER_SEEDS = (
     'queries',
@@ -46,7 +54,7 @@ SHAPES = Preset(
 # The Shapes study, which needs no data on disk, compares the other controls and ablations. On photos dense
 # features are ahead of LFI.
 TINY_SMALL_ARMS = (
-    *arms_of_kind('baseline'),
+    *(name for name in arms_of_kind('baseline') if name not in FEW_LABELS_ARMS),
     'other-image-affinity',
     'other-image',
     'mean-target',
@@ -101,6 +109,19 @@ def in_epochs(about: str, epochs: int) -> str:
     return re.sub(r'\d+ epochs from scratch', f'{epochs} epochs from scratch', about)
 
 
+# Settings were tuned with the ViT.
+TINY_RESNET = replace(
+    TINY_SMALL,
+    about=f'A narrow ResNet-18, in an adapter where it is asked. {in_epochs(TINY_SMALL.about, 8)}',
+    arms=tuple(
+        replace(arm, epochs=8)
+        for arm in named_arms(
+            ('task-loss', 'logit-kd', 'dense-features', 'other-image', 'lfi'), RESNET_STUDENT, features=True
+        )
+    ),
+    seeds=Preset.seeds,
+    short=(),
+)
 # The reference of `shapes` still rises at the end of its schedule.
 LONG_ARMS = ('task-loss', 'no-prior', 'logit-kd', 'other-image', 'lfi')
 SHAPES_LONG = replace(

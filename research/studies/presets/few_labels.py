@@ -6,7 +6,15 @@ from dataclasses import replace
 
 from ..arms import Arm, build_arm
 from ..settings import FEW_CHOSEN, PHOTOS_FEW_CHOSEN, with_settings
-from .all_labels import SHAPES, SHAPES_STUDENT, TINY_SMALL, TINY_STUDENT, in_epochs
+from .all_labels import (
+    RESNET_STUDENT,
+    SHAPES,
+    SHAPES_STUDENT,
+    TINY_RESNET,
+    TINY_SMALL,
+    TINY_STUDENT,
+    in_epochs,
+)
 from .preset import Preset
 from .students import BY_HEAD, localization_config, named_arms, without_cache
 
@@ -65,6 +73,16 @@ def with_text_prediction(arm: Arm) -> Arm:
     return replace(arm, options=(*arm.options, 'model.predict_by.type=lfi.ByTexts'))
 
 
+# Share of the task's head, and temperature of the second one: the best of 50 mixtures of the two heads of
+# `dho`, by the validation images of the tuning.
+PHOTOS_MIXTURE = ('model.predict_by.weight=0.8', 'model.predict_by.temperature=0.25')
+
+
+def with_mixture(arm: Arm) -> Arm:
+    """Let `dho` predict by `PHOTOS_MIXTURE`; return other arms unchanged."""
+    return replace(arm, test_options=PHOTOS_MIXTURE) if arm.name == 'dho' else arm
+
+
 LABELS_PER_CLASS = (5, 10, 25)
 # Variants of LFI are run with this number of labels alone.
 LABELS_OF_VARIANTS = 10
@@ -74,7 +92,16 @@ SHAPES_FEW_ARMS = (
     *without_cache(named_arms((*FEW_ARMS, *MAPS_ARMS), SHAPES_STUDENT)),
     *named_arms(('lfi-cached',), SHAPES_STUDENT),
 )
-TINY_FEW_ARMS = named_arms((*FEW_ARMS, *MAPS_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True)
+TINY_FEW_ARMS = tuple(
+    map(
+        with_mixture,
+        named_arms(
+            (*FEW_ARMS[:2], 'dho', *FEW_ARMS[2:], *MAPS_ARMS, 'lfi-dense-features'),
+            TINY_STUDENT,
+            features=True,
+        ),
+    )
+)
 # Study with all labels, arms in their settings, and epochs with about as many steps as with all labels.
 FEW = {
     name: (preset, tuple(with_settings(with_text_prediction(arm), settings) for arm in arms), epochs)
@@ -93,9 +120,9 @@ FEW_LABELS = {
     for name, (preset, arms, epochs) in FEW.items()
     for number in LABELS_PER_CLASS
 }
-RESNET_STUDENT = 'resnet18_shapes'
-SHAPES_FEW_RESNET = few_labels(
-    replace(SHAPES, about=f'A narrow ResNet-18, in an adapter where it is asked. {SHAPES.about}'),
+# Settings were tuned with the ViT.
+TINY_RESNET_FEW = few_labels(
+    TINY_RESNET,
     10,
     (
         # mmpretrain's ImageClassifier would train on the label -1.
@@ -103,13 +130,14 @@ SHAPES_FEW_RESNET = few_labels(
             build_arm('task-loss', RESNET_STUDENT),
             options=('model.type=lfi.Student', 'model.task=mmpretrain.ImageClassifier'),
         ),
-        # Settings were tuned with the ViT.
         *(
-            with_settings(with_text_prediction(arm), FEW_CHOSEN)
-            for arm in without_cache(named_arms(('other-image', 'lfi'), RESNET_STUDENT))
+            with_settings(with_text_prediction(with_mixture(arm)), PHOTOS_FEW_CHOSEN)
+            for arm in named_arms(
+                ('logit-kd', 'dho', 'dense-features', 'other-image', 'lfi'), RESNET_STUDENT, features=True
+            )
         ),
     ),
-    6,
+    8,
 )
 NO_LABEL_ARMS = ('logit-kd', 'other-image', 'lfi', 'lfi-logit-kd', *MAPS_ARMS)
 

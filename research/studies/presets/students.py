@@ -16,10 +16,14 @@ PARTS = tuple(
     if name.startswith(f'{METHOD}-') and ARMS[name].options and ARMS[name].teacher_output == 'maps'
 )
 
+FEW_LABELS_ARMS = ('dho',)
+"""Baselines that are for few labels."""
+
 
 def classification_arms(student: str, plain: str | None = None) -> tuple[Arm, ...]:
     """Build the arms of a student for studies with all labels, with the arguments of `named_arms`."""
-    return named_arms((*arms_of_kind('baseline', 'negative control', 'method'), *PARTS), student, plain)
+    names = (*arms_of_kind('baseline', 'negative control', 'method'), *PARTS)
+    return named_arms(tuple(name for name in names if name not in FEW_LABELS_ARMS), student, plain)
 
 
 def named_arms(

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from research.studies.arms import ARMS, METHOD, arms_of_kind, build_arm, control_references
 from research.studies.job import read_config
+from research.studies.presets.students import FEW_LABELS_ARMS
 
 STUDENT = 'vit-128x6-p8_shapes'
 CHANGED = [name for name, variety in ARMS.items() if variety.options]
@@ -67,7 +68,8 @@ def test_it_learns(name, unlearnt):
     assert not unlearnt(model)
 
 
-@pytest.mark.parametrize('name', ARMS)
+# A mixture needs the second head, which an export lacks: `lfi export` refuses it.
+@pytest.mark.parametrize('name', [name for name in ARMS if name not in FEW_LABELS_ARMS])
 @torch.no_grad()
 def test_its_export_predicts_what_it_did(name):
     init_default_scope('mmpretrain')
