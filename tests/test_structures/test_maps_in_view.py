@@ -109,7 +109,7 @@ def test_a_picture_of_one_image_has_its_maps(shape, size, view):
     tiles = pictures(2, grid, sizes, tiles=[Tiles.whole(each) for each in seen])
     itself = pictures(2, grid, sizes, mixture=BatchMixture(torch.tensor([0, 1]), grid.canvas, 0.3))
     for view in (tiles, itself):
-        found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS).check()
+        found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS, None).check()
         assert found.valid.equal(expected.valid)
         torch.testing.assert_close(
             semantic_log_probs(found), semantic_log_probs(expected), rtol=1e-3, atol=1e-4
@@ -122,7 +122,7 @@ def test_a_blend_is_the_mean_of_both_over_concepts():
     mixture = BatchMixture(torch.tensor([1, 0]), grid.canvas, 0.3)
     view = pictures(2, grid, [grid.canvas] * 2, mixture=mixture)
     p = semantic_log_probs(maps_in_view(whole, grid, [grid.canvas] * 2, seen))
-    found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS)
+    found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS, None)
     torch.testing.assert_close(semantic_log_probs(found), 0.3 * p + 0.7 * p[[1, 0]], rtol=1e-3, atol=1e-4)
 
 

@@ -39,22 +39,32 @@ def maps_in_view(
 
 
 def mixed_maps_in_view(
-    maps: InteractionMaps, grid: StudentGrid, batch: BatchView, views: Tensor, num_texts: int
+    maps: InteractionMaps,
+    grid: StudentGrid,
+    batch: BatchView,
+    views: Tensor,
+    num_texts: int,
+    labels: Tensor | None,
+    other_maps: InteractionMaps | None = None,
 ) -> InteractionMaps:
     """Combine the maps of S images into the maps of B pictures that show them, on the student's grid.
 
     Args:
         maps: maps of the S images.
         grid: grid of the student.
-        batch: the B pictures, with their tiles, mixture and labels.
+        batch: the B pictures, with their tiles and mixture.
         views: (S, 2, 3), view of each image that the student sees.
         num_texts: C, number of the teacher's concepts.
+        labels: (B, C) in [0, 1], concepts that are chosen first; see `mix_maps`.
+        other_maps: maps of the S images in pictures into which they are mixed. Defaults to None: `maps`.
     """
     tiles = batch.tiles or [Tiles.whole(matrix) for matrix in views]
     window = image_windows(grid.canvas, batch.valid_sizes, batch.inputs.device)
     if batch.mixture is None:
         sources, share = tile_maps(maps, tiles, grid.shape, window)
     else:
-        sources, share = batch.mixture.sources(maps, tiles, grid.shape, grid.canvas, batch.valid_sizes)
+        sources, share = batch.mixture.sources(
+            maps, tiles, grid.shape, grid.canvas, batch.valid_sizes, other_maps
+        )
     # Divide by the largest coverage, as `InteractionMaps.warp` does.
-    return mix_maps(sources, share / max_coverage(grid.shape, window)[:, None], num_texts, batch.labels)
+    return mix_maps(sources, share / max_coverage(grid.shape, window)[:, None], num_texts, labels)

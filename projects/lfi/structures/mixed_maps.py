@@ -51,6 +51,7 @@ class BatchMixture:
         grid: tuple[int, int],
         canvas: tuple[int, int] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
+        other_maps: InteractionMaps | None = None,
     ) -> tuple[list[InteractionMaps], Tensor]:
         """Return the source maps of mixed images and their shares, for `mix_maps`.
 
@@ -62,6 +63,7 @@ class BatchMixture:
                 None: the batch.
             sizes: height and width in pixels of each image, at the top left of the batch. Defaults to None:
                 each image fills the batch.
+            other_maps: maps of the images in pictures into which they are mixed. Defaults to None: `maps`.
 
         Returns:
             2n maps of B images and their shares (B, 2n, H, W): n for the image itself, then n for the image
@@ -73,13 +75,15 @@ class BatchMixture:
         rows = _interval_coverage(top, bottom, self.size[0], canvas[0], PARTS * grid[0])
         columns = _interval_coverage(left, right, self.size[1], canvas[1], PARTS * grid[1])
         weight = ((1 - self.share) * rows[:, None] * columns).float().to(device, non_blocking=True)
-        sources, share = tile_maps(maps, tiles, grid, image_windows(canvas, sizes, device), PARTS)
+        windows = image_windows(canvas, sizes, device)
+        sources, share = tile_maps(maps, tiles, grid, windows, PARTS)
+        other_sources, other_share = sources, share
         if self.resized:
             windows = self._box_windows(canvas, sizes, device)
-            other_sources, other_share = tile_maps(maps, tiles, grid, windows, PARTS)
-            other_share = (1 - self.share) * other_share
-        else:
-            other_sources, other_share = sources, share * weight
+        if self.resized or other_maps is not None:
+            other_maps = maps if other_maps is None else other_maps
+            other_sources, other_share = tile_maps(other_maps, tiles, grid, windows, PARTS)
+        other_share = other_share * (1 - self.share if self.resized else weight)
         other = self._other_rows(share)
         shares = torch.cat((share * (1 - weight), other_share[other]), 1)  # [B, 2n, PARTS * H, PARTS * W]
         return [*sources, *(source.take(other) for source in other_sources)], F.avg_pool2d(shares, PARTS)

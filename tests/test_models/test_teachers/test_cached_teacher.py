@@ -19,11 +19,9 @@ from lfi.models.teachers import (
 )
 from lfi.models.teachers.cached_teacher import open_cache
 from lfi.registry import TEACHERS
-from lfi.structures import BatchMixture, BatchView, PixelFormat, StudentGrid, mixed_maps_in_view
-from lfi.structures.interaction_cache import (
-    CacheError,
-    InteractionCache,
-)
+from lfi.structures import BatchMixture, BatchView, PixelFormat, StudentGrid, Tiles
+from lfi.structures.interaction_cache import CacheError, InteractionCache
+from lfi.structures.mixed_maps import mix_maps
 from written_cache import write_cache
 
 PIXELS = PixelFormat((0.0,) * 3, (1.0,) * 3, True)
@@ -110,26 +108,55 @@ def test_it_asks_about_the_concepts_that_the_online_teacher_asks_about(
     torch.testing.assert_close(found.logits, expected.logits, atol=extent / 400, rtol=0)
 
 
-@pytest.mark.parametrize(
-    'mixing', [dict(share=0.5), dict(box=(0, 4, 2, 8)), dict(box=(0, 4, 2, 8), resized=True)]
-)
-def test_images_are_mixed_before_labels_choose(cache, config, maps, mixing):
-    """The label of a picture reaches the image that is mixed into it."""
+@pytest.mark.parametrize('mixing', [dict(share=0.25), dict(box=(0, 4, 2, 8))])
+def test_the_label_of_a_picture_chooses_in_the_image_that_is_mixed_into_it(cache, config, maps, mixing):
     mixture = BatchMixture(torch.tensor([2, 0, 3, 1]), (8, 8), **mixing)
-    kept = maps.concepts[:, 3]
-    labels = mixture.mix_labels(F.one_hot(kept, 7).float())
-    grid = StudentGrid((4, 4), (8, 8))
-    teacher, batch = CachedTeacher(cache, config), batch_of(cache, labels, mixture=mixture)
+    # The teacher ranks the label of an image fourth.
+    label = maps.concepts[:, 3]
+    labels = mixture.mix_labels(F.one_hot(label, 7).float())
+    teacher, grid = CachedTeacher(cache, config), StudentGrid((4, 4), (8, 8))
     teacher.max_concepts = 2
-    found = teacher.maps_in(batch, grid)
-    views = torch.eye(2, 3).expand(4, 2, 3)
-    mixed = mixed_maps_in_view(teacher.stored_outputs(batch), grid, batch, views, 7)
-    expected = asked_concepts.topk_concepts(mixed, labels, teacher.bank, 2)
-    for row in range(4):
-        own = {kept[row].item(), kept[mixture.other[row]].item()}
-        assert own <= set(found.concepts[row].tolist())
-    assert found.concepts.equal(expected.concepts)
-    torch.testing.assert_close(found.logits, expected.logits)
+    batch = batch_of(cache, labels, mixture=mixture)
+    found, kept = teacher.maps_in(batch, grid), teacher.stored_outputs(batch)
+    other_share = torch.full((4, 4), 1 - mixing.get('share', 0))
+    if 'box' in mixing:
+        # Two rows and three columns of locations.
+        other_share[2:], other_share[:, :1] = 0, 0
+    share = torch.stack((1 - other_share, other_share))[None]
+    for row, other in enumerate(mixture.other.tolist()):
+        concepts = found.concepts[row, :2]
+        assert {label[row].item(), label[other].item()} <= set(concepts.tolist())
+        asked = F.one_hot(concepts, 7).sum(0)[None].float()
+        pair = [
+            asked_concepts.topk_concepts(kept.take(torch.tensor([i])), asked, teacher.bank, 2).resize((4, 4))
+            for i in (row, other)
+        ]
+        expected = mix_maps(pair, share, 7, asked)
+        order = [expected.concepts[0].tolist().index(c) for c in found.concepts[row].tolist()]
+        torch.testing.assert_close(found.logits[row], expected.logits[0, :, order], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('mixing', [dict(share=0.5), dict(box=(0, 4, 2, 8))])
+def test_an_image_that_is_mixed_with_itself_stays_as_it_is(cache, config, mixing):
+    teacher, grid = CachedTeacher(cache, {**config, 'max_concepts': 1}), StudentGrid((4, 4), (8, 8))
+    alone = teacher.maps_in(batch_of(cache, None), grid)
+    mixture = BatchMixture(torch.arange(4), (8, 8), **mixing)
+    mixed = teacher.maps_in(batch_of(cache, None, mixture=mixture), grid)
+    assert mixed.concepts.equal(alone.concepts)
+    torch.testing.assert_close(mixed.semantic_log_probs(), alone.semantic_log_probs())
+
+
+def test_maps_of_a_picture_do_not_depend_on_its_neighbours(cache, config):
+    teacher, grid = CachedTeacher(cache, config), StudentGrid((4, 4), (8, 8))
+    coverage = np.full((1, 4, 4), 255, np.uint8)
+    coverage[0, 0] = 0
+    tiles = [Tiles.whole(torch.eye(2, 3)) for _ in range(4)]
+    tiles[0] = tiles[0]._replace(coverage=coverage)
+    alone, beside = (
+        teacher.maps_in(batch_of(cache, None, **fields), grid) for fields in ({}, dict(tiles=tiles))
+    )
+    assert beside.concepts.equal(alone.concepts)
+    torch.testing.assert_close(beside.logits[1:], alone.logits[1:])
 
 
 @pytest.mark.parametrize('value', [0, -1, 2.0, True, '5'])

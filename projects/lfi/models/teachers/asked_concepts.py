@@ -59,7 +59,7 @@ def topk_concepts(
         concepts = torch.arange(len(bank), device=presence.device).expand_as(presence)
     if labels is not None:
         # A label comes first, however small its share of a mixed image.
-        rank = presence + (labels.gather(1, concepts.clamp_min(0)) > 0)
+        rank = presence + 2 * (labels.gather(1, concepts.clamp_min(0)) > 0)
     is_asked = (concepts != OTHER) & (concepts < bank.num_concepts)
     index = rank.masked_fill(~is_asked, -1).topk(max_concepts, dim=1).indices  # [B, M]
     top_maps = maps.gather(index)

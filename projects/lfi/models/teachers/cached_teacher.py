@@ -82,28 +82,43 @@ class CachedOutputs(Teacher):
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
-        return self._asked_about(self.maps_of_images(batch), batch)
+        return self._asked_about(self.maps_of_images(batch), batch.labels)
 
     def maps_in(self, batch: BatchView, grid: StudentGrid) -> InteractionMaps:
         """Return the maps of the views on the student's grid: maps of unaugmented images, warped and mixed.
 
-        Images are mixed before concepts are chosen: the labels of a picture count for all its images.
+        The labels of a picture, and the presence in all its images, choose the concepts of each of them.
 
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
         if batch.tiles is None and batch.mixture is None:
             return maps_in_view(self.ask(batch), grid, batch.valid_sizes, _views_of(batch))
-        maps = self.maps_of_images(batch)
-        mixed = mixed_maps_in_view(maps, grid, batch, _views_of(batch), len(self.bank))
-        return self._asked_about(mixed, batch)
+        maps, views, count = self.maps_of_images(batch), _views_of(batch), len(self.bank)
+        if self._has_asked_concepts(maps):
+            return mixed_maps_in_view(maps, grid, batch, views, count, batch.labels)
+        # One layer is enough to choose.
+        mixed = mixed_maps_in_view(maps.select_layers([0]), grid, batch, views, count, batch.labels)
+        concepts = self._asked_about(mixed, batch.labels).concepts
+        assert concepts is not None
+        asked = maps.presence.new_zeros(len(concepts), count).scatter_(1, concepts[:, :-1], 1)  # [B, C]
+        # `OTHER` is the rest of an image on the teacher's grid, in a mixed picture as in any other.
+        own_rows, other_rows = _pictures_of_images(batch, asked.device)
+        own = self._asked_about(maps, asked[own_rows])
+        other = None if other_rows is None else self._asked_about(maps, asked[other_rows])
+        return mixed_maps_in_view(own, grid, batch, views, count, asked, other)
 
-    def _asked_about(self, maps: InteractionMaps, batch: BatchView) -> InteractionMaps:
-        """Reduce the maps of B pictures to `max_concepts` concepts of each."""
-        is_reduced = maps.concepts is not None and maps.logits.shape[2] - 1 == self.max_concepts
-        if self.max_concepts is None or is_reduced:
+    def _has_asked_concepts(self, maps: InteractionMaps) -> bool:
+        """Whether maps are those of the concepts that training asks about, with no choice left."""
+        return self.max_concepts is None or (
+            maps.concepts is not None and maps.logits.shape[2] - 1 == self.max_concepts
+        )
+
+    def _asked_about(self, maps: InteractionMaps, labels: Tensor | None) -> InteractionMaps:
+        """Reduce the maps of each image to `max_concepts` concepts, labels (B, C) first."""
+        if self.max_concepts is None or self._has_asked_concepts(maps):
             return maps
-        return topk_concepts(maps, batch.labels, self.bank, self.max_concepts)
+        return topk_concepts(maps, labels, self.bank, self.max_concepts)
 
     def maps_of_images(self, batch: BatchView) -> InteractionMaps:
         """Return the maps of a batch's unaugmented images, of all concepts that the cache knows.
@@ -170,6 +185,22 @@ class CachedTeacher(CachedOutputs):
     def maps_of_images(self, batch: BatchView) -> InteractionMaps:
         """Return the maps of all concepts that the cache keeps. See `CachedOutputs`."""
         return self.stored_outputs(batch)
+
+
+def _pictures_of_images(batch: BatchView, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return the picture of each of the S images in a batch, and the picture into which it is mixed.
+
+    Returns:
+        (S,), the picture that shows the image before mixing; and (S,), the picture into which that one is
+        mixed, or None without mixing.
+    """
+    counts = [len(picture.shares) for picture in batch.tiles or ()] or [1] * len(batch.valid_sizes)
+    rows = torch.repeat_interleave(torch.tensor(counts))
+    if batch.mixture is None:
+        return rows.to(device, non_blocking=True), None
+    mixed_into = torch.empty_like(batch.mixture.other)
+    mixed_into[batch.mixture.other] = torch.arange(len(mixed_into))
+    return rows.to(device, non_blocking=True), mixed_into[rows].to(device, non_blocking=True)
 
 
 def _views_of(batch: BatchView) -> Tensor:
