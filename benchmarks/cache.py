@@ -67,7 +67,7 @@ def main() -> None:
     keys = image_keys([f'batch/{i}' for i in range(args.batch_size)], 2)
     with tempfile.TemporaryDirectory() as folder:
         writer = CacheWriter(Path(folder), CacheManifest.of({}, len(keys), 2, texts, maps), texts)
-        unknown = np.zeros(len(keys), np.uint32)
+        unknown = np.zeros((len(keys), 1), np.uint32)
         print(
             f'{args.teacher} at {teacher.input_size} px by {args.extractor}, images of {args.img_size} px, '
             f'{args.max_concepts} of {args.num_concepts} concepts, batch {args.batch_size}, {machine()}\n'

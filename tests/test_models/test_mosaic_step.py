@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lfi.models.teachers import maps_identity, maps_to_cache
-from lfi.models.teachers.asked_concepts import topk_concepts
+from lfi.models.teachers.asked_concepts import maps_of_concepts
 from lfi.structures import BatchView, mix_maps, tile_maps
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
@@ -117,8 +117,7 @@ def test_a_mosaic_is_the_mixture_of_its_pieces(make_detector, cache):
     maps, labels = unread_maps(model, **data)
     files = model.teacher.maps_of([stored], 'cpu')
     # Each piece is reduced to the concepts of the mosaic before it is warped.
-    asked = torch.zeros(1, 5).scatter_(1, maps.concepts[:, :2], 1)
-    files = topk_concepts(files, asked.expand(4, -1), model.teacher.bank, 2)
-    expected = mix_maps(*tile_maps(files, [stored.tiles], maps.grid), 5, asked)
+    files = maps_of_concepts(files, maps.concepts[:, :2].expand(4, -1), 5)
+    expected = mix_maps(*tile_maps(files, [stored.tiles], maps.grid), 5)
     torch.testing.assert_close(maps.logits, expected.logits)
     torch.testing.assert_close(maps.presence, expected.presence)

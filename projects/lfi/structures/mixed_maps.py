@@ -209,7 +209,8 @@ def _choose_concepts(
     candidates = source_concepts.flatten(1)
     rank = presence.new_zeros(len(candidates), num_concepts).scatter_add_(1, candidates, presence.flatten(1))
     if labels is not None:
-        rank = torch.maximum(rank, labels.to(rank)) + (labels > 0)
+        # Presence decides between labels.
+        rank = rank + 2 * (labels > 0)
     absent = torch.ones_like(rank, dtype=torch.bool).scatter_(1, candidates, False)
     return rank.masked_fill(absent, -1).topk(source_concepts.shape[2], 1).indices
 

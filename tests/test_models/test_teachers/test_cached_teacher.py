@@ -108,6 +108,21 @@ def test_it_asks_about_the_concepts_that_the_online_teacher_asks_about(
     torch.testing.assert_close(found.logits, expected.logits, atol=extent / 400, rtol=0)
 
 
+def expanded(maps, concepts, num_texts):
+    """The maps of concepts and of the rest in one image, from the maps of all texts, one by one."""
+    own = maps.concepts[0].tolist()
+    spread = maps.logits[0, :, own.index(-1)] - np.log(num_texts - len(own) + 1)
+    every = [maps.logits[0, :, own.index(c)] if c in own else spread for c in range(num_texts)]
+    presence = [maps.presence[0, own.index(c)] if c in own else torch.zeros(()) for c in concepts]
+    rest = torch.stack([every[c] for c in range(num_texts) if c not in concepts]).logsumexp(0)
+    return replace(
+        maps,
+        logits=torch.stack([*(every[c] for c in concepts), rest], 1)[None],
+        presence=torch.stack([*presence, torch.zeros(())])[None],
+        concepts=torch.tensor([[*concepts, -1]]),
+    )
+
+
 @pytest.mark.parametrize('mixing', [dict(share=0.25), dict(box=(0, 4, 2, 8))])
 def test_the_label_of_a_picture_chooses_in_the_image_that_is_mixed_into_it(cache, config, maps, mixing):
     mixture = BatchMixture(torch.tensor([2, 0, 3, 1]), (8, 8), **mixing)
@@ -126,12 +141,10 @@ def test_the_label_of_a_picture_chooses_in_the_image_that_is_mixed_into_it(cache
     for row, other in enumerate(mixture.other.tolist()):
         concepts = found.concepts[row, :2]
         assert {label[row].item(), label[other].item()} <= set(concepts.tolist())
-        asked = F.one_hot(concepts, 7).sum(0)[None].float()
         pair = [
-            asked_concepts.topk_concepts(kept.take(torch.tensor([i])), asked, teacher.bank, 2).resize((4, 4))
-            for i in (row, other)
+            expanded(kept.take(torch.tensor([i])), concepts.tolist(), 7).resize((4, 4)) for i in (row, other)
         ]
-        expected = mix_maps(pair, share, 7, asked)
+        expected = mix_maps(pair, share, 7, None)
         order = [expected.concepts[0].tolist().index(c) for c in found.concepts[row].tolist()]
         torch.testing.assert_close(found.logits[row], expected.logits[0, :, order], atol=1e-4, rtol=1e-4)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,15 +64,48 @@ def topk_concepts(
         rank = presence + 2 * (labels.gather(1, concepts.clamp_min(0)) > 0)
     is_asked = (concepts != OTHER) & (concepts < bank.num_concepts)
     index = rank.masked_fill(~is_asked, -1).topk(max_concepts, dim=1).indices  # [B, M]
-    top_maps = maps.gather(index)
-    is_top = torch.zeros_like(presence, dtype=torch.bool).scatter_(1, index, True)
-    others = maps.logits.masked_fill(is_top[:, None, :, None, None], float('-inf'))
-    merged = others.logsumexp(2, keepdim=True)  # [B, L, 1, h, w]
+    return maps_of_concepts(maps, concepts.gather(1, index), len(bank))
+
+
+def maps_of_concepts(maps: InteractionMaps, concepts: Tensor, num_texts: int) -> InteractionMaps:
+    """Keep the maps of given concepts of each image, and merge all others into one map.
+
+    A concept that the maps do not have gets an even share of `OTHER`, and a presence of 0.
+
+    Args:
+        maps: maps of all C texts of the bank, or of K concepts and, last, of `OTHER`.
+        concepts: (B, M), concepts to keep, each once.
+        num_texts: C.
+
+    Returns:
+        Maps of the M concepts and, last, `OTHER`: the log-sum-exp of all other texts.
+    """
+    num_maps = maps.presence.shape[1]
+    weight = torch.zeros_like(maps.presence)  # [B, K + 1], logarithm of the part of a map that `OTHER` has
+    if maps.concepts is None:
+        asked = maps.gather(concepts)
+        logits, presence = asked.logits, asked.presence
+        weight.scatter_(1, concepts, float('-inf'))
+    else:
+        # The place of each concept among the maps; that of `OTHER`, the last one, if it has none.
+        k, num_other = num_maps - 1, num_texts - (num_maps - 1)
+        places = torch.full((len(concepts), num_texts), k, device=concepts.device)
+        places.scatter_(
+            1, maps.concepts[:, :-1], torch.arange(k, device=concepts.device).expand(len(concepts), k)
+        )
+        places = places.gather(1, concepts)  # [B, M]
+        is_missing = places == k
+        asked = maps.gather(places)
+        logits = asked.logits - math.log(num_other) * is_missing[:, None, :, None, None]
+        presence = asked.presence.masked_fill(is_missing, 0)
+        weight.scatter_(1, places, float('-inf'))
+        weight[:, -1] = torch.log1p(-is_missing.sum(1) / num_other)
+    rest = (maps.logits + weight[:, None, :, None, None]).logsumexp(2, keepdim=True)  # [B, L, 1, h, w]
     return InteractionMaps(
-        logits=torch.cat((top_maps.logits, merged), 2),
-        presence=F.pad(top_maps.presence, (0, 1)),
+        logits=torch.cat((logits, rest), 2),
+        presence=F.pad(presence, (0, 1)),
         valid=maps.valid,
-        concepts=F.pad(concepts.gather(1, index), (0, 1), value=OTHER),
+        concepts=F.pad(concepts, (0, 1), value=OTHER),
         layers=maps.layers,
         directions=maps.directions,
     )

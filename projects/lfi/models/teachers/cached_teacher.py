@@ -26,7 +26,7 @@ from lfi.structures import (
 )
 from lfi.structures.interaction_cache import CacheError, CacheFolder, InteractionCache, StoredMaps, difference
 
-from .asked_concepts import num_asked_concepts, num_kept_concepts, topk_concepts
+from .asked_concepts import maps_of_concepts, num_asked_concepts, num_kept_concepts, topk_concepts
 from .families import AUTO
 from .teacher import Teacher
 from .teacher_identity import max_concepts_of, teacher_identity
@@ -97,16 +97,16 @@ class CachedOutputs(Teacher):
         maps, views, count = self.maps_of_images(batch), _views_of(batch), len(self.bank)
         if self._has_asked_concepts(maps):
             return mixed_maps_in_view(maps, grid, batch, views, count, batch.labels)
-        # One layer is enough to choose.
-        mixed = mixed_maps_in_view(maps.select_layers([0]), grid, batch, views, count, batch.labels)
+        # One layer is enough to choose. Indexing by a list would copy the index to the device.
+        first = replace(maps, logits=maps.logits[:, :1], layers=maps.layers[:1])
+        mixed = mixed_maps_in_view(first, grid, batch, views, count, batch.labels)
         concepts = self._asked_about(mixed, batch.labels).concepts
         assert concepts is not None
-        asked = maps.presence.new_zeros(len(concepts), count).scatter_(1, concepts[:, :-1], 1)  # [B, C]
         # `OTHER` is the rest of an image on the teacher's grid, in a mixed picture as in any other.
-        own_rows, other_rows = _pictures_of_images(batch, asked.device)
-        own = self._asked_about(maps, asked[own_rows])
-        other = None if other_rows is None else self._asked_about(maps, asked[other_rows])
-        return mixed_maps_in_view(own, grid, batch, views, count, asked, other)
+        own_rows, other_rows = _pictures_of_images(batch, concepts.device)
+        own = maps_of_concepts(maps, concepts[own_rows, :-1], count)
+        other = None if other_rows is None else maps_of_concepts(maps, concepts[other_rows, :-1], count)
+        return mixed_maps_in_view(own, grid, batch, views, count, None, other)
 
     def _has_asked_concepts(self, maps: InteractionMaps) -> bool:
         """Whether maps are those of the concepts that training asks about, with no choice left."""
@@ -195,12 +195,13 @@ def _pictures_of_images(batch: BatchView, device: torch.device) -> tuple[Tensor,
         mixed, or None without mixing.
     """
     counts = [len(picture.shares) for picture in batch.tiles or ()] or [1] * len(batch.valid_sizes)
-    rows = torch.repeat_interleave(torch.tensor(counts))
+    rows = [picture for picture, count in enumerate(counts) for _ in range(count)]
+    own = torch.tensor(rows).to(device, non_blocking=True)
     if batch.mixture is None:
-        return rows.to(device, non_blocking=True), None
-    mixed_into = torch.empty_like(batch.mixture.other)
-    mixed_into[batch.mixture.other] = torch.arange(len(mixed_into))
-    return rows.to(device, non_blocking=True), mixed_into[rows].to(device, non_blocking=True)
+        return own, None
+    # `other` is on the CPU.
+    mixed_into = {other: picture for picture, other in enumerate(batch.mixture.other.tolist())}
+    return own, torch.tensor([mixed_into[row] for row in rows]).to(device, non_blocking=True)
 
 
 def _views_of(batch: BatchView) -> Tensor:
