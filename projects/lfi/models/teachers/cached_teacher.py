@@ -121,12 +121,12 @@ class CachedOutputs(Teacher):
         return topk_concepts(maps, labels, self.bank, self.max_concepts)
 
     def maps_of_images(self, batch: BatchView) -> InteractionMaps:
-        """Return the maps of a batch's unaugmented images, of all concepts that the cache knows.
+        """Return the maps of a batch's unaugmented images, of all concepts that the cache keeps.
 
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
-        raise NotImplementedError
+        return self.stored_outputs(batch)
 
     def maps_of(self, stored: Sequence[StoredMaps], device: torch.device) -> InteractionMaps:
         """Unpack the maps of unaugmented images, on the teacher's own grid.
@@ -182,10 +182,6 @@ class CachedTeacher(CachedOutputs):
         # One more map stands for all others.
         check_map_count(self.cache, len(self.bank) if kept is None else kept + 1)
 
-    def maps_of_images(self, batch: BatchView) -> InteractionMaps:
-        """Return the maps of all concepts that the cache keeps. See `CachedOutputs`."""
-        return self.stored_outputs(batch)
-
 
 def _pictures_of_images(batch: BatchView, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Return the picture of each of the S images in a batch, and the picture into which it is mixed.
@@ -199,7 +195,7 @@ def _pictures_of_images(batch: BatchView, device: torch.device) -> tuple[Tensor,
     own = torch.tensor(rows).to(device, non_blocking=True)
     if batch.mixture is None:
         return own, None
-    # `other` is on the CPU.
+    # `other` is a permutation, on the CPU.
     mixed_into = {other: picture for picture, other in enumerate(batch.mixture.other.tolist())}
     return own, torch.tensor([mixed_into[row] for row in rows]).to(device, non_blocking=True)
 
