@@ -4,7 +4,7 @@ import pytest
 import torch
 from lfi.models.teachers import maps_identity, maps_to_cache
 from lfi.models.teachers.asked_concepts import maps_of_concepts
-from lfi.structures import BatchView, mix_maps, tile_maps
+from lfi.structures import BatchView, image_windows, mix_maps, place_tiles
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
@@ -118,6 +118,7 @@ def test_a_mosaic_is_the_mixture_of_its_pieces(make_detector, cache):
     files = model.teacher.maps_of([stored], 'cpu')
     # Each piece is reduced to the concepts of the mosaic before it is warped.
     files = maps_of_concepts(files, maps.concepts[:, :2].expand(4, -1), 5)
-    expected = mix_maps(*tile_maps(files, [stored.tiles], maps.grid), 5)
+    placement = place_tiles([stored.tiles], maps.grid, image_windows((1, 1), [(1, 1)], 'cpu'))
+    expected = mix_maps(placement.warp(placement.take(files)), placement.share)
     torch.testing.assert_close(maps.logits, expected.logits)
     torch.testing.assert_close(maps.presence, expected.presence)

@@ -7,7 +7,16 @@ import torch.nn.functional as F
 from lfi.datasets import RecordView, TinyImageNet
 from lfi.models.batches.mixtures import record_mixtures
 from lfi.models.teachers import VLMAttentionTeacher
-from lfi.structures import InteractionMaps, PixelFormat, Tiles, mix_maps, pack, recorded_mixture, unpack
+from lfi.structures import (
+    InteractionMaps,
+    PixelFormat,
+    Tiles,
+    image_windows,
+    mix_maps,
+    pack,
+    recorded_mixture,
+    unpack,
+)
 from mmengine.runner import set_random_seed
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
@@ -88,12 +97,13 @@ def test_the_cache_says_of_a_pasted_box_what_a_covariant_teacher_sees():
             presence=torch.ones(4, 3),
             valid=torch.ones(4, 24, 24, dtype=torch.bool),
         )
-        sources, share = mixture.sources(whole, [Tiles.whole(view['view']) for view in results], (8, 8))
-        replayed = mix_maps(sources, share, 3)
+        window = image_windows(mixture.size, [mixture.size] * 4, 'cpu')
+        placement = mixture.place([Tiles.whole(view['view']) for view in results], (8, 8), window)
+        replayed = mix_maps(placement.warp(placement.take(whole)), placement.share)
         assert replayed.valid.all()
         assert correlation(replayed.logits, torch.cat(online)) > 0.99
         # Where a location shows one image alone, it is the same up to interpolation.
-        share = share[:, :1, None]
+        share = placement.share[:, :1, None]
         pure = ((share < 1e-4) | (share > 1 - 1e-4)).expand_as(replayed.logits)
         torch.testing.assert_close(replayed.logits[pure], torch.cat(online)[pure], rtol=0, atol=0.15)
 

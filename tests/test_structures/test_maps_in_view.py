@@ -13,7 +13,8 @@ from lfi.structures import (
     StudentGrid,
     Tiles,
     maps_in_view,
-    mixed_maps_in_view,
+    mix_maps,
+    place_images,
 )
 
 PATCH = 8
@@ -95,6 +96,11 @@ def pictures(b, grid, sizes, **fields):
     return BatchView(torch.zeros(b, 3, *grid.canvas), PixelFormat.raw(), sizes, **fields)
 
 
+def mixed(whole, grid, batch, seen):
+    placement = place_images(batch, seen, grid)
+    return mix_maps(placement.warp(placement.take(whole)), placement.share)
+
+
 def semantic_log_probs(found):
     return found.semantic_log_probs().exp().masked_fill(~found.valid[:, None, None], 0)
 
@@ -109,7 +115,7 @@ def test_a_picture_of_one_image_has_its_maps(shape, size, view):
     tiles = pictures(2, grid, sizes, tiles=[Tiles.whole(each) for each in seen])
     itself = pictures(2, grid, sizes, mixture=BatchMixture(torch.tensor([0, 1]), grid.canvas, 0.3))
     for view in (tiles, itself):
-        found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS, None).check()
+        found = mixed(whole, grid, view, seen).check()
         assert found.valid.equal(expected.valid)
         torch.testing.assert_close(
             semantic_log_probs(found), semantic_log_probs(expected), rtol=1e-3, atol=1e-4
@@ -122,7 +128,7 @@ def test_a_blend_is_the_mean_of_both_over_concepts():
     mixture = BatchMixture(torch.tensor([1, 0]), grid.canvas, 0.3)
     view = pictures(2, grid, [grid.canvas] * 2, mixture=mixture)
     p = semantic_log_probs(maps_in_view(whole, grid, [grid.canvas] * 2, seen))
-    found = mixed_maps_in_view(whole, grid, view, seen, CONCEPTS, None)
+    found = mixed(whole, grid, view, seen)
     torch.testing.assert_close(semantic_log_probs(found), 0.3 * p + 0.7 * p[[1, 0]], rtol=1e-3, atol=1e-4)
 
 

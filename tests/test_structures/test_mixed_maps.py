@@ -7,7 +7,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfi.structures import OTHER, BatchMixture, InteractionMaps, Tiles, mean_maps, mix_maps, tile_maps
+from lfi.structures import (
+    BatchMixture,
+    InteractionMaps,
+    Tiles,
+    image_windows,
+    mean_maps,
+    mix_maps,
+    place_tiles,
+)
 
 few_examples = settings(max_examples=20, derandomize=True)
 BANK = 7
@@ -26,23 +34,9 @@ def smooth_maps(b, seed, cells=24, m=BANK):
     )
 
 
-def top(maps, m):
-    """What a teacher with `max_concepts=m` says: the greatest presence, and the rest."""
-    index = maps.presence.topk(m, 1).indices
-    kept = maps.gather(index)
-    gone = torch.zeros_like(maps.presence, dtype=torch.bool).scatter_(1, index, True)
-    rest = maps.logits.masked_fill(gone[:, None, :, None, None], float('-inf')).logsumexp(2, keepdim=True)
-    return InteractionMaps(
-        logits=torch.cat((kept.logits, rest), 2),
-        presence=F.pad(kept.presence, (0, 1)),
-        valid=maps.valid,
-        concepts=F.pad(index, (0, 1), value=OTHER),
-    )
-
-
-def halves(h, w):
+def halves(b, h, w):
     """The left half shows the first of two sources, the right one the second."""
-    share = torch.zeros(1, 2, h, w)
+    share = torch.zeros(b, 2, h, w)
     share[:, 0, :, : w // 2] = share[:, 1, :, w // 2 :] = 1
     return share
 
@@ -51,48 +45,22 @@ def correlation(first, second):
     return torch.corrcoef(torch.stack((first.flatten(), second.flatten())))[0, 1].item()
 
 
-def probabilities(maps, b, y, x):
-    """What a source says at a location, concept by concept of the bank; its rest is divided evenly."""
-    p = maps.logits[b, 0, :, y, x].double().softmax(0).tolist()
-    if maps.concepts is None:
-        return p
-    names = maps.concepts[b].tolist()[:-1]
-    return [p[names.index(c)] if c in names else p[-1] / (BANK - len(names)) for c in range(BANK)]
-
-
 @few_examples
-@given(seed=st.integers(0, 99), m=st.sampled_from([None, 1, 2, 4, 6]), n=st.integers(2, 4))
-def test_a_location_reads_the_mean_of_its_sources_probabilities(seed, m, n):
+@given(seed=st.integers(0, 99), n=st.integers(2, 4))
+def test_a_location_reads_the_mean_of_its_sources_probabilities(seed, n):
     sources = [smooth_maps(2, seed + 100 * i, cells=3) for i in range(n)]
-    if m:
-        sources = [top(maps, m) for maps in sources]
     share = torch.rand(2, n, 3, 3, generator=torch.Generator().manual_seed(seed))
     share /= share.sum(1, keepdim=True)
-    mixed = mix_maps(sources, share, BANK).check()
-    found = mixed.semantic_log_probs().exp()
-    for b in range(2):
-        asked = range(BANK) if m is None else mixed.concepts[b].tolist()[:-1]
-        assert len(set(asked)) == (m or BANK)
-        for y in range(3):
-            for x in range(3):
-                by_source = [probabilities(maps, b, y, x) for maps in sources]
-                mean = [
-                    sum(w.item() * p[c] for w, p in zip(share[b, :, y, x], by_source)) for c in range(BANK)
-                ]
-                expected = [mean[c] for c in asked]
-                if m:
-                    expected.append(sum(mean) - sum(expected))
-                assert found[b, 0, :, y, x].tolist() == pytest.approx(expected, abs=1e-5)
+    found = mix_maps(sources, share).check().semantic_log_probs().exp()
+    expected = sum(
+        share[:, i, None, None] * maps.logits.double().softmax(2) for i, maps in enumerate(sources)
+    )
+    torch.testing.assert_close(found, expected.float())
 
 
-@pytest.mark.parametrize('m', [None, 3])
-def test_a_location_of_one_source_has_its_scores(m):
+def test_a_location_of_one_source_has_its_scores():
     first, second = (smooth_maps(2, seed, cells=4) for seed in (0, 1))
-    if m:
-        # Asked about the same concepts.
-        second = replace(second, presence=first.presence)
-        first, second = top(first, m), top(second, m)
-    mixed = mix_maps([first, second], halves(4, 4), BANK)
+    mixed = mix_maps([first, second], halves(2, 4, 4))
     expected = torch.cat((first.logits[..., :2], second.logits[..., 2:]), -1)
     torch.testing.assert_close(mixed.logits, expected)
     for reading in ('semantic_log_probs', 'spatial_log_probs'):
@@ -100,62 +68,47 @@ def test_a_location_of_one_source_has_its_scores(m):
         torch.testing.assert_close(getattr(mixed, reading)(), pasted)
 
 
-@pytest.mark.parametrize('m', [None, 1, 4])
-def test_an_image_mixed_with_itself_stays(m):
+def test_an_image_mixed_with_itself_stays():
     maps = smooth_maps(3, 5, cells=4)
-    maps = top(maps, m) if m else maps
     share = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    mixed = mix_maps([maps, maps], torch.cat((share, 1 - share), 1), BANK)
-    # By rank they come in the teacher's order.
-    assert m is None or mixed.concepts.equal(maps.concepts)
+    mixed = mix_maps([maps, maps], torch.cat((share, 1 - share), 1))
     torch.testing.assert_close(mixed.presence, maps.presence)
     torch.testing.assert_close(mixed.logits, maps.logits)
 
 
 def test_presence_is_by_the_share_of_the_visible_area():
-    first, second = (top(smooth_maps(1, seed, cells=4), 2) for seed in (0, 2))
-    share = halves(4, 4)
+    first, second = (smooth_maps(1, seed, cells=4) for seed in (0, 2))
+    share = halves(1, 4, 4)
     share[:, :, :2] = torch.tensor([1.0, 0.0])[None, :, None, None]
-    mixed = mix_maps([first, second], share, BANK)
-    expected = dict.fromkeys(range(BANK), 0.0)
-    for maps, part in ((first, 0.75), (second, 0.25)):
-        for concept, presence in zip(maps.concepts[0, :2].tolist(), maps.presence[0, :2].tolist()):
-            expected[concept] += part * presence
-    best = sorted(expected, key=expected.get, reverse=True)[:2]
-    assert mixed.concepts[0].tolist() == [*best, OTHER]
-    assert mixed.presence[0].tolist() == pytest.approx([expected[best[0]], expected[best[1]], 0.0])
+    expected = 0.75 * first.presence + 0.25 * second.presence
+    torch.testing.assert_close(mix_maps([first, second], share).presence, expected)
 
 
-def test_labels_come_first_among_what_is_asked():
-    first, second = (top(smooth_maps(1, seed, cells=4), 2) for seed in (0, 2))
-    last = second.concepts[0, 1].item()
-    labels = torch.zeros(1, BANK)
-    labels[0, last] = 0.01
-    share = torch.tensor([0.99, 0.01])[None, :, None, None].expand(1, 2, 4, 4)
-    assert mix_maps([first, second], share, BANK, labels).concepts[0, 0] == last
+def test_locations_that_show_mostly_filler_are_invalid():
+    maps = smooth_maps(1, 0, cells=4)
+    share = 0.3 * torch.ones(1, 2, 4, 4)
+    share[..., 2:, :] = 0.2
+    for sources in ([maps], [maps, maps]):
+        shown = 2 * share[:, :1] if len(sources) == 1 else share
+        assert mix_maps(sources, shown).check().valid[0].tolist() == [[True] * 4] * 2 + [[False] * 4] * 2
 
 
-def test_padding_shows_nothing():
-    first, second = (smooth_maps(1, seed, cells=4) for seed in (0, 1))
-    valid = second.valid.clone()
-    valid[:, 2:] = False
-    second = replace(second, valid=valid)
-    mixed = mix_maps([first, second], halves(4, 4), BANK).check()
-    assert mixed.valid[0].tolist() == [[True] * 4] * 2 + [[True, True, False, False]] * 2
-    part = torch.tensor([8 / 12, 4 / 12])
-    expected = part[0] * first.presence + part[1] * second.presence
-    torch.testing.assert_close(mixed.presence, expected)
+@pytest.mark.parametrize('n', [1, 2])
+def test_a_picture_of_filler_shows_no_concept(n):
+    maps = smooth_maps(1, 0, cells=4)
+    mixed = mix_maps([maps] * n, torch.zeros(1, n, 4, 4)).check()
+    assert not mixed.valid.any() and not mixed.presence.any()
 
 
 def test_maps_that_cannot_be_compared_are_refused():
     maps = replace(smooth_maps(1, 0), directions=('spatial',))
     with pytest.raises(ValueError, match=r"directions \('spatial',\) cannot be mixed: .*unmixed"):
-        mix_maps([maps, maps], halves(24, 24), BANK)
+        mix_maps([maps, maps], halves(1, 24, 24))
 
 
 def test_features_are_averaged():
     first, second = (replace(smooth_maps(2, seed, cells=4), directions=('spatial',)) for seed in (0, 1))
-    share = torch.tensor([0.3, 0.7])[None, :, None, None].expand(1, 2, 4, 4)
+    share = torch.tensor([0.3, 0.7])[None, :, None, None].expand(2, 2, 4, 4)
     mixed = mean_maps([first, second], share)
     torch.testing.assert_close(mixed.logits, 0.3 * first.logits + 0.7 * second.logits)
 
@@ -312,16 +265,17 @@ def test_crops_flips_mosaics_and_mixtures_agree_with_mixed_pixels(kind, seed):
     tiles = [picture.as_tiles() for picture in pictures]
     pixels = torch.stack([picture.pixels for picture in pictures])
     every = maps.take(torch.tensor(sum(PICTURES.values(), [])))
-    if kind is None:
-        sources = tile_maps(every, tiles, grid)
-    else:
+    window = image_windows((SIZE, SIZE), [(SIZE, SIZE)] * 4, 'cpu')
+    placement = place_tiles(tiles, grid, window)
+    if kind is not None:
         mixture = BatchMixture(torch.tensor([1, 2, 3, 0]), (SIZE, SIZE), **MIXTURES[kind])
-        sources = mixture.sources(every, tiles, grid)
+        placement = mixture.place(tiles, grid, window)
         pixels = mixed_pixels(pixels, mixture)
-    mixed = mix_maps(*sources, BANK).check()
+    sources, share = placement.warp(placement.take(every)), placement.share
+    mixed = mix_maps(sources, share).check()
 
     assert mixed.valid.all()
-    torch.testing.assert_close(sources[1].sum(1), torch.ones(4, *grid), atol=0.01, rtol=0)
+    torch.testing.assert_close(share.sum(1), torch.ones(4, *grid), atol=0.01, rtol=0)
     expected = F.adaptive_avg_pool2d(pixels[:, :BANK], grid)
     found = mixed.semantic_log_probs().exp()[:, 0]
     for b in range(4):
@@ -342,7 +296,6 @@ def test_labels_are_mixed_by_the_area(kind):
 @pytest.mark.parametrize('size', [SIZE, 100])
 @pytest.mark.parametrize('kind', MIXTURES)
 def test_padded_images_are_mixed_with_their_padding(kind, size):
-    maps = smooth_maps(2, 0, cells=12)
     tiles = [Tiles.whole(torch.eye(2, 3))] * 2
     options = dict(MIXTURES[kind])
     if 'box' in options:
@@ -351,7 +304,8 @@ def test_padded_images_are_mixed_with_their_padding(kind, size):
     mixture = BatchMixture(torch.tensor([1, 0]), (size, size), **options)
     # The second fills the left half of the batch, and this three quarters of the canvas or more.
     sizes = [(size, size), (size, size // 2)]
-    (own, theirs), share = mixture.sources(maps, tiles, (16, 16), (128, 128), sizes)
+    window = image_windows((128, 128), sizes, 'cpu')
+    share = mixture.place(tiles, (16, 16), window, (128, 128)).share
     shown = torch.zeros(2, 1, size, size)
     shown[0], shown[1, :, :, : size // 2] = 1, 1
     expected = [torch.zeros(2, 1, 128, 128) for _ in range(2)]
@@ -370,8 +324,9 @@ def test_a_box_without_pixels_shows_nothing_of_the_other():
     maps = smooth_maps(2, 0, cells=4)
     for resized in (False, True):
         mixture = BatchMixture(torch.tensor([1, 0]), (SIZE, SIZE), box=(30, 30, 40, 40), resized=resized)
-        sources = mixture.sources(maps, [Tiles.whole(torch.eye(2, 3))] * 2, (4, 4))
-        mixed = mix_maps(*sources, BANK).check()
+        window = image_windows((SIZE, SIZE), [(SIZE, SIZE)] * 2, 'cpu')
+        placement = mixture.place([Tiles.whole(torch.eye(2, 3))] * 2, (4, 4), window)
+        mixed = mix_maps(placement.warp(placement.take(maps)), placement.share).check()
         torch.testing.assert_close(mixed.logits, maps.logits, rtol=1e-4, atol=1e-3)
 
 
@@ -381,7 +336,8 @@ def test_a_box_beside_what_an_image_shows_shows_nothing_of_it():
     left, right = torch.tensor([[[0.0, 24 / 64], [0, 1]]]), torch.tensor([[[24 / 64, 1.0], [0, 1]]])
     tiles = [Tiles(window, torch.eye(2, 3)[None], (1.0,)) for window in (left, right)]
     mixture = BatchMixture(torch.tensor([1, 0]), (64, 64), box=(0, 64, 0, 24))
-    sources, share = mixture.sources(maps, tiles, (4, 4))
+    placement = mixture.place(tiles, (4, 4), image_windows((64, 64), [(64, 64)] * 2, 'cpu'))
+    share = placement.share
     torch.testing.assert_close(share[0], torch.zeros_like(share[0]))
     torch.testing.assert_close(share[1].sum(0), torch.ones(4, 4))
-    assert not mix_maps(sources, share, BANK).valid[0].any()
+    assert not mix_maps(placement.warp(placement.take(maps)), share).valid[0].any()

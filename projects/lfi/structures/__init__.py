@@ -12,13 +12,13 @@ from .batch_view import (
 from .image_features import ImageFeatures
 from .interaction_maps import DIRECTIONS, MASKED, OTHER, InteractionMaps, valid_locations
 from .labels import is_unlabelled
-from .maps_in_view import maps_in_view, mixed_maps_in_view
+from .maps_in_view import maps_in_view, place_images
 from .mixed_maps import BatchMixture, mean_maps, mix_maps
 from .packed_maps import is_missing, missing_records, pack, packed_dtype, unpack
 from .readings import TeacherReading
 from .student_grid import StudentGrid
 from .targets import TEACHER_OUTPUTS, Targets
-from .tiles import Tiles, tile_maps, visible_shares
+from .tiles import Placement, Tiles, place_tiles, visible_shares
 from .views import image_windows, max_coverage, tensor_like
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     'BatchView',
     'ImageFeatures',
     'InteractionMaps',
+    'Placement',
     'Tiles',
     'PixelFormat',
     'StudentGrid',
@@ -42,12 +43,12 @@ __all__ = [
     'set_multi_hot_',
     'mean_maps',
     'mix_maps',
-    'mixed_maps_in_view',
     'max_coverage',
     'tensor_like',
     'pack',
     'packed_dtype',
-    'tile_maps',
+    'place_images',
+    'place_tiles',
     'recorded_mixture',
     'valid_locations',
     'visible_shares',

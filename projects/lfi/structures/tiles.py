@@ -6,7 +6,7 @@ The images lie side by side (Mosaic), are blended (MixUp) or are cut out (CopyPa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -41,66 +41,85 @@ class Tiles(NamedTuple):
         return cls(full_window(torch.ones(())), view[None], (1.0,))
 
 
-def tile_maps(
-    maps: InteractionMaps,
-    tiles: Sequence[Tiles],
-    grid: tuple[int, int],
-    window: Tensor | None = None,
-    parts: int = 1,
-) -> tuple[list[InteractionMaps], Tensor]:
-    """Warp the maps of tiled images into their pictures, for `mix_maps`.
+@dataclass(frozen=True)
+class Placement:
+    """Images in B pictures of n images each, on a student's grid.
 
     Args:
-        maps: maps of all S images of B pictures, one picture after the other, on a grid of their own.
+        rows: (B, n) int64, row of each image among the S images of a batch.
+        views: (B, n, 2, 3), view of each image that the picture shows. On the CPU where the recorded views
+            are, so that `is_axis_aligned` waits for no GPU.
+        windows: (B, n, 2, 2), rectangle of each image as fractions of the canvas.
+        share: (B, n, H, W) in [0, 1], share of each location that shows the image. 0 everywhere for an
+            image that fills up a picture of fewer images.
+    """
+
+    rows: Tensor
+    views: Tensor
+    windows: Tensor
+    share: Tensor
+
+    @property
+    def area(self) -> Tensor:
+        """Share of each image in what the picture shows of all images, (B, n)."""
+        return image_areas(self.share)
+
+    def take(self, maps: InteractionMaps) -> list[InteractionMaps]:
+        """Select the maps of the images: n maps of B images, from the maps of S images."""
+        return [maps.take(rows) for rows in self.rows.unbind(1)]
+
+    def warp(self, sources: Sequence[InteractionMaps]) -> list[InteractionMaps]:
+        """Warp n maps of B images into the pictures, for `mix_maps`."""
+        grid = self.share.shape[-2], self.share.shape[-1]
+        return [maps.warp(self.views[:, i], grid, self.windows[:, i]) for i, maps in enumerate(sources)]
+
+
+def image_areas(share: Tensor) -> Tensor:
+    """Convert the images' shares at each location, (B, n, H, W), to their shares of the picture, (B, n)."""
+    area = share.sum((-2, -1))
+    return area / area.sum(1, keepdim=True).clamp_min(1e-6)
+
+
+def place_tiles(tiles: Sequence[Tiles], grid: tuple[int, int], window: Tensor) -> Placement:
+    """Place the images of tiled pictures on a grid.
+
+    Args:
         tiles: tiles of each of the B pictures.
         grid: (H, W) over the canvas.
-        window: (B, 2, 2), the part of the canvas that each picture fills, from `image_windows`. Defaults to
-            None: the pictures fill the canvas.
-        parts: number of parts into which each side of a location is divided. Shares are returned for each
-            part. Defaults to 1: not divided.
-
-    Returns:
-        n maps of B images, where n is the largest number of images in a picture; and the share of each image
-        in each part of a location, (B, n, parts * H, parts * W), 0 where a picture has fewer images.
+        window: (B, 2, 2), the part of the canvas that each picture fills, from `image_windows`. Its device
+            is the result's.
     """
     counts = [len(picture_tiles.shares) for picture_tiles in tiles]
-    n, device = max(counts), maps.logits.device
+    n, device = max(counts), window.device
     starts = [sum(counts[:b]) for b in range(len(counts))]
     rows = torch.tensor(
         [[start + min(i, count - 1) for i in range(n)] for start, count in zip(starts, counts)]
-    ).to(device, non_blocking=True)
+    )
     shares = tensor_like(
         [[*picture_tiles.shares, *[0.0] * (n - count)] for picture_tiles, count in zip(tiles, counts)],
-        maps.logits,
+        window,
     )
-    windows = _canvas_windows(tiles, window, maps.logits)[0]
-    visible = visible_shares(tiles, (parts * grid[0], parts * grid[1]), window, maps.logits)
     views = _concatenate([picture_tiles.views for picture_tiles in tiles], device)
-    maps = maps.warp(views, grid, windows)
-    # Cached maps have no padding: all locations are valid, and the shares say where an image is visible.
-    maps = replace(maps, valid=torch.ones_like(maps.valid))
-    return [maps.take(rows[:, i]) for i in range(n)], visible[rows] * shares[..., None, None]
+    views = views[rows.to(views.device, non_blocking=True)]
+    rows = rows.to(device, non_blocking=True)
+    share = visible_shares(tiles, grid, window)[rows] * shares[..., None, None]
+    return Placement(rows, views, _canvas_windows(tiles, window)[0][rows], share)
 
 
-def visible_shares(
-    tiles: Sequence[Tiles],
-    grid: tuple[int, int],
-    window: Tensor | None = None,
-    reference: Tensor | None = None,
-) -> Tensor:
+def visible_shares(tiles: Sequence[Tiles], grid: tuple[int, int], window: Tensor | None = None) -> Tensor:
     """Visible share of each of S images in B pictures at each location, before blending.
 
     Args:
         tiles: tiles of each of the B pictures.
         grid: (H, W) over the canvas.
-        window: (B, 2, 2), the part of the canvas that each picture fills. Defaults to None: all of it.
-        reference: tensor with the dtype and device of the result. Defaults to None: float32 on the CPU.
+        window: (B, 2, 2), the part of the canvas that each picture fills. Its device is the result's.
+            Defaults to None: the pictures fill the canvas, on the CPU.
 
     Returns:
         (S, H, W) in [0, 1].
     """
-    reference = torch.zeros(()) if reference is None else reference
-    windows, picture_windows = _canvas_windows(tiles, window, reference)
+    window = full_window(torch.ones(())).expand(len(tiles), 2, 2) if window is None else window
+    windows, picture_windows = _canvas_windows(tiles, window)
     coverage, views = _stack_coverage(tiles), [picture_tiles.views for picture_tiles in tiles]
     if coverage is not None:
         # Coverage is 0 outside the image, so the view need not exclude that area.
@@ -109,21 +128,18 @@ def visible_shares(
             view if picture_tiles.coverage is None else whole.expand_as(view)
             for view, picture_tiles in zip(views, tiles)
         ]
-    all_views = _concatenate(views, reference.device).to(reference, non_blocking=True)
+    all_views = _concatenate(views, window.device).to(window, non_blocking=True)
     visible = interpolation_weights(all_views, (1, 1), grid, windows)[1]  # [S, H, W]
     if coverage is None:
         return visible
-    return visible * _area_mean(coverage.to(reference, non_blocking=True) / 255, grid, picture_windows)
+    return visible * _area_mean(coverage.to(window, non_blocking=True) / 255, grid, picture_windows)
 
 
-def _canvas_windows(
-    tiles: Sequence[Tiles], window: Tensor | None, reference: Tensor
-) -> tuple[Tensor, Tensor]:
+def _canvas_windows(tiles: Sequence[Tiles], window: Tensor) -> tuple[Tensor, Tensor]:
     """Windows (S, 2, 2) of S images on the canvas, and windows (S, 2, 2) of the pictures that show them."""
-    windows = torch.cat([picture_tiles.windows for picture_tiles in tiles]).to(reference, non_blocking=True)
-    picture_windows = full_window(reference).expand(len(tiles), 2, 2) if window is None else window
+    windows = torch.cat([picture_tiles.windows for picture_tiles in tiles]).to(window, non_blocking=True)
     rows = torch.tensor([b for b, picture_tiles in enumerate(tiles) for _ in picture_tiles.shares])
-    picture_windows = picture_windows[rows.to(reference.device, non_blocking=True)]
+    picture_windows = window[rows.to(window.device, non_blocking=True)]
     start, end = picture_windows[..., :1], picture_windows[..., 1:]
     return start + windows * (end - start), picture_windows
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lfi.datasets import RecordView
 from lfi.datasets.transforms.mixed_sources import tiles_of
 from lfi.registry import TRANSFORMS
-from lfi.structures import InteractionMaps, mix_maps, tile_maps
+from lfi.structures import image_windows, place_tiles, valid_locations
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import init_default_scope
@@ -105,12 +105,8 @@ def taught(results):
     paths, tiles = tiles_of(results)
     if tiles is None:
         return np.ones(GRID, bool)
-    maps = InteractionMaps(
-        logits=torch.zeros(len(paths), 1, 2, 4, 4),
-        presence=torch.ones(len(paths), 2),
-        valid=torch.ones(len(paths), 4, 4, dtype=torch.bool),
-    )
-    return mix_maps(*tile_maps(maps, [tiles], GRID), 2).valid[0].numpy()
+    placement = place_tiles([tiles], GRID, image_windows((1, 1), [(1, 1)], 'cpu'))
+    return valid_locations(placement.share[0].sum(0)).numpy()
 
 
 def mean_of_locations(pixels):

@@ -12,7 +12,7 @@ from lfi.datasets import LoadInteractionMaps, RecordView
 from lfi.datasets.transforms.record_view import MIXED
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
-from lfi.structures import InteractionMaps, mix_maps, tile_maps, unpack
+from lfi.structures import InteractionMaps, image_windows, mix_maps, place_tiles, unpack
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.runner import set_random_seed
@@ -227,8 +227,8 @@ def cache(tmp_path):
 def pasted(results, cache, grid=(12, 12)):
     stored = LoadInteractionMaps(cache)(dict(results))['interaction_maps']
     maps = unpack(stored.record, (-1,), ('spatial', 'semantic'), 'cpu')
-    sources, share = tile_maps(maps, [stored.tiles], grid)
-    return mix_maps(sources, share, 3), share
+    placement = place_tiles([stored.tiles], grid, image_windows((1, 1), [(1, 1)], 'cpu'))
+    return mix_maps(placement.warp(placement.take(maps)), placement.share), placement.share
 
 
 def correlation(first, second):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lfi.models.teachers import CachedTeacher
-from lfi.structures import Tiles
+from lfi.structures import Tiles, image_windows
 from mmengine.runner import set_random_seed
 from mmpretrain.engine.hooks import SwitchRecipeHook
 from mmpretrain.models import ClsDataPreprocessor
@@ -85,7 +85,9 @@ def test_mixed_images_learn_from_their_mixed_maps(cached_model, name, presence):
     for b, own in enumerate(mixture.mix_labels(torch.eye(2))):
         torch.testing.assert_close(maps.presence[b], own @ unmixed.presence)
         torch.testing.assert_close(labels[b, :2], own)
-    both, share = mixture.sources(unmixed, [Tiles.whole(torch.eye(2, 3))] * 2, maps.grid)
+    window = image_windows(mixture.size, [mixture.size] * 2, 'cpu')
+    placement = mixture.place([Tiles.whole(torch.eye(2, 3))] * 2, maps.grid, window)
+    both, share = placement.warp(placement.take(unmixed)), placement.share
     p = torch.stack([maps.semantic_log_probs().exp() for maps in both], 1)
     expected = (p * share[:, :, None, None]).sum(1)
     torch.testing.assert_close(maps.semantic_log_probs().exp(), expected)

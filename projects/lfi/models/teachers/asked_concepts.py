@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,16 +56,45 @@ def topk_concepts(
     Returns:
         Maps of the M concepts and, last, the joint map `OTHER`: the log-sum-exp of all other texts.
     """
-    presence = rank = maps.presence  # [B, K]
-    concepts = maps.concepts
-    if concepts is None:
-        concepts = torch.arange(len(bank), device=presence.device).expand_as(presence)
+    area = maps.presence.new_ones(len(maps.presence), 1)
+    return maps_of_concepts(maps, choose_concepts([maps], area, labels, bank, max_concepts), len(bank))
+
+
+def choose_concepts(
+    images: Sequence[InteractionMaps],
+    area: Tensor,
+    labels: Tensor | None,
+    bank: ConceptBank,
+    max_concepts: int,
+) -> Tensor:
+    """Choose the concepts to ask about in pictures that show n images each.
+
+    Labels come first, then the concepts of the largest presence in all images of a picture.
+
+    Args:
+        images: n maps of B images, as `topk_concepts` takes them. A concept without a map in a
+            visible image is not chosen.
+        area: (B, n) in [0, 1], share of each image in the picture, by which its presence counts.
+        labels: (B, C) in [0, 1], labels of the pictures. None if unknown.
+        bank: concepts of the teacher. The background, its last entries, is never chosen.
+        max_concepts: M, number of concepts to choose.
+
+    Returns:
+        (B, M) int64.
+    """
+    rank = area.new_zeros(len(area), len(bank))
+    is_kept = torch.zeros_like(rank, dtype=torch.bool)
+    for maps, weight in zip(images, area.split(1, 1)):
+        if maps.concepts is None:
+            rank, is_kept = rank + weight * maps.presence, is_kept | (weight > 0)
+        else:
+            kept = maps.concepts[:, :-1]
+            rank.scatter_add_(1, kept, weight * maps.presence[:, :-1])
+            is_kept |= torch.zeros_like(is_kept).scatter_(1, kept, (weight > 0).expand_as(kept))
     if labels is not None:
-        # A label comes first, however small its share of a mixed image.
-        rank = presence + 2 * (labels.gather(1, concepts.clamp_min(0)) > 0)
-    is_asked = (concepts != OTHER) & (concepts < bank.num_concepts)
-    index = rank.masked_fill(~is_asked, -1).topk(max_concepts, dim=1).indices  # [B, M]
-    return maps_of_concepts(maps, concepts.gather(1, index), len(bank))
+        # A label comes first, however small its share of a mixed picture.
+        rank = rank + 2 * (labels > 0)
+    return rank.masked_fill(~is_kept, -1)[:, : bank.num_concepts].topk(max_concepts, 1).indices
 
 
 def maps_of_concepts(maps: InteractionMaps, concepts: Tensor, num_texts: int) -> InteractionMaps:

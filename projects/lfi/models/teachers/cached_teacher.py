@@ -20,13 +20,20 @@ from lfi.structures import (
     Tiles,
     maps_in_view,
     mean_maps,
-    mixed_maps_in_view,
+    mix_maps,
+    place_images,
     unpack,
     visible_shares,
 )
 from lfi.structures.interaction_cache import CacheError, CacheFolder, InteractionCache, StoredMaps, difference
 
-from .asked_concepts import maps_of_concepts, num_asked_concepts, num_kept_concepts, topk_concepts
+from .asked_concepts import (
+    choose_concepts,
+    maps_of_concepts,
+    num_asked_concepts,
+    num_kept_concepts,
+    topk_concepts,
+)
 from .families import AUTO
 from .teacher import Teacher
 from .teacher_identity import max_concepts_of, teacher_identity
@@ -92,31 +99,20 @@ class CachedOutputs(Teacher):
         Raises:
             CacheError: if the batch has no maps of this cache, or no views.
         """
+        maps, views = self.maps_of_images(batch), _views_of(batch)
         if batch.tiles is None and batch.mixture is None:
-            return maps_in_view(self.ask(batch), grid, batch.valid_sizes, _views_of(batch))
-        maps, views, count = self.maps_of_images(batch), _views_of(batch), len(self.bank)
-        if self._has_asked_concepts(maps):
-            return mixed_maps_in_view(maps, grid, batch, views, count, batch.labels)
-        # One layer is enough to choose. Indexing by a list would copy the index to the device.
-        first = replace(maps, logits=maps.logits[:, :1], layers=maps.layers[:1])
-        mixed = mixed_maps_in_view(first, grid, batch, views, count, batch.labels)
-        concepts = self._asked_about(mixed, batch.labels).concepts
-        assert concepts is not None
-        # `OTHER` is the rest of an image on the teacher's grid, in a mixed picture as in any other.
-        own_rows, other_rows = _pictures_of_images(batch, concepts.device)
-        own = maps_of_concepts(maps, concepts[own_rows, :-1], count)
-        other = None if other_rows is None else maps_of_concepts(maps, concepts[other_rows, :-1], count)
-        return mixed_maps_in_view(own, grid, batch, views, count, None, other)
-
-    def _has_asked_concepts(self, maps: InteractionMaps) -> bool:
-        """Whether maps are those of the concepts that training asks about, with no choice left."""
-        return self.max_concepts is None or (
-            maps.concepts is not None and maps.logits.shape[2] - 1 == self.max_concepts
-        )
+            return maps_in_view(self._asked_about(maps, batch.labels), grid, batch.valid_sizes, views)
+        placement = place_images(batch, views, grid)
+        images = placement.take(maps)
+        if self.max_concepts is not None:
+            concepts = choose_concepts(images, placement.area, batch.labels, self.bank, self.max_concepts)
+            # `OTHER` is the rest of an image on the teacher's grid, in a mixed picture as in any other.
+            images = [maps_of_concepts(image_maps, concepts, len(self.bank)) for image_maps in images]
+        return mix_maps(placement.warp(images), placement.share)
 
     def _asked_about(self, maps: InteractionMaps, labels: Tensor | None) -> InteractionMaps:
         """Reduce the maps of each image to `max_concepts` concepts, labels (B, C) first."""
-        if self.max_concepts is None or self._has_asked_concepts(maps):
+        if self.max_concepts is None:
             return maps
         return topk_concepts(maps, labels, self.bank, self.max_concepts)
 
@@ -181,23 +177,6 @@ class CachedTeacher(CachedOutputs):
         kept = num_asked_concepts(self.bank, num_kept_concepts(self.max_concepts))
         # One more map stands for all others.
         check_map_count(self.cache, len(self.bank) if kept is None else kept + 1)
-
-
-def _pictures_of_images(batch: BatchView, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Return the picture of each of the S images in a batch, and the picture into which it is mixed.
-
-    Returns:
-        (S,), the picture that shows the image before mixing; and (S,), the picture into which that one is
-        mixed, or None without mixing.
-    """
-    counts = [len(picture.shares) for picture in batch.tiles or ()] or [1] * len(batch.valid_sizes)
-    rows = [picture for picture, count in enumerate(counts) for _ in range(count)]
-    own = torch.tensor(rows).to(device, non_blocking=True)
-    if batch.mixture is None:
-        return own, None
-    # `other` is a permutation, on the CPU.
-    mixed_into = {other: picture for picture, other in enumerate(batch.mixture.other.tolist())}
-    return own, torch.tensor([mixed_into[row] for row in rows]).to(device, non_blocking=True)
 
 
 def _views_of(batch: BatchView) -> Tensor:
@@ -376,8 +355,8 @@ class CachedFeatures(CachedOutputs):
         if batch.mixture is None:
             maps = maps.warp(views, grid.shape, windows)
         else:
-            tiles = batch.tiles or [Tiles.whole(image_view) for image_view in views]
-            maps = mean_maps(*batch.mixture.sources(maps, tiles, grid.shape))
+            placement = place_images(batch, views, grid)
+            maps = mean_maps(placement.warp(placement.take(maps)), placement.share)
         return ImageFeatures.of_view(maps, logit_scale, self.text_embeddings)
 
 
