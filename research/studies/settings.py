@@ -144,8 +144,9 @@ FEW_CHOSEN: dict[str, Options] = {
     'lfi-logit-kd': {**_LFI, **weight('logit_kd', '4.0')},
 }
 
-# Best of FEW_SETTINGS on photos, where logit KD and LFI have their settings for all labels.
+# Best of FEW_SETTINGS on photos, where LFI, alone and with logit KD, has its settings for all labels.
 PHOTOS_FEW_CHOSEN: dict[str, Options] = {
+    'logit-kd': weight('logit_kd', '4.0'),
     'dense-features': weight('dense_features', '128.0'),
     'lightly-train-v3': weight('lightly_train', '8.0'),
     'lfi-dense-features': _LFI,
