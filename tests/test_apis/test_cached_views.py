@@ -13,6 +13,7 @@ from lfi.structures import BatchView, is_unlabelled, unpack
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.unreadable import UnreadableImageError
 from lfi.utils.config_types import model_config
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from PIL import Image
@@ -291,6 +292,23 @@ def test_unreadable_images_count_the_same_when_a_run_goes_on(load, tmp_path):
         for _ in range(2):
             with pytest.raises(UnreadableImageError, match='20 of the 38 checked images'):
                 cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+
+
+@pytest.mark.parametrize('views', [1, 2])
+def test_an_image_that_a_loading_step_drops_has_no_maps(load, tmp_path, monkeypatch, views):
+    """MMEngine draws another image in its place, whose maps would get the dropped one's name."""
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data')
+    transform = LoadImageFromFile.transform
+    monkeypatch.setattr(
+        LoadImageFromFile,
+        'transform',
+        lambda self, results: None if results['img_path'].endswith('3.png') else transform(self, results),
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, views)
+    assert '3.png\ta step of its pipeline returns None' in (tmp_path / 'cache/unreadable.txt').read_text()
 
 
 def test_draws_seed_no_gpu(monkeypatch):

@@ -14,6 +14,7 @@ from lfi.errors import UsageError
 from lfi.structures import BatchView, is_unlabelled, unpack
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.unreadable import Unreadable
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import ConfigDict
 from mmengine.registry import DATASETS, DefaultScope
 from tar_files import read_tar, write_shapes_tars, write_tar
@@ -138,6 +139,19 @@ def test_an_unreadable_image_has_no_maps_and_is_left_out(stream, tmp_path):
     )
     labels = [item['data_samples'].gt_label.item() for item in first_samples(cfg, tmp_path, 4)]
     assert labels == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize('views', [1, 2])
+def test_an_image_that_a_loading_step_drops_has_no_maps(stream, tmp_path, monkeypatch, views):
+    _, cfg = stream
+    transform = LoadImageFromFile.transform
+    monkeypatch.setattr(
+        LoadImageFromFile,
+        'transform',
+        lambda self, results: None if '0.tar/1.png' in results['img_path'] else transform(self, results),
+    )
+    cache_teacher(cfg, str(tmp_path), 4, 0, views)
+    assert 'train-0.tar/1.png\ta step of its pipeline' in (tmp_path / 'unreadable.txt').read_text()
 
 
 def samples_of(tar):

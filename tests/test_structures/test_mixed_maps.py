@@ -94,10 +94,11 @@ def test_locations_that_show_mostly_filler_are_invalid():
 
 
 @pytest.mark.parametrize('n', [1, 2])
-def test_a_picture_of_filler_shows_no_concept(n):
-    maps = smooth_maps(1, 0, cells=4)
-    mixed = mix_maps([maps] * n, torch.zeros(1, n, 4, 4)).check()
-    assert not mixed.valid.any() and not mixed.presence.any()
+def test_a_picture_of_filler_has_the_presence_of_its_first_image(n):
+    maps, other = (smooth_maps(1, seed, cells=4) for seed in (0, 1))
+    mixed = mix_maps([maps, other][:n], torch.zeros(1, n, 4, 4)).check()
+    assert not mixed.valid.any()
+    torch.testing.assert_close(mixed.presence, maps.presence)
 
 
 def test_maps_that_cannot_be_compared_are_refused():

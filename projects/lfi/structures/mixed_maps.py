@@ -125,9 +125,8 @@ def mix_maps(sources: Sequence[InteractionMaps], share: Tensor) -> InteractionMa
     """
     first = sources[0]
     weight, valid = _source_weights(share)
-    area = image_areas(share)
     if len(sources) == 1:
-        return replace(first, presence=area * first.presence, valid=valid)
+        return replace(first, valid=valid)
     if 'semantic' not in first.directions:
         raise ValueError(
             f'maps with the directions {first.directions} cannot be mixed: their scores are normalised '
@@ -140,7 +139,7 @@ def mix_maps(sources: Sequence[InteractionMaps], share: Tensor) -> InteractionMa
         weight = weight[:, :, None, None]  # [B, n, 1, 1, H, W]
         logits = (log_probs + weight.log()).logsumexp(1) + (level * weight).sum(1)
         presence = torch.stack([maps.presence for maps in sources], 1)  # [B, n, M]
-        presence = (area[..., None] * presence).sum(1).clamp(0, 1)
+        presence = (image_areas(share)[..., None] * presence).sum(1).clamp(0, 1)
     return replace(first, logits=logits, presence=presence, valid=valid, spatial_logits=None)
 
 

@@ -75,9 +75,15 @@ class Placement:
 
 
 def image_areas(share: Tensor) -> Tensor:
-    """Convert the images' shares at each location, (B, n, H, W), to their shares of the picture, (B, n)."""
+    """Convert the images' shares at each location, (B, n, H, W), to their shares of the picture, (B, n).
+
+    A picture of filler alone counts as its first image.
+    """
     area = share.sum((-2, -1))
-    return area / area.sum(1, keepdim=True).clamp_min(1e-6)
+    total = area.sum(1, keepdim=True)
+    first = torch.zeros_like(area)
+    first[:, 0] = 1
+    return torch.where(total > 1e-6, area / total.clamp_min(1e-6), first)
 
 
 def place_tiles(tiles: Sequence[Tiles], grid: tuple[int, int], window: Tensor) -> Placement:

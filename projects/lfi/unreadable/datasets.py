@@ -11,7 +11,14 @@ from mmengine.logging import print_log
 
 from lfi.utils.arrays import SharedArray
 
-from .images import Unreadable, UnreadableImageError, data_info, find_cause_of_failure, find_undecodable_image
+from .images import (
+    DroppedImageError,
+    Unreadable,
+    UnreadableImageError,
+    data_info,
+    find_cause_of_failure,
+    find_undecodable_image,
+)
 from .limit import MAX_EXAMPLES, MAX_LOGGED, Counts, UnreadableList, refuse_too_many
 
 UNKNOWN, GOOD, BAD = 0, 1, 2
@@ -113,8 +120,17 @@ class _RefusingReader(_Reader):
     """Reader that raises an error for an unreadable image."""
 
     def get_item(self, index: int) -> Any:
-        """Return an item, or raise an `UnreadableImageError`."""
+        """Return an item, or raise an `UnreadableImageError`.
+
+        Raises:
+            DroppedImageError: if a step returns None. MMEngine would draw another image at random.
+        """
         item = self.try_read(index)
+        if item is None:
+            image = Unreadable(
+                str(data_info(self.dataset, index).get('img_path')), 'a step of its pipeline returns None'
+            )
+            raise DroppedImageError(f'{image}: remove the step, or the image', image)
         if isinstance(item, Unreadable):
             raise UnreadableImageError(
                 f'{item}{self.describe_others(index, item)}. Replace the file, or delete it and its '

@@ -158,3 +158,9 @@ class UnreadableImageError(UsageError):
     def __init__(self, message: str, image: Unreadable | None = None) -> None:
         super().__init__(message)
         self.image = image
+
+
+class DroppedImageError(UnreadableImageError):
+    """Error about an image that a step of the pipeline drops, by returning None. `image` is not None."""
+
+    image: Unreadable

@@ -25,7 +25,7 @@ from lfi.errors import UsageError, as_usage_error
 from lfi.models.students.cache_targets import CacheTargets
 from lfi.structures import BatchView, InteractionMaps
 from lfi.structures.interaction_cache import NUM_COMPLETE
-from lfi.unreadable import Unreadable, UnreadableImageError, refuse_unreadable
+from lfi.unreadable import DroppedImageError, Unreadable, UnreadableImageError, refuse_unreadable
 from lfi.utils.config_types import model_config
 from lfi.utils.fileio import file_digest
 
@@ -104,12 +104,9 @@ class ItemDataset(Dataset):
         try:
             with requesting_seed(view_seed(path, self.name_parts, view)):
                 item = self.drawn[self.indices[row]]
-        except Exception as error:
-            # Data sets draw the same view again and again.
-            if 'Cannot find valid image' in str(error):
-                raise UsageError(dropped) from error
-            raise
-        # Data sets draw another image where a step of the pipeline returns None.
+        except DroppedImageError as error:
+            raise UsageError(dropped) from error
+        # A wrapper draws another image where a step of its own pipeline returns None.
         shown = item['data_samples'].metainfo.get('img_path')
         if shown is None:
             raise UsageError(

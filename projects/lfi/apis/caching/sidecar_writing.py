@@ -92,6 +92,8 @@ class TarJob(AskedTeacher):
         """
         if view < NUM_COMPLETE:
             item = self.complete.load(sample)
+            if item is None:
+                return Unreadable(sample.path, 'a step of its pipeline returns None')
             return mirrored(item) if view and not isinstance(item, Unreadable) else item
         assert self.drawn is not None
         with requesting_seed(view_seed(sample.path, NAME_PARTS, view)):

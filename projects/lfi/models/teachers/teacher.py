@@ -101,7 +101,8 @@ class Teacher:
 def class_log_probabilities(maps: InteractionMaps, num_texts: int) -> Tensor:
     """Logarithm of the teacher's own presence of each concept, (B, num_texts).
 
-    Texts without a map in an image share the remaining mass of the softmax over the bank evenly.
+    Texts without a map in a picture share the remaining mass of the softmax over the bank evenly. In a mixed
+    picture, a concept whose maps one image does not keep has no presence in that image.
     Presence is clamped to `MIN_PRESENCE`, the smallest value that a cache can store.
 
     Args:
