@@ -142,7 +142,7 @@ def test_a_name_need_not_be_utf_8(run_main, config_path, photos, tmp_path):
 def test_a_student_labels_by_other_texts(run_main, small_training, photos, tmp_path):
     config, checkpoint = small_training()
     texts = ('red star', 'Größe "ß"')
-    rules = ('--presence-threshold', '0', '--max-per-image', '1', '--min-area', '0')
+    rules = ('--presence-threshold', '0', '--max-per-image', '1', '--min-area', '0', '--min-score', '0')
     run_main(config, photos, '--checkpoint', checkpoint, '--texts', *texts, '--out', 'out', *rules)
     assert (tmp_path / 'out/classes.txt').read_text().splitlines() == list(texts)
     written = json.loads((tmp_path / 'out/annotations.json').read_text())
@@ -150,6 +150,20 @@ def test_a_student_labels_by_other_texts(run_main, small_training, photos, tmp_p
     # A presence of 0 is enough: every image shows both, and its best object is kept.
     assert len((tmp_path / 'out/scores.csv').read_text().splitlines()) == 1 + 2 * 9
     assert sorted(each['image_id'] for each in written['annotations']) == list(range(9))
+
+
+def test_another_least_score_needs_no_new_answers(run_main, config_path, photos, tmp_path):
+    command = (config_path(SHAPES), photos, '--out', 'out', '--min-score')
+    counts = []
+    for least in ('0', '0.6', '1', '0'):
+        run_main(*command, least, '--formats', 'yolo')
+        written = json.loads((tmp_path / 'out/annotations.json').read_text())
+        counts.append(len(written['annotations']))
+        lines = [file.read_text().splitlines() for file in (tmp_path / 'out/yolo/labels').rglob('*.txt')]
+        assert sum(map(len, lines)) == counts[-1] and len(lines) == 9
+    assert counts[0] == counts[3] > counts[1] > counts[2] == 0
+    # One line for the settings, and one for the batch of the first run.
+    assert len((tmp_path / 'out/log.jsonl').read_text().splitlines()) == 2
 
 
 def test_where_no_concept_is_present_nothing_is_labelled(run_main, config_path, photos, tmp_path):

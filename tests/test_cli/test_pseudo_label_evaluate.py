@@ -32,6 +32,7 @@ def run_main(call_tool):
 def test_a_teachers_labels_stand_beside_controls(run_tool, config_path):
     out = run_tool('pseudo-label --evaluate', config_path(SHAPES), '--images', '40', '--sweep')
     assert '40 images; presence_threshold=0.6, mask_threshold=0.3, min_area=0.005, max_per_image=100' in out
+    assert 'min_score=0.5; in %' in out
     found = tables(out)
     labels = found['labels']
     own, centre = labels['own'], labels['centre, own presence']
@@ -74,7 +75,13 @@ def test_too_few_images_are_refused(run_main, config_path):
 def test_real_data_and_a_real_teacher(run_tool, config_path, data_root, teacher_root):
     roots = dict(LFI_DATA_ROOT=str(data_root('coco').parent), LFI_TEACHER_ROOT=str(teacher_root))
     out = run_tool(
-        'pseudo-label --evaluate', config_path('teachers/lit-lite0_coco.py'), '--images', '24', **roots
+        'pseudo-label --evaluate',
+        config_path('teachers/lit-lite0_coco.py'),
+        '--images',
+        '24',
+        '--min-score',
+        '0',
+        **roots,
     )
     labels = tables(out)['labels']
     assert labels['own']['mean IoU'] > labels['centre, own presence']['mean IoU']

@@ -21,7 +21,30 @@ def test_each_image_shows_its_objects_and_concepts():
     first, second, *_ = figure.axes
     assert len(first.images) == 3 and len(first.patches) == 2
     assert first.get_title() == '$5 dog 90%, cat 60%'
-    assert [text.get_text() for text in first.texts] == ['$5 dog 0.80', 'cat 0.50']
-    np.testing.assert_array_equal(first.images[1].get_array().mask, ~mask)
-    assert first.patches[0].get_bbox().bounds == (3, 2, 4, 3)
+    # The object of the highest score has number 1, and is drawn last.
+    assert [text.get_text() for text in first.texts] == ['2', '1']
+    assert [text.get_text() for text in first.get_legend().get_texts()] == [
+        '$5 dog (1): #1 0.80',
+        'cat (1): #2 0.50',
+    ]
+    assert first.images[2].get_array()[..., 3].astype(bool).tolist() == mask.tolist()
+    assert first.patches[1].get_bbox().bounds == (2.5, 1.5, 4, 3)
     assert len(second.images) == 1 and second.get_title() == 'none of the concepts'
+
+
+def test_colours_are_those_of_classes_and_numbers_do_not_overlap():
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 20:50] = True
+    record = image_record(
+        'a', (60, 80), {0: 0.9, 1: 0.5}, [ObjectLabel.from_mask(c, 0.5, mask) for c in (0, 1, 0, 1)]
+    )
+    figure = draw_labels([np.zeros((60, 80, 3), np.uint8)], [record], ['cat', 'dog'])
+    cell = figure.axes[0]
+    colours = [patch.get_edgecolor() for patch in cell.patches]
+    assert colours[0] == colours[2] != colours[1] == colours[3]
+    places = {text.get_position() for text in cell.texts}
+    assert len(places) == 4
+    assert [text.get_text() for text in cell.get_legend().get_texts()] == [
+        'cat (2): #1 0.50, #3 0.50',
+        'dog (2): #2 0.50, #4 0.50',
+    ]

@@ -61,9 +61,10 @@ class StudentReader:
         FileNotFoundError, RuntimeError, ImportError: If a file is missing or the teacher is not available.
     """
 
-    # Presence is a probability. Best mask threshold on validation images of Shapes (docs/auto_labels.md).
+    # Presence is a probability. The others are best on validation images of Shapes (docs/auto_labels.md).
     presence_threshold = 0.5
     mask_threshold = 0.2
+    min_score = 0.35
 
     def __init__(
         self,
@@ -140,6 +141,9 @@ def check_no_background(texts: Sequence[str], background: Sequence[str], source:
 # Least presence of a labelled concept, by kind of presence. 'softmax' has the best F1 on training images of
 # COCO, 'best-location' on those of Shapes (docs/auto_labels.md). 'alone' is a probability.
 PRESENCE_THRESHOLDS = {'softmax': 0.05, 'best-location': 0.6, 'alone': 0.5}
+# Least score of a written object, best by F0.5 of boxes on training images of the same data; 'alone' is the
+# student's.
+MIN_SCORES = {'softmax': 0.1, 'best-location': 0.5, 'alone': 0.35}
 
 
 class TeacherReader:
@@ -198,9 +202,18 @@ class TeacherReader:
     @property
     def presence_threshold(self) -> float:
         """Default threshold of this kind of presence."""
+        return PRESENCE_THRESHOLDS[self._kind]
+
+    @property
+    def min_score(self) -> float:
+        """Default least score of a written object, for this kind of presence."""
+        return MIN_SCORES[self._kind]
+
+    @property
+    def _kind(self) -> str:
         if self.reading.presence == 'best-location':
-            return PRESENCE_THRESHOLDS['best-location']
-        return PRESENCE_THRESHOLDS['softmax' if self._is_relative else 'alone']
+            return 'best-location'
+        return 'softmax' if self._is_relative else 'alone'
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[ConceptAnswers]:
         """Return the answers for images, each (H, W, 3) uint8 BGR, of any sizes."""

@@ -5,7 +5,8 @@ lfi pseudo-label CONFIG photos/ --checkpoint FILE --texts dog 'red car' --out wo
 lfi pseudo-label CONFIG --evaluate --sweep
 
 Writes annotations.json in COCO's format, with boxes, masks and scores; labels.txt and classes.txt for
-classification; and scores.csv. A stopped run continues with the same command.
+classification; and scores.csv; with --formats also YOLO, Pascal VOC, Label Studio and CVAT. A stopped run
+continues with the same command.
 
 --evaluate labels the unaugmented images of the config's validation set, and compares labels and controls with
 their annotations. --sweep prints the results at other thresholds. Choose a threshold on images that are not
@@ -18,7 +19,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from lfi.errors import as_usage_error
-from lfi.pseudo_labels import LabelRules
+from lfi.pseudo_labels import FORMATS, LabelRules
 from lfi.utils.next_commands import PHOTOS, option_words, print_next
 
 from .arguments import ArgumentParser, add_config_arguments, add_device, positive, whole
@@ -52,6 +53,14 @@ def add_labelling_arguments(parser: ArgumentParser) -> None:
         default=0,
         metavar='N',
         help='images to draw in labels.png (%(default)s)',
+    )
+    parser.add_argument(
+        '--formats',
+        nargs='+',
+        default=(),
+        choices=tuple(FORMATS),
+        metavar='FORMAT',
+        help=f'also write {", ".join(FORMATS)}; the last two are for correcting labels by hand',
     )
 
 
@@ -103,6 +112,13 @@ def add_rule_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='most objects in an image (%(default)s)',
     )
+    parser.add_argument(
+        '--min-score',
+        type=float,
+        metavar='S',
+        help='least score of a written object (default: by kind of presence); for another value the same '
+        'folder is written anew in seconds',
+    )
 
 
 def run(args: Namespace) -> None:
@@ -120,7 +136,15 @@ def run(args: Namespace) -> None:
     if args.evaluate:
         measuring.print_quality(cfg, reader, rules, args.batch_size, args.images, args.sweep)
     else:
-        label_images(reader, rules, args.images, args.out, args.batch_size, args.pictures)
+        label_images(
+            reader,
+            rules,
+            args.images,
+            args.out,
+            args.batch_size,
+            args.pictures,
+            args.formats,
+        )
     if args.evaluate or cfg.get('val_dataloader'):
         print_next(next_command(args))
 
@@ -131,6 +155,7 @@ def next_command(args: Namespace) -> list[str]:
     settings = dict(
         presence_threshold=args.presence_threshold,
         mask_threshold=args.mask_threshold,
+        min_score=args.min_score,
         min_area=None if args.min_area == LabelRules.min_area else args.min_area,
         max_per_image=None if args.max_per_image == LabelRules.max_per_image else args.max_per_image,
         checkpoint=args.checkpoint,
@@ -177,4 +202,5 @@ def build_rules(args: Namespace, reader: TeacherReader | StudentReader) -> Label
             mask_threshold=reader.mask_threshold if mask is None else mask,
             min_area=args.min_area,
             max_per_image=args.max_per_image,
+            min_score=reader.min_score if args.min_score is None else args.min_score,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from lfi.utils.matplotlib_settings import save_figure
 
 from .drawing import draw_labels
 from .label_files import label_files, read_image, unlabelled_sources
+from .label_formats import check_names
 from .label_log import LabelLog
 from .label_rules import LabelRules
-from .written_labels import write_labels
+from .written_labels import with_scores_from, write_labels
 
 
 def image_files(inputs: list[str]) -> list[FileSource]:
@@ -53,6 +56,7 @@ def label_images(
     folder: str,
     batch_size: int,
     num_pictures: int,
+    formats: Sequence[str] = (),
 ) -> None:
     """Label the images that have no labels yet, and write the labels of all images.
 
@@ -63,28 +67,35 @@ def label_images(
         folder: folder of the labels.
         batch_size: number of images in a batch.
         num_pictures: number of images in the picture of labels.
+        formats: names of further formats, keys of `FORMATS`. Defaults to none.
 
     Raises:
-        UsageError: if no image can be read.
+        UsageError: if no image can be read, or a format cannot hold the name of an image.
     """
     check_output(inputs, folder, '--out')
     sources, out = image_files(inputs), Path(folder)
-    with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **vars(rules)})) as log:
+    check_names([source.name for source in sources], formats)
+    with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **rules.of_answers})) as log:
         num_done = len(sources) - len(unlabelled_sources(sources, log))
         with tqdm(total=len(sources), initial=num_done, unit=' images', smoothing=0.05) as bar:
             for count in label_files(reader, sources, rules, log, batch_size):
                 bar.update(count)
     records = [log[source.name] for source in sources]
-    root = write_labels(out, records, reader.concepts)
-    readable = [record for record in records if 'error' not in record]
+    root = write_labels(out, records, reader.concepts, formats, rules.min_score)
+    found = [record for record in records if 'error' not in record]
+    readable = [with_scores_from(record, rules.min_score) for record in found]
     num_unreadable = len(records) - len(readable)
     if not readable:
         raise UsageError(f'none of the {num_unreadable} images can be read: {out}/unreadable.txt says why')
     if num_pictures:
         write_picture(out / 'labels.png', readable, reader.concepts, num_pictures)
-    num_objects = sum(len(record['objects']) for record in readable)
+    counts = Counter(reader.concepts[obj['concept']] for record in readable for obj in record['objects'])
+    num_found = sum(len(record['objects']) for record in found)
     num_positive = sum(bool(record['presence']) for record in readable)
-    print(f'{out}: {num_objects:,} objects in {len(readable):,} images, {num_positive:,} with a concept')
+    least = f' with a score of {rules.min_score:g} or more, of {num_found:,},' if rules.min_score else ''
+    where = f'{len(readable):,} images, {num_positive:,} with a concept'
+    print(f'{out}: {counts.total():,} objects{least} in {where}')
+    print(', '.join(f'{name} {count:,}' for name, count in counts.most_common()))
     if num_unreadable:
         print(f'{num_unreadable:,} images cannot be read: unreadable.txt names them')
     annotations, labels, classes = (

@@ -17,14 +17,17 @@ from lfi.utils import markdown
 from lfi.utils.arrays import evenly_spaced
 
 from .label_rules import LabelRules
-from .quality import AnnotatedImage, compare, sweep_masks, sweep_presence
+from .quality import AnnotatedImage, compare, sweep_masks, sweep_presence, sweep_scores
 
 PRESENCE = ('precision', 'recall', 'f1', 'first')
+BOXES = ('kept', 'precision', 'recall', 'f_half')
 OBJECTS = ('mean_iou', 'box_ap', 'box_recall', 'mask_ap', 'mask_recall')
 TITLES = dict(
     precision='precision',
     recall='recall',
     f1='F1',
+    f_half='F0.5',
+    kept='kept',
     first='first class',
     mean_iou='mean IoU',
     box_ap='box AP50',
@@ -110,3 +113,5 @@ def print_quality(
     if sweep:
         print(f'\n{quality_table(sweep_presence(images), PRESENCE, "presence threshold")}')
         print(f'\n{quality_table(sweep_masks(images, rules), OBJECTS, "mask threshold")}')
+        print('\nBoxes of all classes together, at an IoU of 0.5:\n')
+        print(quality_table(sweep_scores(images, rules), BOXES, 'least score'))

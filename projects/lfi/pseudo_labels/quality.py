@@ -19,6 +19,7 @@ from .label_rules import LabelRules
 from .labelling import ImageLabels, ObjectLabel, label_image, present_concepts
 
 MASK_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+MIN_SCORES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PRESENCE_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -185,8 +186,62 @@ def sweep_masks(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[flo
     }
 
 
+def sweep_scores(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[float, dict[str, float]]:
+    """Measure the boxes of a model that have at least each of `MIN_SCORES`.
+
+    Returns:
+        For each score: 'kept', the share of all boxes; 'precision', the share of the kept boxes that match an
+        object; 'recall', the share of objects that a kept box matches; and 'f_half', the F-measure that
+        counts precision twice as much as recall. Boxes of all classes count together, and match at an IoU
+        of 0.5.
+    """
+    annotated = [image for image in images if image.regions]
+    rules = replace(rules, min_score=0.0)
+    boxes = [box for image in annotated for box in _matched_boxes(image, _model_labels(image, rules))]
+    scores, hits = (np.array(values) for values in zip(*boxes)) if boxes else (np.zeros(0), np.zeros(0, bool))
+    num_objects = sum(not obj['ignored'] for image in annotated for obj in image.objects)
+    measures = {}
+    for least in MIN_SCORES:
+        kept, num_hits = int((scores >= least).sum()), int(hits[scores >= least].sum())
+        measures[least] = dict(
+            kept=kept / max(len(scores), 1),
+            precision=num_hits / max(kept, 1),
+            recall=num_hits / num_objects,
+            f_half=1.25 * num_hits / max(kept + 0.25 * num_objects, 1),
+        )
+    return measures
+
+
+def _matched_boxes(image: AnnotatedImage, labels: ImageLabels) -> list[tuple[float, bool]]:
+    """Return the score of each box, and whether it matches an object, as COCO's metric matches.
+
+    The box of the highest score takes the object of the largest IoU first. Boxes on ignored objects are left
+    out.
+    """
+    boxes = []
+    for concept in labels.presence:
+        found = [obj for obj in labels.objects if obj.concept == concept]
+        objects = [obj for obj in image.objects if obj['concept'] == concept]
+        ignored = np.array([obj['ignored'] for obj in objects], bool)
+        iou = np.zeros((len(found), len(objects)))
+        if iou.size:
+            labelled, annotated = (
+                np.array(each) for each in ([o.bbox for o in found], [o['bbox'] for o in objects])
+            )
+            iou = rle.iou(labelled.astype(float), annotated.astype(float), ignored.astype(np.uint8))
+        free = ~ignored
+        for obj, overlaps in zip(found, iou):
+            if hit := bool((overlaps[free] >= 0.5).any()):
+                free[np.where(free, overlaps, 0).argmax()] = False
+            elif (overlaps[ignored] >= 0.5).any():
+                continue
+            boxes.append((obj.score, hit))
+    return boxes
+
+
 def _model_labels(image: AnnotatedImage, rules: LabelRules) -> ImageLabels:
-    return label_image(image.answers, image.size, rules)
+    labels = label_image(image.answers, image.size, rules)
+    return replace(labels, objects=[obj for obj in labels.objects if obj.score >= rules.min_score])
 
 
 def _measure_centre(images: Sequence[AnnotatedImage], rules: LabelRules) -> dict[str, float]:

@@ -11,8 +11,16 @@ from pathlib import Path
 
 from lfi.utils.fileio import AtomicLocalBackend
 
+from .label_formats import FORMATS, LabelledImages
 
-def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str]) -> Path:
+
+def write_labels(
+    folder: Path,
+    records: Iterable[dict],
+    concepts: Sequence[str],
+    formats: Sequence[str] = (),
+    min_score: float = 0.0,
+) -> Path:
     """Write the labels of images.
 
     - `annotations.json`: COCO format. Category i + 1 is concept i. Each object has a run-length encoded mask,
@@ -29,6 +37,8 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
         folder: existing output folder.
         records: records of the images, made by `image_record` and `unreadable_record`.
         concepts: names of the T concepts.
+        formats: names of further formats, keys of `FORMATS`. Defaults to none.
+        min_score: lowest score of an object that is written. Defaults to 0: all are.
 
     Returns:
         The common folder of the images.
@@ -36,7 +46,7 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
     Raises:
         CheckpointWriteError: if a file cannot be written. Files of earlier calls stay intact.
     """
-    records = list(records)
+    records = [with_scores_from(record, min_score) for record in records]
     root = common_folder(record['file'] for record in records)
     readable = [record for record in records if 'error' not in record]
     names = [os.path.relpath(record['file'], root) for record in readable]
@@ -56,7 +66,17 @@ def write_labels(folder: Path, records: Iterable[dict], concepts: Sequence[str])
         # File names need not be UTF-8: JSON escapes them, text files hold their bytes.
         handler = 'backslashreplace' if name.endswith('.json') else 'surrogateescape'
         AtomicLocalBackend().put(content.encode(errors=handler), folder / name)
+    images = LabelledImages(folder, root, names, readable, concepts)
+    for kind in formats:
+        FORMATS[kind](images)
     return root
+
+
+def with_scores_from(record: dict, min_score: float) -> dict:
+    """Return the record of an image with the objects of at least this score."""
+    if 'error' in record:
+        return record
+    return {**record, 'objects': [obj for obj in record['objects'] if obj['score'] >= min_score]}
 
 
 def image_record(file: str, size: tuple[int, int], presence: dict[int, float], objects: Sequence) -> dict:

@@ -1,5 +1,7 @@
 """Data sets of COCO JSON, written by supervision and pycocotools."""
 
+from urllib.parse import quote
+
 import numpy as np
 import pytest
 from lfi.errors import UsageError
@@ -54,6 +56,30 @@ def test_roboflow_puts_files_beside_the_images_of_each_split(tmp_path):
     assert data.form == 'COCO JSON, train/_annotations.coco.json and valid/_annotations.coco.json'
     assert sorted(image.path for image in data.val) == ['valid/0.jpg', 'valid/1.jpg']
     assert data.notes == ('the split test is left out: valid validates',)
+
+
+def test_label_studio_names_an_image_as_it_serves_it(tmp_path):
+    def export(content):
+        for image in content['images']:
+            image['file_name'] = f'/data/local-files/?d={quote(image["file_name"])}'
+        # An image without objects.
+        last = content['images'][-1]
+        last['width'] = last['height'] = None
+        content['annotations'] = [each for each in content['annotations'] if each['image_id'] != last['id']]
+
+    file = write_coco(tmp_path / 'data')
+    for image in (tmp_path / 'data/train').iterdir():
+        image.rename(image.with_name(f'a ü {image.name}'))
+    change_json(file, rename_images)
+    expected = find_data(tmp_path / 'data', tmp_path).train
+    found = find_data(change_json(file, export), tmp_path).train
+    assert found[:-1] == expected[:-1]
+    assert found[-1].path == expected[-1].path and not found[-1].objects
+
+
+def rename_images(content):
+    for image in content['images']:
+        image['file_name'] = f'a ü {image["file_name"]}'
 
 
 def test_files_of_captions_and_keypoints_are_no_objects(tmp_path):

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lfi.errors import UsageError
 from lfi.new_config.labelled_image import FoundData, LabelledImage, Task
@@ -19,6 +20,8 @@ from .run_lengths import is_mask_of
 from .splits import TRAIN, VAL, choose_splits
 
 SPLITS = (*TRAIN, *VAL)
+# Address under which Label Studio serves a local image, before the quoted path.
+LOCAL_FILES = '/data/local-files/?d='
 
 
 def is_coco_json(file: Path) -> bool:
@@ -107,6 +110,8 @@ def _read(
         raise UsageError(f'{file} cannot be read as COCO JSON: {type(error).__name__}: {error}') from error
     _check_ids(coco, file)
     try:
+        for image in coco.imgs.values():
+            _undo_label_studio(image)
         # mmdet's order, by id.
         categories = sorted(coco.cats.values(), key=lambda category: category['id'])
         index = {category['id']: position for position, category in enumerate(categories)}
@@ -141,6 +146,15 @@ def _read(
         raise UsageError(f'{file} has no annotation of an object')
     masks = all(item.get('segmentation') for image in images for item in image.objects)
     return tuple(str(category['name']) for category in categories), images, masks
+
+
+def _undo_label_studio(image: dict) -> None:
+    """Restore the name of an image from Label Studio's address, and drop the null sides that it exports."""
+    if LOCAL_FILES in image['file_name']:
+        image['file_name'] = unquote(image['file_name'].partition(LOCAL_FILES)[2])
+    for side in ('width', 'height'):
+        if image.get(side, 0) is None:
+            del image[side]
 
 
 def _check_ids(coco: Any, file: Path) -> None:

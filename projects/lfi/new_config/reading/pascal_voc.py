@@ -112,7 +112,9 @@ def _split(
 
 
 def _listed(file: Path, images: Mapping[str, LabelledImage]) -> tuple[LabelledImage, ...]:
-    names = [line.split()[0] for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
+    lines = [line.strip() for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
+    # Lists of one class have a number behind each name, and names may have spaces.
+    names = [line if line in images else line.split()[0] for line in lines]
     unknown = next((name for name in names if name not in images), None)
     if unknown is not None:
         raise UsageError(f'{file} names {unknown}, which has no image')

@@ -5,6 +5,7 @@ The package `supervision` reads the text files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def _images(file: Path, root: Path, key: str, value: Any) -> Iterator[Path]:
             yield from (path.resolve() / image for image in image_names(path))
         else:
             lines = (line.strip() for line in path.read_text(encoding='utf-8').splitlines())
-            yield from ((root / line).resolve() for line in lines if line)
+            # The images may be behind a link, and the labels beside the link.
+            yield from (Path(os.path.abspath(root / line)) for line in lines if line)
 
 
 def label_file(image: Path) -> Path:
