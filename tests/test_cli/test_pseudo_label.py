@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from functools import partial
 
 import cv2
@@ -150,6 +152,38 @@ def test_a_student_labels_by_other_texts(run_main, small_training, photos, tmp_p
     # A presence of 0 is enough: every image shows both, and its best object is kept.
     assert len((tmp_path / 'out/scores.csv').read_text().splitlines()) == 1 + 2 * 9
     assert sorted(each['image_id'] for each in written['annotations']) == list(range(9))
+
+
+def test_two_processes_share_the_work(run_tool, tool_env, config_path, photos, tmp_path):
+    command = (config_path(SHAPES), photos, '--batch-size', '2')
+    run_tool('pseudo-label', *command, '--out', 'alone')
+    # The images that one process has labelled are not labelled again.
+    run_tool('pseudo-label', command[0], photos / 'left out', '--batch-size', '2', '--out', 'shared')
+    words = (
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc-per-node',
+        '2',
+        '-m',
+        'lfi',
+        'pseudo-label',
+    )
+    run = (*command, '--out', 'shared', '--launcher', 'pytorch')
+    subprocess.run([sys.executable, *words, *map(str, run)], cwd=tmp_path, env=tool_env, check=True)
+    logs = [(tmp_path / 'shared' / name).read_bytes() for name in ('log.jsonl', 'log-1.jsonl')]
+    assert [log.count(b'"file"') for log in logs] == [4 + 4, 2]
+    alone, shared = (
+        json.loads((tmp_path / folder / 'annotations.json').read_text()) for folder in ('alone', 'shared')
+    )
+    assert alone['images'] == shared['images']
+    for one, other in zip(alone['annotations'], shared['annotations'], strict=True):
+        assert one['image_id'] == other['image_id'] and one['category_id'] == other['category_id']
+        assert one['score'] == pytest.approx(other['score'], abs=1e-3)
+    # One process alone reads the logs of both.
+    before = contents(tmp_path / 'shared')
+    run_tool('pseudo-label', *command, '--out', 'shared')
+    assert contents(tmp_path / 'shared') == before
 
 
 def test_another_least_score_needs_no_new_answers(run_main, config_path, photos, tmp_path):

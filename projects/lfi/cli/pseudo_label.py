@@ -3,6 +3,7 @@
 lfi pseudo-label lfi_mask-rcnn_r50-fpn_1x_coco photos/ --out work_dirs/labels --pictures 12
 lfi pseudo-label CONFIG photos/ --checkpoint FILE --texts dog 'red car' --out work_dirs/labels
 lfi pseudo-label CONFIG --evaluate --sweep
+torchrun --nproc-per-node 8 -m lfi pseudo-label CONFIG photos/ --out work_dirs/labels --launcher pytorch
 
 Writes annotations.json in COCO's format, with boxes, masks and scores; labels.txt and classes.txt for
 classification; and scores.csv; with --formats also YOLO, Pascal VOC, Label Studio and CVAT. A stopped run
@@ -22,7 +23,14 @@ from lfi.errors import as_usage_error
 from lfi.pseudo_labels import FORMATS, LabelRules
 from lfi.utils.next_commands import PHOTOS, option_words, print_next
 
-from .arguments import ArgumentParser, add_config_arguments, add_device, positive, whole
+from .arguments import (
+    ArgumentParser,
+    add_config_arguments,
+    add_device,
+    add_launcher_arguments,
+    positive,
+    whole,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -62,6 +70,7 @@ def add_labelling_arguments(parser: ArgumentParser) -> None:
         metavar='FORMAT',
         help=f'also write {", ".join(FORMATS)}; the last two are for correcting labels by hand',
     )
+    add_launcher_arguments(parser)
 
 
 def add_evaluation_arguments(parser: ArgumentParser) -> None:
@@ -126,11 +135,15 @@ def run(args: Namespace) -> None:
     import matplotlib
 
     from lfi.engine.config_loading import load_config
+    from lfi.engine.processes import init_process_group, set_up_distributed
     from lfi.pseudo_labels import measuring
     from lfi.pseudo_labels.labelled_folder import label_images
 
     matplotlib.use('Agg')
     cfg = load_config(args.config, args.cfg_options)
+    if not args.evaluate:
+        set_up_distributed(cfg, args.launcher, args.local_rank)
+        init_process_group(cfg)
     reader = build_reader(args, cfg)
     rules = build_rules(args, reader)
     if args.evaluate:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
+from mmengine import dist
 
 from lfi.apis.image_pipeline import UnfitImageError
 from lfi.apis.readers import ConceptAnswers
@@ -25,10 +26,10 @@ Reader = Callable[[Sequence[np.ndarray]], list[ConceptAnswers]]
 def label_files(
     reader: Reader, sources: Sequence[FileSource], rules: LabelRules, log: LabelLog, batch_size: int
 ) -> Iterator[int]:
-    """Label the images that the log lacks.
+    """Label the images that the log lacks, or this process's share of them.
 
-    Batches are cut from the unlabelled images, and logged one by one. A resumed run therefore has the same
-    batches as a run without a stop, and labels do not depend on the stop.
+    Batches are cut from the unlabelled images, and logged one by one. A resumed run of one process therefore
+    has the same batches as a run without a stop, and labels do not depend on the stop.
 
     Args:
         reader: `TeacherReader` or `StudentReader`.
@@ -41,7 +42,10 @@ def label_files(
         Number of images in each batch.
     """
     unlabelled = unlabelled_sources(sources, log)
-    for start in range(0, len(unlabelled), batch_size):
+    rank, num_processes = dist.get_rank(), dist.get_world_size()
+    # No process writes before all have read the logs.
+    dist.barrier()
+    for start in range(rank * batch_size, len(unlabelled), num_processes * batch_size):
         batch = unlabelled[start : start + batch_size]
         log.add(_records(reader, batch, rules))
         yield len(batch)

@@ -11,10 +11,16 @@ from lfi.errors import UsageError
 from lfi.utils.fileio import is_link_or_special, take_lock
 
 
+def log_path(folder: Path, rank: int) -> Path:
+    """Return the log of one of the processes that share the work: `log.jsonl`, `log-1.jsonl` and so on."""
+    return folder / (f'log-{rank}.jsonl' if rank else 'log.jsonl')
+
+
 class LabelLog:
     """File of labels with one line for each batch of images.
 
-    The first line holds the settings. An incomplete last line is cut off.
+    The first line holds the settings. An incomplete last line is cut off. Each of several processes writes a
+    log of its own, and reads those of the others.
 
     Args:
         path: path of the file. The file and its folder are created if missing.
@@ -26,7 +32,7 @@ class LabelLog:
     """
 
     def __init__(self, path: Path, settings: Mapping) -> None:
-        self.path = path
+        self.path, self._header = path, _line(settings)
         self._records: dict[str, dict] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +45,7 @@ class LabelLog:
         except OSError as error:
             raise UsageError(f'{path} cannot be written: {error.strerror or error}') from error
         try:
-            self._resume(_line(settings))
+            self._resume(self._header)
         except BaseException:
             self._file.close()
             raise
@@ -51,13 +57,31 @@ class LabelLog:
         self._file.seek(0)
         content = self._file.read()
         complete = content[: content.rfind(b'\n') + 1]
-        self._load(complete or content, header)
+        self._load(self.path, complete or content, header)
         try:
             self._file.truncate(len(complete))
             if not complete:
                 self._write(header)
         except OSError as error:
             raise UsageError(f'{self.path} cannot be written: {error.strerror or error}') from error
+
+    def read_others(self) -> None:
+        """Load the records of all other logs in the folder.
+
+        Raises:
+            UsageError: if a log has other settings, is a link or no log, or cannot be read.
+        """
+        for path in sorted(self.path.parent.glob('log*.jsonl')):
+            if path == self.path:
+                continue
+            if is_link_or_special(path):
+                raise UsageError(f'{path} is a link, or not a regular file: remove it')
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise UsageError(f'{path} cannot be read: {error.strerror or error}') from error
+            # Another process may be writing the last line.
+            self._load(path, content[: content.rfind(b'\n') + 1] or content, self._header)
 
     def __contains__(self, name: str) -> bool:
         return name in self._records
@@ -84,8 +108,8 @@ class LabelLog:
         """Close the file."""
         self._file.close()
 
-    def _load(self, content: bytes, header: bytes) -> None:
-        """Load the records of `content`, and check its settings against `header`."""
+    def _load(self, path: Path, content: bytes, header: bytes) -> None:
+        """Load the records of a log's content, and check its settings against `header`."""
         # A new file is empty. A run that was stopped early wrote only the header, or a part of it.
         if header.startswith(content):
             return
@@ -96,11 +120,11 @@ class LabelLog:
                 self._index(records)
             differing = [key for key in {**settings, **logged} if logged.get(key) != settings.get(key)]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise UsageError(f'{self.path} holds no labels: remove it, or choose another folder') from error
+            raise UsageError(f'{path} holds no labels: remove it, or choose another folder') from error
         if differing:
             key = differing[0]
             raise UsageError(
-                f'{self.path} was written with {key}={reprlib.repr(logged.get(key))}, and not '
+                f'{path} was written with {key}={reprlib.repr(logged.get(key))}, and not '
                 f'{reprlib.repr(settings.get(key))}: choose another folder, or remove it'
             )
 

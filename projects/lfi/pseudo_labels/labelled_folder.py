@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from mmengine import dist
 from tqdm import tqdm
 
 from lfi.apis import StudentReader, TeacherReader, list_sources
@@ -19,7 +20,7 @@ from lfi.utils.matplotlib_settings import save_figure
 from .drawing import draw_labels
 from .label_files import label_files, read_image, unlabelled_sources
 from .label_formats import check_names
-from .label_log import LabelLog
+from .label_log import LabelLog, log_path
 from .label_rules import LabelRules
 from .written_labels import with_scores_from, write_labels
 
@@ -60,6 +61,8 @@ def label_images(
 ) -> None:
     """Label the images that have no labels yet, and write the labels of all images.
 
+    Several processes of a launcher share the images, and the first one writes.
+
     Args:
         reader: reader of a teacher or a student.
         rules: thresholds of labels.
@@ -75,11 +78,22 @@ def label_images(
     check_output(inputs, folder, '--out')
     sources, out = image_files(inputs), Path(folder)
     check_names([source.name for source in sources], formats)
-    with closing(LabelLog(out / 'log.jsonl', {**reader.identity, **rules.of_answers})) as log:
+    settings, is_first = {**reader.identity, **rules.of_answers}, dist.get_rank() == 0
+    with closing(LabelLog(log_path(out, dist.get_rank()), settings)) as log:
+        # All logs exist before one is read.
+        dist.barrier()
+        log.read_others()
         num_done = len(sources) - len(unlabelled_sources(sources, log))
-        with tqdm(total=len(sources), initial=num_done, unit=' images', smoothing=0.05) as bar:
+        with tqdm(
+            total=len(sources), initial=num_done, unit=' images', disable=not is_first, smoothing=0.05
+        ) as bar:
             for count in label_files(reader, sources, rules, log, batch_size):
-                bar.update(count)
+                # All processes are about as fast.
+                bar.update(min(count * dist.get_world_size(), len(sources) - bar.n))
+        dist.barrier()
+        log.read_others()
+    if not is_first:
+        return
     records = [log[source.name] for source in sources]
     root = write_labels(out, records, reader.concepts, formats, rules.min_score)
     found = [record for record in records if 'error' not in record]
