@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from lfi.apis.caching import TeacherJob, cache_teacher, verify
+from lfi.datasets import ImageFolder
 from lfi.datasets.transforms.view_draws import seeded_draws, view_seed
 from lfi.engine import labelled_views
 from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
+from lfi.registry import DATASETS as LFI_DATASETS
 from lfi.structures import BatchView, is_unlabelled, unpack
 from lfi.structures.interaction_cache import InteractionCache
 from lfi.unreadable import UnreadableImageError
@@ -294,7 +296,29 @@ def test_unreadable_images_count_the_same_when_a_run_goes_on(load, tmp_path):
                 cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
 
 
-@pytest.mark.parametrize('views', [1, 2])
+@pytest.mark.parametrize('views', [1, 2, K])
+@pytest.mark.parametrize('method', ['__getitem__', 'get_data_info'])
+def test_a_data_set_that_gives_another_image_is_refused(load, tmp_path, monkeypatch, method, views):
+    class Shifted(ImageFolder):
+        """Data set that reorders its images."""
+
+    inherited = getattr(ImageFolder, method)
+    monkeypatch.setattr(
+        Shifted, method, lambda self, index: inherited(self, (index + 1) % len(self)), raising=False
+    )
+    monkeypatch.setitem(LFI_DATASETS.module_dict, 'Shifted', Shifted)
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data')
+    cfg.train_dataloader.dataset['type'] = 'lfi.Shifted'
+    with (
+        DefaultScope.overwrite_default_scope('mmpretrain'),
+        pytest.raises(UsageError, match=r'\d\.png: the data set gives .*\d\.png in its place'),
+    ):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, views)
+
+
+@pytest.mark.parametrize('views', [1, 2, K])
 def test_an_image_that_a_loading_step_drops_has_no_maps(load, tmp_path, monkeypatch, views):
     """MMEngine draws another image in its place, whose maps would get the dropped one's name."""
     picture_folder(tmp_path / 'data')

@@ -141,7 +141,7 @@ def test_an_unreadable_image_has_no_maps_and_is_left_out(stream, tmp_path):
     assert labels == [0, 2, 3, 4]
 
 
-@pytest.mark.parametrize('views', [1, 2])
+@pytest.mark.parametrize('views', [1, 2, K])
 def test_an_image_that_a_loading_step_drops_has_no_maps(stream, tmp_path, monkeypatch, views):
     _, cfg = stream
     transform = LoadImageFromFile.transform

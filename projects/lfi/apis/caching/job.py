@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -92,8 +93,19 @@ class ItemDataset(Dataset):
     def _load(self, row: int, view: int) -> dict:
         if view >= NUM_COMPLETE:
             return self._draw(row, view)
-        complete = self.complete[self.indices[row]]
+        complete = self._complete(row)
         return mirrored(complete) if view else complete
+
+    def _complete(self, row: int) -> dict:
+        item: dict = self.complete[self.indices[row]]
+        if (shown := _path_of(item)) != self.paths[row]:
+            raise UsageError(
+                f'{self.paths[row]}: the data set gives {shown} in its place, because its own __getitem__, '
+                'prepare_data or get_data_info draws or reorders images, or a wrapper drops this one: a '
+                'cache needs a data set that gives the image of each data info, so train with '
+                'model.teacher.cache=None'
+            )
+        return item
 
     def _draw(self, row: int, view: int) -> Any:
         path = self.paths[row]
@@ -105,17 +117,29 @@ class ItemDataset(Dataset):
             with requesting_seed(view_seed(path, self.name_parts, view)):
                 item = self.drawn[self.indices[row]]
         except DroppedImageError as error:
+            # A loading step may have dropped it: then the complete image is unreadable, too.
+            self._complete(row)
             raise UsageError(dropped) from error
         # A wrapper draws another image where a step of its own pipeline returns None.
-        shown = item['data_samples'].metainfo.get('img_path')
-        if shown is None:
-            raise UsageError(
-                'train_dataloader: its pipeline packs no img_path, by which views are known: add '
-                "'img_path' to meta_keys of the step that packs"
-            )
-        if shown != path:
+        if _path_of(item) != path:
+            self._complete(row)
             raise UsageError(dropped)
         return item
+
+
+def _path_of(item: dict) -> str:
+    """Return the path of the image in a packed item.
+
+    Raises:
+        UsageError: if the pipeline packs no path.
+    """
+    path = item['data_samples'].metainfo.get('img_path')
+    if path is None:
+        raise UsageError(
+            'train_dataloader: its pipeline packs no img_path, by which maps are known: add '
+            "'img_path' to meta_keys of the step that packs"
+        )
+    return os.fspath(path)
 
 
 def mirrored(item: dict) -> dict:

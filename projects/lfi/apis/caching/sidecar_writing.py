@@ -98,6 +98,9 @@ class TarJob(AskedTeacher):
         assert self.drawn is not None
         with requesting_seed(view_seed(sample.path, NAME_PARTS, view)):
             item = self.drawn.load(sample)
+        if item is None and isinstance(complete := self.load(sample, 0), Unreadable):
+            # A loading step drops it.
+            return complete
         if item is None:
             raise UsageError(
                 f'{sample.path}: a step in lfi.RecordView shows nothing of it in view {view}, and drops the '
