@@ -1,5 +1,7 @@
 """A cache of several views: training draws them again, and their maps are the teacher's."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -294,6 +296,24 @@ def test_unreadable_images_count_the_same_when_a_run_goes_on(load, tmp_path):
         for _ in range(2):
             with pytest.raises(UnreadableImageError, match='20 of the 38 checked images'):
                 cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, K)
+
+
+@pytest.mark.parametrize('views', [1, K])
+def test_a_pipeline_may_pack_no_path_and_a_data_set_may_have_path_objects(load, tmp_path, monkeypatch, views):
+    get_data_info = ImageFolder.get_data_info
+
+    def with_path(self, index):
+        info = get_data_info(self, index)
+        return {**info, 'img_path': Path(info['img_path'])}
+
+    monkeypatch.setattr(ImageFolder, 'get_data_info', with_path)
+    picture_folder(tmp_path / 'data')
+    cfg = load(CLASSIFIER)
+    cfg.train_dataloader.dataset = image_folder(tmp_path / 'data')
+    cfg.train_dataloader.dataset.pipeline[-1].meta_keys = ('ori_shape', 'img_shape')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cache_teacher(cfg, str(tmp_path / 'cache'), 4, 0, views)
+    assert len(trained_samples(cfg, tmp_path / 'cache', epochs=1)) == 4
 
 
 @pytest.mark.parametrize('views', [1, 2, K])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def distinct_images(dataset: Any) -> tuple[Sequence[str], Sequence[int]]:
         info = raw_info(dataset, index)
         if 'img_path' not in info:
             raise UsageError('the data set has no img_path, and a cache identifies images by their paths')
-        path = info['img_path']
+        path = os.fspath(info['img_path'])
         if path not in indices or (has_label(info) and path not in labelled):
             indices[path] = index
         if has_label(info):

@@ -28,7 +28,7 @@ def unaugmented(dataset: ConfigDict, steps: tuple[str, ...] = ('Load', 'Pack')) 
 
     def filter_steps(pipeline: list[dict]) -> list[dict]:
         return [
-            _without_keys(step, CACHE_KEYS)
+            _packing_path(_without_keys(step, CACHE_KEYS))
             for step in configs_in(pipeline)
             if (name := type_name(step)).startswith(steps) and name not in MAP_LOADERS
         ]
@@ -47,13 +47,19 @@ def with_recorded_views(dataset: ConfigDict) -> ConfigDict:
 
     def filter_steps(pipeline: list[dict]) -> list[dict]:
         return [
-            _packing_colours(_without_keys(step, ('interaction_maps',)))
+            _packing_path(_packing_colours(_without_keys(step, ('interaction_maps',))))
             for step in pipeline
             if (name := type_name(step)).startswith(('Load', 'Pack', 'RecordView'))
             and name not in MAP_LOADERS
         ]
 
     return _with_pipelines(dataset, filter_steps)
+
+
+def _packing_path(step: dict) -> dict:
+    """Return the config of a step that packs, with the image's path, by which `lfi cache` knows the image."""
+    keys = step.get('meta_keys')
+    return step if keys is None or 'img_path' in keys else {**step, 'meta_keys': [*keys, 'img_path']}
 
 
 def _packing_colours(step: dict) -> dict:

@@ -27,6 +27,8 @@ def name_parts(paths: Sequence[str]) -> int:
 
 def last_parts(path: str, count: int) -> str:
     """Return the last parts of a path, joined by '/'."""
+    # A data set of one's own may have `pathlib` paths.
+    path = os.fspath(path)
     if '//' in path or '/./' in path or os.sep != '/':
         path = PurePath(path).as_posix()
     return '/'.join(path.rsplit('/', count)[-count:])
