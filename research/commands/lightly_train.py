@@ -4,13 +4,18 @@ Both learn from the same unlabelled photos of Tiny-ImageNet (the classes from th
 weights, in equally many epochs and batches. LightlyTrain has an environment of its own. It runs
 `distillationv3` with its defaults, or at another learning rate, and the teacher `lit-lite0`, traced. LFI runs
 `lfi.pretrain` with its defaults, or with scaled loss weights, and with dense features or another image's maps
-in place of interactions. Frozen features are compared on the first 20 classes. A stopped command goes on.
+in place of interactions; its texts are ImageNet's names without those of the tested classes. Frozen features
+are compared on the first 20 classes. A stopped command goes on.
+
+Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
+colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an image; weight decay is 1e-6 and
+0.05. LightlyTrain multiplies its learning rate by the square root of the batch size / 1536, and LFI's is not.
 
     LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research lightly-train --peer OTHER_VENV/bin/python
 
 Settings are chosen beforehand, with a seed of its own and one half of the references as queries:
 
-    ... --seeds 100 --tuning --learning-rates 0.00025 0.0005 0.001 --weights 0.5 1 2 --dense-weights 2 8 32
+    ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --weights 0.5 1 2 --dense-weights 2 8 32
 """
 
 from __future__ import annotations
@@ -38,6 +43,8 @@ from lfi.errors import UsageError
 from lfi.evaluation import KNNMetric, LinearProbeMetric
 from lfi.models.teachers import VLMAttentionTeacher, build_teacher
 from lfi.utils import markdown
+from open_clip import IMAGENET_CLASSNAMES
+from timm.data import ImageNetInfo
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
@@ -98,12 +105,12 @@ OURS = """
 import json, time
 import lfi
 
-photos, teacher, seed, epochs, batch_size, size, workers, options, out = json.loads({arguments!r})
+photos, teacher, concepts, seed, epochs, batch_size, size, workers, options, out = json.loads({arguments!r})
 if __name__ == "__main__":
     start = time.perf_counter()
     lfi.pretrain(
-        photos, model="resnet18", teacher=teacher, epochs=epochs, batch_size=batch_size, input_size=size,
-        workers=workers, out=out, cfg_options={{"randomness.seed": seed, **options}},
+        photos, model="resnet18", teacher=teacher, concepts=concepts, epochs=epochs, batch_size=batch_size,
+        input_size=size, workers=workers, out=out, cfg_options={{"randomness.seed": seed, **options}},
     )
     print("seconds", time.perf_counter() - start)
 """
@@ -170,6 +177,7 @@ def run() -> None:
             for rate in args.learning_rates or [None]
         ),
     ]
+    settings = {name: getattr(args, name) for name in ('epochs', 'batch_size', 'images')}
     rows: dict[str, list[list[float]]] = {}
     for seed in args.seeds:
         for name, setting, train in runs:
@@ -179,8 +187,9 @@ def run() -> None:
                 folder.mkdir(exist_ok=True)
                 seconds, state = train(args, photos, teacher, seed, setting, folder)
                 values = {**frozen_accuracy(state, references, queries), 'seconds': seconds}
-                result.write_text(json.dumps(values))
+                result.write_text(json.dumps({**values, **settings}))
             values = json.loads(result.read_text())
+            check_settings(result, values, settings)
             rows.setdefault(name, []).append([values[metric] for metric in (*METRICS, 'seconds')])
             print(name, f'seed {seed}:', values, flush=True)
     table = markdown.table(
@@ -193,6 +202,27 @@ def run() -> None:
 def _spread(values: tuple[float, ...]) -> str:
     spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
     return f'{mean(values):.1f}{spread}'
+
+
+def check_settings(file: Path, values: dict, settings: dict) -> None:
+    """Check that a result was made with these settings.
+
+    Raises:
+        UsageError: if a setting differs.
+    """
+    for name, value in settings.items():
+        if values[name] != value:
+            raise UsageError(
+                f'{file} was made with --{name.replace("_", "-")} {values[name]}, and not {value}: choose '
+                'another folder as --out'
+            )
+
+
+def untested_names(source: Path) -> list[str]:
+    """Return ImageNet's names without those of the tested classes, each once."""
+    tested = class_folders(source)[:NUM_TEST_CLASSES]
+    ids = ImageNetInfo('imagenet-1k').label_names()
+    return list(dict.fromkeys(name for wnid, name in zip(ids, IMAGENET_CLASSNAMES) if wnid not in tested))
 
 
 def class_folders(source: Path) -> list[str]:
@@ -261,8 +291,9 @@ def run_lfi(
     options = {**options, 'model.teacher.input_size': TEACHER_SIDE}
     out = folder / 'run'
     shutil.rmtree(out, ignore_errors=True)
+    concepts = untested_names(Path(os.environ['LFI_DATA_ROOT']) / 'tiny-imagenet-200')
     common = [seed, args.epochs, args.batch_size, SIDE, args.workers, options, str(out)]
-    seconds = _run(sys.executable, OURS, [str(photos), TEACHER, *common], folder)
+    seconds = _run(sys.executable, OURS, [str(photos), TEACHER, concepts, *common], folder)
     (checkpoint,) = out.glob(f'epoch_{args.epochs}.pth')
     return seconds, torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
 

@@ -9,9 +9,11 @@ from torchvision.models import resnet18
 
 from research.commands.lightly_train import (
     NUM_TEST_CLASSES,
+    check_settings,
     class_folders,
     frozen_accuracy,
     split_images,
+    untested_names,
     write_photos,
 )
 
@@ -30,6 +32,21 @@ def test_frozen_features_are_those_of_the_weights_whatever_their_prefix_is(prefi
     del state[f'{prefix}layer4.1.bn2.weight']
     with pytest.raises(UsageError, match='the weights have no layer4.1.bn2.weight'):
         frozen_accuracy(state, (images, labels), (images, labels))
+
+
+def test_no_tested_class_is_asked_about(data_root):
+    names = untested_names(data_root('tiny-imagenet-200'))
+    assert len(names) > 970 and len(set(names)) == len(names)
+    # Of Tiny-ImageNet's first and last tested classes, and of the one that follows.
+    assert not {'goldfish', 'praying mantis', 'baluster / handrail', 'beaker'} & set(names)
+    assert {'tench', 'beer bottle'} <= set(names)
+
+
+def test_results_of_other_settings_are_not_mixed_in(tmp_path):
+    values = dict(knn=1.0, epochs=8, batch_size=64)
+    check_settings(tmp_path, values, dict(epochs=8, batch_size=64))
+    with pytest.raises(UsageError, match=r'was made with --batch-size 64, and not 32: choose another folder'):
+        check_settings(tmp_path, values, dict(epochs=8, batch_size=32))
 
 
 def test_no_tested_image_is_trained_on(data_root, tmp_path):

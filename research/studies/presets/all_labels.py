@@ -112,7 +112,7 @@ def in_epochs(about: str, epochs: int) -> str:
 # Settings were tuned with the ViT.
 TINY_RESNET = replace(
     TINY_SMALL,
-    about=f'A narrow ResNet-18, in an adapter where it is asked. {in_epochs(TINY_SMALL.about, 8)}',
+    about=f'A narrow ResNet-18, with an adapter in all arms but task-loss. {in_epochs(TINY_SMALL.about, 8)}',
     arms=tuple(
         replace(arm, epochs=8)
         for arm in named_arms(

@@ -73,16 +73,6 @@ def with_text_prediction(arm: Arm) -> Arm:
     return replace(arm, options=(*arm.options, 'model.predict_by.type=lfi.ByTexts'))
 
 
-# Share of the task's head, and temperature of the second one: the best of 50 mixtures of the two heads of
-# `dho`, by the validation images of the tuning.
-PHOTOS_MIXTURE = ('model.predict_by.weight=0.8', 'model.predict_by.temperature=0.25')
-
-
-def with_mixture(arm: Arm) -> Arm:
-    """Let `dho` predict by `PHOTOS_MIXTURE`; return other arms unchanged."""
-    return replace(arm, test_options=PHOTOS_MIXTURE) if arm.name == 'dho' else arm
-
-
 LABELS_PER_CLASS = (5, 10, 25)
 # Variants of LFI are run with this number of labels alone.
 LABELS_OF_VARIANTS = 10
@@ -92,15 +82,8 @@ SHAPES_FEW_ARMS = (
     *without_cache(named_arms((*FEW_ARMS, *MAPS_ARMS), SHAPES_STUDENT)),
     *named_arms(('lfi-cached',), SHAPES_STUDENT),
 )
-TINY_FEW_ARMS = tuple(
-    map(
-        with_mixture,
-        named_arms(
-            (*FEW_ARMS[:2], 'dho', *FEW_ARMS[2:], *MAPS_ARMS, 'lfi-dense-features'),
-            TINY_STUDENT,
-            features=True,
-        ),
-    )
+TINY_FEW_ARMS = named_arms(
+    (*FEW_ARMS[:2], 'dho', *FEW_ARMS[2:], *MAPS_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True
 )
 # Study with all labels, arms in their settings, and epochs with about as many steps as with all labels.
 FEW = {
@@ -131,7 +114,7 @@ TINY_RESNET_FEW = few_labels(
             options=('model.type=lfi.Student', 'model.task=mmpretrain.ImageClassifier'),
         ),
         *(
-            with_settings(with_text_prediction(with_mixture(arm)), PHOTOS_FEW_CHOSEN)
+            with_settings(with_text_prediction(arm), PHOTOS_FEW_CHOSEN)
             for arm in named_arms(
                 ('logit-kd', 'dho', 'dense-features', 'other-image', 'lfi'), RESNET_STUDENT, features=True
             )

@@ -13,7 +13,6 @@ from research.studies.grid import plan
 from research.studies.job import batch_options, read_config
 from research.studies.launcher import Launcher
 from research.studies.presets import GROUPS, PRESETS
-from research.studies.presets.few_labels import PHOTOS_MIXTURE
 from research.studies.published import file_of
 from research.studies.settings import PHOTOS_SETTINGS, SETTINGS
 
@@ -104,10 +103,9 @@ def test_groups_are_of_studies():
 def test_with_few_labels_lfi_predicts_by_text_and_the_baselines_by_their_heads(study):
     for arm in PRESETS[study].arms:
         ways = [option for option in arm.options if option.startswith('model.predict_by.type')]
-        if arm.name == 'dho':
-            assert ways == ['model.predict_by.type=lfi.ByMixture'] and arm.test_options == PHOTOS_MIXTURE
-            continue
-        assert ways == (['model.predict_by.type=lfi.ByTexts'] if reads_out(arm.name) else [])
+        own = {'dho': ['model.predict_by.type=lfi.ByMixture']}
+        expected = ['model.predict_by.type=lfi.ByTexts'] if reads_out(arm.name) else []
+        assert ways == own.get(arm.name, expected)
         assert arm.test_options == ()
 
 
