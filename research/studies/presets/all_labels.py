@@ -135,10 +135,15 @@ SHAPES_LONG = replace(
 SHAPES_FRESH = replace(
     SHAPES,
     about=f'Other images to train, validate and test on than in `shapes`, and other seeds. {SHAPES.about}',
-    arms=tuple(arm for arm in SHAPES.arms if arm.name in ('task-loss', 'logit-kd', 'other-image', 'lfi')),
+    arms=tuple(
+        # Five seeds did not separate LFI from logit KD.
+        replace(arm, seeds=5 if arm.name in ('task-loss', 'other-image') else None)
+        for arm in SHAPES.arms
+        if arm.name in ('task-loss', 'logit-kd', 'other-image', 'lfi')
+    ),
     options=('train_dataloader.dataset.seed=7', 'val_dataloader.dataset.seed=7'),
     test_options=(*SHAPES.test_options, 'test_dataloader.dataset.seed=7'),
-    seeds=(5, 6, 7, 8, 9),
+    seeds=(5, 6, 7, 8, 9, 10, 11, 12),
     short=(),
 )
 # Options that turn the students from scratch into mmpretrain's ViT.
