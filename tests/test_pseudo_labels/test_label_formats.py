@@ -9,8 +9,8 @@ import pytest
 import yaml
 from lfi.errors import UsageError
 from lfi.new_config import find_data
-from lfi.pseudo_labels import FORMATS, ObjectLabel, write_labels
-from lfi.pseudo_labels.label_formats import check_names
+from lfi.pseudo_labels import ObjectLabel, write_labels
+from lfi.pseudo_labels.label_formats import FORMATS, check_names
 from lfi.pseudo_labels.written_labels import image_record
 from mmengine.registry import DefaultScope
 from PIL import Image

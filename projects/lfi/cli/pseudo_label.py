@@ -20,7 +20,8 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from lfi.errors import as_usage_error
-from lfi.pseudo_labels import FORMATS, LabelRules
+from lfi.pseudo_labels import LabelRules
+from lfi.pseudo_labels.label_formats import FORMATS
 from lfi.utils.next_commands import PHOTOS, option_words, print_next
 
 from .arguments import (

@@ -9,7 +9,6 @@ from lfi.utils.lazy_names import lazy_names
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        'label_formats': ('FORMATS',),
         'label_log': ('LabelLog',),
         'label_rules': ('LabelRules',),
         'labelling': ('ImageLabels', 'ObjectLabel', 'label_image'),
