@@ -186,11 +186,18 @@ def test_two_processes_share_the_work(run_tool, tool_env, config_path, photos, t
     assert contents(tmp_path / 'shared') == before
 
 
+def test_a_folder_that_is_not_there_is_no_unreadable_image(run_main, config_path, photos, tmp_path):
+    with pytest.raises(UsageError, match='fotos does not exist: give files or folders of images'):
+        run_main(config_path(SHAPES), photos, 'fotos', '--out', 'out')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_another_least_score_needs_no_new_answers(run_main, config_path, photos, tmp_path):
     command = (config_path(SHAPES), photos, '--out', 'out', '--min-score')
     counts = []
     for least in ('0', '0.6', '1', '0'):
-        run_main(*command, least, '--formats', 'yolo')
+        # What an earlier run wrote is written anew.
+        run_main(*command, least, *(('--formats', 'yolo') if least == '0' else ()))
         written = json.loads((tmp_path / 'out/annotations.json').read_text())
         counts.append(len(written['annotations']))
         lines = [file.read_text().splitlines() for file in (tmp_path / 'out/yolo/labels').rglob('*.txt')]

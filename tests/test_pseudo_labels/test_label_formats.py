@@ -77,6 +77,23 @@ def test_lfi_init_reads_them_back(out, data):
             np.testing.assert_allclose(one[1:], other[1:], atol=1)
 
 
+@pytest.mark.parametrize('data', ['yolo/data.yaml', 'voc'])
+def test_images_of_equal_names_in_subfolders_keep_their_own_labels(tmp_path, data):
+    pytest.importorskip('supervision')
+    records = []
+    for concept, folder in enumerate(('one', 'two words')):
+        path = tmp_path / 'photos' / folder / 'a.png'
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path)
+        objects = [ObjectLabel.from_mask(concept, 0.9, np.ones(SIZE, bool))]
+        records.append(image_record(str(path), SIZE, {concept: 0.9}, objects))
+    write_labels(tmp_path, records, CONCEPTS, ('yolo', 'voc'))
+    found = find_data(tmp_path / data, tmp_path)
+    assert {
+        image.path.split('/')[-2]: found.classes[image.objects[0]['category']] for image in found.train
+    } == {'one': CONCEPTS[0], 'two words': CONCEPTS[1]}
+
+
 def test_yolo_finds_the_labels_beside_the_images(out):
     """Ultralytics takes the paths of `train.txt`, and replaces the last `/images/` by `/labels/`."""
     folder = out / 'yolo'
@@ -148,6 +165,7 @@ def test_cvat_and_label_studio_have_the_boxes(out):
             ['a.jpg', 'b/a.jpg', 'a.png'],
             "--formats yolo finds .* 'a.jpg' and 'a.png' differ in the suffix alone",
         ),
+        (['images/a.jpg'], "--formats yolo: .* 'images/a.jpg' has one of its own: rename it"),
         (['a\nb.jpg'], '--formats yolo cvat: the file name .* is not UTF-8 or has a control'),
         (['\udcff.jpg'], '--formats yolo cvat: the file name .* is not UTF-8 or has a control'),
     ],
@@ -156,7 +174,7 @@ def test_names_that_a_format_cannot_hold_are_refused(names, message):
     with pytest.raises(UsageError, match=message):
         check_names(names, ('yolo', 'cvat'))
     check_names(names, ())
-    if 'suffix' in message:
+    if 'suffix' in message or 'of its own' in message:
         check_names(names, ('cvat', 'label-studio'))
 
 

@@ -159,7 +159,8 @@ def run(args: Namespace) -> None:
             args.pictures,
             args.formats,
         )
-    if args.evaluate or cfg.get('val_dataloader'):
+    # The validation set of the config has other classes than own texts.
+    if args.evaluate or (cfg.get('val_dataloader') and not args.texts):
         print_next(next_command(args))
 
 

@@ -115,7 +115,8 @@ def write_label_studio(images: LabelledImages) -> None:
     """Write `label-studio.json` and `label-studio.xml`: tasks with predictions, and the labelling config.
 
     A task names its image as Label Studio's local storage serves it: by its path below
-    `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`, which must be the common folder of the images.
+    `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT`, which must be the parent of the images' common folder, because
+    Label Studio accepts no storage at the root itself.
     """
     tasks = []
     for name, record in zip(images.names, images.records):
@@ -144,7 +145,12 @@ def write_label_studio(images: LabelledImages) -> None:
         ]
         score = max((obj['score'] for obj in record['objects']), default=0.0)
         prediction = dict(model_version='lfi', score=score, result=result)
-        tasks.append(dict(data=dict(image=f'/data/local-files/?d={quote(name)}'), predictions=[prediction]))
+        tasks.append(
+            dict(
+                data=dict(image=f'/data/local-files/?d={quote(f"{images.root.name}/{name}")}'),
+                predictions=[prediction],
+            )
+        )
     _write(images.folder / 'label-studio.json', f'{json.dumps(tasks, ensure_ascii=False)}\n')
     view = ElementTree.Element('View')
     ElementTree.SubElement(view, 'Image', name='image', value='$image')
@@ -154,6 +160,8 @@ def write_label_studio(images: LabelledImages) -> None:
     _write(images.folder / 'label-studio.xml', _xml(view))
 
 
+# What each format writes into the output folder.
+OUTPUTS = {'yolo': 'yolo', 'voc': 'voc', 'label-studio': 'label-studio.json', 'cvat': 'cvat.xml'}
 FORMATS: dict[str, Callable[[LabelledImages], None]] = {
     'yolo': write_yolo,
     'voc': write_voc,
@@ -180,6 +188,12 @@ def check_names(names: Sequence[str], formats: Sequence[str]) -> None:
                 f'--formats {" ".join(formats)}: the file name {name!r} is not UTF-8 or has a control '
                 'character: rename the file, or leave --formats out'
             )
+    inside = next((name for name in names if 'images' in name.split('/')[:-1]), None)
+    if 'yolo' in formats and inside is not None:
+        raise UsageError(
+            f'--formats yolo: YOLO takes the last folder called images for the one beside the labels, and '
+            f'{inside!r} has one of its own: rename it, or leave this format out'
+        )
     by_stem = [kind for kind in formats if kind in BY_STEM]
     stems: dict[str, str] = {}
     for name in names if by_stem else ():

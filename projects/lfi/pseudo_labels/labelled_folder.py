@@ -19,10 +19,10 @@ from lfi.utils.matplotlib_settings import save_figure
 
 from .drawing import draw_labels
 from .label_files import label_files, read_image, unlabelled_sources
-from .label_formats import check_names
+from .label_formats import FORMATS, OUTPUTS, check_names
 from .label_log import LabelLog, log_path
 from .label_rules import LabelRules
-from .written_labels import with_scores_from, write_labels
+from .written_labels import common_folder, with_scores_from, write_labels
 
 
 def image_files(inputs: list[str]) -> list[FileSource]:
@@ -40,6 +40,9 @@ def image_files(inputs: list[str]) -> list[FileSource]:
         # Absolute names keep the log valid in every working directory.
         path = os.path.abspath(source.name)
         files.setdefault(path, FileSource(path))
+    for name in inputs:
+        if not os.path.exists(name):
+            raise UsageError(f'{name} does not exist: give files or folders of images')
     return list(files.values())
 
 
@@ -77,7 +80,10 @@ def label_images(
     """
     check_output(inputs, folder, '--out')
     sources, out = image_files(inputs), Path(folder)
-    check_names([source.name for source in sources], formats)
+    # A format that lies there from an earlier run would keep other labels.
+    formats = [kind for kind in FORMATS if kind in formats or (out / OUTPUTS[kind]).exists()]
+    root = common_folder(source.name for source in sources)
+    check_names([os.path.relpath(source.name, root) for source in sources], formats)
     settings, is_first = {**reader.identity, **rules.of_answers}, dist.get_rank() == 0
     with closing(LabelLog(log_path(out, dist.get_rank()), settings)) as log:
         # All logs exist before one is read.
@@ -101,6 +107,7 @@ def label_images(
     num_unreadable = len(records) - len(readable)
     if not readable:
         raise UsageError(f'none of the {num_unreadable} images can be read: {out}/unreadable.txt says why')
+    (out / 'labels.png').unlink(missing_ok=True)
     if num_pictures:
         write_picture(out / 'labels.png', readable, reader.concepts, num_pictures)
     counts = Counter(reader.concepts[obj['concept']] for record in readable for obj in record['objects'])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,7 +23,9 @@ def is_pascal_voc(root: Path) -> bool:
 
 
 def read_pascal_voc(root: Path) -> FoundData:
-    """Read `Annotations/*.xml` and the images of the same names, with the split of `ImageSets/Main`.
+    """Read the XML files of `Annotations` and the images of their names, with the split of `ImageSets/Main`.
+
+    XML files in subfolders belong to the images in the same subfolders.
 
     Images without a file of annotations are left out.
 
@@ -34,10 +36,16 @@ def read_pascal_voc(root: Path) -> FoundData:
     annotations = _annotations(root)
     assert annotations is not None, f'{root} has no XML annotations'
     images = next(root / name for name in IMAGE_FOLDERS if (root / name).is_dir())
-    files = {path.stem: path for path in sorted(annotations.glob('*.xml'))}
+    found = sorted(_xml_files(annotations))
+    is_nested = any(path.parent != annotations for path in found)
+
+    def stem_of(path: Path, folder: Path) -> str:
+        return path.relative_to(folder).with_suffix('').as_posix() if is_nested else path.stem
+
+    files = {stem_of(path, annotations): path for path in found}
     paths: dict[str, Path] = {}
     for name in sorted(image_names(images)):
-        stem = Path(name).stem
+        stem = stem_of(images / name, images)
         other = paths.setdefault(stem, images / name)
         if stem in files and other != images / name:
             raise UsageError(
@@ -66,7 +74,12 @@ def read_pascal_voc(root: Path) -> FoundData:
 
 def _annotations(root: Path) -> Path | None:
     folders = (root / name for name in ANNOTATION_FOLDERS)
-    return next((folder for folder in folders if next(folder.glob('*.xml'), None)), None)
+    return next((folder for folder in folders if next(_xml_files(folder), None)), None)
+
+
+def _xml_files(folder: Path) -> Iterator[Path]:
+    """Iterate over the XML files of a folder; of `Annotations` with its subfolders."""
+    return folder.rglob('*.xml') if folder.name == ANNOTATION_FOLDERS[0] else folder.glob('*.xml')
 
 
 def _names(file: Path) -> list[str]:
