@@ -49,6 +49,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from ..studies.arms import ARMS, LOSS
+from ..studies.run_mark import RunMark
+from ..studies.settings_digest import settings_digest
 
 NUM_TEST_CLASSES, TRAIN_IMAGES, SIDE = 20, 250, 64
 """Classes that are tested and not trained on, training images of a class, and side of an image in pixels."""
@@ -177,19 +179,16 @@ def run() -> None:
             for rate in args.learning_rates or [None]
         ),
     ]
-    settings = {name: getattr(args, name) for name in ('epochs', 'batch_size', 'images')}
     rows: dict[str, list[list[float]]] = {}
     for seed in args.seeds:
         for name, setting, train in runs:
             folder = args.out / f'{re.sub(r"[^a-zA-Z0-9.]+", "-", name)}-seed{seed}'
-            result = folder / ('tuning.json' if args.tuning else 'result.json')
-            if not result.is_file():
+            result = result_mark(folder, args, setting)
+            if not result.read():
                 folder.mkdir(exist_ok=True)
                 seconds, state = train(args, photos, teacher, seed, setting, folder)
-                values = {**frozen_accuracy(state, references, queries), 'seconds': seconds}
-                result.write_text(json.dumps({**values, **settings}))
-            values = json.loads(result.read_text())
-            check_settings(result, values, settings)
+                result.write(**frozen_accuracy(state, references, queries), seconds=seconds)
+            values = result.read()
             rows.setdefault(name, []).append([values[metric] for metric in (*METRICS, 'seconds')])
             print(name, f'seed {seed}:', values, flush=True)
     table = markdown.table(
@@ -204,18 +203,10 @@ def _spread(values: tuple[float, ...]) -> str:
     return f'{mean(values):.1f}{spread}'
 
 
-def check_settings(file: Path, values: dict, settings: dict) -> None:
-    """Check that a result was made with these settings.
-
-    Raises:
-        UsageError: if a setting differs.
-    """
-    for name, value in settings.items():
-        if values[name] != value:
-            raise UsageError(
-                f'{file} was made with --{name.replace("_", "-")} {values[name]}, and not {value}: choose '
-                'another folder as --out'
-            )
+def result_mark(folder: Path, args: Namespace, setting: Any) -> RunMark:
+    """Return the file of a run's result, which another number of epochs, batch or images may not read."""
+    name = 'tuning.json' if args.tuning else 'result.json'
+    return RunMark(folder / name, settings_digest(args.epochs, args.batch_size, args.images, setting))
 
 
 def untested_names(source: Path) -> list[str]:

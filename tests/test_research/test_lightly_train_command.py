@@ -1,5 +1,6 @@
 """The comparison with LightlyTrain's own package, which is not installed here."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from torchvision.models import resnet18
 
 from research.commands.lightly_train import (
     NUM_TEST_CLASSES,
-    check_settings,
     class_folders,
     frozen_accuracy,
+    result_mark,
     split_images,
     untested_names,
     write_photos,
@@ -42,11 +43,13 @@ def test_no_tested_class_is_asked_about(data_root):
     assert {'tench', 'beer bottle'} <= set(names)
 
 
-def test_results_of_other_settings_are_not_mixed_in(tmp_path):
-    values = dict(knn=1.0, epochs=8, batch_size=64)
-    check_settings(tmp_path, values, dict(epochs=8, batch_size=64))
-    with pytest.raises(UsageError, match=r'was made with --batch-size 64, and not 32: choose another folder'):
-        check_settings(tmp_path, values, dict(epochs=8, batch_size=32))
+@pytest.mark.parametrize('change', [dict(epochs=9), dict(batch_size=32), dict(images=9)])
+def test_results_of_other_settings_are_not_mixed_in(tmp_path, change):
+    args = dict(epochs=8, batch_size=64, images=250, tuning=False)
+    result_mark(tmp_path, Namespace(**args), 0.5).write(knn=1.0)
+    assert result_mark(tmp_path, Namespace(**args), 0.5).read()['knn'] == 1
+    with pytest.raises(UsageError, match='was started with other settings: remove it, or choose another'):
+        result_mark(tmp_path, Namespace(**{**args, **change}), 0.5).read()
 
 
 def test_no_tested_image_is_trained_on(data_root, tmp_path):

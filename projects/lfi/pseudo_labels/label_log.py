@@ -45,23 +45,23 @@ class LabelLog:
         except OSError as error:
             raise UsageError(f'{path} cannot be written: {error.strerror or error}') from error
         try:
-            self._resume(self._header)
+            self._resume()
         except BaseException:
             self._file.close()
             raise
 
-    def _resume(self, header: bytes) -> None:
+    def _resume(self) -> None:
         """Load the records of the file, and prepare to append."""
         if not take_lock(self._file):
             raise UsageError(f'{self.path} is being written by another run: wait, or choose another folder')
         self._file.seek(0)
         content = self._file.read()
         complete = content[: content.rfind(b'\n') + 1]
-        self._load(self.path, complete or content, header)
+        self._load(self.path, complete or content)
         try:
             self._file.truncate(len(complete))
             if not complete:
-                self._write(header)
+                self._write(self._header)
         except OSError as error:
             raise UsageError(f'{self.path} cannot be written: {error.strerror or error}') from error
 
@@ -81,7 +81,7 @@ class LabelLog:
             except OSError as error:
                 raise UsageError(f'{path} cannot be read: {error.strerror or error}') from error
             # Another process may be writing the last line.
-            self._load(path, content[: content.rfind(b'\n') + 1] or content, self._header)
+            self._load(path, content[: content.rfind(b'\n') + 1] or content)
 
     def __contains__(self, name: str) -> bool:
         return name in self._records
@@ -108,12 +108,12 @@ class LabelLog:
         """Close the file."""
         self._file.close()
 
-    def _load(self, path: Path, content: bytes, header: bytes) -> None:
-        """Load the records of a log's content, and check its settings against `header`."""
+    def _load(self, path: Path, content: bytes) -> None:
+        """Load the records of a log's content, and check its settings."""
         # A new file is empty. A run that was stopped early wrote only the header, or a part of it.
-        if header.startswith(content):
+        if self._header.startswith(content):
             return
-        settings = json.loads(header)
+        settings = json.loads(self._header)
         try:
             logged, *batches = map(json.loads, content.splitlines())
             for records in batches:
