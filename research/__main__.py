@@ -17,6 +17,7 @@ COMMANDS = {
     'benchmark-dg': 'benchmark_dg',
     'human-study': 'human_study',
     'lightly-train': 'lightly_train',
+    'presence': 'presence',
     'train-shapes-teacher': 'train_shapes_teacher',
 }
 """Modules of `research.commands` by command name."""

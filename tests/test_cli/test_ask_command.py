@@ -119,12 +119,22 @@ def test_what_cannot_be_done_says_why(run_main, tmp_path, photo, args, message):
         run_main(photo, '--texts', 'circle', *args)
 
 
-@pytest.mark.parametrize(
-    ('teacher', 'source'), [('shapes-tiny', "shapes-tiny's own config"), (FOLDER, 'lfi ask')]
-)
-def test_a_text_of_the_background_says_where_the_background_comes_from(run_main, teacher, source):
-    with pytest.raises(UsageError, match=rf"texts has \['Background'\], which {source} has as background"):
-        run_main('photo.png', '--texts', 'circle', 'Background', '--teacher', teacher)
+def test_a_text_of_the_background_says_where_the_background_comes_from(run_main):
+    message = r"texts has \['Background'\], which shapes-tiny's own config has as background"
+    with pytest.raises(UsageError, match=message):
+        run_main('photo.png', '--texts', 'circle', 'Background', '--teacher', 'shapes-tiny')
+
+
+def test_an_answer_about_a_text_does_not_depend_on_the_other_texts(circle_photo):
+    def presence(*texts):
+        reader = teacher_answers.build_reader(str(FOLDER), texts, templates=['a {}'])
+        assert reader.teacher.presence_kind == 'against names of ImageNet, concept by concept'
+        (result,) = teacher_answers.teacher_results(reader, [str(circle_photo)], 1, [])
+        return result.presence
+
+    alone = presence('circle')
+    assert 0 < alone < 1
+    torch.testing.assert_close(presence('star', 'circle', 'blue circle')[1:2], alone)
 
 
 def test_weights_that_cannot_be_fetched_are_given_as_a_folder(run_main, monkeypatch):

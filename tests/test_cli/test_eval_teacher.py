@@ -70,12 +70,13 @@ def test_presence_and_a_recommendation(run_tool, config_path, tmp_path):
         'chance: how often',
     ]
     assert list(found) == [f'dense, {way}' for way in ways]
-    precision, recall, ranked, brier = found['dense, best-location']
+    precision, recall, ranked, brier, calibration = found['dense, best-location']
     # Shapes has a background, which takes most of an image's own probability.
     assert found['dense, image: softmax over the bank'][:2] == ['none found', '0.0']
     assert float(precision) > 70 and 40 < float(recall) < 70
     assert float(ranked) > 4 * float(found['dense, chance: how often'][2]) > 30
     assert float(brier) < float(found['dense, image: softmax over the bank'][3])
+    assert 0 < float(calibration) < 0.2
     # A label is always there, and is one of several objects.
     assert found['dense, label'][0] == '100.0' and 30 < float(found['dense, label'][1]) < 70
     assert (

@@ -1,4 +1,5 @@
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from lfi.evaluation import ImageMaps, centre_map
 from lfi.evaluation.semantic_consistency_metric import consistency_table
 from lfi.registry import METRICS
+from lfi.structures import fitted_presence
+from mmengine.logging import MMLogger
 from scipy.stats import entropy, spearmanr
 
 SEEDS = st.integers(0, 2**31 - 1)
@@ -137,6 +140,24 @@ def test_presence_is_measured_over_all_pairs_of_images_and_concepts():
     # Concept 4 is in two of three images, and 0, 2, 7 and 8 in one each: 2 of 3 pairs, then 6 of 15.
     expected = (2 * 2 / 3 + 4 * 6 / 15) / 6
     assert found['presence_average_precision_frequency'] == pytest.approx(expected)
+
+
+def test_a_fit_that_halves_the_error_of_presence_is_named(caplog, monkeypatch):
+    """The student says 0.05 for what is there, and 0.01 for the rest: only the order is right."""
+    samples = []
+    for i in range(8):
+        sample = draw(i, concepts=(i, (i + 3) % 9))
+        presence = torch.full((9,), 0.01)
+        presence[list(sample['regions'])] = 0.05
+        sample['interactions'] = replace(sample['interactions'], presence=presence)
+        samples.append(sample)
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'propagate', True)
+    with caplog.at_level('INFO'):
+        found = measure(*samples)
+    assert found['presence_calibration_error'] > 4 * found['presence_fitted_calibration_error']
+    scale, offset = map(float, re.search(r'readout\.presence_fit=\[(.*), (.*)\]', caplog.text).groups())
+    present, absent = fitted_presence(torch.tensor([0.05, 0.01]), (scale, offset)).tolist()
+    assert present > 0.8 and absent < 0.1
 
 
 def test_a_pair_that_crowds_alone_show_counts_neither_way():

@@ -129,6 +129,24 @@ def test_all_others_are_never_present(make_readout, states, texts, like):
     assert not presence[like.concepts == OTHER].any() and (presence[like.concepts != OTHER] > 0).all()
 
 
+def test_a_fit_corrects_the_presence_of_answers_alone(make_readout, states, texts, like):
+    plain, fitted = make_readout(), make_readout(presence_fit=[0.5, -1])
+    got, before = (readout.answers(states, texts, like) for readout in (fitted, plain))
+    logits = plain.presence_logits(states, texts, like.concepts)
+    expected = (0.5 * logits - 1).sigmoid().masked_fill(like.concepts == OTHER, 0)
+    torch.testing.assert_close(got.presence, expected)
+    assert torch.equal(got.logits, before.logits)
+    # Losses and predictions of classes read these two.
+    assert torch.equal(fitted(states, texts, like).presence, plain(states, texts, like).presence)
+    assert torch.equal(fitted.presence_logits(states, texts, like.concepts), logits)
+
+
+@pytest.mark.parametrize('fit', [[1], [0, 1], [1, math.inf], 'ab', 3, [1, 2, 3]])
+def test_a_fit_that_is_none_is_refused(make_readout, fit):
+    with pytest.raises(ValueError, match='presence_fit=.* a scale above 0 and an offset'):
+        make_readout(presence_fit=fit)
+
+
 def test_the_map_of_a_concept_is_the_attention_of_its_query(make_readout, states, texts, like):
     got = make_readout().answers(states, texts, like)
     assert (got.directions, got.layers) == (('spatial',), LAYERS)

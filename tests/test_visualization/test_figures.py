@@ -3,10 +3,12 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 import torch
 from lfi.structures import InteractionMaps
 from lfi.visualization import draw_answers, draw_interactions
 from lfi.visualization.figures import draw_boxes, draw_detections
+from lfi.visualization.map_drawing import draw_map
 from mmengine.structures import InstanceData
 
 
@@ -28,28 +30,43 @@ def test_maps_lie_over_their_image_with_the_peak_in_place():
         axes, images, maps_with_peak(0, 3), maps_with_peak(2, 1), ['a', 'b', 'c'], concepts=[1, 1]
     )
     for row, name in zip(axes, 'bc'):
-        assert [cell.get_title() for cell in row] == [name, 'teacher', 'student']
+        assert [cell.get_title() for cell in row] == [name, 'teacher: 100 %', 'student: 100 %']
         for cell, (y, x) in zip(row[1:], ((3, 28), (19, 11))):
             heat = cell.images[-1].get_array()
             peak = np.unravel_index(heat.argmax(), heat.shape)
             assert abs(peak[0] - y) <= 4 and abs(peak[1] - x) <= 4
 
 
-def test_answers_lie_over_the_image_each_in_its_own_range():
-    _, axes = plt.subplots(2, 3)
-    logits = torch.zeros(2, 2, 2, 4, 4)
+def test_answers_lie_over_the_image_and_fade_with_their_presence():
+    _, axes = plt.subplots(2, 4)
+    logits = torch.zeros(2, 2, 3, 4, 4)
     logits[0, 1, 0, 0, 3], logits[0, 1, 1, 2, 1] = 10, 1
-    presence = torch.tensor([[0.9, 0.123], [0.0, 1.0]])
+    presence = torch.tensor([[0.9, 0.123, 0.02], [0.0, 1.0, 0.495]])
     answers = InteractionMaps(logits, presence, torch.ones(2, 4, 4).bool(), layers=(0, 1))
-    draw_answers(axes, np.zeros((2, 32, 32, 3), np.uint8), answers, ['a', 'b'])
-    assert [cell.get_title() for cell in axes[0]] == ['asked about', 'a: 90%', 'b: 12%']
-    assert [cell.get_title() for cell in axes[1]] == ['asked about', 'a: 0%', 'b: 100%']
+    draw_answers(axes, np.zeros((2, 32, 32, 3), np.uint8), answers, ['a', 'b', 'c'])
+    titles = ['asked about', 'a: 90 %', 'b: 12 %, not sure', 'c: 2 %, likely absent']
+    assert [cell.get_title() for cell in axes[0]] == titles
+    titles = ['asked about', 'a: 0 %, likely absent', 'b: 100 %', 'c: 50 %']
+    assert [cell.get_title() for cell in axes[1]] == titles
     assert len(axes[0, 0].images) == 1
-    for cell, (y, x) in zip(axes[0, 1:], ((3, 28), (19, 11))):
-        heat = cell.images[-1]
-        peak = np.unravel_index(heat.get_array().argmax(), (32, 32))
+    for cell, value, (y, x) in zip(axes[0, 1:], presence[0], ((3, 28), (19, 11))):
+        opacity = cell.images[-1].get_array()[..., 3]
+        peak = np.unravel_index(opacity.argmax(), (32, 32))
         assert abs(peak[0] - y) <= 4 and abs(peak[1] - x) <= 4
-        assert heat.get_clim() == (heat.get_array().min(), heat.get_array().max())
+        assert opacity.max() == pytest.approx(0.9 * float(value), rel=1e-3)
+    assert axes[1, 1].images[-1].get_array()[..., 3].max() == 0
+
+
+def test_a_map_is_drawn_only_where_the_model_looked():
+    _, (cell, empty) = plt.subplots(1, 2)
+    heat = np.array([[np.nan, 0.0], [2.0, 1.0]])
+    draw_map(cell, np.full((2, 2, 3), 255, np.uint8), heat, 0.5)
+    grey, colours = (image.get_array() for image in cell.images)
+    assert (grey == 255).all()
+    np.testing.assert_allclose(colours[..., 3], [[0, 0], [0.45, 0.225]])
+    # Nothing was seen at all.
+    draw_map(empty, np.zeros((2, 2, 3), np.uint8), np.full((2, 2), np.nan))
+    assert not empty.images[1].get_array()[..., 3].any()
 
 
 def test_dollar_signs_in_names_begin_no_formula():

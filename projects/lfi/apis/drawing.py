@@ -17,6 +17,7 @@ from lfi.concepts.names import class_name
 from lfi.utils.matplotlib_settings import default_style
 from lfi.visualization.figures import MIN_SCORE, draw_boxes, draw_detections
 from lfi.visualization.fonts import set_fonts
+from lfi.visualization.map_drawing import add_map_scale, draw_map, presence_words
 
 from .interaction_result import InteractionResult
 from .truth import IGNORED, Truth
@@ -42,7 +43,7 @@ def draw_result(
 ) -> np.ndarray:
     """Draw an image with its prediction, and the maps of some texts with their presence beside it.
 
-    Each map is scaled to its own range.
+    Colour and opacity show each map, at a maximum of 1, times the presence, on one scale for all texts.
 
     Args:
         result: Result of the image.
@@ -75,15 +76,18 @@ def draw_result(
     frame = dict(extent=(0, width, height, 0))
     for cell in cells:
         cell.axis('off')
-    for cell in cells[:num_cells]:
+    for cell in cells[:first_map]:
         cell.imshow(small, **frame)
     _draw_prediction(cells[0], result, classes)
     if truth is not None:
         _draw_truth(cells[1], truth, classes, (0, width, height, 0))
     heats = result.maps_on_image(shape).numpy()
     for cell, index in zip(cells[first_map:], text_indices):
-        cell.imshow(np.ma.masked_invalid(heats[index]), cmap='jet', alpha=0.5, **frame)
-        _title(cell, f'{result.texts[index]}  {result.presence[index]:.0%}')
+        presence = float(result.presence[index])
+        draw_map(cell, small, heats[index], presence, **frame)
+        _title(cell, f'{result.texts[index]}\n{presence_words(presence)}')
+    if num_cells > first_map:
+        add_map_scale(figure, cells, 'presence × map, %')
     set_fonts(figure)
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()
@@ -131,4 +135,5 @@ def _add_legend(cell: Axes, labels: np.ndarray, classes: Sequence[str]) -> None:
 
 def _title(cell: Axes, text: str) -> None:
     # A dollar sign in a text must not start a formula.
-    cell.set_title(textwrap.fill(text, 32), fontsize=8, parse_math=False)
+    lines = [textwrap.fill(line, 32) for line in text.splitlines()]
+    cell.set_title('\n'.join(lines), fontsize=8, parse_math=False)

@@ -19,7 +19,7 @@ from lfi.concepts.names import plain_name
 from lfi.engine.machine import usable_device
 from lfi.errors import UsageError
 from lfi.models.students.config_facts import without_cache
-from lfi.models.teachers import build_teacher, teacher_identity
+from lfi.models.teachers import VLMAttentionTeacher, build_teacher, teacher_identity
 from lfi.structures import PixelFormat, TeacherReading
 from lfi.utils.config_types import leaf_configs, type_name
 from lfi.utils.fileio import hash_files
@@ -154,7 +154,9 @@ class TeacherReader:
 
     Args:
         cfg: The config.
-        texts: Concepts in place of the teacher's, with the same background. Defaults to None: the teacher's.
+        texts: Concepts in place of the teacher's, with the same background. A `VLMAttentionTeacher` without a
+            background compares each with names of ImageNet, so that no presence depends on the other texts.
+            Defaults to None: the teacher's.
         device: Device of the teacher. Defaults to None: a GPU if there is one.
 
     Raises:
@@ -176,6 +178,8 @@ class TeacherReader:
                 texts, config.get('background') or (), 'model.teacher.background in the config'
             )
             config = dict(config, concepts=list(texts))
+            if not config.get('background') and type_name(config) in ('', VLMAttentionTeacher.__name__):
+                config.setdefault('presence_against', 'names')
         reading = reading_config(cfg.model)
         if reading.get('presence') == 'label':
             reading['presence'] = 'image'

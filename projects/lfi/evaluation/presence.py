@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .calibration import calibration_error, fit_presence, fitted_by_halves
 from .image_maps import ImageMaps
 from .localization import average_precision, check_finite
 
@@ -26,7 +27,8 @@ def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | Non
         - 'recall': share of pairs with a presence of at least 0.5 among visible concepts;
         - 'average_precision': average precision of presence as a ranking. The chance level is the share of
           visible concepts;
-        - 'brier': Brier score, the mean squared error against 1 or 0; lower is better.
+        - 'brier': Brier score, the mean squared error against 1 or 0; lower is better;
+        - 'calibration_error': `calibration_error`; lower is better.
 
     Raises:
         ValueError: if no concept is visible, or presence is not finite.
@@ -41,6 +43,7 @@ def presence_quality(presence: Tensor, visible: Tensor) -> dict[str, float | Non
         'recall': (hits / visible.sum()).item(),
         'average_precision': average_precision(presence[None], visible[None]).item(),
         'brier': (presence - visible.to(presence)).square().mean(dtype=torch.float64).item(),
+        'calibration_error': calibration_error(presence, visible),
     }
 
 
@@ -95,6 +98,12 @@ def presence_metrics(images: Sequence[ImagePresence]) -> dict[str, float]:
         # Precision is undefined if nothing is predicted.
         if value is not None
     }
+    for column in ('', '_teacher'):
+        fitted = fitted_by_halves(columns[column], visible, counted)
+        if fitted is not None:
+            entries[f'presence_fitted_calibration_error{column}'] = calibration_error(
+                fitted[counted], visible[counted]
+            )
     labels = [image.labels for image in images if image.labels is not None]
     if len(labels) < len(images):
         return entries
@@ -110,6 +119,15 @@ def presence_metrics(images: Sequence[ImagePresence]) -> dict[str, float]:
         score = average_precision(presence[counted][None], visible[counted][None])
         entries[f'unlabelled_presence_average_precision{column}'] = score.item()
     return entries
+
+
+def student_fit(images: Sequence[ImagePresence]) -> tuple[float, float]:
+    """Return the `readout.presence_fit` of a student, from images that show some concepts and lack others."""
+    counted = _stack([image.counted for image in images])
+    presence, visible = (
+        _stack([getattr(image, name) for image in images])[counted] for name in ('student', 'visible')
+    )
+    return fit_presence(presence, visible)
 
 
 def _visible_frequency(visible: Tensor, counted: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from .localization import (
     rank_correlations,
     region_iou,
 )
-from .presence import ImagePresence, image_presence, presence_metrics
+from .presence import ImagePresence, image_presence, presence_metrics, student_fit
 
 # Columns of the logged table, by the suffix of the entry's name.
 COLUMNS = {
@@ -71,10 +71,12 @@ class SemanticConsistencyMetric(BaseMetric):
     - `layers`: Spearman's correlation between the supervised layers, mean over all pairs of layers;
     - `between_concepts`: Spearman's correlation with the maps of the other concepts of the image. It is 1 for
       a student whose map does not depend on the concept;
-    - `presence_precision`, `presence_recall`, `presence_average_precision` and `presence_brier`
-      (`presence_quality`): presence against 1 if the image has a region of the concept, else 0. A pair is one
-      image that has regions and one concept of the bank, and all pairs count. A pair is left out if the image
-      has the concept only in `crowds`, objects that the annotations ignore;
+    - `presence_precision`, `presence_recall`, `presence_average_precision`, `presence_brier` and
+      `presence_calibration_error` (`presence_quality`): presence against 1 if the image has a region of the
+      concept, else 0. A pair is one image that has regions and one concept of the bank, and all pairs count.
+      A pair is left out if the image has the concept only in `crowds`, objects that the annotations ignore;
+    - `presence_fitted_calibration_error`: the same error after a fit on every other image, measured on those
+      in between. If the fit halves the error, the log says which `readout.presence_fit` to set;
     - `presence_top1`, if images have a `gt_label`: the share of labelled images whose concept of the highest
       presence is a label.
 
@@ -138,10 +140,19 @@ class SemanticConsistencyMetric(BaseMetric):
         rows = [row for image in results for row in image.rows]
         names = dict.fromkeys(name for row in rows for name in row)
         means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
-        means.update(presence_metrics([image.presence for image in results if image.presence is not None]))
+        presences = [image.presence for image in results if image.presence is not None]
+        means.update(presence_metrics(presences))
+        logger = MMLogger.get_current_instance()
         if rows:
             title = f'Semantic consistency of {len(rows)} concepts in {len(results)} images'
-            MMLogger.get_current_instance().info(f'{title}\n{consistency_table(means)}')
+            logger.info(f'{title}\n{consistency_table(means)}')
+        error, fitted_error = (means.get(f'presence_{name}calibration_error') for name in ('', 'fitted_'))
+        if error is not None and fitted_error is not None and 2 * fitted_error <= error:
+            scale, offset = student_fit(presences)
+            logger.info(
+                f"A fit reduces the calibration error of the student's presence from {error:.3f} to "
+                f'{fitted_error:.3f}: set model.readout.presence_fit=[{scale:.3g}, {offset:.3g}]'
+            )
         return {**means, 'concepts': len(rows)}
 
     def _rows(self, maps: ImageMaps, sample: Mapping) -> list[dict[str, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from lfi.models.backbones import InteractionStates
 from lfi.registry import MODELS
-from lfi.structures import MASKED, OTHER, InteractionMaps
+from lfi.structures import MASKED, OTHER, InteractionMaps, check_presence_fit
 from lfi.utils.arrays import evenly_spaced
 from lfi.utils.options import check_whole
 
@@ -46,10 +48,13 @@ class InteractionReadout(BaseModule):
         embed_dims: D, width of the student.
         text_dims: E, width of the teacher's text space.
         contrast_weight: w, in [0, 1]. Defaults to 0: answers are the attention alone.
+        presence_fit: scale and offset of the presence logits in `answers`. Losses and predictions of classes
+            ignore them. `lfi.SemanticConsistencyMetric` fits both. Defaults to (1, 0).
         init_cfg: initialisation config of `mmengine.model.BaseModule`. Defaults to None.
 
     Raises:
-        ValueError: if `contrast_weight` is outside [0, 1], or `text_dims` is no whole number above 0.
+        ValueError: if `contrast_weight` is outside [0, 1], `text_dims` is no whole number above 0, or
+            `presence_fit` is not a scale above 0 and an offset.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class InteractionReadout(BaseModule):
         embed_dims: int,
         text_dims: int,
         contrast_weight: float = 0.0,
+        presence_fit: Sequence[float] = (1.0, 0.0),
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -65,6 +71,7 @@ class InteractionReadout(BaseModule):
             raise ValueError(f'contrast_weight={contrast_weight!r} must lie in [0, 1]')
         self.text_dims = text_dims
         self.contrast_weight = contrast_weight
+        self.presence_fit = check_presence_fit(presence_fit)
         self.text_centre: Tensor
         self.register_buffer('text_centre', torch.zeros(text_dims))
         self.contrast_texts: Tensor
@@ -166,7 +173,7 @@ class InteractionReadout(BaseModule):
             maps = (1 - self.contrast_weight) * maps + 2 * self.contrast_weight * contrast
         return InteractionMaps(
             logits=maps,
-            presence=self._presence(states, texts, layout.concepts),
+            presence=self._presence(states, texts, layout.concepts, self.presence_fit),
             valid=layout.valid,
             concepts=layout.concepts,
             layers=states.layers,
@@ -190,9 +197,16 @@ class InteractionReadout(BaseModule):
             spatial_logits=self._log_attention(states),
         )
 
-    def _presence(self, states: InteractionStates, texts: Tensor, concepts: Tensor | None) -> Tensor:
-        """Presence of the asked concepts in [0, 1], (B, M)."""
-        presence = self.presence_logits(states, texts, concepts).sigmoid()
+    def _presence(
+        self,
+        states: InteractionStates,
+        texts: Tensor,
+        concepts: Tensor | None,
+        fit: tuple[float, float] = (1.0, 0.0),
+    ) -> Tensor:
+        """Presence of the asked concepts in [0, 1], (B, M), with a scale and an offset of its logits."""
+        scale, offset = fit
+        presence = (scale * self.presence_logits(states, texts, concepts) + offset).sigmoid()
         # The joint map, OTHER, has no text.
         return presence if concepts is None else presence.masked_fill(concepts == OTHER, 0)
 

@@ -15,6 +15,7 @@ from .labels import is_unlabelled
 from .maps_in_view import maps_in_view, place_images
 from .mixed_maps import BatchMixture, mean_maps, mix_maps
 from .packed_maps import is_missing, missing_records, pack, packed_dtype, unpack
+from .presence_fit import check_presence_fit, fitted_presence
 from .readings import TeacherReading
 from .student_grid import StudentGrid
 from .targets import TEACHER_OUTPUTS, Targets
@@ -37,6 +38,8 @@ __all__ = [
     'StudentGrid',
     'Targets',
     'TeacherReading',
+    'check_presence_fit',
+    'fitted_presence',
     'is_unlabelled',
     'labelled_rows',
     'maps_in_view',

@@ -19,6 +19,7 @@ from lfi.structures import InteractionMaps
 from lfi.utils.matplotlib_settings import default_style
 
 from .fonts import set_fonts
+from .map_drawing import draw_map, presence_words
 
 # Lowest score of a drawn detection, as in the visualization hook of mmdet.
 MIN_SCORE = 0.3
@@ -32,7 +33,7 @@ def draw_interactions(
     names: Sequence[str],
     concepts: Sequence[int],
 ) -> None:
-    """Draw images beside the teacher's and the student's map of one concept.
+    """Draw images beside the teacher's and the student's map of one concept, each titled with its presence.
 
     Args:
         axes: (B, 3) matplotlib axes.
@@ -43,11 +44,11 @@ def draw_interactions(
         concepts: index m of the drawn concept among the maps, for each image.
     """
     rows = zip(axes, images, concepts, _last_layer(teacher), _last_layer(student))
-    for b, (row, image, m, teacher_heat, student_heat) in enumerate(rows):
+    for b, (row, image, m, *heats) in enumerate(rows):
         index = m if teacher.concepts is None else int(teacher.concepts[b, m])
-        heats = (None, teacher_heat[m], student_heat[m])
-        for cell, heat, title in zip(row, heats, (names[index], 'teacher', 'student')):
-            _draw_heat(cell, image, heat, title)
+        _draw_image(row[0], image, names[index])
+        for cell, heat, maps, title in zip(row[1:], heats, (teacher, student), ('teacher', 'student')):
+            _draw_heat(cell, image, heat[m], title, float(maps.presence[b, m]))
 
 
 def draw_answers(
@@ -55,18 +56,16 @@ def draw_answers(
 ) -> None:
     """Draw images beside the student's maps of the concepts that it was asked about.
 
-    Each map is scaled to its own range, so its colours do not show whether the concept is present.
-
     Args:
         axes: (B, 1 + M) matplotlib axes.
         images: (B, H, W, 3) uint8, RGB.
         answers: maps of M concepts for the B images. The last layer is drawn.
-        titles: titles of the M maps. The presence is appended.
+        titles: titles of the M maps. The presence stands below.
     """
     for row, image, heats, presence in zip(axes, images, _last_layer(answers), answers.presence):
-        _draw_heat(row[0], image, None, 'asked about')
+        _draw_image(row[0], image, 'asked about')
         for cell, heat, value, title in zip(row[1:], heats, presence, titles):
-            _draw_heat(cell, image, heat, f'{title}: {value:.0%}')
+            _draw_heat(cell, image, heat, title, float(value))
 
 
 def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:
@@ -98,11 +97,21 @@ def draw_detections(
     return len(detections)
 
 
-def _draw_heat(cell: Axes, image: np.ndarray, heat: Tensor | None, title: str) -> None:
-    """Draw an image (H, W, 3), and a map (h, w) over it if given."""
+def _draw_image(cell: Axes, image: np.ndarray, title: str) -> None:
+    """Draw an image (H, W, 3)."""
     cell.imshow(image)
-    if heat is not None:
-        cell.imshow(_upsample(heat, image.shape[:2]), cmap='jet', alpha=0.5)
+    _finish(cell, title)
+
+
+def _draw_heat(
+    cell: Axes, image: np.ndarray, heat: Tensor, title: str, presence: float | None = None
+) -> None:
+    """Draw a map (h, w) over an image (H, W, 3), with its presence in the title unless that is unknown."""
+    draw_map(cell, image, _upsample(heat, image.shape[:2]), 1.0 if presence is None else presence)
+    _finish(cell, title if presence is None else f'{title}: {presence_words(presence)}')
+
+
+def _finish(cell: Axes, title: str) -> None:
     # Names may contain dollar signs, which matplotlib would parse as a formula.
     cell.set_title(title, fontsize=8, parse_math=False)
     cell.axis('off')
@@ -130,8 +139,10 @@ def draw_teachers(rows: Sequence[tuple[np.ndarray, np.ndarray, str, dict[str, Te
         len(rows), columns, figsize=(2.2 * columns, 2.2 * len(rows)), layout='constrained', squeeze=False
     )
     for cells, (image, region, title, heats) in zip(axes, rows):
-        for cell, name, heat in zip(cells, (title, *heats), (None, *heats.values())):
-            _draw_heat(cell, image, heat, name)
+        _draw_image(cells[0], image, title)
+        for cell, (name, heat) in zip(cells[1:], heats.items()):
+            _draw_heat(cell, image, (heat - heat.mean()).clamp_min(0), name)
+        for cell in cells:
             if region.any() and not region.all():
                 cell.contour(region, levels=[0.5], colors='white', linewidths=1)
     set_fonts(figure)

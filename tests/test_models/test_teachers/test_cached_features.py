@@ -176,7 +176,7 @@ def test_its_maps_are_those_of_a_cache_of_maps(config, images, tmp_path, max_con
 
 def test_features_of_a_teacher_with_a_bias_are_not_cached(teacher, images):
     teacher.logit_bias = -10.0
-    with pytest.raises(ValueError, match='features of a teacher with a logit_bias, .* cannot be cached'):
+    with pytest.raises(ValueError, match='features of this teacher cannot be cached: its presence .sigmoid'):
         features_to_cache(teacher, BatchView(images, PIXELS, [(128, 128)] * 3))
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import shutil
 
 import numpy as np
@@ -12,8 +13,10 @@ from lfi.models import VLMAttentionTeacher
 from lfi.models.teachers import vlm_attention_teacher
 from lfi.models.teachers.extractors.dense import LocationsExtractor
 from lfi.models.teachers.loading.weights import load_vlm
+from lfi.models.teachers.names_presence import OFFSET, SLOPE
 from lfi.models.teachers.vlm_attention_teacher import interpolation_of
 from lfi.structures import OTHER, PixelFormat
+from open_clip import IMAGENET_CLASSNAMES
 from PIL import Image
 
 NAMES = ['circle', 'square', 'star', 'ring', 'heart', 'leaf']
@@ -177,6 +180,33 @@ def test_a_model_with_a_bias_judges_each_concept_by_itself(make_teacher, teacher
     fewer = make_teacher('vit_bias', concepts=NAMES[:2])
     torch.testing.assert_close(fewer(inputs, RGB).presence, presence[:, :2], rtol=1e-4, atol=1e-5)
     assert make_teacher().presence_kind == 'softmax over the bank'
+
+
+def test_presence_against_names_is_of_each_concept_alone(make_teacher, teacher_folder):
+    teacher = make_teacher(presence_against='names')
+    inputs = batch(2, 3, 32, 32)
+    presence = teacher(inputs, RGB).presence
+    vlm, tokenizer = load_vlm(teacher_folder('vit'), None, False)
+    names = list(dict.fromkeys(IMAGENET_CLASSNAMES))[::10]
+    with torch.no_grad():
+        image = vlm.encode_image(teacher._prepare(inputs, RGB, None), normalize=True)
+        asked, compared = (
+            vlm.logit_scale.exp()
+            * image
+            @ vlm.encode_text(tokenizer([f'a photo of a {name}.' for name in texts]), normalize=True).T
+            for texts in (NAMES, names)
+        )
+    odds = asked.exp() / compared.exp().sum(1, keepdim=True)
+    expected = 1 / (1 + math.exp(-OFFSET) * odds**-SLOPE)
+    assert len(names) == 100
+    torch.testing.assert_close(presence, expected, rtol=1e-4, atol=1e-5)
+    assert teacher.presence_kind == 'against names of ImageNet, concept by concept'
+    # What else is in the bank does not matter; nor does the option for a model that judges each text alone.
+    fewer = make_teacher(concepts=NAMES[:1], presence_against='names')
+    torch.testing.assert_close(fewer(inputs, RGB).presence, presence[:, :1], rtol=1e-4, atol=1e-5)
+    sigmoid = make_teacher('vit_bias', presence_against='names')
+    assert sigmoid.presence_kind == 'sigmoid, concept by concept'
+    assert torch.equal(sigmoid(inputs, RGB).presence, make_teacher('vit_bias')(inputs, RGB).presence)
 
 
 @pytest.mark.parametrize('model', ['vit', 'cnn_test_resnet'])
@@ -343,6 +373,7 @@ def test_autocast_keeps_maps_in_float32_and_close(make_teacher):
         (dict(extractor='gradcam'), r"extractor.type='gradcam' is unknown; choose from"),
         (dict(extractor=dict()), 'extractor.type=None is unknown; choose from'),
         (dict(templates='imagenet'), "templates='imagenet' is unknown"),
+        (dict(presence_against='all'), "presence_against='all' must be 'bank' or 'names'"),
         (dict(model='coca', extractor=dict(type='dense')), "no extractor reads this model's image tower"),
         (dict(model='cnn_test_resnet', extractor=dict(type='maskclip')), 'reads the blocks of a transformer'),
     ],

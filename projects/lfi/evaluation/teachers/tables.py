@@ -25,7 +25,14 @@ PRESENCE_TITLE = (
     'Presence of every concept in every annotated image; precision, recall and average precision in %. '
     '"label or ..." is presence as labels raise it in training'
 )
-PRESENCE_COLUMNS = ('presence', 'precision at 0.5', 'recall at 0.5', 'average precision', 'Brier score')
+PRESENCE_COLUMNS = (
+    'presence',
+    'precision at 0.5',
+    'recall at 0.5',
+    'average precision',
+    'Brier score',
+    'calibration error',
+)
 
 
 def row(name: str, scores: dict, results: dict | None = None) -> list[str]:
@@ -55,10 +62,10 @@ def presence_table(results: dict) -> str:
     rows = []
     for extractor, entry in results['extractors'].items():
         for reading, quality in entry['presence'].items():
-            *rates, brier = quality.values()
+            *rates, brier, calibration = quality.values()
             cells = ['none found' if rate is None else f'{100 * rate:.1f}' for rate in rates]
             name = f'image: {entry["presence_kind"]}' if reading == 'image' else reading
-            rows.append([f'{extractor}, {name}', *cells, f'{brier:.4f}'])
+            rows.append([f'{extractor}, {name}', *cells, f'{brier:.4f}', f'{calibration:.4f}'])
     return markdown.table(PRESENCE_COLUMNS, rows)
 
 

@@ -284,9 +284,9 @@ def features_to_cache(teacher: VLMAttentionTeacher, batch: BatchView) -> Interac
             mean's length is not 1, or the teacher scores each concept independently, because presence from
             features is always a softmax over the bank.
     """
-    if teacher.logit_bias is not None:
+    if not teacher.presence_kind.startswith('softmax'):
         raise ValueError(
-            'features of a teacher with a logit_bias, such as SigLIP, cannot be cached: its presence is no '
+            f'features of this teacher cannot be cached: its presence ({teacher.presence_kind}) is no '
             'softmax over the bank. Train with teacher.cache=None'
         )
     features = teacher.features_of(batch)

@@ -28,6 +28,7 @@ from .embedding_check import EmbeddingCheck
 from .extractors.base import DenseExtractor, PresenceExtractor
 from .families import resolve_extractor
 from .loading.weights import load_vlm
+from .names_presence import NamesPresence
 from .teacher import Teacher
 
 # Images with more than this many times the pixels of `input_size` are prepared one by one.
@@ -65,6 +66,10 @@ class VLMAttentionTeacher(Teacher):
             ensemble, 'openai' (80 prompts) or 'simple' (7). Defaults to ('a photo of a {}.',).
         max_concepts: M, number of concepts to ask about per image: its labels, then the teacher's top
             concepts. Defaults to None, all concepts.
+        presence_against: what a concept competes with for presence, if the model compares texts: 'bank', all
+            texts of the bank; or 'names', 100 names of ImageNet (see `NamesPresence`), so that presence does
+            not depend on the other concepts. Models that judge each text by itself ignore the option.
+            Defaults to 'bank'.
         input_size: height and width in pixels that images are resized to, or one number for both. A ViT's
             position embeddings are interpolated. The model's own size is reduced to whole patches (378 for
             SigLIP's 384 in patches of 14), so that maps cover the image. Defaults to None, the model's own.
@@ -87,10 +92,13 @@ class VLMAttentionTeacher(Teacher):
         background: Sequence[str] = (),
         templates: Sequence[str] | str = ('a photo of a {}.',),
         max_concepts: int | None = None,
+        presence_against: str = 'bank',
         input_size: int | Sequence[int] | None = None,
         allow_random: bool = False,
     ) -> None:
         check_flags(allow_random=allow_random)
+        if presence_against not in ('bank', 'names'):
+            raise ValueError(f"presence_against={presence_against!r} must be 'bank' or 'names'")
         names, templates = concept_names(concepts), prompt_templates(templates)
         # Duplicates give a warning, no error: two classes of a published student's data set may share a name.
         if not isinstance(concepts, Mapping) and (warning := duplicates_message(names, 'concepts')):
@@ -102,6 +110,13 @@ class VLMAttentionTeacher(Teacher):
         with torch.no_grad():
             self.bank = ConceptBank.encode(
                 names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
+            )
+            self.names_presence = (
+                None
+                if presence_against == 'bank'
+                or getattr(vlm, 'logit_bias', None) is not None
+                or issubclass(extractor_type, PresenceExtractor)
+                else NamesPresence(lambda texts: vlm.encode_text(tokenizer(texts)), templates)
             )
         warn_about_equal_embeddings(self.bank.names, self.bank.embeddings)
         check_embeddings = EmbeddingCheck(vlm)
@@ -132,6 +147,8 @@ class VLMAttentionTeacher(Teacher):
         if self._text_embeddings.device != device:
             self.extractor.to(device)
             self._text_embeddings = self._text_embeddings.to(device)
+            if self.names_presence is not None:
+                self.names_presence.to(device)
         return self
 
     @property
@@ -145,10 +162,12 @@ class VLMAttentionTeacher(Teacher):
 
         A model with a bias (SigLIP: Zhai et al., ICCV 2023, section 3.2) scores each concept independently,
         by sigmoid(scale * cosine + bias), and a generative VLM by its answer. In other models the concepts
-        of the bank compete.
+        of the bank compete, or each of them with names of ImageNet.
         """
         if isinstance(self.extractor, PresenceExtractor):
             return 'the answer, concept by concept'
+        if self.names_presence is not None:
+            return 'against names of ImageNet, concept by concept'
         return 'softmax over the bank' if self.logit_bias is None else 'sigmoid, concept by concept'
 
     @property
@@ -218,6 +237,8 @@ class VLMAttentionTeacher(Teacher):
         """Presence (B, C) of all texts of the bank, from the images' embeddings (B, E)."""
         with torch.autocast(pooled.device.type, enabled=False):
             scores = self.logit_scale * pooled.float() @ self._text_embeddings.T
+            if self.names_presence is not None:
+                return self.names_presence(scores, self.logit_scale * pooled.float())
             return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
     def ask(self, batch: BatchView) -> InteractionMaps:
