@@ -1,7 +1,7 @@
 """Measure how true presence is: calibration error and ranking, of a teacher and of students.
 
     LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research presence
-    ... --student tiny work_dirs/study/lfi/seed-0/CONFIG.py work_dirs/study/lfi/seed-0/epoch_8.pth
+    ... --student tiny 'ResNet-18, seed 0' RUN/CONFIG.py RUN/epoch_8.pth
 
 Images are COCO's of both splits (80 names) and the validation images of Tiny-ImageNet's first 20 classes.
 Fits are made on the images at even places and measured on those at odd ones. There are two kinds of
@@ -77,11 +77,11 @@ def parse_args() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         '--student',
-        nargs=3,
+        nargs=4,
         action='append',
         default=[],
-        metavar=('DATA', 'CONFIG', 'CHECKPOINT'),
-        help='a student, and the data to ask it about, coco or tiny; may be repeated',
+        metavar=('DATA', 'NAME', 'CONFIG', 'CHECKPOINT'),
+        help='the data to ask a student about, coco or tiny, and the student; may be repeated',
     )
     parser.add_argument('--teacher', default='lit-lite0', help='name of the teacher (%(default)s)')
     parser.add_argument('--input-size', type=positive, default=320, help="the teacher's (%(default)s)")
@@ -116,10 +116,9 @@ def run() -> None:
         }
         for (name, questions), answer in answers.items():
             rows.append([data, name, questions, *measures(answer)])
-    for data, config, checkpoint in args.student:
+    for data, name, config, checkpoint in args.student:
         presence = ask_student(config, checkpoint, photos[data])
-        name = f'student {Path(checkpoint).parent.name}'
-        rows.append([data, name, 'bank', *measures(Answers(presence, photos[data].shown))])
+        rows.append([data, f'student: {name}', 'bank', *measures(Answers(presence, photos[data].shown))])
     print(markdown.table(TITLES, rows))
     scale, offset = fit_presence(
         *(torch.cat([column[::2].flatten() for column in columns]) for columns in zip(*of_four))

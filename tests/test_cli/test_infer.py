@@ -110,6 +110,21 @@ def test_what_is_done_is_kept_when_it_ends_early(run_main, small_training, photo
     assert [record['picture'] for record in found] == ['00000_photo0.png', '00001_photo1.png']
 
 
+def test_the_teacher_answers_below_the_student(run_main, small_training, photos, tmp_path):
+    def picture(*args):
+        run_main(
+            *small_training(), photos / 'photo0.png', '--texts', 'star', 'ring', '--out-dir', 'seen', *args
+        )
+        return mmcv.imread(tmp_path / 'seen/00000_photo0.png')
+
+    alone, both = picture(), picture('--with-teacher')
+    height = len(alone)
+    assert both.shape == (2 * height, *alone.shape[1:])
+    np.testing.assert_array_equal(both[:height], alone)
+    # The image is the same, and the maps are not.
+    assert (both[height:] != alone).any()
+
+
 def test_without_texts_it_looks_for_the_classes(run_main, small_training, photos, tmp_path):
     run_main(*small_training(), photos / 'photo1.png', '--out-dir', 'seen', '--batch-size', '2')
     (record,) = records_in(tmp_path / 'seen')

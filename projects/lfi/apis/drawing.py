@@ -22,8 +22,8 @@ from lfi.visualization.map_drawing import add_map_scale, draw_map, presence_word
 from .interaction_result import InteractionResult
 from .truth import IGNORED, Truth
 
-# Longer side of a drawn image in pixels, columns of a picture, width of a column in inches.
-SIDE, COLUMNS, CELL = 480, 5, 2.4
+# Longer side of a drawn image in pixels, columns of a picture, width of a column in inches, dots per inch.
+SIDE, COLUMNS, CELL, DPI = 480, 5, 2.4, 140
 # Colours of matplotlib's tab20, and classes of a segmentation that the legend names.
 COLOURS, MAX_NAMES = 20, 6
 Extent = tuple[float, float, float, float]
@@ -40,6 +40,7 @@ def draw_result(
     classes: Sequence[str],
     text_indices: Sequence[int],
     truth: Truth | None = None,
+    title: str = 'image',
 ) -> np.ndarray:
     """Draw an image with its prediction, and the maps of some texts with their presence beside it.
 
@@ -51,6 +52,7 @@ def draw_result(
         text_indices: Indices of the texts to draw.
         truth: Annotations. Their boxes or their segmentation are drawn beside the prediction. Defaults to
             None.
+        title: Title of an image without a prediction. Defaults to 'image'.
 
     Returns:
         The picture, (H, W, 3) uint8 RGB.
@@ -69,7 +71,7 @@ def draw_result(
     columns = min(num_cells, COLUMNS)
     rows = -(-num_cells // columns)
     cell_height = CELL * min(max(height / width, 0.5), 2) + 0.4
-    figure = Figure(figsize=(CELL * columns, cell_height * rows), layout='constrained')
+    figure = Figure(figsize=(CELL * columns, cell_height * rows), dpi=DPI, layout='constrained')
     painter = FigureCanvasAgg(figure)
     cells = list(figure.subplots(rows, columns, squeeze=False).flat)
     # Boxes are in pixels of the loaded image.
@@ -78,6 +80,7 @@ def draw_result(
         cell.axis('off')
     for cell in cells[:first_map]:
         cell.imshow(small, **frame)
+    _title(cells[0], title)
     _draw_prediction(cells[0], result, classes)
     if truth is not None:
         _draw_truth(cells[1], truth, classes, (0, width, height, 0))
@@ -87,7 +90,7 @@ def draw_result(
         draw_map(cell, small, heats[index], presence, **frame)
         _title(cell, f'{result.texts[index]}\n{presence_words(presence)}')
     if num_cells > first_map:
-        add_map_scale(figure, cells, 'presence × map, %')
+        add_map_scale(figure, cells)
     set_fonts(figure)
     painter.draw()
     return np.asarray(painter.buffer_rgba())[..., :3].copy()

@@ -15,6 +15,7 @@ from lfi.adaptation.teacher import find_teacher
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 
+from .drawing import draw_result
 from .interaction_result import InteractionResult
 from .readers import TeacherReader, check_no_background
 from .sources import Source, list_sources
@@ -87,6 +88,26 @@ def teacher_result(
     maps = maps / maps.sum((-2, -1), keepdim=True).clamp_min(1e-12)
     texts, no_prediction = reader.concepts, BaseDataElement()
     return InteractionResult(name, frame, image, no_prediction, texts, answer.presence, maps, answer.view)
+
+
+def draw_with_teacher(
+    result: InteractionResult, classes: Sequence[str], text_indices: Sequence[int], reader: TeacherReader
+) -> np.ndarray:
+    """Draw a student's result, and the teacher's maps of the same texts below it, (H, W, 3) uint8 RGB.
+
+    Args:
+        result: result of the student.
+        classes: class names, by label.
+        text_indices: indices of the texts to draw.
+        reader: reader of the teacher, for the texts of the result.
+    """
+    answer = teacher_result(reader, result.image)
+    return np.concatenate(
+        [
+            draw_result(result, classes, text_indices),
+            draw_result(answer, (), text_indices, title='the teacher'),
+        ]
+    )
 
 
 def teacher_results(

@@ -9,6 +9,7 @@ Writes a picture for each image or video frame, predictions.json, and a video of
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from lfi.utils.next_commands import export_commands, print_next
 
@@ -22,6 +23,11 @@ from .arguments import (
     positive,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lfi.apis import InteractionResult
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -34,6 +40,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='TEXT',
         help='texts to ask for (default: classes of the training; pictures show the 5 strongest)',
     )
+    parser.add_argument(
+        '--with-teacher', action='store_true', help="draw the teacher's maps below, too; it asks the teacher"
+    )
     add_templates(parser)
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')
     parser.add_argument('--batch-size', type=positive, default=8, help='images in a batch (%(default)s)')
@@ -43,7 +52,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Write pictures and predictions."""
     from lfi.apis import InteractionInferencer
+    from lfi.apis.drawing import strongest_texts
+    from lfi.apis.readers import TeacherReader
     from lfi.apis.result_files import write_results
+    from lfi.apis.teacher_answers import draw_with_teacher
     from lfi.engine import run_options
     from lfi.engine.config_loading import load_config
     from lfi.errors import as_usage_error
@@ -53,9 +65,18 @@ def run(args: Namespace) -> None:
     with as_usage_error(ImportError, OSError, RuntimeError, ValueError):
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device, args.templates)
         results = inferencer.stream(args.inputs, args.texts, args.batch_size, args.frame_stride)
+        texts = args.texts or inferencer.default_texts
+        reader = TeacherReader(cfg, texts, args.device) if args.with_teacher and texts else None
+
+    def draw(result: InteractionResult) -> np.ndarray:
+        if reader is None:
+            return inferencer.visualize(args.inputs, [result], args.texts)[0]
+        drawn = range(len(result.texts)) if args.texts else strongest_texts(result)
+        return draw_with_teacher(result, inferencer.classes, drawn, reader)
+
     write_results(
         results,
-        lambda result: inferencer.visualize(args.inputs, [result], args.texts)[0],
+        draw,
         inputs=args.inputs,
         classes=inferencer.classes,
         skipped=inferencer.skipped,

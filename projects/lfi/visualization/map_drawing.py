@@ -12,12 +12,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-# A sequential, perceptually even colour map, and its opacity where presence times map is 1.
-COLOURS, OPACITY = 'inferno', 0.9
-# Grey level of the image below, from 0 to 255, is raised to this least level, so that colours are seen.
-LEAST_GREY = 40
-# Presence in per cent below which a text is called likely absent, and from which nothing is added to it.
-LIKELY_ABSENT, LIKELY_PRESENT = 10, 50
+# A sequential, perceptually even colour map without its darkest fifth, and its opacity at 1. Opacity grows
+# faster than the value, so that weak maps are seen.
+COLOURS, DARKEST, OPACITY, POWER = 'inferno', 0.2, 0.75, 0.7
+# Darkest and brightest grey of the image below: colours stand out against both.
+GREYS = 30, 190
+# Presence in per cent below which a text is called likely absent, and from which it is called likely there.
+LIKELY_ABSENT, LIKELY_THERE = 20, 60
 
 
 def draw_map(cell: Axes, image: np.ndarray, heat: np.ndarray, presence: float = 1.0, **frame: Any) -> None:
@@ -33,29 +34,34 @@ def draw_map(cell: Axes, image: np.ndarray, heat: np.ndarray, presence: float = 
         presence: in [0, 1], whether the image shows the text. Defaults to 1: only the map is drawn.
         **frame: arguments of `Axes.imshow`, such as `extent`.
     """
-    grey = image.mean(-1) * (255 - LEAST_GREY) / 255 + LEAST_GREY
+    darkest, brightest = GREYS
+    grey = darkest + image.mean(-1) * (brightest - darkest) / 255
     cell.imshow(grey, cmap='gray', vmin=0, vmax=255, **frame)
     value = presence * np.nan_to_num(heat) / max(float(np.nanmax(heat, initial=0)), 1e-12)
-    colours = matplotlib.colormaps[COLOURS](value)
-    colours[..., 3] = OPACITY * value
-    cell.imshow(colours, **frame)
+    cell.imshow(_colours(value), **frame)
 
 
-def add_map_scale(figure: Figure, cells: Iterable[Axes], label: str) -> None:
-    """Add the scale of `draw_map`, with a label, at the right of the cells of maps."""
-    steps = np.linspace(0, 1, 256)
-    colours = matplotlib.colormaps[COLOURS](steps)
+def _colours(values: np.ndarray) -> np.ndarray:
+    """Return RGBA colours (..., 4) of values in [0, 1]."""
+    colours = matplotlib.colormaps[COLOURS](DARKEST + (1 - DARKEST) * values)
+    colours[..., 3] = OPACITY * values**POWER
+    return colours
+
+
+def add_map_scale(figure: Figure, cells: Iterable[Axes]) -> None:
+    """Add the scale of `draw_map` at the right of the cells of maps."""
+    colours = _colours(np.linspace(0, 1, 256))
     # As over a grey image.
-    colours[:, :3] = 0.5 * (1 - OPACITY * steps[:, None]) + OPACITY * steps[:, None] * colours[:, :3]
+    opacity = colours[:, 3:]
+    colours = np.concatenate([(1 - opacity) * np.mean(GREYS) / 255 + opacity * colours[:, :3], opacity**0], 1)
     scale = ScalarMappable(Normalize(0, 100), ListedColormap(colours))
-    bar = figure.colorbar(scale, ax=list(cells), fraction=0.02, pad=0.01, ticks=(0, 50, 100))
-    bar.set_label(label, fontsize=6)
-    bar.ax.tick_params(labelsize=6)
+    bar = figure.colorbar(scale, ax=list(cells), fraction=0.02, pad=0.01, shrink=0.7, ticks=(0, 50, 100))
+    bar.set_label('presence × map at this place, %', fontsize=7)
+    bar.ax.tick_params(labelsize=7)
 
 
 def presence_words(presence: float) -> str:
-    """Say what a presence in [0, 1] is: '62 %', '31 %, not sure', or '4 %, likely absent'."""
+    """Say what a presence in [0, 1] is: 'likely there, 62 %', 'not sure, 31 %', or 'likely absent, 4 %'."""
     percent = round(100 * presence)
-    if percent < LIKELY_ABSENT:
-        return f'{percent} %, likely absent'
-    return f'{percent} %' if percent >= LIKELY_PRESENT else f'{percent} %, not sure'
+    verdict = 'likely there' if percent >= LIKELY_THERE else 'not sure'
+    return f'{"likely absent" if percent < LIKELY_ABSENT else verdict}, {percent} %'
