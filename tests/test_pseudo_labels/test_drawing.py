@@ -20,7 +20,7 @@ def test_each_image_shows_its_objects_and_concepts():
     assert len(figure.axes) == 8
     first, second, *_ = figure.axes
     assert len(first.images) == 3 and len(first.patches) == 2
-    assert first.get_title() == '$5 dog 90%, cat 60%'
+    assert first.get_title() == 'a\n$5 dog 90%, cat 60%'
     # The object of the highest score has number 1, and is drawn last.
     assert [text.get_text() for text in first.texts] == ['2', '1']
     assert [text.get_text() for text in first.get_legend().get_texts()] == [
@@ -29,7 +29,7 @@ def test_each_image_shows_its_objects_and_concepts():
     ]
     assert first.images[2].get_array()[..., 3].astype(bool).tolist() == mask.tolist()
     assert first.patches[1].get_bbox().bounds == (2.5, 1.5, 4, 3)
-    assert len(second.images) == 1 and second.get_title() == 'none of the concepts'
+    assert len(second.images) == 1 and second.get_title() == 'b\nnone of the concepts'
 
 
 def test_colours_are_those_of_classes_and_numbers_do_not_overlap():

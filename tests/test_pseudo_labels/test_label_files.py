@@ -8,7 +8,7 @@ import pytest
 from lfi.apis import list_sources
 from lfi.apis.image_pipeline import UnfitImageError
 from lfi.pseudo_labels import LabelLog, LabelRules, label_image
-from lfi.pseudo_labels.label_files import label_files, read_image
+from lfi.pseudo_labels.label_files import label_files, read_image, unlabelled_sources
 
 RULES = LabelRules(presence_threshold=0.3, min_area=0)
 SETTINGS = dict(by='a test')
@@ -35,7 +35,7 @@ def reader(make_answers):
 def run(reader, photos, path, size=3):
     log = LabelLog(path, SETTINGS)
     try:
-        return log, list(label_files(reader, list_sources(photos), RULES, log, size))
+        return log, list(label_files(reader, unlabelled_sources(list_sources(photos), log), RULES, log, size))
     finally:
         log.close()
 

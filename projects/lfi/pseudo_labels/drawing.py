@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +18,10 @@ from lfi.utils.matplotlib_settings import default_style
 from lfi.visualization.fonts import set_fonts
 
 COLUMNS = 4
+EXPLANATION = (
+    'Above an image: its file, and the concepts that it shows, with their presence. Below: how many objects '
+    'of each class, and the score of each: its presence times the mean of the map inside its mask.'
+)
 # Classes, and scores of a class, that a legend names.
 MAX_CLASSES, MAX_SCORES = 8, 5
 # Steps of the golden ratio keep the hues of any number of classes apart.
@@ -30,7 +35,7 @@ def draw_labels(images: Sequence[np.ndarray], records: Sequence[dict], concepts:
     """Draw a grid of images with numbered boxes and masks of objects, in one colour a class.
 
     A legend below each image counts the objects of each class, with their numbers and scores. The title has
-    the present concepts. The object of the highest score has the number 1.
+    the file and the present concepts. The object of the highest score has the number 1.
 
     Args:
         images: images, each (H, W, 3) uint8 RGB; at least one.
@@ -51,7 +56,9 @@ def draw_labels(images: Sequence[np.ndarray], records: Sequence[dict], concepts:
         _add_legend(cell, record['objects'], concepts, colours)
         present = ', '.join(f'{concepts[c]} {presence:.0%}' for c, presence in record['presence'])
         title = textwrap.fill(present or 'none of the concepts', 44, max_lines=3)
-        cell.set_title(title, fontsize=7, parse_math=False)
+        name = Path(record['file']).name[-44:]
+        cell.set_title(f'{name}\n{title}', fontsize=7, parse_math=False)
+    figure.supxlabel(textwrap.fill(EXPLANATION, 46 * columns), fontsize=7)
     set_fonts(figure)
     return figure
 

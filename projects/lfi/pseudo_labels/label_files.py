@@ -26,14 +26,14 @@ Reader = Callable[[Sequence[np.ndarray]], list[ConceptAnswers]]
 def label_files(
     reader: Reader, sources: Sequence[FileSource], rules: LabelRules, log: LabelLog, batch_size: int
 ) -> Iterator[int]:
-    """Label the images that the log lacks, or this process's share of them.
+    """Label images, or this process's share of them.
 
-    Batches are cut from the unlabelled images, and logged one by one. A resumed run of one process therefore
+    Batches are logged one by one. A resumed run of one process therefore
     has the same batches as a run without a stop, and labels do not depend on the stop.
 
     Args:
         reader: `TeacherReader` or `StudentReader`.
-        sources: image files.
+        sources: images without labels, the same in all processes.
         rules: thresholds of labels.
         log: log of labels, read and extended.
         batch_size: number of images in a batch.
@@ -41,12 +41,11 @@ def label_files(
     Yields:
         Number of images in each batch.
     """
-    unlabelled = unlabelled_sources(sources, log)
     rank, num_processes = dist.get_rank(), dist.get_world_size()
     # No process writes before all have read the logs.
     dist.barrier()
-    for start in range(rank * batch_size, len(unlabelled), num_processes * batch_size):
-        batch = unlabelled[start : start + batch_size]
+    for start in range(rank * batch_size, len(sources), num_processes * batch_size):
+        batch = sources[start : start + batch_size]
         log.add(_records(reader, batch, rules))
         yield len(batch)
 

@@ -89,11 +89,12 @@ def label_images(
         # All logs exist before one is read.
         dist.barrier()
         log.read_others()
-        num_done = len(sources) - len(unlabelled_sources(sources, log))
+        unlabelled = unlabelled_sources(sources, log)
+        num_done = len(sources) - len(unlabelled)
         with tqdm(
             total=len(sources), initial=num_done, unit=' images', disable=not is_first, smoothing=0.05
         ) as bar:
-            for count in label_files(reader, sources, rules, log, batch_size):
+            for count in label_files(reader, unlabelled, rules, log, batch_size):
                 # All processes are about as fast.
                 bar.update(min(count * dist.get_world_size(), len(sources) - bar.n))
         dist.barrier()

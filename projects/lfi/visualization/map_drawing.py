@@ -56,7 +56,7 @@ def add_map_scale(figure: Figure, cells: Iterable[Axes]) -> None:
     colours = np.concatenate([(1 - opacity) * np.mean(GREYS) / 255 + opacity * colours[:, :3], opacity**0], 1)
     scale = ScalarMappable(Normalize(0, 100), ListedColormap(colours))
     bar = figure.colorbar(scale, ax=list(cells), fraction=0.02, pad=0.01, shrink=0.7, ticks=(0, 50, 100))
-    bar.set_label('presence × map at this place, %', fontsize=7)
+    bar.set_label('strength of the map × presence, %', fontsize=7)
     bar.ax.tick_params(labelsize=7)
 
 
