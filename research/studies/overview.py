@@ -15,8 +15,8 @@ from .published import PAGE, put_section, read_published
 from .runs import metric_name
 from .study import Cell, Study
 
-SECTION, SHORT = 'overview', 'verdict'
-"""Names of the sections of the table in `results.md` and of the short table in `README.md`."""
+SECTION = 'overview'
+"""Name of the section of the table in `results.md`."""
 # Titles of the studies, in the order of the page.
 STUDIES = {
     'shapes': 'Shapes, all labels',
@@ -35,8 +35,6 @@ STUDIES = {
     'shapes-detector': 'Shapes, detector',
     'shapes-detector-few': 'Shapes, detector, a tenth of the boxes',
 }
-# Studies of the short table.
-SHORT_STUDIES = ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes-few-10', 'shapes')
 TITLES = (
     'study',
     'test metric',
@@ -51,11 +49,7 @@ TITLES = (
 )
 
 
-# Columns of the short table, as indices of `TITLES`.
-SHORT_COLUMNS = (0, 3, 4, 5, 6, 7)
-
-
-def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int] | None = None) -> str:
+def overview_table(studies: Mapping[str, Sequence[Study]]) -> str:
     """Table with a row for each metric of each study that has cells of its reference and its method.
 
     The best other baseline and the best negative control have the highest mean paired difference from the
@@ -64,32 +58,28 @@ def overview_table(studies: Mapping[str, Sequence[Study]], columns: Sequence[int
 
     Args:
         studies: studies by title, one for each metric.
-        columns: indices of the columns in `TITLES`. Defaults to None: all columns.
 
     Returns:
         Markdown with means and standard deviations over the seeds, and paired differences with their 95 %
         intervals. '' if no study has a row.
     """
     rows = [row for name, by_metric in studies.items() for study in by_metric for row in _row(name, study)]
-    indices = range(len(TITLES)) if columns is None else columns
-    titles, *lines = ([line[i] for i in indices] for line in (TITLES, *rows))
-    return markdown.table(titles, lines) if rows else ''
+    return markdown.table(TITLES, rows) if rows else ''
 
 
 def publish_overview(root: Path) -> None:
-    """Write the table of all published studies to the results page, and the short table to the README.
+    """Write the table of all published studies to the results page.
 
     Args:
         root: root of the repository.
     """
-    studies = {name: list(_published(PRESETS[name], name, root)) for name in STUDIES}
+    studies = {name: list(published_studies(PRESETS[name], name, root)) for name in STUDIES}
     if table := overview_table({title: studies[name] for name, title in STUDIES.items()}):
         put_section(root / PAGE, SECTION, table)
-    if short := overview_table({STUDIES[name]: studies[name] for name in SHORT_STUDIES}, SHORT_COLUMNS):
-        put_section(root / 'README.md', SHORT, short)
 
 
-def _published(preset: Preset, name: str, root: Path) -> Iterator[Study]:
+def published_studies(preset: Preset, name: str, root: Path) -> Iterator[Study]:
+    """Yield a study's published numbers, once for each metric that has any."""
     for metric, published in zip(preset.metrics, read_published(preset, name, root)):
         cells: dict[str, list[Cell]] = {}
         for (arm, _, _), cell in published.items():
@@ -99,13 +89,24 @@ def _published(preset: Preset, name: str, root: Path) -> Iterator[Study]:
         yield Study(ordered, preset.method, preset.negative_controls, metric=metric_name(metric))
 
 
-def _row(name: str, study: Study) -> Iterator[list[str]]:
+def compared_arms(study: Study) -> tuple[str, str | None, str | None] | None:
+    """Return the reference, the best other baseline and the best negative control of a study's method.
+
+    Returns:
+        Names of the arms, None for one that the study lacks; None without cells of reference or method.
+    """
     if study.method not in study.cells or study.baseline == study.method:
+        return None
+    baselines = [arm for arm in study.cells if ARMS[arm].kind == 'baseline' and arm != study.baseline]
+    controls = [control for control, arm in study.negative_controls.items() if arm == study.method]
+    return study.baseline, _best(study, baselines), _best(study, controls)
+
+
+def _row(name: str, study: Study) -> Iterator[list[str]]:
+    arms = compared_arms(study)
+    if arms is None:
         return
-    reference, method = study.baseline, study.method
-    baselines = [arm for arm in study.cells if ARMS[arm].kind == 'baseline' and arm != reference]
-    controls = [control for control, arm in study.negative_controls.items() if arm == method]
-    best, control = _best(study, baselines), _best(study, controls)
+    (reference, best, control), method = arms, study.method
     yield [
         name,
         str(study.metric),

@@ -11,6 +11,7 @@ from lfi.errors import UsageError
 from lfi.utils.fileio import AtomicLocalBackend
 
 from .domains import VALIDATION, DomainStudy
+from .forest_figure import publish_forests
 from .grid import START_PREFIX, Grid, available_domains, check_cfg_options, plan
 from .job import Job
 from .label_counts import publish_label_counts
@@ -163,6 +164,7 @@ def _write(
         publish_label_counts(name, request.publish)
         publish_students(name, request.publish)
         publish_overview(request.publish)
+        publish_forests(request.publish)
     return text
 
 

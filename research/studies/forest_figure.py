@@ -1,0 +1,114 @@
+"""Forest plots: by how much LFI is ahead of the reference, the best baseline and a negative control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from lfi.utils.matplotlib_settings import default_style, save_figure
+from matplotlib.figure import Figure
+
+from .overview import STUDIES, compared_arms, published_studies
+from .presets import PRESETS
+from .study import Study
+
+FOLDER = Path('docs/images')
+QUESTIONS = {
+    'summary': ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes-few-10', 'shapes'),
+    'few-labels': ('tiny-few-5', 'tiny-few-10', 'tiny-few-25', 'tiny-resnet-few', 'shapes-few-10'),
+    'no-label': ('tiny-none', 'shapes-none'),
+    'all-labels': ('tiny-small', 'tiny-50', 'tiny-resnet', 'shapes', 'shapes-fresh', 'shapes-long'),
+    'pretraining': ('shapes-pretraining',),
+    'detection': ('shapes-detector-few', 'shapes-detector'),
+}
+"""Studies of each figure, by the name of its files."""
+TITLES = {
+    **STUDIES,
+    'tiny-few-5': 'photos, 5 labels a class',
+    'tiny-few-25': 'photos, 25 labels a class',
+}
+KINDS = ('reference', 'best other baseline', 'best negative control')
+MARKERS = 'osD'
+# Colours that people with colour-blindness tell apart (Okabe and Ito), and the ink of both themes.
+COLOURS = ('#0072b2', '#d55e00', '#009e73')
+INKS = {'light': ('white', '#1f2328'), 'dark': ('#0d1117', '#e6edf3')}
+
+
+@default_style()
+def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
+    """Draw the differences of the method from three arms, with 95 % intervals over the seeds.
+
+    Args:
+        studies: studies by title, one for each metric.
+        theme: 'light' or 'dark'.
+    """
+    rows = [
+        (title if len(by_metric) == 1 else f'{title}, {study.metric}', study, arms)
+        for title, by_metric in studies.items()
+        for study in by_metric
+        if (arms := compared_arms(study)) is not None
+    ]
+    paper, ink = INKS[theme]
+    figure = plt.figure(figsize=(8, 0.75 * len(rows) + 1.3), layout='constrained', facecolor=paper)
+    axes = figure.subplots()
+    axes.set_facecolor(paper)
+    handles: dict[int, Any] = {}
+    for row, (_, study, arms) in enumerate(rows):
+        for kind, (arm, colour) in enumerate(zip(arms, COLOURS)):
+            difference = study.difference(arm, study.method) if arm else None
+            if difference is None:
+                continue
+            y = row + 0.25 * (kind - 1)
+            reach = [[difference.mean - difference.low], [difference.high - difference.mean]]
+            style: dict = dict(fmt=MARKERS[kind], color=colour, capsize=3, markersize=5)
+            handles[kind] = axes.errorbar(difference.mean, y, xerr=reach, **style)
+            axes.annotate(
+                f'{difference.mean:+.1f} {arm}',
+                (difference.high, y),
+                xytext=(5, 0),
+                textcoords='offset points',
+                fontsize=7,
+                color=ink,
+                va='center',
+            )
+    axes.axvline(0, color=ink, linewidth=1)
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    # Room for the names at the right of the last interval.
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high + 0.22 * (high - low))
+    axes.set_xlabel('points by which LFI is ahead, and 95 % interval', color=ink)
+    axes.tick_params(colors=ink)
+    axes.grid(alpha=0.25, axis='x')
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == 'bottom')
+        spine.set_color(ink)
+    order = sorted(handles)
+    figure.legend(
+        [handles[kind] for kind in order],
+        [f'minus {KINDS[kind]}' for kind in order],
+        loc='outside upper center',
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+        labelcolor=ink,
+    )
+    return figure
+
+
+def publish_forests(root: Path) -> None:
+    """Draw the published numbers of each question, for light and dark pages.
+
+    Args:
+        root: root of the repository.
+    """
+    for question, names in QUESTIONS.items():
+        studies = {TITLES[name]: list(published_studies(PRESETS[name], name, root)) for name in names}
+        if all(compared_arms(study) is None for by_metric in studies.values() for study in by_metric):
+            continue
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        for theme in INKS:
+            file = root / FOLDER / f'evidence-{question}-{theme}.png'
+            save_figure(draw_forest(studies, theme), file, dpi=110)
