@@ -4,10 +4,8 @@ import csv
 import re
 from pathlib import Path
 
-import pytest
-
 from research.studies.arms import ARMS
-from research.studies.overview import SECTION, SHORT
+from research.studies.overview import SECTION
 from research.studies.presets import FEW, PRESETS
 from research.studies.side_by_side import STUDENTS
 
@@ -15,18 +13,26 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / 'docs/results.md').read_text()
 
 
-@pytest.mark.parametrize('page', [PAGE, (ROOT / 'README.md').read_text()], ids=['results', 'README'])
-def test_each_section_is_of_a_study(page):
-    studies = set(re.findall('<!-- reproduce: (.*?) -->', page)) - {'arms', SECTION, SHORT, STUDENTS}
+def test_each_section_is_of_a_study():
+    studies = set(re.findall('<!-- reproduce: (.*?) -->', PAGE)) - {'arms', SECTION, STUDENTS}
     assert studies <= {*PRESETS, *FEW}
 
 
 def test_each_arm_that_is_published_is_explained():
     table = PAGE[PAGE.index('<!-- reproduce: arms -->') : PAGE.index('<!-- end of arms -->')]
     published = {
-        arm.split()[0]
+        row['arm'].split()[0]
         for file in (ROOT / 'research/published').glob('*.csv')
-        for arm, *_ in csv.reader(file.open(newline=''))
-    } - {'arm'}
+        for row in csv.DictReader(file.open(newline=''))
+        if 'arm' in row
+    }
     for arm in published:
         assert f'| `{arm}` | {ARMS[arm].kind} | {ARMS[arm].about} |' in table
+
+
+def test_presence_is_that_of_its_file():
+    with (ROOT / 'research/published/presence.csv').open(newline='') as file:
+        rows = list(csv.reader(file))
+    assert len(rows) > 8
+    for row in rows:
+        assert f'| {" | ".join(row)} |' in PAGE
