@@ -129,7 +129,7 @@ def draw_report(runs: Sequence[Run], work_dirs: Sequence[Path], n_images: int) -
     student = next((loaded for loaded in students if loaded is not None), None)
     rows = (n_images + 1) // 2
     figure = plt.figure(figsize=(14, max(4.5, 3.5 + 1.4 * rows)), layout='constrained')
-    left, right = figure.subfigures(1, 2, squeeze=False)[0]
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.6), squeeze=False)[0]
     draw_curves(left.subplots(), runs)
     if student is None:
         return figure

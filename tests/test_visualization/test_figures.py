@@ -48,9 +48,9 @@ def test_answers_lie_over_the_image_and_fade_with_their_presence():
     presence = torch.tensor([[0.9, 0.123, 0.02], [0.0, 1.0, 0.495]])
     answers = InteractionMaps(logits, presence, torch.ones(2, 4, 4).bool(), layers=(0, 1))
     draw_answers(axes, np.zeros((2, 32, 32, 3), np.uint8), answers, ['a', 'b', 'c'])
-    titles = ['asked about', 'a: likely there, 90 %', 'b: likely absent, 12 %', 'c: likely absent, 2 %']
+    titles = ['asked about', 'a\nlikely there, 90 %', 'b\nlikely absent, 12 %', 'c\nlikely absent, 2 %']
     assert [cell.get_title() for cell in axes[0]] == titles
-    titles = ['asked about', 'a: likely absent, 0 %', 'b: likely there, 100 %', 'c: not sure, 50 %']
+    titles = ['asked about', 'a\nlikely absent, 0 %', 'b\nlikely there, 100 %', 'c\nnot sure, 50 %']
     assert [cell.get_title() for cell in axes[1]] == titles
     assert len(axes[0, 0].images) == 1
     for cell, value, (y, x) in zip(axes[0, 1:], presence[0], ((3, 28), (19, 11))):

@@ -108,12 +108,12 @@ def _draw_heat(
 ) -> None:
     """Draw a map (h, w) over an image (H, W, 3), with its presence in the title unless that is unknown."""
     draw_map(cell, image, _upsample(heat, image.shape[:2]), 1.0 if presence is None else presence)
-    _finish(cell, title if presence is None else f'{title}: {presence_words(presence)}')
+    _finish(cell, title if presence is None else f'{title}\n{presence_words(presence)}')
 
 
 def _finish(cell: Axes, title: str) -> None:
     # Names may contain dollar signs, which matplotlib would parse as a formula.
-    cell.set_title(title, fontsize=8, parse_math=False)
+    cell.set_title(title, fontsize=7, parse_math=False)
     cell.axis('off')
 
 

@@ -103,7 +103,7 @@ def test_answers_are_drawn_with_the_presence_of_each():
     for row, (index, concepts, there) in zip(axes, choose_questions(IMAGES, 6)):
         assert (row[0].images[0].get_array() == index).all()
         titles = [
-            f'{"abcdef"[c]} ({"there" if t else "not there"}): {presence_words(c / 10)}'
+            f'{"abcdef"[c]} ({"there" if t else "not there"})\n{presence_words(c / 10)}'
             for c, t in zip(concepts, there)
         ]
         assert [cell.get_title() for cell in row[1:]] == titles
