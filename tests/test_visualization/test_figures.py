@@ -32,8 +32,8 @@ def test_maps_lie_over_their_image_with_the_peak_in_place():
     for row, name in zip(axes, 'bc'):
         assert [cell.get_title() for cell in row] == [
             name,
-            'teacher: likely there, 100 %',
-            'student: likely there, 100 %',
+            'teacher\nlikely there, 100 %',
+            'student\nlikely there, 100 %',
         ]
         for cell, (y, x) in zip(row[1:], ((3, 28), (19, 11))):
             heat = cell.images[-1].get_array()
