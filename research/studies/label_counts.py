@@ -37,7 +37,7 @@ def publish_label_counts(study: str, root: Path) -> None:
         f'{metric} on the test images, seeds {seeds}; mean ± standard deviation. '
         'Schedules are a little shorter with more labels: an epoch passes once over the images without one.'
     )
-    picture = f'![{metric} of each arm by labels a class](../{FOLDER}/{group}.png)'
+    picture = f'![{metric} of each arm by labels a class]({FOLDER.name}/{group}.png)'
     columns = {f'{labels} labels a class': cells for labels, cells in counts.items()}
     table = side_by_side_table(arms, columns)
     put_section(root / PAGE, group, f'{picture}\n\n{about}\n\n{table}')

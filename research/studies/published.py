@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-FOLDER, PAGE = Path('research/published'), Path('docs/results.md')
+FOLDER, PAGE = Path('research/published'), Path('research/results.md')
 """Folder of the published numbers and figures, and page of their tables, below the root of the repository."""
 
 

@@ -9,7 +9,11 @@ from lfi.cli.main import GROUPS, commands, parser_of, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 # Not the page of what was there once.
-PAGES = [ROOT / 'README.md', *sorted({*(ROOT / 'docs').glob('*.md')} - {ROOT / 'docs/changelog.md'})]
+PAGES = [
+    ROOT / 'README.md',
+    *sorted({*(ROOT / 'docs').glob('*.md')} - {ROOT / 'docs/changelog.md'}),
+    *sorted((ROOT / 'research').glob('*.md')),
+]
 
 
 def test_the_table_has_a_row_for_each_command_as_its_help_says():

@@ -17,7 +17,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted((ROOT / 'research').glob('*.md'))]
 # Not of what was there once.
 CURRENT = [page for page in PAGES if page.name != 'changelog.md']
 # Their code is run by a test of their own, or is a config.

@@ -34,9 +34,8 @@ def reproduce(run_tool, tmp_path):
 
 
 def test_a_study_goes_on_where_it_was_stopped_and_publishes(reproduce, call_tool, monkeypatch, tmp_path):
-    published, page = tmp_path / 'research/published', tmp_path / 'docs/results.md'
+    published, page = tmp_path / 'research/published', tmp_path / 'research/results.md'
     published.mkdir(parents=True)
-    page.parent.mkdir()
     marks = 'before\n<!-- reproduce: shapes -->\nstale\n<!-- end of shapes -->\nafter\n'
     page.write_text(marks)
     arms = ['--arms', 'task-loss', 'lfi', '--seeds', '0']

@@ -1,4 +1,4 @@
-"""Write model-index.yml, the configs' metafiles, docs/model_zoo.md and the arms in docs/results.md.
+"""Write model-index.yml, the configs' metafiles, docs/model_zoo.md and the arms in research/results.md.
 
     python -m tools.dev.write_metafiles
 
@@ -222,8 +222,8 @@ def zoo(entries: list[Entry]) -> str:
         'size; a multiply-add counts as two. Detectors with varying image sizes are counted at '
         f'{DEFAULT_SIZE}x{DEFAULT_SIZE}. Epochs are those of the data loader; the `100e-lsj` recipes '
         'repeat their data four times in each epoch. Accuracies are mean ± standard deviation over n '
-        'seeds, from the studies in [results.md](results.md), which has the comparisons. PACS and VLCS are '
-        'parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
+        'seeds, from the studies in [results.md](../research/results.md), which has the comparisons. PACS '
+        'and VLCS are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
         '`vlcs/`). "–" means that no study with all labels has run the config unchanged. We publish no '
         'weights. A `task-loss` config defines the student, data and schedule that the other configs of '
         'its student inherit.',
@@ -257,7 +257,7 @@ def main() -> None:
     index = dict(Import=[f'configs/{folder}/metafile.yml' for folder in folders])
     (ROOT / 'model-index.yml').write_text(yaml.safe_dump(index))
     (ROOT / 'docs/model_zoo.md').write_text(zoo(entries))
-    put_section(ROOT / 'docs/results.md', 'arms', arms_table())
+    put_section(ROOT / 'research/results.md', 'arms', arms_table())
     print(f'{len(entries)} configs in {len(folders)} metafiles, and docs/model_zoo.md')
 
 

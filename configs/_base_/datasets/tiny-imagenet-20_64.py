@@ -1,5 +1,5 @@
 # The first 20 classes in wnids.txt with 100 images each, for studies on a CPU. Published tables used a wnids.txt of 50
-# classes in alphabetical order; docs/results.md lists the 20 classes.
+# classes in alphabetical order; research/results.md lists the 20 classes.
 _base_ = './tiny-imagenet_64.py'
 
 # Variables of a base cannot be used in expressions.

@@ -134,7 +134,7 @@ def _write_student(
     if model.get('backbone', {}).get('backbone') == INHERITED and 'backbone' in variables['model']:
         model['backbone'] = {**model['backbone'], 'backbone': cfg.model.backbone.to_dict()}
     if settings.labels_per_class is not None:
-        # Ahead of the head where labels are few (docs/results.md).
+        # Ahead of the head where labels are few (research/results.md).
         model['predict_by'] = {'type': 'lfi.ByTexts'}
     elif 'classification' in data.task and max(typical_size(data)) <= SMALL_IMAGE:
         # Without labels, the teacher decides, and its larger input is worth its time.

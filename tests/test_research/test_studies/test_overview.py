@@ -91,7 +91,7 @@ def test_each_study_has_a_reference_of_its_own(name):
 def test_it_is_written_from_what_is_published(tmp_path):
     root = tmp_path
     for path in (root / FOLDER, (root / PAGE).parent):
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
     (root / PAGE).write_text(MARKS)
     publish_overview(root)
     assert (root / PAGE).read_text() == MARKS

@@ -88,7 +88,7 @@ def test_what_is_published_of_other_domains_stays(tmp_path, monkeypatch, capsys)
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo', 'sketch'], publish=root))
     said = f'{root / PAGE} gets no table: add the lines <!-- reproduce: dg --> and <!-- end of dg -->'
     assert said in capsys.readouterr().out
-    (root / PAGE).parent.mkdir()
+    (root / PAGE).parent.mkdir(exist_ok=True)
     (root / PAGE).write_text('<!-- reproduce: dg -->\n<!-- end of dg -->\n')
     shutil.rmtree(tmp_path / 'out')
     reproduce('dg', preset, Request(tmp_path / 'out', domains=['photo'], publish=root))

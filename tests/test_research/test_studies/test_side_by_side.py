@@ -28,7 +28,7 @@ def test_a_row_for_each_arm_and_a_column_for_each_study():
 @pytest.fixture
 def root(tmp_path):
     for path in (tmp_path / FOLDER, (tmp_path / PAGE).parent):
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
     (tmp_path / PAGE).write_text(MARKS)
     return tmp_path
 

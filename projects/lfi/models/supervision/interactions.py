@@ -19,7 +19,7 @@ from lfi.utils.options import check_dicts
 
 from .part import StudentOutputs, SupervisionPart
 
-# Default `contrast_weight` of the read-out for each spatial reading, from a trial in docs/lab_notebook.md.
+# Default `contrast_weight` of the read-out by spatial reading, from a trial in research/lab_notebook.md.
 CONTRAST_WEIGHT = {'logits': 0.0, 'concept_softmax': 0.9}
 
 WEIGHTS = ('spatial_weight', 'semantic_weight', 'presence_weight')
