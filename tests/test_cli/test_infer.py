@@ -17,6 +17,7 @@ from lfi.apis import interaction_inferencer
 from lfi.apis.drawing import draw_result
 from lfi.apis.interaction_result import InteractionResult
 from lfi.apis.result_files import join_pictures, write_results
+from lfi.cli.infer import build_teacher_reader
 from lfi.engine.launch import load_run_config
 from lfi.errors import UsageError
 from mmengine.config import Config
@@ -123,6 +124,10 @@ def test_the_teacher_answers_below_the_student(run_main, small_training, photos,
     np.testing.assert_array_equal(both[:height], alone)
     # The image is the same, and the maps are not.
     assert (both[height:] != alone).any()
+    with pytest.raises(UsageError, match='--with-teacher: there is no text to ask about: give --texts'):
+        build_teacher_reader(Config(dict(model=dict(teacher=dict()))), (), Namespace())
+    with pytest.raises(UsageError, match='--with-teacher: there is no model.teacher in the config'):
+        build_teacher_reader(Config(dict(model=dict())), ['star'], Namespace())
 
 
 def test_without_texts_it_looks_for_the_classes(run_main, small_training, photos, tmp_path):

@@ -41,6 +41,7 @@ class Model(torch.nn.Module):
         self.teacher = SimpleNamespace(bank=Bank('abcdef'), text_embeddings=torch.arange(6.0)[:, None])
         self.interactions = Interactions(loss=dict(spatial_weight=1))
         self.family = SimpleNamespace(reads_labels=True)
+        self.readout = SimpleNamespace(presence_fit=(1.0, 0.0))
         self.asked = []
 
     def data_preprocessor(self, data, training):

@@ -158,6 +158,15 @@ def test_a_fit_that_halves_the_error_of_presence_is_named(monkeypatch):
     scale, offset = map(float, re.search(r'readout\.presence_fit=\[(.*), (.*)\]', messages[-1]).groups())
     present, absent = fitted_presence(torch.tensor([0.05, 0.01]), (scale, offset)).tolist()
     assert present > 0.8 and absent < 0.1
+    # A student that has a fit is told the one that replaces it.
+    raw = fitted_presence(torch.tensor([0.05, 0.01]), (2, 0))
+    for sample in samples:
+        sample['interactions'] = replace(sample['interactions'], presence_fit=(0.5, 0.0))
+    measure(*samples)
+    scale, offset = map(float, re.search(r'readout\.presence_fit=\[(.*), (.*)\]', messages[-1]).groups())
+    torch.testing.assert_close(
+        fitted_presence(raw, (scale, offset)), torch.tensor([present, absent]), atol=0.05, rtol=0
+    )
 
 
 def test_a_pair_that_crowds_alone_show_counts_neither_way():

@@ -1,3 +1,5 @@
+import math
+
 import matplotlib
 
 matplotlib.use('Agg')
@@ -8,7 +10,7 @@ import torch
 from lfi.structures import InteractionMaps
 from lfi.visualization import draw_answers, draw_interactions
 from lfi.visualization.figures import draw_boxes, draw_detections
-from lfi.visualization.map_drawing import draw_map
+from lfi.visualization.map_drawing import draw_map, presence_words
 from mmengine.structures import InstanceData
 
 
@@ -68,9 +70,11 @@ def test_a_map_is_drawn_only_where_the_model_looked():
     grey, colours = (image.get_array() for image in cell.images)
     assert (grey == 190).all()
     np.testing.assert_allclose(colours[..., 3], [[0, 0], [0.75 * 0.5**0.7, 0.75 * 0.25**0.7]])
+    draw_map(empty, np.zeros((2, 2, 3), np.uint8), heat, math.nan)
+    assert not empty.images[-1].get_array()[..., 3].any() and presence_words(math.nan) == 'unknown'
     # Nothing was seen at all.
     draw_map(empty, np.zeros((2, 2, 3), np.uint8), np.full((2, 2), np.nan))
-    assert not empty.images[1].get_array()[..., 3].any()
+    assert not empty.images[-1].get_array()[..., 3].any()
 
 
 def test_dollar_signs_in_names_begin_no_formula():

@@ -223,10 +223,10 @@ def zoo(entries: list[Entry]) -> str:
         f'{DEFAULT_SIZE}x{DEFAULT_SIZE}. Epochs are those of the data loader; the `100e-lsj` recipes '
         'repeat their data four times in each epoch. Accuracies are mean ± standard deviation over n '
         'seeds, from the studies in [results.md](../research/results.md), which has the comparisons. PACS '
-        'and VLCS are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot (`pacs/`, '
-        '`vlcs/`). "–" means that no study with all labels has run the config unchanged. We publish no '
-        'weights. A `task-loss` config defines the student, data and schedule that the other configs of '
-        'its student inherit.',
+        'and VLCS are parts of these data sets, with one domain left out (`domain/mean`) or zero-shot '
+        '(`pacs/`, `vlcs/`). "–" means that no study with all labels has run the config unchanged. We '
+        'publish no weights. A `task-loss` config defines the student, data and schedule that the other '
+        'configs of its student inherit.',
     ]
     for folder in dict.fromkeys(entry.folder for entry in entries):
         lines += ['', f'## {folder}', '']

@@ -101,7 +101,10 @@ def draw_with_teacher(
         text_indices: indices of the texts to draw.
         reader: reader of the teacher, for the texts of the result.
     """
-    answer = teacher_result(reader, result.image)
+    image = result.image
+    # Students may read grey images, or a fourth channel.
+    image = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image[..., :3]
+    answer = teacher_result(reader, image)
     return np.concatenate(
         [
             draw_result(result, classes, text_indices),

@@ -9,6 +9,7 @@ Writes a picture for each image or video frame, predictions.json, and a video of
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lfi.utils.next_commands import export_commands, print_next
@@ -25,8 +26,10 @@ from .arguments import (
 
 if TYPE_CHECKING:
     import numpy as np
+    from mmengine.config import Config
 
     from lfi.apis import InteractionResult
+    from lfi.apis.readers import TeacherReader
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,11 +52,30 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_device(parser)
 
 
+def build_teacher_reader(cfg: Config, texts: Sequence[str], args: Namespace) -> TeacherReader:
+    """Build the reader of the config's teacher, for the texts and prompts of the student.
+
+    Raises:
+        UsageError: if there are no texts, or the config has no teacher.
+    """
+    from mmengine.config import Config
+
+    from lfi.apis.readers import TeacherReader
+    from lfi.errors import UsageError
+
+    if not texts or not cfg.model.get('teacher'):
+        lack = 'model.teacher in the config' if texts else 'text to ask about: give --texts'
+        raise UsageError(f'--with-teacher: there is no {lack}')
+    if args.templates is not None:
+        teacher = {**cfg.model.teacher, 'templates': args.templates}
+        cfg = Config(dict(model=dict(cfg.model, teacher=teacher)))
+    return TeacherReader(cfg, texts, args.device)
+
+
 def run(args: Namespace) -> None:
     """Write pictures and predictions."""
     from lfi.apis import InteractionInferencer
     from lfi.apis.drawing import strongest_texts
-    from lfi.apis.readers import TeacherReader
     from lfi.apis.result_files import write_results
     from lfi.apis.teacher_answers import draw_with_teacher
     from lfi.engine import run_options
@@ -66,7 +88,7 @@ def run(args: Namespace) -> None:
         inferencer = InteractionInferencer(cfg, args.checkpoint, args.device, args.templates)
         results = inferencer.stream(args.inputs, args.texts, args.batch_size, args.frame_stride)
         texts = args.texts or inferencer.default_texts
-        reader = TeacherReader(cfg, texts, args.device) if args.with_teacher and texts else None
+        reader = build_teacher_reader(cfg, texts, args) if args.with_teacher else None
 
     def draw(result: InteractionResult) -> np.ndarray:
         if reader is None:

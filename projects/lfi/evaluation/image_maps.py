@@ -40,6 +40,7 @@ class ImageMaps:
         valid: (H, W) bool, locations that show the image.
         size: height and width of the image, in pixels.
         canvas: height and width of the canvas, in pixels, see `StudentGrid.canvas`.
+        presence_fit: `presence_fit` of the student's read-out. Defaults to (1, 0): none.
     """
 
     concepts: list[int]
@@ -51,6 +52,7 @@ class ImageMaps:
     valid: Tensor
     size: tuple[int, int]
     canvas: tuple[int, int]
+    presence_fit: tuple[float, float] = (1.0, 0.0)
 
     def to_pixels(self, maps: Tensor) -> Tensor:
         """Resize maps over locations, (n, H, W), to the pixels of the image, (n, h, w), bilinearly.

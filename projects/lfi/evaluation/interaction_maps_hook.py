@@ -122,6 +122,7 @@ def add_interactions(model: Any, batch: dict) -> None:
             valid=student.valid[b],
             size=size,
             canvas=canvas,
+            presence_fit=model.readout.presence_fit,
         )
 
 

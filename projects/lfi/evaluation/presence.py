@@ -57,6 +57,7 @@ class ImagePresence:
         visible: (C,) bool, concepts with a region.
         counted: (C,) bool, concepts to evaluate: all but those that only crowds show.
         labels: (C,) bool, labels of the image; None if the image has no labels.
+        fit: `presence_fit` by which the student's presence is corrected already.
     """
 
     student: np.ndarray
@@ -64,6 +65,7 @@ class ImagePresence:
     visible: np.ndarray
     counted: np.ndarray
     labels: np.ndarray | None
+    fit: tuple[float, float]
 
 
 def image_presence(
@@ -77,7 +79,7 @@ def image_presence(
         return None
     counted = ~np.isin(concepts, list(crowds))
     labelled = None if labels is None else np.isin(concepts, labels)
-    return ImagePresence(student, teacher, visible, counted, labelled)
+    return ImagePresence(student, teacher, visible, counted, labelled, maps.presence_fit)
 
 
 def presence_metrics(images: Sequence[ImagePresence]) -> dict[str, float]:
@@ -122,12 +124,17 @@ def presence_metrics(images: Sequence[ImagePresence]) -> dict[str, float]:
 
 
 def student_fit(images: Sequence[ImagePresence]) -> tuple[float, float]:
-    """Return the `readout.presence_fit` of a student, from images that show some concepts and lack others."""
+    """Return the `readout.presence_fit` to set, from images that show some concepts and lack others.
+
+    It replaces the fit that the student has.
+    """
     counted = _stack([image.counted for image in images])
     presence, visible = (
         _stack([getattr(image, name) for image in images])[counted] for name in ('student', 'visible')
     )
-    return fit_presence(presence, visible)
+    scale, offset = fit_presence(presence, visible)
+    own_scale, own_offset = images[0].fit
+    return scale * own_scale, scale * own_offset + offset
 
 
 def _visible_frequency(visible: Tensor, counted: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,7 +38,7 @@ def draw_map(cell: Axes, image: np.ndarray, heat: np.ndarray, presence: float = 
     darkest, brightest = GREYS
     grey = darkest + image.mean(-1) * (brightest - darkest) / 255
     cell.imshow(grey, cmap='gray', vmin=0, vmax=255, **frame)
-    value = presence * np.nan_to_num(heat) / max(float(np.nanmax(heat, initial=0)), 1e-12)
+    value = np.nan_to_num(presence * heat) / max(float(np.nanmax(heat, initial=0)), 1e-12)
     cell.imshow(_colours(value), **frame)
 
 
@@ -61,7 +62,12 @@ def add_map_scale(figure: Figure, cells: Iterable[Axes]) -> None:
 
 
 def presence_words(presence: float) -> str:
-    """Say what a presence in [0, 1] is: 'likely there, 62 %', 'not sure, 31 %', or 'likely absent, 4 %'."""
+    """Say what a presence in [0, 1] is: 'likely there, 62 %', 'not sure, 31 %', or 'likely absent, 4 %'.
+
+    The presence of a model that has diverged is 'unknown'.
+    """
+    if math.isnan(presence):
+        return 'unknown'
     percent = round(100 * presence)
     verdict = 'likely there' if percent >= LIKELY_THERE else 'not sure'
     return f'{"likely absent" if percent < LIKELY_ABSENT else verdict}, {percent} %'

@@ -34,6 +34,12 @@ def test_another_kind_of_teacher_is_another_with_arguments_of_its_own():
     )
 
 
+def test_what_presence_is_compared_with_counts_unless_it_is_the_bank():
+    assert identity(presence_against='bank') == identity()
+    assert identity(presence_against='names') == {**identity(), 'presence_against': 'names'}
+    assert 'presence_against' not in identity()
+
+
 def test_an_argument_that_is_missing_or_of_another_teacher_is_refused():
     with pytest.raises(TypeError, match="missing a required argument: 'folder'"):
         teacher_identity(dict(type='lfi.FixedTeacher'))

@@ -11,6 +11,8 @@ from lfi.concepts import ConceptBank, ImageNetNames
 
 # Every tenth of ImageNet's 998 different names.
 STEP = 10
+# More prompts of each name would take minutes on a CPU.
+NUM_TEMPLATES = 7
 # Logistic fit on questions of four texts, of which about one is shown (`python -m research presence`).
 SLOPE, OFFSET = 1.18, 3.27
 
@@ -24,12 +26,12 @@ class NamesPresence:
 
     Args:
         encode_texts: text encoder, from n texts to embeddings (n, E).
-        templates: prompts with {} for the name. The first is used.
+        templates: prompts with {} for the name. At most the first 7 are used.
     """
 
     def __init__(self, encode_texts: Callable[[list[str]], Tensor], templates: Sequence[str]) -> None:
         names = list(dict.fromkeys(ImageNetNames.class_names()))[::STEP]
-        self.embeddings = ConceptBank.encode(names, templates[:1], encode_texts).embeddings
+        self.embeddings = ConceptBank.encode(names, templates[:NUM_TEMPLATES], encode_texts).embeddings
 
     def to(self, device: torch.device) -> None:
         """Move the embeddings of the names to a device."""

@@ -46,6 +46,9 @@ def teacher_identity(config: dict[str, Any]) -> dict[str, Any]:
     # Maps end at the border. In older caches, which lack this key, maps are stretched over the border.
     if _has_border(identity.get('input_size'), identity.get('model')):
         identity['whole_patches'] = True
+    # Caches and logs from before this option have no key for it.
+    if identity.get('presence_against') == 'bank':
+        del identity['presence_against']
     if 'model' in identity:
         source = WeightsSource.of(identity.get('pretrained'), identity.pop('weights_file', None))
         identity |= _model_identity(identity['model'], source)
