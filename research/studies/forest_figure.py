@@ -33,7 +33,7 @@ KINDS = ('reference', 'best other baseline', 'best negative control')
 MARKERS = 'osD'
 # Colours that people with colour-blindness tell apart (Okabe and Ito), and the ink of both themes.
 COLOURS = ('#0072b2', '#d55e00', '#009e73')
-INKS = {'light': ('white', '#1f2328'), 'dark': ('#0d1117', '#e6edf3')}
+PAPER_AND_INK = {'light': ('white', '#1f2328'), 'dark': ('#0d1117', '#e6edf3')}
 
 
 @default_style()
@@ -50,7 +50,7 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
         for study in by_metric
         if (arms := compared_arms(study)) is not None
     ]
-    paper, ink = INKS[theme]
+    paper, ink = PAPER_AND_INK[theme]
     figure = plt.figure(figsize=(8, 0.75 * len(rows) + 1.3), layout='constrained', facecolor=paper)
     axes = figure.subplots()
     axes.set_facecolor(paper)
@@ -99,7 +99,7 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
 
 
 def publish_forests(root: Path) -> None:
-    """Draw the published numbers of each question, for light and dark pages.
+    """Draw the published numbers of each question.
 
     Args:
         root: root of the repository.
@@ -109,6 +109,7 @@ def publish_forests(root: Path) -> None:
         if all(compared_arms(study) is None for by_metric in studies.values() for study in by_metric):
             continue
         (root / FOLDER).mkdir(parents=True, exist_ok=True)
-        for theme in INKS:
+        # Only the README has a dark page.
+        for theme in PAPER_AND_INK if question == 'summary' else ('light',):
             file = root / FOLDER / f'evidence-{question}-{theme}.png'
             save_figure(draw_forest(studies, theme), file, dpi=110)

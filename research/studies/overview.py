@@ -16,7 +16,7 @@ from .runs import metric_name
 from .study import Cell, Study
 
 SECTION = 'overview'
-"""Name of the section of the table in `results.md`."""
+"""Name of the section of the table in `research/results.md`."""
 # Titles of the studies, in the order of the page.
 STUDIES = {
     'shapes': 'Shapes, all labels',

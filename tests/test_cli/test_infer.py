@@ -125,7 +125,7 @@ def test_the_teacher_answers_below_the_student(run_main, small_training, photos,
     # The image is the same, and the maps are not.
     assert (both[height:] != alone).any()
     with pytest.raises(UsageError, match='--with-teacher: there is no text to ask about: give --texts'):
-        build_teacher_reader(Config(dict(model=dict(teacher=dict()))), (), Namespace())
+        build_teacher_reader(Config(dict(model=dict(teacher=dict(model='a')))), (), Namespace())
     with pytest.raises(UsageError, match='--with-teacher: there is no model.teacher in the config'):
         build_teacher_reader(Config(dict(model=dict())), ['star'], Namespace())
 

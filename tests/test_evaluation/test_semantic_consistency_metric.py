@@ -142,7 +142,7 @@ def test_presence_is_measured_over_all_pairs_of_images_and_concepts():
     assert found['presence_average_precision_frequency'] == pytest.approx(expected)
 
 
-def test_a_fit_that_halves_the_error_of_presence_is_named(monkeypatch):
+def test_a_fit_that_reduces_the_error_of_presence_is_named(monkeypatch):
     """The student says 0.05 for what is there, and 0.01 for the rest: only the order is right."""
     samples = []
     for i in range(8):

@@ -61,7 +61,7 @@ class StudentReader:
         FileNotFoundError, RuntimeError, ImportError: If a file is missing or the teacher is not available.
     """
 
-    # Presence is a probability. The others are best on validation images of Shapes (docs/auto_labels.md).
+    # Each concept is judged alone. The other two are best on validation images of Shapes: docs/auto_labels.md
     presence_threshold = 0.5
     mask_threshold = 0.2
     min_score = 0.35

@@ -1,7 +1,7 @@
 """Run a trained model on images, folders and videos: predictions and maps of texts.
 
 lfi infer CONFIG CHECKPOINT photos/ cat.jpg --texts 'red circle' star --out-dir work_dirs/seen
-lfi infer CONFIG CHECKPOINT clip.mp4 --frame-stride 5 --texts dog --out-dir work_dirs/seen
+lfi infer CONFIG CHECKPOINT clip.mp4 --frame-stride 5 --texts dog --out-dir work_dirs/seen --with-teacher
 
 Writes a picture for each image or video frame, predictions.json, and a video of the pictures of each video.
 """
@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='texts to ask for (default: classes of the training; pictures show the 5 strongest)',
     )
     parser.add_argument(
-        '--with-teacher', action='store_true', help="draw the teacher's maps below, too; it asks the teacher"
+        '--with-teacher', action='store_true', help="also ask the config's teacher, and draw its maps below"
     )
     add_templates(parser)
     parser.add_argument('--out-dir', required=True, metavar='DIR', help='folder for pictures and predictions')
@@ -63,9 +63,10 @@ def build_teacher_reader(cfg: Config, texts: Sequence[str], args: Namespace) -> 
     from lfi.apis.readers import TeacherReader
     from lfi.errors import UsageError
 
-    if not texts or not cfg.model.get('teacher'):
-        lack = 'model.teacher in the config' if texts else 'text to ask about: give --texts'
-        raise UsageError(f'--with-teacher: there is no {lack}')
+    if not cfg.model.get('teacher'):
+        raise UsageError('--with-teacher: there is no model.teacher in the config')
+    if not texts:
+        raise UsageError('--with-teacher: there is no text to ask about: give --texts')
     if args.templates is not None:
         teacher = {**cfg.model.teacher, 'templates': args.templates}
         cfg = Config(dict(model=dict(cfg.model, teacher=teacher)))

@@ -1,4 +1,4 @@
-"""Calibration of presence: its error, and a logistic fit that removes it."""
+"""Calibration of presence: its error, and a logistic fit that reduces it."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class SemanticConsistencyMetric(BaseMetric):
       concept, else 0. A pair is one image that has regions and one concept of the bank, and all pairs count.
       A pair is left out if the image has the concept only in `crowds`, objects that the annotations ignore;
     - `presence_fitted_calibration_error`: the same error after a fit on every other image, measured on those
-      in between. If the fit halves the error, the log says which `readout.presence_fit` to set;
+      in between. If the fit reduces the error, the log says which `readout.presence_fit` to set;
     - `presence_top1`, if images have a `gt_label`: the share of labelled images whose concept of the highest
       presence is a label.
 
@@ -147,7 +147,7 @@ class SemanticConsistencyMetric(BaseMetric):
             title = f'Semantic consistency of {len(rows)} concepts in {len(results)} images'
             logger.info(f'{title}\n{consistency_table(means)}')
         error, fitted_error = (means.get(f'presence_{name}calibration_error') for name in ('', 'fitted_'))
-        if error is not None and fitted_error is not None and 2 * fitted_error <= error:
+        if error is not None and fitted_error is not None and fitted_error < error:
             scale, offset = student_fit(presences)
             logger.info(
                 f"A fit reduces the calibration error of the student's presence from {error:.3f} to "

@@ -28,8 +28,8 @@ def label_files(
 ) -> Iterator[int]:
     """Label images, or this process's share of them.
 
-    Batches are logged one by one. A resumed run of one process therefore
-    has the same batches as a run without a stop, and labels do not depend on the stop.
+    Batches are logged one by one. A resumed run of one process has the same batches as a run without a stop,
+    and labels do not depend on the stop.
 
     Args:
         reader: `TeacherReader` or `StudentReader`.

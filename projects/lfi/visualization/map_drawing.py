@@ -50,9 +50,9 @@ def _colours(values: np.ndarray) -> np.ndarray:
 
 
 def add_map_scale(figure: Figure, cells: Iterable[Axes]) -> None:
-    """Add the scale of `draw_map` at the right of the cells of maps."""
+    """Add the scale of `draw_map` at the right of cells."""
     colours = _colours(np.linspace(0, 1, 256))
-    # As over a grey image.
+    # Blended with the mean grey, as over an image.
     opacity = colours[:, 3:]
     colours = np.concatenate([(1 - opacity) * np.mean(GREYS) / 255 + opacity * colours[:, :3], opacity**0], 1)
     scale = ScalarMappable(Normalize(0, 100), ListedColormap(colours))
@@ -69,5 +69,6 @@ def presence_words(presence: float) -> str:
     if math.isnan(presence):
         return 'unknown'
     percent = round(100 * presence)
-    verdict = 'likely there' if percent >= LIKELY_THERE else 'not sure'
-    return f'{"likely absent" if percent < LIKELY_ABSENT else verdict}, {percent} %'
+    if percent < LIKELY_ABSENT:
+        return f'likely absent, {percent} %'
+    return f'{"likely there" if percent >= LIKELY_THERE else "not sure"}, {percent} %'

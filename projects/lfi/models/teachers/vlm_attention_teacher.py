@@ -107,24 +107,23 @@ class VLMAttentionTeacher(Teacher):
         extractor_config = resolve_extractor(extractor, model)
         extractor_type = resolve_type(extractor_config, EXTRACTORS, 'extractor')
         vlm, tokenizer = load_vlm(model, pretrained, allow_random, weights_file)
+        bias = getattr(vlm, 'logit_bias', None)
+        self.logit_bias = None if bias is None else bias.item()
+
+        def encode(texts: list[str]) -> Tensor:
+            return vlm.encode_text(tokenizer(texts))
+
+        compares_texts = bias is None and not issubclass(extractor_type, PresenceExtractor)
+        self.names_presence = None
         with torch.no_grad():
-            self.bank = ConceptBank.encode(
-                names, templates, lambda texts: vlm.encode_text(tokenizer(texts)), background
-            )
-            self.names_presence = (
-                None
-                if presence_against == 'bank'
-                or getattr(vlm, 'logit_bias', None) is not None
-                or issubclass(extractor_type, PresenceExtractor)
-                else NamesPresence(lambda texts: vlm.encode_text(tokenizer(texts)), templates)
-            )
+            self.bank = ConceptBank.encode(names, templates, encode, background)
+            if presence_against == 'names' and compares_texts:
+                self.names_presence = NamesPresence(encode, templates)
         warn_about_equal_embeddings(self.bank.names, self.bank.embeddings)
         check_embeddings = EmbeddingCheck(vlm)
         fold_batch_norms(vlm.visual)
         self.visual = vlm.visual.to(memory_format=torch.channels_last)
         self.logit_scale = vlm.logit_scale.exp().item()
-        bias = getattr(vlm, 'logit_bias', None)
-        self.logit_bias = None if bias is None else bias.item()
         options = {key: value for key, value in extractor_config.items() if key != 'type'}
         try:
             self.extractor = extractor_type.from_vlm(vlm, tokenizer, self.bank, **options)
@@ -236,9 +235,10 @@ class VLMAttentionTeacher(Teacher):
     def _presence(self, pooled: Tensor) -> Tensor:
         """Presence (B, C) of all texts of the bank, from the images' embeddings (B, E)."""
         with torch.autocast(pooled.device.type, enabled=False):
-            scores = self.logit_scale * pooled.float() @ self._text_embeddings.T
+            scaled = self.logit_scale * pooled.float()
+            scores = scaled @ self._text_embeddings.T
             if self.names_presence is not None:
-                return self.names_presence(scores, self.logit_scale * pooled.float())
+                return self.names_presence(scores, scaled)
             return scores.softmax(-1) if self.logit_bias is None else (scores + self.logit_bias).sigmoid()
 
     def ask(self, batch: BatchView) -> InteractionMaps:
