@@ -5,7 +5,7 @@ weights, in equally many epochs and batches. LightlyTrain has an environment of 
 `distillationv3` with its defaults, or at another learning rate, and the teacher `lit-lite0`, traced. LFI runs
 `lfi.pretrain` with its defaults, or with scaled loss weights, and with dense features or another image's maps
 in place of interactions; its texts are ImageNet's names without those of the tested classes. Frozen features
-are compared on the first 20 classes. A stopped command goes on.
+are compared on the first 20 classes. A stopped command goes on: `--results` keeps the numbers of each run.
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
 colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an image; weight decay is 1e-6 and
@@ -29,7 +29,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -49,7 +49,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from ..studies.arms import ARMS, LOSS
-from ..studies.run_mark import RunMark
+from ..studies.csv_file import write_csv
 from ..studies.settings_digest import settings_digest
 
 NUM_TEST_CLASSES, TRAIN_IMAGES, SIDE = 20, 250, 64
@@ -59,6 +59,8 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Normalisation of the students' RGB images in [0, 255]. Both packages have it."""
 METRICS = ('knn', 'linear', 'linear_10')
 TITLES = ('k-NN', 'linear probe', 'linear probe, 10 labels a class', 'seconds')
+TUNING, TEST = 'tuning', 'test'
+"""Parts of a file of results."""
 
 # The traced teacher takes images that are normalised as its own are, at its own size.
 PEER = """
@@ -127,6 +129,12 @@ def parse_args() -> Namespace:
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/lightly-train'), help='folder (%(default)s)'
     )
+    parser.add_argument(
+        '--results',
+        type=Path,
+        default=Path('work_dirs/lightly-train.csv'),
+        help='CSV file of all runs (%(default)s)',
+    )
     parser.add_argument('--seeds', type=whole, nargs='+', default=[0, 1, 2], metavar='N')
     parser.add_argument('--epochs', type=positive, default=8, help='epochs of both (%(default)s)')
     parser.add_argument('--batch-size', type=positive, default=64, help='images of a step (%(default)s)')
@@ -160,6 +168,7 @@ def run() -> None:
         if name not in os.environ:
             raise UsageError(f'{name} is not set: set it to the folder of the data, or of the teachers')
     args.out.mkdir(parents=True, exist_ok=True)
+    results = Results(args.results, TUNING if args.tuning else TEST)
     source = Path(os.environ['LFI_DATA_ROOT']) / 'tiny-imagenet-200'
     photos = write_photos(source, args.out / 'photos', args.images)
     teacher = trace_teacher(args.out / 'teacher.pt')
@@ -179,34 +188,73 @@ def run() -> None:
             for rate in args.learning_rates or [None]
         ),
     ]
-    rows: dict[str, list[list[float]]] = {}
     for seed in args.seeds:
         for name, setting, train in runs:
-            folder = args.out / f'{re.sub(r"[^a-zA-Z0-9.]+", "-", name)}-seed{seed}'
-            result = result_mark(folder, args, setting)
-            if not result.read():
+            identity = settings_digest(args.epochs, args.batch_size, args.images, setting)
+            if not results.has(name, seed, identity):
+                folder = args.out / f'{re.sub(r"[^a-zA-Z0-9.]+", "-", name)}-seed{seed}'
                 folder.mkdir(exist_ok=True)
                 seconds, state = train(args, photos, teacher, seed, setting, folder)
-                result.write(**frozen_accuracy(state, references, queries), seconds=seconds)
-            values = result.read()
-            rows.setdefault(name, []).append([values[metric] for metric in (*METRICS, 'seconds')])
-            print(name, f'seed {seed}:', values, flush=True)
-    table = markdown.table(
-        ['', *TITLES], [[name, *map(_spread, zip(*values))] for name, values in rows.items()]
-    )
-    (args.out / 'results.md').write_text(table + '\n')
-    print(table)
+                results.add(
+                    name, seed, identity, **frozen_accuracy(state, references, queries), seconds=seconds
+                )
+            print(results.table(), flush=True)
 
 
-def _spread(values: tuple[float, ...]) -> str:
+class Results:
+    """Accuracies and seconds of runs in a CSV file, which outlives the folders of the runs.
+
+    Args:
+        path: path of the file.
+        part: `TUNING` or `TEST`. Only rows of this part are read; the others stay.
+    """
+
+    columns = ('arm', 'part', 'seed', *METRICS, 'seconds', 'identity')
+
+    def __init__(self, path: Path, part: str) -> None:
+        self._path, self._part = path, part
+        self._rows: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline='') as file:
+                self._rows = list(csv.DictReader(file))
+
+    def has(self, arm: str, seed: int, identity: str) -> bool:
+        """Whether a run is there.
+
+        Raises:
+            UsageError: if the run had other settings.
+        """
+        identities = [row['identity'] for row in self._own(arm) if row['seed'] == str(seed)]
+        if any(found != identity for found in identities):
+            raise UsageError(
+                f'{self._path}: {arm}, seed {seed}, was run with other settings: '
+                'remove the row, or choose another file'
+            )
+        return bool(identities)
+
+    def add(self, arm: str, seed: int, identity: str, **values: float) -> None:
+        """Add the values of a run, and write the file."""
+        row = dict(arm=arm, part=self._part, seed=seed, identity=identity)
+        row |= {name: f'{value:.2f}' for name, value in values.items()}
+        self._rows.append({name: str(row[name]) for name in self.columns})
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_csv([self.columns, *(list(row.values()) for row in self._rows)], self._path)
+
+    def table(self) -> str:
+        """Return a Markdown table of the means and standard deviations over seeds."""
+        rows = []
+        for arm in dict.fromkeys(row['arm'] for row in self._rows if row['part'] == self._part):
+            values = [[float(row[name]) for row in self._own(arm)] for name in (*METRICS, 'seconds')]
+            rows.append([arm, len(values[0]), *map(_spread, values)])
+        return markdown.table(['', 'seeds', *TITLES], rows)
+
+    def _own(self, arm: str) -> list[dict[str, str]]:
+        return [row for row in self._rows if row['arm'] == arm and row['part'] == self._part]
+
+
+def _spread(values: Sequence[float]) -> str:
     spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
     return f'{mean(values):.1f}{spread}'
-
-
-def result_mark(folder: Path, args: Namespace, setting: Any) -> RunMark:
-    """Return the file of a run's result, which another number of epochs, batch or images may not read."""
-    name = 'tuning.json' if args.tuning else 'result.json'
-    return RunMark(folder / name, settings_digest(args.epochs, args.batch_size, args.images, setting))
 
 
 def untested_names(source: Path) -> list[str]:

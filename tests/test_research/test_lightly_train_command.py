@@ -1,6 +1,5 @@
 """The comparison with LightlyTrain's own package, which is not installed here."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,9 @@ from torchvision.models import resnet18
 
 from research.commands.lightly_train import (
     NUM_TEST_CLASSES,
+    Results,
     class_folders,
     frozen_accuracy,
-    result_mark,
     split_images,
     untested_names,
     write_photos,
@@ -43,13 +42,22 @@ def test_no_tested_class_is_asked_about(data_root):
     assert {'tench', 'beer bottle'} <= set(names)
 
 
-@pytest.mark.parametrize('change', [dict(epochs=9), dict(batch_size=32), dict(images=9)])
-def test_results_of_other_settings_are_not_mixed_in(tmp_path, change):
-    args = dict(epochs=8, batch_size=64, images=250, tuning=False)
-    result_mark(tmp_path, Namespace(**args), 0.5).write(knn=1.0)
-    assert result_mark(tmp_path, Namespace(**args), 0.5).read()['knn'] == 1
-    with pytest.raises(UsageError, match='was started with other settings: remove it, or choose another'):
-        result_mark(tmp_path, Namespace(**{**args, **change}), 0.5).read()
+def test_results_of_other_settings_are_not_mixed_in(tmp_path):
+    file = tmp_path / 'results.csv'
+    values = dict(knn=1.0, linear=2.0, linear_10=3.0, seconds=4.0)
+    results = Results(file, 'test')
+    results.add('LFI', 0, 'aa', **values)
+    results.add('LFI', 1, 'aa', **{**values, 'knn': 3.0})
+    again = Results(file, 'test')
+    assert again.has('LFI', 0, 'aa') and not again.has('LFI', 2, 'aa') and not again.has('other', 0, 'aa')
+    assert again.table() == results.table() and '| LFI | 2 | 2.0 ± 1.4 | 2.0 ± 0.0 |' in again.table()
+    with pytest.raises(UsageError, match='LFI, seed 1, was run with other settings: remove the row'):
+        again.has('LFI', 1, 'bb')
+    # Tuning has rows of its own, and leaves the others.
+    tuning = Results(file, 'tuning')
+    assert not tuning.has('LFI', 0, 'aa')
+    tuning.add('LFI', 0, 'bb', **values)
+    assert Results(file, 'test').table() == results.table()
 
 
 def test_no_tested_image_is_trained_on(data_root, tmp_path):
