@@ -5,7 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from lfi.cli.main import GROUPS, commands, parser_of, summary
+from lfi.cli.main import commands, parser_of
+
+from tools.dev.write_commands import page
 
 ROOT = Path(__file__).resolve().parents[2]
 # Not the page of what was there once.
@@ -16,24 +18,21 @@ PAGES = [
 ]
 
 
-def test_the_table_has_a_row_for_each_command_as_its_help_says():
-    page = (ROOT / 'docs/get_started.md').read_text()
-    rows = re.findall(r'^\| `lfi ([\w-]+)` \| (.*) \|$', page, re.M)
-    names = [name for group in GROUPS.values() for name in group]
-    assert rows == [(name, summary(name)) for name in names]
+def test_the_page_of_commands_is_what_the_parsers_have():
+    assert (ROOT / 'docs/commands.md').read_text() == page(), 'run python -m tools.dev.write_commands'
 
 
-def typed_lines(page):
+def typed_lines(path):
     """The command lines `lfi ...` of a page, in blocks and in sentences."""
-    text = page.read_text()
+    text = path.read_text()
     blocks = '\n'.join(re.findall(r'^```(?:bash|console)\n(.*?)^```', text, re.S | re.M))
     lines = re.findall(r'^(?:\$ )?(?:[A-Z_]+=\S+ )*(lfi [a-z].*)', blocks.replace('\\\n', ' '), re.M)
     return lines + re.findall(r'(?<!`)`(lfi [a-z][^`\n]*)`', text)
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_commands_and_options_that_are_named_exist(page):
-    for line in typed_lines(page):
+@pytest.mark.parametrize('path', PAGES, ids=lambda path: path.name)
+def test_commands_and_options_that_are_named_exist(path):
+    for line in typed_lines(path):
         _, command, *words = shlex.split(line, comments=True)
         assert command in commands(), line
         parser = parser_of(command)
