@@ -87,7 +87,8 @@ def test_annotations_stand_beside_the_prediction():
     # White lines, and the colour of a class in the right half of the cell alone.
     assert (boxed[:, cell] != nothing[:, cell]).any()
     changed = np.nonzero((half[:, cell] != nothing[:, cell]).any((0, 2)))[0]
-    assert changed.max() > 0.9 * boxed.shape[1] // 3
+    # The scale of the maps takes a part of the picture's width.
+    assert changed.max() > 0.75 * boxed.shape[1] // 3
 
 
 def test_a_picture_follows_no_settings_of_the_working_directory():
@@ -107,7 +108,7 @@ def test_many_maps_go_into_rows():
 @pytest.mark.parametrize('size', [(600, 2000), (9, 200), (200, 9)])
 def test_a_picture_of_any_image_is_small(size):
     picture = draw_result(result(image=np.zeros((*size, 3), np.uint8)), (), [0, 1])
-    assert max(picture.shape[:2]) <= 900
+    assert max(picture.shape[:2]) <= 1100
 
 
 def test_a_classifiers_record():

@@ -13,13 +13,14 @@ from torch.distributed.elastic.utils.distributed import get_free_port
 CLASSIFIER = 'evaluation/lfi_vit-128x6-p8_shapes_semantic-consistency.py'
 DETECTOR = 'evaluation/lfi_mask-rcnn_vit-128x6-p8_shapes_semantic-consistency.py'
 LOCATED = ('pointing', 'energy', 'average_precision', 'iou')
-PRESENCE = ('average_precision', 'brier')
+PRESENCE = ('average_precision', 'brier', 'calibration_error')
 COMPARED = {
     **dict.fromkeys(LOCATED, ('uniform', 'centre', 'teacher')),
     **dict.fromkeys(('teacher_spearman', 'teacher_nss', 'teacher_kl'), ('uniform', 'centre')),
     **dict.fromkeys(('layers', 'flip'), ('other_image',)),
     'between_concepts': ('teacher',),
     **{f'presence_{name}': ('frequency', 'teacher') for name in ('recall', *PRESENCE)},
+    'presence_fitted_calibration_error': ('teacher',),
 }
 # Of a classifier, whose images are labelled with one of what they show.
 BESIDE_LABELS = {

@@ -28,7 +28,7 @@ RUN = Run('arm', (1.0, 2.0), 10.0, {})
 FIGURES = {
     'convergence': lambda: draw_convergence([RUN], [RUN]),
     'label counts': lambda: draw_label_counts(['arm'], {1: [Cell(0, RUN, 2.0, 'cpu')]}, 'top-1'),
-    'labels': lambda: draw_labels([IMAGE], [dict(objects=[], presence=[(0, 0.5)])], ['cat']),
+    'labels': lambda: draw_labels([IMAGE], [dict(file='a.jpg', objects=[], presence=[(0, 0.5)])], ['cat']),
     'report': lambda: draw_report([RUN], [], 0),
     'study': lambda: draw_study(Study({'arm': [Cell(0, RUN, 2.0, 'cpu')]}, 'arm')),
     'teachers': lambda: draw_teachers([(IMAGE, IMAGE[..., 0] > 0, 'cat', {'clip': torch.eye(4)})]),
