@@ -24,6 +24,17 @@ class PairedTimes:
         """Median over the rounds of ours / peer."""
         return statistics.median(a / b for a, b in zip(self.ours, self.peer))
 
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """First and third quartile over the rounds of ours / peer."""
+        low, _, high = statistics.quantiles([a / b for a, b in zip(self.ours, self.peer)], n=4)
+        return low, high
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """Medians of both durations in milliseconds."""
+        return 1e3 * statistics.median(self.ours), 1e3 * statistics.median(self.peer)
+
     def row(self, name: str, images: int) -> str:
         """Format a table row: both medians in milliseconds, median and quartiles of the ratio, our images/s.
 
@@ -31,9 +42,7 @@ class PairedTimes:
             name: name of the pair.
             images: number of images in a batch.
         """
-        ratios = [a / b for a, b in zip(self.ours, self.peer)]
-        low, _, high = statistics.quantiles(ratios, n=4)
-        ours, peer = (1e3 * statistics.median(x) for x in (self.ours, self.peer))
+        (ours, peer), (low, high) = self.medians, self.quartiles
         rate = f'{1e3 * images / ours:,.1f}'
         return f'| {name} | {ours:.1f} | {peer:.1f} | {self.ratio:.3f} | {low:.3f} to {high:.3f} | {rate} |'
 

@@ -5,12 +5,17 @@
         --arch deit-tiny --img-size 64 --patch-size 8 --batch-size 64
     python benchmarks/step.py --arch vit-128x6 --img-size 64 --patch-size 8    # student of the studies
     python benchmarks/step.py --arch resnet50    # another backbone, in an adapter
+
+`python -m research speed` runs this file with --csv for students of several sizes, and draws the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import lfi  # noqa: F401
 import torch
@@ -21,7 +26,7 @@ from lfi.registry import MODELS
 from memory import peak_memory
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
-from pairs import HEADER, add_rounds, time_pairs
+from pairs import HEADER, PairedTimes, add_rounds, time_pairs
 
 STUDY_ARCH = dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256)
 """ViT of the studies on photos, without stem and prior, like the plain ViT."""
@@ -31,6 +36,11 @@ SUPERVISION = {
     'dense features': dict(dense_features=dict(type='lfi.DenseFeatures')),
 }
 """Supervision parts by name."""
+COLUMNS = (
+    *('arch', 'image_size', 'patch_size', 'parameters', 'concepts', 'batch_size', 'teacher', 'step'),
+    *('ours_ms', 'peer_ms', 'ratio', 'low', 'high', 'machine'),
+)
+"""Columns of the CSV file. `low` and `high` are the quartiles of the ratio."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,6 +62,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
     add_rounds(parser, 9)
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
+    parser.add_argument(
+        '--csv',
+        type=Path,
+        metavar='FILE',
+        help='time LFI against the plain student alone, and write the ratios to this file; rows of other '
+        'students stay',
+    )
     return parser.parse_args()
 
 
@@ -103,15 +120,54 @@ def build(
     return MODELS.build(cfg).train()
 
 
+def write_ratios(args: argparse.Namespace, parameters: int, times: Mapping[str, PairedTimes]) -> None:
+    """Write the rows of this student to the CSV file, in place of those that it had.
+
+    Args:
+        args: arguments of the command line.
+        parameters: number of parameters of the plain backbone.
+        times: times of LFI and of the plain student, by how the teacher answers.
+    """
+    student = dict(arch=args.arch, image_size=args.img_size, patch_size=args.patch_size)
+    rows = []
+    if args.csv.exists():
+        with args.csv.open(newline='') as file:
+            rows = [
+                row
+                for row in csv.DictReader(file)
+                if any(row[name] != str(student[name]) for name in student)
+            ]
+    concepts = min(args.max_concepts, args.num_classes)
+    for step, timed in times.items():
+        (ours, peer), (low, high) = timed.medians, timed.quartiles
+        row = student | dict(
+            parameters=parameters,
+            concepts=concepts,
+            batch_size=args.batch_size,
+            teacher=Path(args.teacher).name,
+            step=step,
+            ours_ms=f'{ours:.1f}',
+            peer_ms=f'{peer:.1f}',
+            ratio=f'{timed.ratio:.3f}',
+            low=f'{low:.3f}',
+            high=f'{high:.3f}',
+            machine=machine(),
+        )
+        rows.append(row)
+    args.csv.parent.mkdir(parents=True, exist_ok=True)
+    with args.csv.open('w', newline='') as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main() -> None:
     args = parse_args()
     init_default_scope('mmpretrain')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
     student = build(args, 'LFI').to(device)
-    same_student = build(args, None).to(device)
     plain_student = build(args, None, asked=False).to(device)
-    logits, features = (build(args, name).to(device) for name in ('logit KD', 'dense features'))
     shape = (args.img_size, args.img_size)
     samples = [
         DataSample(metainfo=dict(img_shape=shape, img_path=f'batch/{i}.jpg')).set_gt_label(
@@ -157,6 +213,22 @@ def main() -> None:
     print(f'parameters of the backbone: {plain_count:,} + {count - plain_count:,} (queries)\n')
     print(HEADER)
     task_only, task_only_plain = 'same student, task loss alone', 'plain student, task loss alone'
+
+    def timed(name: str, model: torch.nn.Module, peer: Callable[[], object]) -> PairedTimes:
+        times = time_pairs(lambda: step(model), peer, args.rounds)
+        print(times.row(name, args.batch_size), flush=True)
+        return times
+
+    if args.csv:
+        kinds = {'cached': ('LFI step, cached teacher', cached), 'online': ('LFI step', student)}
+        times = {
+            kind: timed(f'{name} / ({task_only_plain})', model, lambda: step(plain_student))
+            for kind, (name, model) in kinds.items()
+        }
+        write_ratios(args, plain_count, times)
+        return
+    same_student = build(args, None).to(device)
+    logits, features = (build(args, name).to(device) for name in ('logit KD', 'dense features'))
     pairs = {
         f'LFI step / ({task_only} + teacher forward)': (student, lambda: with_teacher(same_student)),
         f'LFI step / ({task_only_plain} + teacher forward)': (student, lambda: with_teacher(plain_student)),
@@ -167,8 +239,7 @@ def main() -> None:
         f'LFI step, cached teacher / ({task_only_plain})': (cached, lambda: step(plain_student)),
     }
     for name, (model, peer) in pairs.items():
-        timed = time_pairs(lambda model=model: step(model), peer, args.rounds)
-        print(timed.row(name, args.batch_size), flush=True)
+        timed(name, model, peer)
     print('\n| a step of | peak memory, MiB |\n| --- | --- |')
     for name, model in {
         task_only_plain: plain_student,

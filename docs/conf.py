@@ -19,6 +19,8 @@ exclude_patterns = ['_build', '_ext']
 html_theme = 'furo'
 html_title = f'LFI {release}'
 html_show_sphinx = False
+html_static_path = ['_static']
+html_css_files = ['lfi.css']
 # Anchors of titles are those of GitHub, so that links work in both places.
 myst_heading_anchors = 4
 # Files of the repository that are no pages: on GitHub in a workflow, else in this clone.

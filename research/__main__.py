@@ -18,6 +18,7 @@ COMMANDS = {
     'human-study': 'human_study',
     'lightly-train': 'lightly_train',
     'presence': 'presence',
+    'speed': 'speed',
     'train-shapes-teacher': 'train_shapes_teacher',
 }
 """Modules of `research.commands` by command name."""

@@ -31,10 +31,6 @@ def test_the_license_is_named_everywhere_alike():
     assert '\nlicense = "Apache-2.0"\n' in (ROOT / 'pyproject.toml').read_text()
 
 
-def test_the_readme_is_read_in_minutes():
-    assert len((ROOT / 'README.md').read_text().split()) <= 1000
-
-
 def test_the_image_installs_what_the_commands_install():
     """The extra `all`, by its files, so that an image's layers outlive a change of the sources."""
     installed = set(re.findall(r'requirements/(\w+)\.txt', (ROOT / 'Dockerfile').read_text()))

@@ -5,7 +5,7 @@ python -m research human-study make --a CONFIG CHECKPOINT --b teacher --out stud
 python -m research human-study analyse answers*.json --key study.key.json
 
 The page is one file, to be opened in a browser. study.key.json has the sources of its maps, and no rater
-should see it. For details see docs/human_study.md.
+should see it. For details see research/human_study.md.
 """
 
 from __future__ import annotations

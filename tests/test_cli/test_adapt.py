@@ -618,6 +618,8 @@ def test_names_that_come_twice_are_refused(write, tmp_path):
             '--teacher clip-b61 is not a folder and none of .*Did you mean clip-b16',
         ),
         (SHAPES, {'teacher': 'ViT-B-32:openay'}, 'ViT-B-32 has the tags .*did you mean openai'),
+        (SHAPES, {'teacher': 'hf-hub:a/b'}, 'is a repository: fetch it by `hf download a/b'),
+        (SHAPES, {'teacher': 'transformers:llava'}, 'is a generative VLM, which needs a config'),
         (SHAPES, {'concepts': 'gone.txt'}, '--concepts gone.txt: there is no such file'),
         (SHAPES, {'concepts': 'mine.py'}, 'num_classes=20, but --concepts names'),
         (SHAPES, {'unlabelled': 'gone'}, '--unlabelled gone is not a folder'),

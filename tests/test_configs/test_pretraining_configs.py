@@ -61,8 +61,8 @@ def test_learns_without_labels(config, folders, small_clip, tmp_path, unlearnt):
 
 
 def test_options_alone_make_it_copy_features(folders, small_clip, tmp_path, monkeypatch):
-    """Those of docs/get_started.md."""
-    blocks = (ROOT / 'docs/get_started.md').read_text().split('```')
+    """Those of docs/few_labels.md."""
+    blocks = (ROOT / 'docs/few_labels.md').read_text().split('```')
     (command,) = (block for block in blocks if 'lfi.DenseFeatures' in block)
     options = re.findall(r'(model\.[\w.]+)=([\w.]+)', command)
     assert options

@@ -21,7 +21,7 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted((ROO
 # Not of what was there once.
 CURRENT = [page for page in PAGES if page.name != 'changelog.md']
 # Their code is run by a test of their own, or is a config.
-ELSEWHERE = ('teachers.md', 'semantic_consistency.md', 'configs.md', 'README.md')
+ELSEWHERE = ('teachers.md', 'semantic_consistency.md', 'your_model.md', 'few_labels.md', 'README.md')
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -39,13 +39,26 @@ def test_python_runs(page, warm_python, tmp_path):
     assert process.returncode == 0, process.stdout
 
 
-# The page shows a call, and a part of a config, beside configs.
-@pytest.mark.parametrize('code', [c for c in blocks(ROOT / 'docs/configs.md', 'python') if '_base_' in c])
+# The pages show parts of configs, too.
+@pytest.mark.parametrize(
+    'code',
+    [
+        code
+        for page in ('your_model.md', 'few_labels.md')
+        for code in blocks(ROOT / 'docs' / page, 'python')
+        if '_base_' in code
+    ],
+)
 def test_configs_are_parsed(code, tmp_path):
+    # In place of a config of `lfi init`.
+    (tmp_path / 'my.py').write_text("_base_ = 'lfi::classification/lfi_resnet50_clip-b16_imagenet.py'")
     (tmp_path / 'config.py').write_text(code)
     cfg = Config.fromfile(tmp_path / 'config.py')
-    assert cfg.model.backbone.type == 'lfi.InteractionQueryViT'
+    check_pipelines(cfg)
+    assert cfg.model.type == 'lfi.Student'
+    assert cfg.model.backbone.type in ('lfi.InteractionQueryViT', 'lfi.InteractionQueryAdapter')
     assert cfg.model.teacher.type == 'lfi.VLMAttentionTeacher'
+    assert cfg.model.supervision.interactions.type == 'lfi.Interactions'
 
 
 def test_a_detector_of_mmdet_learns_by_the_config_that_the_page_shows(tmp_path):

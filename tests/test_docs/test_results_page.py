@@ -30,10 +30,26 @@ def test_each_arm_that_is_published_is_explained():
         assert f'| `{arm}` | {ARMS[arm].kind} | {ARMS[arm].about} |' in table
 
 
-def test_presence_is_that_of_its_file():
+def presence_rows():
     with (ROOT / 'research/published/presence.csv').open(newline='') as file:
-        rows = list(csv.reader(file))
-    page = (ROOT / 'docs/results.md').read_text()
+        return list(csv.reader(file))
+
+
+def test_presence_is_that_of_its_file():
+    rows = presence_rows()
     assert len(rows) > 8
     for row in rows:
-        assert f'| {" | ".join(row)} |' in page
+        assert f'| {" | ".join(row)} |' in PAGE
+
+
+def test_the_short_table_has_numbers_of_the_file():
+    page = (ROOT / 'docs/results.md').read_text()
+    short = page[page.index('## What presence means') :]
+    numbers = re.findall(r'0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)', short)
+    assert len(numbers) >= 8 and set(numbers) <= {cell for row in presence_rows() for cell in row}
+
+
+def test_numbers_of_pointing_are_those_of_the_tables():
+    page = (ROOT / 'docs/results.md').read_text()
+    numbers = re.findall(r'\d\d\.\d ± \d\.\d', page)
+    assert numbers and all(f'| {number} |' in PAGE for number in numbers)

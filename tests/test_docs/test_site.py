@@ -65,7 +65,7 @@ def test_the_first_page_leads_to_every_other_one(site_pages):
 def test_pages_of_the_repository_alone_become_pages(site_pages, tmp_path):
     site_pages.add_contributing(tmp_path)
     text = (tmp_path / 'contributing.md').read_text()
-    assert '](get_started.md#data)' in text and '](../LICENSE)' in text
+    assert '](data.md#data-of-our-own-configs)' in text and '](../LICENSE)' in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The teachers, extractor and model that docs/teachers.md shows work as they stand; its families are all."""
+"""The pages about teachers: their configs, extractor and model work as they stand; their families are all."""
 
 import inspect
 import re
@@ -14,7 +14,8 @@ from lfi.models.teachers.families import family_of
 from lfi.registry import EXTRACTORS, VLMS
 from lfi.structures import PixelFormat
 
-DOCS = Path(__file__).parents[2] / 'docs/teachers.md'
+ROOT = Path(__file__).parents[2]
+DOCS, APPENDIX = ROOT / 'docs/teachers.md', ROOT / 'research/teachers.md'
 
 
 @pytest.fixture
@@ -88,24 +89,54 @@ def test_the_model_of_thirty_lines_points_at_colours(shown):
     assert maps.presence[0].argmax() == 1
 
 
-def test_the_table_of_families_is_what_open_clip_lists():
+def test_the_configs_have_options_that_exist(shown):
+    teachers = [
+        code for code in re.findall(r'```py\n(.*?)```', DOCS.read_text(), re.S) if 'teacher=dict' in code
+    ]
+    assert len(teachers) == 2
+    for code in teachers:
+        namespace = {}
+        exec(code, namespace)
+        teacher_identity(namespace['model']['teacher'])
+
+
+def test_the_readings_are_those_that_interactions_have():
     page = DOCS.read_text()
-    rows = [[cell.strip() for cell in row.split('|')[1:-1]] for row in page.splitlines() if '`, `' in row]
-    shown = {row[0]: row[1:] for row in rows if len(row) == 6}
+    (code,) = (code for code in re.findall(r'```py\n(.*?)```', page, re.S) if 'reading=dict' in code)
+    namespace = {}
+    exec(code, namespace)
+    Interactions(**namespace['model']['supervision']['interactions'])
+    options = {
+        'spatial_reading': ['logits', 'concept_softmax'],
+        'presence': ['image', 'best-location', 'label'],
+    }
+    shown = re.findall(r"^\| (?:`\w+`)? ?\| `'([\w-]+)'`", page, re.M)
+    assert shown == [value for values in options.values() for value in values]
+    for option, values in options.items():
+        for value in values:
+            Interactions(reading={option: value})
+    default = Interactions().reading
+    assert (default.spatial_reading, default.presence) == ('logits', 'image')
+
+
+@pytest.mark.parametrize(('page', 'width'), [(DOCS, 4), (APPENDIX, 6)], ids=['docs', 'research'])
+def test_the_table_of_families_is_what_open_clip_lists(page, width):
+    rows = [[cell.strip() for cell in row.split('|')[1:-1]] for row in page.read_text().splitlines()]
+    shown = {row[0]: row[1:] for row in rows if len(row) == width and re.fullmatch(r'`.+`, `.+`', row[2])}
     tags = open_clip.list_pretrained()
     families = Counter(family_of(open_clip.get_model_config(model)) for model, _ in tags)
     assert {name: int(row[0]) for name, row in shown.items()} == {
         family.name: count for family, count in families.items()
     }
     for family in families:
-        _, example, pool, auto, _ = shown[family.name]
+        _, example, *pool, auto = shown[family.name][: min(width - 1, 4)]
         model, tag = (part.strip('`') for part in example.split(', '))
         assert (model, tag) in tags and family_of(open_clip.get_model_config(model)) == family
-        assert (pool, auto) == (family.pool, f'`{family.extractors[0]}`')
+        assert auto == f'`{family.extractors[0]}`' and pool in ([], [family.pool])
 
 
 def test_the_shapes_teacher_knows_fewer_of_mirrored_images(capsys):
-    (code,) = re.findall(r'```py\n(.*?)```', DOCS.read_text(), re.S)
+    (code,) = re.findall(r'```py\n(.*?)```', APPENDIX.read_text(), re.S)
     exec(code.replace('num_images=1000', 'num_images=100'), {})
     as_they_are, mirrored = map(float, re.findall(r': ([\d.]+)%', capsys.readouterr().out))
     assert mirrored + 10 < as_they_are

@@ -1,4 +1,4 @@
-"""`tools/human_study.py` from two students to a result."""
+"""`python -m research human-study` from two students to a result."""
 
 import json
 import re

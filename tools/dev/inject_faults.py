@@ -33,7 +33,7 @@ from lfi.engine import launch
 from lfi.engine.machine import machine
 from lfi.errors import UsageError
 
-REPORT = ROOT / 'docs' / 'reliability.md'
+REPORT = ROOT / 'research' / 'reliability.md'
 INTRODUCTION = """# Reliability
 
 What LFI does when a run is killed, the disk is full, or a file is truncated, corrupted or hostile.
@@ -49,7 +49,7 @@ Checkpoints are read by torch's restricted unpickler. Guards replace the names o
 Runner's state needs, and accept only what a Runner writes: see `lfi.engine.checkpoints.globals`. A hostile
 file can still exhaust memory, time or the stack and end its process, for example by tuples of tuples as the
 key of a dict: read strangers' files in a separate process. Importing `lfi` does not change how other tools
-read checkpoints; [configs.md](configs.md#checkpoints-in-other-projects-tools) explains how they opt in.
+read checkpoints; [your_model.md](../docs/your_model.md) explains how they opt in.
 
 {machine}; {kills} kills, seed {seed}, {minutes:.0f} minutes.
 """
@@ -81,7 +81,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='seed of random bytes and times (%(default)s)')
     parser.add_argument('--only', nargs='+', choices=FAULTS, help='faults to inject (all)')
     parser.add_argument(
-        '--out', type=Path, metavar='FILE', help='report to write (docs/reliability.md; with --only: none)'
+        '--out',
+        type=Path,
+        metavar='FILE',
+        help='report to write (research/reliability.md; with --only: none)',
     )
     args = parser.parse_args()
     for name in ('kills', 'tries'):

@@ -13,7 +13,7 @@ import open_clip
 from lfi.config_files import teacher_config, teacher_names
 from lfi.errors import UsageError, did_you_mean
 from lfi.models.teachers.families import family_of
-from lfi.models.teachers.loading.weights import check_name
+from lfi.models.teachers.loading.weights import check_name, refuse_repository
 from lfi.models.teachers.model_config import open_clip_config, text_dims_of
 
 from .source import Call
@@ -24,7 +24,7 @@ SAMPLED_CONCEPTS = 16
 DENSE_SIZE = 448
 """Side in pixels of the input of a detector's or segmentor's teacher, as in LFI's configs."""
 SMALL_IMAGE, SMALL_INPUT = 64, 128
-"""Side in pixels of small images, and of a CNN teacher's input for them (docs/decisions.md)."""
+"""Side in pixels of small images, and of a CNN teacher's input for them (research/decisions.md)."""
 
 
 def configure_teacher(
@@ -128,7 +128,10 @@ def find_teacher(name: str) -> dict[str, Any]:
             f'--teacher {name} is not a folder and none of {", ".join(names)}. {hint and f"{hint} "}'
             'Give a model of open_clip as MODEL:TAG: `lfi teachers` lists them'
         )
+    if model == 'transformers':
+        raise UsageError(f'--teacher {name} is a generative VLM, which needs a config: see docs/teachers.md')
     try:
+        refuse_repository(name)
         check_name(model)
     except ValueError as error:
         raise UsageError(f'--teacher {name}: {error}') from error

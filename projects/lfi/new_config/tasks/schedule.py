@@ -15,7 +15,7 @@ from lfi.utils.config_types import type_name
 def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, Any]:
     """Return the variables of AdamW with a warm-up and a cosine.
 
-    The fused AdamW shortens the step of a small CNN on a CPU by a tenth (docs/decisions.md).
+    The fused AdamW shortens the step of a small CNN on a CPU by a tenth (research/decisions.md).
 
     Args:
         epochs: number of epochs.

@@ -278,12 +278,7 @@ def find_config_folder(model: str) -> Path | None:
         FileNotFoundError: if the folder or its config is missing.
         ValueError: if `model` is the name of a repository, or the folder contains a pipe.
     """
-    if model.startswith(HUB):
-        name = model.removeprefix(HUB)
-        raise ValueError(
-            f'model={model!r} is a repository: fetch it by `hf download {name} --local-dir FOLDER` and give '
-            "the folder, or give open_clip's own name and tag, which lfi teachers lists"
-        )
+    refuse_repository(model)
     path = Path(model.removeprefix('local-dir:'))
     if not _is_path(model):
         named = _folder_of_name(model)
@@ -322,6 +317,20 @@ def _folder_of_name(name: str) -> Path | None:
     if not (root and name) or name in open_clip.list_models() or not (Path(root) / name).is_dir():
         return None
     return Path(root) / name
+
+
+def refuse_repository(model: str) -> None:
+    """Refuse the name of a repository.
+
+    Raises:
+        ValueError: if the name begins with `hf-hub:`.
+    """
+    if model.startswith(HUB):
+        name = model.removeprefix(HUB)
+        raise ValueError(
+            f'model={model!r} is a repository: fetch it by `hf download {name} --local-dir FOLDER` and give '
+            "the folder, or give open_clip's own name and tag, which lfi teachers lists"
+        )
 
 
 def check_name(model: str) -> None:
