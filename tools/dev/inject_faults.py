@@ -29,6 +29,7 @@ from fault_disk import disk_full
 from fault_images import nan_images, unreadable_images
 from fault_kills import killed_worker, kills
 from fault_row import Row
+from fault_stores import stores
 from lfi.engine import launch
 from lfi.engine.machine import machine
 from lfi.errors import UsageError
@@ -65,6 +66,7 @@ FAULTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     'unreadable-images': unreadable_images,
     'nan-images': nan_images,
     'teacher-cache': teacher_cache,
+    'stores': stores,
 }
 
 

@@ -15,6 +15,7 @@ from lfi.structures import CACHE_KEYS
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest, difference
 from lfi.utils.config_types import configs_in, type_name
 from lfi.utils.repositories import cache_folder
+from lfi.utils.stores import is_address
 
 from .labelled_views import find_labelled_cache
 from .pipelines import (
@@ -62,12 +63,12 @@ def set_teacher_cache(cfg: Config) -> None:
     if cache is None:
         return
     # Download once here, and not in each worker.
-    cache = cfg.model.teacher.cache = str(cache_folder(cache))
+    cache = cfg.model.teacher.cache = cache_folder(cache)
     steps = map_loading_steps(cfg, cache)
     view_steps: list[dict] = []
     labelled_cache = None
-    if (Path(cache) / 'manifest.json').is_file():
-        manifest = CacheManifest.read(Path(cache))
+    if is_address(cache) or (Path(cache) / 'manifest.json').is_file():
+        manifest = CacheManifest.read(cache)
         _check_loading(cfg, cache, manifest)
         view_steps, labelled_cache = _steps_of_views(cfg, cache, manifest)
     for step in (*steps, *view_steps):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lfi.errors import UsageError
+from lfi.utils.stores import is_address
 
 HUB = 'hf://'
 """Prefix of repository names where a path may be given too; data sets begin with `hf://datasets/`."""
@@ -151,9 +152,14 @@ def local_folder(
     return Path(folder)
 
 
-def cache_folder(source: str | Path) -> Path:
-    """Return the folder of a cache. `local_folder` downloads a source `hf://[datasets/]user/name`."""
-    return local_folder(source, kind='dataset') if str(source).startswith(HUB) else Path(source)
+def cache_folder(source: str | Path) -> str:
+    """Return the folder of a cache, or its address in a store.
+
+    `local_folder` downloads a source `hf://[datasets/]user/name`.
+    """
+    if str(source).startswith(HUB):
+        return str(local_folder(source, kind='dataset'))
+    return str(source) if is_address(source) else str(Path(source))
 
 
 def first_lines(error: BaseException) -> str:

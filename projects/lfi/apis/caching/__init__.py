@@ -2,7 +2,8 @@
 
 from .cost import CacheCost, cache_cost
 from .job import TeacherJob
+from .ray_writing import cache_teacher_by_ray
 from .verification import verify
 from .writing import cache_teacher
 
-__all__ = ['CacheCost', 'TeacherJob', 'cache_cost', 'cache_teacher', 'verify']
+__all__ = ['CacheCost', 'TeacherJob', 'cache_cost', 'cache_teacher', 'cache_teacher_by_ray', 'verify']

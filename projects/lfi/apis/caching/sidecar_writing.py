@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
-from mmengine import dist
 from mmengine.config import Config
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
@@ -19,10 +22,14 @@ from lfi.errors import UsageError
 from lfi.structures import InteractionMaps
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, member_key, sidecar_name
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
-from lfi.unreadable import Unreadable, UnreadableList, none_readable_error
+from lfi.unreadable import Unreadable, UnreadableImageError, UnreadableList, none_readable_error
+from lfi.utils.stores import is_address, join, list_files, local_copies, remove_file, write_file
 
 from .job import AskedTeacher, Batch, collate, mirrored
 from .shard_records import ShardRecords
+
+FAILED = '.failed.json'
+"""End of the name of a file that says why a tar file has no sidecar."""
 
 
 class TarItem(NamedTuple):
@@ -132,10 +139,28 @@ class TarJob(AskedTeacher):
         raise none_readable_error(total, latest, self.tars[0])
 
 
+class Share(NamedTuple):
+    """Share of the tar files that a process writes: every `world`-th one from `rank` on.
+
+    Args:
+        rank: index of the process.
+        world: number of processes.
+    """
+
+    rank: int
+    world: int
+
+    def of(self, tars: Sequence[str]) -> Sequence[str]:
+        """Return the tar files of the share."""
+        return tars[self.rank :: self.world]
+
+
 def write_sidecars(
-    job: TarJob, writer: CacheWriter, batch_size: int, num_workers: int, max_share: float
+    job: TarJob, writer: CacheWriter, batch_size: int, num_workers: int, max_share: float, share: Share
 ) -> None:
-    """Write this process's share of the missing sidecars.
+    """Write a share of the missing sidecars.
+
+    A tar file that fails is noted in the cache, and the others are written.
 
     Args:
         job: teacher and tar shards.
@@ -143,26 +168,58 @@ def write_sidecars(
         batch_size: views in a batch.
         num_workers: processes that load images.
         max_share: largest share of unreadable images.
+        share: share of this process.
 
     Raises:
         UnreadableImageError: if more than `max_share` of the images cannot be read.
-        UsageError: if a tar file cannot be read.
+        UsageError: if a tar file cannot be read, after the others are written.
     """
-    share = job.tars[dist.get_rank() :: dist.get_world_size()]
-    # Images that could not be read may be readable now.
-    opened = {tar: writer.opened(sidecar_name(tar)) for tar in share}
-    pending = [tar for tar, sidecar in opened.items() if sidecar is None or sidecar.unreadable]
-    unreadable = UnreadableSamples(max_share, UnreadableList(writer.folder), 'it gets no maps')
+    tars = share.of(job.tars)
+    pending = pending_tars(writer, tars)
+    unreadable = UnreadableSamples(max_share, unreadable_list(writer.folder), 'it gets no maps')
+    failures = []
     with tqdm(
-        total=len(share),
-        initial=len(share) - len(pending),
-        unit=' shards',
-        disable=dist.get_rank() != 0,
+        total=len(tars), initial=len(tars) - len(pending), unit=' shards', disable=share.rank != 0
     ) as bar:
         for tar in pending:
-            write_sidecar(job, writer, tar, batch_size, num_workers, unreadable)
+            try:
+                write_sidecar(job, writer, tar, batch_size, num_workers, unreadable)
+            except UnreadableImageError:
+                raise
+            except UsageError as error:
+                failures.append(str(error))
+                note_failure(writer.folder, tar, str(error))
             bar.update()
-    dist.barrier()
+    if failures:
+        more = f', and {len(failures) - 1} more tar files' if len(failures) > 1 else ''
+        raise UsageError(f'{failures[0]}{more}: run the command again when they are mended')
+
+
+def pending_tars(writer: CacheWriter, tars: Sequence[str]) -> list[str]:
+    """Return the tar files without a sidecar, and those with an image that could not be read.
+
+    In a store, an object is written as a whole: sidecars that are there are not read.
+    """
+    if is_address(writer.folder):
+        files = list_files(writer.folder)
+        return [tar for tar in tars if sidecar_name(tar) not in files]
+    # Images that could not be read may be readable now.
+    opened = {tar: writer.opened(sidecar_name(tar)) for tar in tars}
+    return [tar for tar, sidecar in opened.items() if sidecar is None or sidecar.unreadable]
+
+
+def unreadable_list(folder: str) -> UnreadableList:
+    """Return the list of unreadable images of a cache, on this machine for a cache in a store."""
+    if not is_address(folder):
+        return UnreadableList(folder)
+    digest = blake2b(folder.encode(), digest_size=8).hexdigest()
+    return UnreadableList(local_copies().folder.parent / f'unreadable-{digest}')
+
+
+def note_failure(folder: str, tar: str, reason: str) -> None:
+    """Write a file into a cache that says why a tar file has no sidecar."""
+    content = dict(tar=tar, reason=reason, host=socket.gethostname(), time=time.time())
+    write_file(join(folder, f'{sidecar_name(tar)}{FAILED}'), json.dumps(content).encode())
 
 
 def write_sidecar(
@@ -189,6 +246,7 @@ def write_sidecar(
     in_order = np.array([keys[position] for position in range(len(keys))], np.uint64)
     # The keys bind the records to the contents of the images.
     writer.write(sidecar_name(tar), in_order, records.build(len(keys)))
+    remove_file(join(writer.folder, f'{sidecar_name(tar)}{FAILED}'))
 
 
 def _collate(items: Sequence[TarItem]) -> tuple[list[TarItem], Batch]:

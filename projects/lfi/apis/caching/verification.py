@@ -26,12 +26,12 @@ from .sidecar_writing import TarJob
 PRESENCE_TOLERANCE = 0.01
 
 
-def verify(cfg: Config, folder: Path, batch_size: int, num_workers: int, num_images: int) -> bool:
+def verify(cfg: Config, folder: str | Path, batch_size: int, num_workers: int, num_images: int) -> bool:
     """Check all shards against their checksums, and compare maps of some images with the teacher's.
 
     Args:
         cfg: config of the training.
-        folder: folder of the cache.
+        folder: folder of the cache; for tar shards also its address in a store.
         batch_size: images in a batch.
         num_workers: processes that load images, if they are no tar shards.
         num_images: number of images to compare.
@@ -46,6 +46,7 @@ def verify(cfg: Config, folder: Path, batch_size: int, num_workers: int, num_ima
     if is_stream(cfg):
         differences = [_verify_sidecars(TarJob(cfg, manifest.views), folder, num_images)]
     else:
+        folder = Path(folder)
         differences = [_verify_images(cfg, folder, None, batch_size, num_workers, num_images)]
         labelled = labelled_paths(cfg) if manifest.has_drawn_views else set()
         inner = labelled_folder(folder, labelled, manifest.name_parts)
@@ -79,7 +80,7 @@ def _verify_images(
     return difference
 
 
-def _verify_sidecars(job: TarJob, folder: Path, num_images: int) -> MapDifference:
+def _verify_sidecars(job: TarJob, folder: str | Path, num_images: int) -> MapDifference:
     """Verify all sidecars, with the first images of each tar file and one view of each."""
     cache = open_cache(str(folder), job.identity)
     difference = MapDifference(cache, len(job.tars), job.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from itertools import islice
@@ -37,18 +38,26 @@ from lfi.structures.interaction_cache import (
 )
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 from lfi.unreadable import UnreadableList
+from lfi.utils.stores import is_address, list_files
 
 from .job import AskedTeacher, Batch, TeacherJob
 from .reading import ImageReader, first_maps, split
 from .shard_records import ShardRecords
-from .sidecar_writing import TarJob, write_sidecars
+from .sidecar_writing import Share, TarJob, unreadable_list, write_sidecars
 
+MANIFEST_WAIT = 600.0
+"""Seconds for which a process waits for the manifest of the first one."""
 Item = tuple[Sequence[int], Batch]
 """Items and images of a batch."""
 
 
 def cache_teacher(
-    cfg: Config, folder: str, batch_size: int = 64, num_workers: int = 2, views: int = 1
+    cfg: Config,
+    folder: str,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    views: int = 1,
+    share: Share | None = None,
 ) -> CacheFolder:
     """Cache the teacher's maps of all training images, or complete a cache that was begun.
 
@@ -56,10 +65,12 @@ def cache_teacher(
 
     Args:
         cfg: config of the training.
-        folder: folder of the cache.
+        folder: folder of the cache; for tar shards also an address in a store.
         batch_size: images in a batch. Defaults to 64.
         num_workers: processes that load images. Defaults to 2.
         views: views of each image that the teacher is asked about. Defaults to 1: the complete image.
+        share: tar shards of this process, if the processes do not know each other. Defaults to None: those of
+            its rank among distributed processes.
 
     Returns:
         The complete cache: an `InteractionCache`, or a `CacheFolder` with a sidecar for each tar shard.
@@ -72,9 +83,16 @@ def cache_teacher(
     check_training_reads_cache(cfg, folder, views)
     if is_stream(cfg):
         tars = TarJob(cfg, views)
-        writer = open_writer(tars, Path(folder), 0, NAME_PARTS, tars.first_maps())
-        write_sidecars(tars, writer, batch_size, num_workers, max_share)
+        writer = open_writer(tars, folder, 0, NAME_PARTS, tars.first_maps(), share)
+        own = share or Share(dist.get_rank(), dist.get_world_size())
+        write_sidecars(tars, writer, batch_size, num_workers, max_share, own)
+        dist.barrier()
         return CacheFolder(folder)
+    if share is not None or is_address(folder):
+        raise UsageError(
+            f'--out {folder}: a store and --rank need images in tar shards (lfi.WebDataset), each of which '
+            'has a file of its own: write into a local folder, or write the images as tar shards'
+        )
     job = TeacherJob(cfg, views)
     write(job, Path(folder), batch_size, num_workers, max_share)
     labelled = labelled_paths(cfg) if views > NUM_COMPLETE else set()
@@ -129,7 +147,12 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
 
 
 def open_writer(
-    job: AskedTeacher, folder: Path, num_images: int, name_parts: int, maps: InteractionMaps
+    job: AskedTeacher,
+    folder: str | Path,
+    num_images: int,
+    name_parts: int,
+    maps: InteractionMaps,
+    share: Share | None = None,
 ) -> CacheWriter:
     """Open the writer of a job's cache, in the first process before the others.
 
@@ -139,6 +162,8 @@ def open_writer(
         num_images: number of images; 0 for tar shards.
         name_parts: number of last path parts that identify an image.
         maps: maps of any image, for their shape.
+        share: share of a process that does not know the others; those after the first wait for the manifest.
+            Defaults to None: the processes are distributed.
     """
     teacher = job.cache_targets.teacher
     texts = teacher.text_embeddings.cpu().numpy()
@@ -153,13 +178,32 @@ def open_writer(
         job.recipe,
         job.loading,
     )
+    if share is not None and share.rank > 0:
+        wait_for_manifest(str(folder))
+        return CacheWriter(folder, manifest, texts)
     if dist.get_rank() == 0:
         writer = CacheWriter(folder, manifest, texts)
-        UnreadableList(folder).path.unlink(missing_ok=True)
+        unreadable_list(str(folder)).path.unlink(missing_ok=True)
     dist.barrier()
     if dist.get_rank() != 0:
         writer = CacheWriter(folder, manifest, texts)
     return writer
+
+
+def wait_for_manifest(folder: str) -> None:
+    """Wait until the first process has written the manifest, so that all have one.
+
+    Raises:
+        UsageError: if it does not come for ten minutes.
+    """
+    end = time.monotonic() + MANIFEST_WAIT
+    while 'manifest.json' not in list_files(folder):
+        if time.monotonic() > end:
+            raise UsageError(
+                f'{folder} has had no manifest for {MANIFEST_WAIT / 60:.0f} minutes: the process of --rank 0 '
+                'writes it, so start that one first'
+            )
+        time.sleep(1)
 
 
 def shards_to_write(

@@ -16,6 +16,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lfi.errors import UsageError
 from lfi.utils.folders import OTHER_FORMATS
+from lfi.utils.stores import local_path
 
 SCHEME = 'tar'
 """Scheme of an image's address, `tar:///data/train-000.tar/0001.jpg`."""
@@ -53,19 +54,16 @@ def read_samples(tar: str) -> Iterator[TarSample]:
     image alone: `0.depth.png` belongs to the sample of `0.jpg`.
 
     Args:
-        tar: path of a tar file, or an address that webdataset opens.
+        tar: path of a tar file, or its address in a store, of which a local copy is made.
 
     Raises:
         UsageError: if webdataset is not installed; the file is missing, compressed, truncated or no tar; a
             sample has two images; labels have no image beside them; or two samples have one name.
     """
-    webdataset = import_webdataset()
+    reading = import_webdataset().tariterators
     place, keys = f'tar={tar}', set[str]()
     try:
-        reading = webdataset.tariterators
-        is_address = '://' in tar or tar.startswith('pipe:')
-        found = reading.tar_file_expander(reading.url_opener([{'url': tar}])) if is_address else _members(tar)
-        visible = (member for member in found if not member or _is_visible(member['fname']))
+        visible = (member for member in _members(tar) if _is_visible(member['fname']))
         for sample in reading.group_by_keys(visible):
             key = sample['__key__']
             place = f'{tar}, after its member {key}'
@@ -128,14 +126,14 @@ def _warn_of_format(suffix: str) -> None:
 
 
 def _members(tar: str) -> Iterator[dict[str, Any]]:
-    """Yield the members of a local tar file in the form of webdataset, and check that the file is complete.
+    """Yield the members of a tar file in the form of webdataset, and check that the file is complete.
 
     webdataset's own reading is for streams. It is slower, and takes a file that ends early as complete.
 
     Raises:
         TarError: if the file is truncated or compressed, or another tar follows in it.
     """
-    with open(tar, 'rb', buffering=BUFFER) as file:
+    with open(local_path(tar), 'rb', buffering=BUFFER) as file:
         if file.read(BLOCK)[257:262] != b'ustar':
             raise tarfile.ReadError('it is no tar, or a compressed one: decompress it')
         file.seek(0)

@@ -22,6 +22,7 @@ from lfi.registry import DATASETS
 from lfi.structures.interaction_cache import CacheFolder, Sidecar, SidecarImage, sidecar_name
 from lfi.structures.labels import UNLABELLED
 from lfi.unreadable import Unreadable, UnreadableList, find_cause_of_failure, find_undecodable_image
+from lfi.utils.stores import is_address, match_objects, read_ahead
 
 from .annotations import sample_info
 from .samples import TarSample, import_webdataset, opened, read_samples, shard_name
@@ -38,7 +39,8 @@ class WebDataset(IterableDataset):
     maps of a shard are read from its sidecar, in the order of the tar.
 
     Args:
-        urls: paths of the tar files, with braces (`train-{000..099}.tar`) or wildcards; or a list of them.
+        urls: paths of the tar files, or addresses in a store (`s3://bucket/train-000.tar`), with braces
+            (`train-{000..099}.tar`) or wildcards; or a list of them.
         pipeline: transforms, as for a data set of files. A type without a scope is that of the default scope.
         metainfo: `classes`, names of the classes. Defaults to None.
         category_ids: COCO's id of each class, for samples with objects. Defaults to None: no objects.
@@ -153,7 +155,8 @@ class WebDataset(IterableDataset):
     def _samples(self, urls: Sequence[str]) -> Iterator[tuple[TarSample, SidecarImage | None]]:
         """Yield the samples of shards, each with its cached records or None."""
         cache = None if self.cache is None else CacheFolder(self.cache)
-        for url in urls:
+        groups = [[url] if cache is None else [url, cache.place(sidecar_name(url))] for url in urls]
+        for url, *_ in read_ahead(groups):
             if cache is None:
                 yield from ((sample, None) for sample in read_samples(url))
                 continue
@@ -226,7 +229,7 @@ def expand_urls(urls: str | Sequence[str]) -> list[str]:
 
     patterns = [urls] if isinstance(urls, str) else urls
     expanded = [url for pattern in patterns for url in braceexpand.braceexpand(pattern)]
-    found = [path for url in expanded for path in (sorted(glob(url)) if glob_characters(url) else [url])]
+    found = [path for url in expanded for path in (matches(url) if has_wildcards(url) else [url])]
     if not found:
         raise UsageError(f'urls={urls!r}: there is no such tar file')
     by_name, counts = dict[str, str](), Counter(found)
@@ -239,6 +242,11 @@ def expand_urls(urls: str | Sequence[str]) -> list[str]:
     return found
 
 
-def glob_characters(url: str) -> bool:
-    """Whether a path has wildcards."""
-    return '://' not in url and any(character in url for character in '*?[')
+def has_wildcards(url: str) -> bool:
+    """Whether a path has wildcards. A question mark in an address begins a query."""
+    return any(character in url for character in ('*[' if is_address(url) else '*?['))
+
+
+def matches(pattern: str) -> list[str]:
+    """Return the paths or addresses that match wildcards, sorted."""
+    return match_objects(pattern) if is_address(pattern) else sorted(glob(pattern))

@@ -136,7 +136,7 @@ class CachedOutputs(Teacher):
         """
         if any(maps.cache_digest != self.cache.digest for maps in stored):
             raise CacheError(
-                f'model.teacher.cache={str(self.cache.folder)!r}, but the pipeline reads another cache: give '
+                f'model.teacher.cache={self.cache.address!r}, but the pipeline reads another cache: give '
                 'lfi.LoadInteractionMaps the same folder'
             )
         self._text_embeddings = self._text_embeddings.to(device)
@@ -154,7 +154,7 @@ class CachedOutputs(Teacher):
         """
         if batch.stored is None:
             raise CacheError(
-                f"model.teacher.cache={str(self.cache.folder)!r} needs each image's maps: put "
+                f"model.teacher.cache={self.cache.address!r} needs each image's maps: put "
                 "dict(type='lfi.LoadInteractionMaps', cache=...) with this folder into the train_pipeline of "
                 "each data set, and pack the maps: PackInputs needs algorithm_keys=('view', "
                 "'interaction_maps'), PackDetInputs meta_keys=(..., 'view', 'interaction_maps')"
@@ -218,7 +218,7 @@ def check_map_count(cache: CacheFolder, count: int) -> None:
     num_maps = cache.manifest.packed_dtype['presence'].shape[0]
     if num_maps != count:
         raise CacheError(
-            f'{cache.folder} is corrupted: its records have {num_maps} maps, but its text embeddings '
+            f'{cache.address} is corrupted: its records have {num_maps} maps, but its text embeddings '
             f'imply {count}. Write another by lfi cache'
         )
 

@@ -58,7 +58,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
 
     'auto' selects an extractor by the pool over locations:
 
-    - class token: 'clearclip', as in our configs. research/teachers.md has the numbers of ClearCLIP's authors.
+    - class token: 'clearclip', as in our configs. research/teachers.md has ClearCLIP's numbers.
     - attention pool (ResNet, SigLIP, PE-Core): 'maskclip', which was published for attention pools (Zhou et
       al., ECCV 2022, section 3.2). We measured no such model.
     - mean (CNNs, ViTamin, CLIPA): 'dense', as in class activation maps (Zhou et al., CVPR 2016). We measured

@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 
 from lfi.errors import UsageError
 from lfi.utils.fileio import is_nonempty_file
+from lfi.utils.stores import is_address, join, local_path
 
 
 class CacheError(UsageError):
@@ -94,17 +95,35 @@ def npy_bytes(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def load_texts(folder: Path, expected: str) -> np.ndarray:
+def find_file(folder: str | Path, name: str) -> Path | None:
+    """Return the path of a file of a cache, or of its copy from a store; None if there is no such file.
+
+    Raises:
+        StoreError: if the store cannot be read.
+    """
+    if is_address(folder):
+        try:
+            return local_path(join(str(folder), name))
+        except FileNotFoundError:
+            return None
+    path = Path(folder) / name
+    return path if path.is_file() else None
+
+
+def load_texts(folder: str | Path, expected: str) -> np.ndarray:
     """Load the embeddings (C, E) float32 of a cache's texts, and check them against the manifest's checksum.
 
     Raises:
         CacheError: if they are missing or corrupted, or have another checksum.
+        StoreError: if they cannot be read from the store.
     """
-    path = folder / 'texts.npy'
+    path = find_file(folder, 'texts.npy')
     try:
+        if path is None:
+            raise FileNotFoundError('there is no such file')
         texts = read_npy(path, np.float32)
     except READ_ERRORS as error:
-        raise CacheError(f'{path} is missing or corrupted: {error}. {REDO}') from error
+        raise CacheError(f'{folder}/texts.npy is missing or corrupted: {error}. {REDO}') from error
     if checksum(texts.tobytes()) != expected:
         raise CacheError(f'{path} was changed: it does not match the manifest. {REDO}')
     return texts

@@ -14,10 +14,11 @@ import numpy as np
 
 from lfi.utils.fileio import read_prefix
 from lfi.utils.options import is_plain_text
+from lfi.utils.stores import is_address
 
 from ..interaction_maps import DIRECTIONS, InteractionMaps
 from ..packed_maps import is_packed, packed_dtype
-from .files import REDO, CacheError, checksum
+from .files import REDO, CacheError, checksum, find_file
 from .records import record_dtype
 
 VERSION = 6
@@ -177,15 +178,17 @@ class CacheManifest:
         return _json_data(asdict(self))
 
     @classmethod
-    def read(cls, folder: Path) -> CacheManifest:
-        """Read the manifest in a folder.
+    def read(cls, folder: str | Path) -> CacheManifest:
+        """Read the manifest in a folder, or in a store.
 
         Raises:
             CacheError: if there is no manifest, or the manifest is corrupted or of another version.
+            StoreError: if it cannot be read from the store.
         """
-        path = folder / 'manifest.json'
-        if not path.is_file():
-            reason = 'it has no manifest.json' if folder.exists() else 'there is no such folder'
+        path = find_file(folder, 'manifest.json')
+        if path is None:
+            is_folder = not is_address(folder) and Path(folder).exists()
+            reason = 'it has no manifest.json' if is_folder else 'there is no such folder'
             raise CacheError(f'{folder} is not a cache of interaction maps: {reason}')
         size = path.stat().st_size
         if size > MAX_BYTES:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lfi.utils.fileio import file_digest
 from lfi.utils.repositories import cache_folder
+from lfi.utils.stores import is_address, join
 
 from ..interaction_maps import OTHER
 from ..packed_maps import is_missing
@@ -45,18 +46,19 @@ class CacheFolder:
     """Teacher, texts and format of a cache.
 
     Args:
-        folder: folder of the cache, or a dataset of the Hugging Face Hub, `hf://datasets/user/name`, to
-            download.
+        folder: folder of the cache; its address in a store (`s3://bucket/cache`), if it is of tar shards; or
+            a dataset of the Hugging Face Hub, `hf://datasets/user/name`, to download.
 
     Raises:
         CacheError: if the cache is missing, or its manifest or texts are corrupted.
         HubError: if the download fails.
+        StoreError: if the store cannot be read.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = cache_folder(folder)
-        self.manifest = CacheManifest.read(self.folder)
-        self.text_embeddings = load_texts(self.folder, self.manifest.texts)
+        self.address = cache_folder(folder)
+        self.manifest = CacheManifest.read(self.address)
+        self.text_embeddings = load_texts(self.address, self.manifest.texts)
         num_concepts, shape = len(self.manifest.concepts), self.text_embeddings.shape
         # The user's own teacher may name no concepts.
         if len(shape) != 2 or 0 in shape or num_concepts not in (0, shape[0]):
@@ -75,20 +77,11 @@ class CacheFolder:
         return self.manifest.digest
 
     def __repr__(self) -> str:
-        shards, texts = len(self.files) - 2, len(self.text_embeddings)
-        size = f'{self.num_bytes / 1e6:,.1f} MB'
-        return f'CacheFolder({str(self.folder)!r}, {shards:,} sidecars, {texts:,} texts, {size})'
+        return f'CacheFolder({self.address!r}, {len(self.text_embeddings):,} texts)'
 
-    @property
-    def files(self) -> list[Path]:
-        """Paths of all files of the cache, the manifest and the texts first."""
-        names = ('manifest.json', 'texts.npy')
-        return [*(self.folder / name for name in names), *sorted(self.folder.glob('*.safetensors'))]
-
-    @cached_property
-    def num_bytes(self) -> int:
-        """Size of all files in bytes."""
-        return sum(path.stat().st_size for path in self.files if path.is_file())
+    def place(self, name: str) -> str:
+        """Return the path of a file, or its address."""
+        return join(self.address, name)
 
     def verify_shard(self, shard: Shard) -> None:
         """Compare all records of a shard with their checksums.
@@ -119,7 +112,7 @@ class CacheFolder:
         if not _has_valid_values(record):
             if is_missing(record)[0]:
                 raise CacheError(
-                    f'{self.folder} has no maps of {path}: it could not be read when the cache was written. '
+                    f'{self.address} has no maps of {path}: it could not be read when the cache was written. '
                     'lfi cache with the same arguments adds what is readable now'
                 )
             raise _invalid_values_error(shard, position)
@@ -135,7 +128,7 @@ class CacheFolder:
         """
         if not all(0 <= view < self.manifest.views for view in views):
             raise CacheError(
-                f'{self.folder} has {self.manifest.views} views of an image, and no view {max(views)}'
+                f'{self.address} has {self.manifest.views} views of an image, and no view {max(views)}'
             )
 
 
@@ -155,10 +148,15 @@ class InteractionCache(CacheFolder):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
+        self.folder = Path(self.address)
         if self.manifest.has_sidecars:
             raise CacheError(
                 f'{folder} has sidecars of tar shards: it serves a training on lfi.WebDataset, and no images '
                 'in folders'
+            )
+        if is_address(self.address):
+            raise CacheError(
+                f'{folder} is a cache of images in folders, which is read from a local folder: copy it'
             )
         if not has_index(self.folder):
             raise CacheError(
@@ -183,6 +181,11 @@ class InteractionCache(CacheFolder):
         names = ('manifest.json', 'texts.npy', ENTRIES, BLOCKS)
         shards = range(self.manifest.num_shards)
         return [*(self.folder / name for name in names), *(shard_file(self.folder, i) for i in shards)]
+
+    @cached_property
+    def num_bytes(self) -> int:
+        """Size of all files in bytes."""
+        return sum(path.stat().st_size for path in self.files if path.is_file())
 
     def stored(
         self, paths: Sequence[str], tiles: Tiles | None = None, views: Sequence[int] | None = None

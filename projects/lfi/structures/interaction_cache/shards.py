@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lfi.utils.fileio import AtomicLocalBackend, is_nonempty_file
+from lfi.utils.fileio import is_nonempty_file
 
 from .files import CacheError, checksum
 from .manifest import CacheManifest
@@ -101,13 +101,12 @@ class Shard:
         return record
 
 
-def write_shard(
-    path: Path, manifest: CacheManifest, keys: np.ndarray, records: np.ndarray, unreadable: list[int]
-) -> None:
-    """Write a shard in one step: a killed process leaves no part of it.
+def shard_bytes(
+    manifest: CacheManifest, keys: np.ndarray, records: np.ndarray, unreadable: list[int]
+) -> bytes:
+    """Return the content of a shard's file.
 
     Args:
-        path: path of the file.
         manifest: manifest of the cache.
         keys: (n,) uint64, from `image_keys`.
         records: (n, K) of `CacheManifest.record_dtype`. Their checksums are set here.
@@ -120,7 +119,8 @@ def write_shard(
     }
     header = {'cache': manifest.digest, 'keys': checksum(keys.tobytes()), 'unreadable': unreadable}
     # One entry, since safetensors writes several in any order.
-    AtomicLocalBackend().put(save(tensors, {HEADER: json.dumps(header)}), path)
+    content: bytes = save(tensors, {HEADER: json.dumps(header)})
+    return content
 
 
 def _read_header(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
+from lfi.utils.stores import local_path
+
 from ..tiles import Tiles
 from .files import CacheError, sidecar_name
 from .manifest import CacheManifest
@@ -45,11 +47,11 @@ class Sidecar:
     def __init__(self, cache: CacheFolder, tar: str) -> None:
         if not cache.manifest.has_sidecars:
             raise CacheError(
-                f'{cache.folder} is a cache of images in folders, and has no sidecar of {tar}: run lfi cache '
-                'with the config of this training'
+                f'{cache.address} is a cache of images in folders, and has no sidecar of {tar}: run lfi '
+                'cache with the config of this training'
             )
         self.cache, self.tar = cache, tar
-        self.shard = Shard(cache.folder / sidecar_name(tar), cache.manifest)
+        self.shard = Shard(local_path(cache.place(sidecar_name(tar))), cache.manifest)
         self.keys = self.shard.keys()
         self.unreadable = set(self.shard.unreadable)
 

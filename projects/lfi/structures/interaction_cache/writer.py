@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lfi.utils.fileio import AtomicLocalBackend
+from lfi.utils.stores import join, list_files, local_path, write_file
 
 from ..packed_maps import is_missing
 from .files import CacheError, checksum, load_texts, npy_bytes, shard_file
 from .index import write_index
 from .manifest import CacheManifest
-from .shards import Shard, write_shard
+from .shards import Shard, shard_bytes
 
 TEXT_TOLERANCE = 1e-4
 """Largest distance between embeddings of one text by the same weights on different hardware."""
@@ -26,20 +26,21 @@ class CacheWriter:
     Several processes may write different shards at once, after one of them has opened the folder.
 
     Args:
-        folder: folder of the cache; made if it does not exist.
+        folder: folder of the cache, made if it does not exist; or its address in a store.
         manifest: manifest of the cache.
         texts: (C, E) float32, embeddings of the concepts.
 
     Raises:
         CacheError: if the folder has a cache with another manifest, or shards without a manifest.
+        StoreError: if the store cannot be read or written.
     """
 
-    def __init__(self, folder: Path, manifest: CacheManifest, texts: np.ndarray) -> None:
-        self.folder, self.manifest = folder, manifest
-        files = AtomicLocalBackend()
+    def __init__(self, folder: str | Path, manifest: CacheManifest, texts: np.ndarray) -> None:
+        self.folder, self.manifest = str(folder), manifest
         # List the shards first: another process may write a shard as soon as there is a manifest.
-        shards = sorted(folder.glob('*.safetensors'))
-        if (folder / 'manifest.json').exists():
+        files = list_files(self.folder)
+        shards = sorted(name for name in files if name.endswith('.safetensors'))
+        if 'manifest.json' in files:
             existing = CacheManifest.read(folder)
             mismatch = existing.difference(manifest) or texts_difference(
                 load_texts(folder, existing.texts), texts, existing.concepts
@@ -53,16 +54,15 @@ class CacheWriter:
             return
         if shards:
             raise CacheError(
-                f'{folder} has shards ({shards[0].name}) but no manifest.json: choose another folder, or '
-                'remove it'
+                f'{folder} has shards ({shards[0]}) but no manifest.json: choose another folder, or remove it'
             )
-        files.put(npy_bytes(texts), folder / 'texts.npy')
+        write_file(join(self.folder, 'texts.npy'), npy_bytes(texts))
         text = json.dumps(manifest.content(), indent=1, ensure_ascii=False)
-        files.put(text.encode(), folder / 'manifest.json')
+        write_file(join(self.folder, 'manifest.json'), text.encode())
 
     def has_file(self, name: str) -> bool:
         """Whether there is a file of a shard, complete or damaged, given its name."""
-        return (self.folder / name).exists()
+        return (Path(self.folder) / name).exists()
 
     def opened(self, name: str, keys: np.ndarray | None = None) -> Shard | None:
         """Open a shard; None if it is damaged.
@@ -75,8 +75,8 @@ class CacheWriter:
             CacheError: if the shard holds other images.
         """
         try:
-            opened = Shard(self.folder / name, self.manifest)
-        except CacheError:
+            opened = Shard(local_path(join(self.folder, name)), self.manifest)
+        except (CacheError, FileNotFoundError):
             return None
         if keys is not None and opened.keys_digest != checksum(keys.tobytes()):
             raise CacheError(
@@ -95,7 +95,7 @@ class CacheWriter:
                 `missing_records`.
         """
         unreadable = np.flatnonzero(is_missing(records[:, 0])).tolist()
-        write_shard(self.folder / name, self.manifest, keys, records, unreadable)
+        write_file(join(self.folder, name), shard_bytes(self.manifest, keys, records, unreadable))
 
     def finish(self) -> None:
         """Write the index from the keys in the shards. One process calls it, after all shards are written.
@@ -104,8 +104,9 @@ class CacheWriter:
             CacheError: if a shard is missing or corrupted, or two images have the same key.
         """
         shards = range(self.manifest.num_shards)
-        keys = [Shard(shard_file(self.folder, shard), self.manifest).keys() for shard in shards]
-        write_index(self.folder, np.concatenate(keys))
+        folder = Path(self.folder)
+        keys = [Shard(shard_file(folder, shard), self.manifest).keys() for shard in shards]
+        write_index(folder, np.concatenate(keys))
 
 
 def texts_difference(cached: np.ndarray, expected: np.ndarray, concepts: Sequence[str]) -> str | None:

@@ -1,0 +1,312 @@
+"""Object stores, by fsspec: whole objects are read and written, with retries and local copies."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from random import Random
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
+
+from mmengine.logging import print_log
+
+from lfi.errors import UsageError
+from lfi.utils.fileio import AtomicLocalBackend, file_size
+
+T = TypeVar('T')
+ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 0.5, 30.0
+"""Attempts of a request, and seconds before the second and between the last; each wait doubles."""
+COPIES, COPIES_GB = 'LFI_COPIES', 'LFI_COPIES_GB'
+"""Environment variables: folder of local copies, and its largest size (default: 20)."""
+RECENT = 120.0
+"""Seconds for which a copy that was asked for is kept, and a part that grew is not removed."""
+_ADDRESS = re.compile(r'(?!tar:)[a-z][a-z0-9+.-]*://')
+# Another attempt would end alike.
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, MemoryError)
+_random = Random()
+
+
+class StoreError(UsageError):
+    """A request to a store that failed, or would fail again."""
+
+
+class Entry(NamedTuple):
+    """File of a folder, or object of a store.
+
+    Args:
+        name: name in its folder.
+        size: size in bytes.
+        modified: time of its last change, in seconds since 1970; NaN if the store does not tell.
+    """
+
+    name: str
+    size: int
+    modified: float
+
+
+def is_address(path: object) -> bool:
+    """Whether a path is the address of an object or a folder in a store, such as `s3://bucket/key`."""
+    return _ADDRESS.match(str(path)) is not None
+
+
+def public_address(address: str) -> str:
+    """Return an address without a password and a signature, for messages."""
+    return re.sub(r'(://)[^/@]*@', r'\1', address).partition('?')[0]
+
+
+def join(address: str, name: str) -> str:
+    """Return the path or the address of a file in a folder."""
+    return f'{address.rstrip("/")}/{name}' if is_address(address) else str(Path(address) / name)
+
+
+def filesystem(address: str) -> tuple[Any, str]:
+    """Return the file system of fsspec for an address, and the path in it.
+
+    Credentials are those of the store's own tools; options are read from fsspec's own configuration.
+
+    Raises:
+        StoreError: if no package is installed that knows the scheme.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        # A listing may be old: other processes write.
+        return url_to_fs(address, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise StoreError(
+            f'{public_address(address)} cannot be opened: {error}. Install what fsspec needs for this store, '
+            "such as pip install 'lfi[scale]' for s3://"
+        ) from error
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Write a local file or an object in one step: other processes find the old one or the new one.
+
+    Raises:
+        CheckpointWriteError: if the local file cannot be written.
+        StoreError: if the object cannot be written.
+    """
+    if not is_address(path):
+        AtomicLocalBackend().put(content, path)
+        return
+    files, path_in_store = filesystem(path)
+
+    def write() -> None:
+        files.pipe_file(path_in_store, content)
+        size = _info(files, path_in_store)['size']
+        if size != len(content):
+            raise OSError(f'{size:,} bytes arrived, and {len(content):,} were sent')
+
+    retried(write, 'written', path)
+
+
+def remove_file(path: str) -> None:
+    """Remove a local file or an object, if it is there.
+
+    Raises:
+        StoreError: if the object cannot be removed.
+    """
+    if not is_address(path):
+        Path(path).unlink(missing_ok=True)
+        return
+    files, path_in_store = filesystem(path)
+    with suppress(FileNotFoundError):
+        retried(lambda: files.rm_file(path_in_store), 'removed', path)
+
+
+def list_files(folder: str) -> dict[str, Entry]:
+    """List the files of a local folder, or the objects of one in a store, by name; empty without a folder.
+
+    Raises:
+        StoreError: if it cannot be listed.
+    """
+    if not is_address(folder):
+        paths = [path for path in Path(folder).glob('*') if path.is_file()]
+        return {path.name: Entry(path.name, path.stat().st_size, path.stat().st_mtime) for path in paths}
+    files, path = filesystem(folder)
+    try:
+        found = retried(lambda: files.ls(path, detail=True, refresh=True), 'listed', folder)
+    except FileNotFoundError:
+        return {}
+    entries = (
+        Entry(PurePosixPath(item['name']).name, item['size'] or 0, _modified(item))
+        for item in found
+        if item['type'] == 'file'
+    )
+    return {entry.name: entry for entry in entries}
+
+
+def match_objects(pattern: str) -> list[str]:
+    """Return the addresses that match wildcards, sorted.
+
+    Raises:
+        StoreError: if the folder cannot be listed.
+    """
+    files, path = filesystem(pattern)
+    found = retried(lambda: files.glob(path), 'listed', pattern)
+    return sorted(files.unstrip_protocol(name) for name in found)
+
+
+def retried(request: Callable[[], T], done: str, address: str) -> T:
+    """Return the result of a request to a store. A failed one is repeated after a wait that doubles.
+
+    Args:
+        request: sends the request.
+        done: what would be done, for messages: 'read'.
+        address: address of the object.
+
+    Raises:
+        FileNotFoundError: if there is no such object.
+        StoreError: if the request failed `ATTEMPTS` times, or would fail again.
+    """
+    name = public_address(address)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return request()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{name}: there is no such object') from error
+        except Exception as error:
+            reason = _reason(error)
+            if isinstance(error, _FINAL) or attempt == ATTEMPTS:
+                times = '' if isinstance(error, _FINAL) else f', {ATTEMPTS} times'
+                raise StoreError(f'{name} cannot be {done}{times}: {reason}') from error
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)) * _random.uniform(0.5, 1.5)
+            print_log(
+                f'{name} could not be {done} ({reason}): attempt {attempt + 1} of {ATTEMPTS} follows in '
+                f'{wait:.1f} s',
+                'current',
+                logging.WARNING,
+            )
+            time.sleep(wait)
+    raise AssertionError
+
+
+class LocalCopies:
+    """Local copies of objects, in a folder of bounded size that processes share.
+
+    A copy is written under another name and moved, so that no process reads a part of it. Its size is
+    compared with that of the object. Copies that were asked for longest ago are removed first.
+
+    Args:
+        folder: folder of the copies.
+        max_bytes: largest size of all copies. The latest ones are kept even if they need more.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder, self.max_bytes = folder, max_bytes
+
+    def get(self, address: str) -> Path:
+        """Return the path of the copy of an object, which has the object's name.
+
+        Raises:
+            FileNotFoundError: if there is no such object.
+            StoreError: if it cannot be read.
+        """
+        files, path = filesystem(address)
+        found = retried(lambda: _info(files, path), 'read', address)
+        identity = [address, *(str(found.get(key)) for key in ('size', 'ETag', 'LastModified', 'mtime'))]
+        digest = blake2b('\n'.join(identity).encode(), digest_size=12).hexdigest()
+        copy = self.folder / digest / PurePosixPath(path).name
+        if file_size(copy) != found['size']:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            retried(lambda: self._download(files, path, found, copy), 'read', address)
+            self._make_room()
+        else:
+            os.utime(copy)
+        return copy
+
+    @staticmethod
+    def _download(files: Any, path: str, found: dict, copy: Path) -> None:
+        part = copy.with_name(f'{copy.name}.{uuid4().hex}.partial')
+        try:
+            files.get_file(path, str(part))
+            if (size := file_size(part)) != found['size']:
+                raise OSError(f'{size:,} bytes arrived, and it has {found["size"]:,}')
+            os.replace(part, copy)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _make_room(self) -> None:
+        """Remove the copies that were asked for longest ago, until the others fit."""
+        used, now, total = [], time.time(), 0
+        for file in self.folder.glob('*/*'):
+            try:
+                status = file.stat()
+            except FileNotFoundError:
+                continue
+            used.append((status.st_mtime, status.st_size, file))
+            total += status.st_size
+        for modified, size, file in sorted(used):
+            if now - modified < RECENT or (total <= self.max_bytes and file.suffix != '.partial'):
+                continue
+            file.unlink(missing_ok=True)
+            total -= size
+        for folder in self.folder.iterdir():
+            # Another process may be about to write into a new one; one that is not empty stays.
+            with suppress(OSError):
+                if now - folder.stat().st_mtime > RECENT:
+                    folder.rmdir()
+
+
+def local_copies() -> LocalCopies:
+    """Return the copies in the folder `LFI_COPIES`, of at most `LFI_COPIES_GB`.
+
+    Raises:
+        StoreError: if the size is no number above 0.
+    """
+    folder = os.environ.get(COPIES) or Path.home() / '.cache' / 'lfi' / 'copies'
+    text = os.environ.get(COPIES_GB, '20')
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = 0.0
+    if not gigabytes > 0:
+        raise StoreError(f'{COPIES_GB}={text} must be a number above 0: gigabytes of the local copies')
+    return LocalCopies(Path(folder), int(gigabytes * 1e9))
+
+
+def local_path(path: str) -> Path:
+    """Return a local path as it is, and for an address the path of a local copy; see `LocalCopies.get`."""
+    return local_copies().get(path) if is_address(path) else Path(path)
+
+
+def read_ahead(groups: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """Yield groups of paths, while the addresses of the next group are copied.
+
+    A failure is not raised here, but where the copy is asked for.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        for group, following in zip(groups, [*groups[1:], ()]):
+            for path in following:
+                if is_address(path):
+                    pool.submit(local_path, path)
+            yield group
+
+
+def _info(files: Any, path: str) -> dict:
+    # Some file systems answer from their listings.
+    files.invalidate_cache()
+    found: dict = files.info(path)
+    if found['type'] != 'file' or found.get('size') is None:
+        raise IsADirectoryError(f'it is a {found["type"]}, and no object of a known size')
+    return found
+
+
+def _modified(item: dict) -> float:
+    keys = ('LastModified', 'mtime', 'updated', 'created')
+    value: Any = next((item[key] for key in keys if item.get(key)), math.nan)
+    return value.timestamp() if hasattr(value, 'timestamp') else float(value)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of an error's message, without what may be a signature."""
+    line = next(iter(str(error).strip().splitlines()), '') or type(error).__name__
+    return re.sub(r'\?\S+', '', line)[:300].rstrip('.')

@@ -1,0 +1,170 @@
+"""Caches of tar shards in an object store: several writers, their progress, and a training from the store."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lfi.apis.caching import cache_teacher, cache_teacher_by_ray, verify
+from lfi.apis.caching.progress import cache_progress
+from lfi.apis.caching.sidecar_writing import Share
+from lfi.engine.config_loading import load_config
+from lfi.engine.launch import prepare_run, prepare_training, run_training
+from lfi.errors import UsageError
+from lfi.utils.stores import list_files, local_path, remove_file, write_file
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+from tar_files import write_shapes_tars
+
+from tools.dev.s3_store import BUCKET, s3_server
+
+for package in ('webdataset', 's3fs', 'moto'):
+    pytest.importorskip(package)
+NAMES = ['manifest.json', 'texts.npy', *(f'train-{tar}.safetensors' for tar in range(3))]
+
+
+@pytest.fixture(scope='module')
+def tars(tmp_path_factory):
+    return write_shapes_tars(tmp_path_factory.mktemp('data'))
+
+
+@pytest.fixture(scope='module')
+def shards(tars):
+    """Addresses of the tar files in a store."""
+    with s3_server():
+        for tar in tars:
+            write_file(f's3://{BUCKET}/data/{tar.name}', tar.read_bytes())
+        yield [f's3://{BUCKET}/data/{tar.name}' for tar in tars]
+
+
+@pytest.fixture(autouse=True)
+def setting(monkeypatch, tmp_path):
+    monkeypatch.setenv('LFI_COPIES', str(tmp_path / 'copies'))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.fixture
+def config(config_path):
+    """Build a config that trains on tar files for 20 steps."""
+
+    def build(urls):
+        cfg = load_config(config_path('classification/lfi_vit-128x6-p8_shapes.py'))
+        loader = cfg.train_dataloader
+        pipeline = [ConfigDict(type='LoadImageFromFile'), *loader.dataset.pipeline]
+        data = dict(type='lfi.WebDataset', urls=urls, shuffle=0, pipeline=pipeline, _scope_='mmpretrain')
+        loader.dataset = ConfigDict(data)
+        loader.update(num_workers=0, persistent_workers=False, batch_size=4)
+        cfg.train_cfg = ConfigDict(by_epoch=False, max_iters=20, val_interval=100)
+        cfg.param_scheduler = []
+        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+        cfg.log_processor = ConfigDict(by_epoch=False)
+        cfg.default_hooks.checkpoint = ConfigDict(type='CheckpointHook', by_epoch=False, interval=100)
+        cfg.default_hooks.logger.interval = 1
+        cfg.randomness = ConfigDict(seed=0)
+        return cfg
+
+    return build
+
+
+@pytest.fixture
+def local(config, tars, tmp_path):
+    """Folder of the cache that one process writes from local files."""
+    cache_teacher(config([str(tar) for tar in tars]), str(tmp_path / 'maps'), 4, 0)
+    return tmp_path / 'maps'
+
+
+@pytest.fixture
+def out(request):
+    return f's3://{BUCKET}/{request.node.name}'
+
+
+def contents(out):
+    return {name: local_path(f'{out}/{name}').read_bytes() for name in list_files(out)}
+
+
+def losses_of(cfg, work_dir, cache):
+    cfg.work_dir, cfg.model.teacher.cache = str(work_dir), str(cache)
+    prepare_run(cfg)
+    prepare_training(cfg)
+    run_training(cfg)
+    (file,) = Path(work_dir).glob('*/vis_data/scalars.json')
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name.startswith('loss')} for row in rows]
+
+
+def test_writers_that_do_not_know_each_other_write_what_one_process_writes(
+    config, shards, tars, local, out, tmp_path
+):
+    cfg = config(shards)
+    cache_teacher(cfg, out, 4, 0, share=Share(0, 2))
+    progress = cache_progress(out, shards)
+    assert (progress.done, progress.total, progress.failures) == (2, 3, {})
+    assert '2 of 3 tar shards (66.7%)' in str(progress)
+    cache_teacher(cfg, out, 4, 0, share=Share(1, 2))
+    assert cache_progress(out, shards).done == 3
+    whole = contents(out)
+    assert sorted(whole) == NAMES
+    assert whole == {path.name: path.read_bytes() for path in local.iterdir() if path.name in NAMES}
+    # Again does what is missing, and only that.
+    remove_file(f'{out}/train-1.safetensors')
+    before = {name: entry.modified for name, entry in list_files(out).items()}
+    # Workers are forks of a process that has a client of the store.
+    cache_teacher(cfg, out, 4, 2)
+    assert contents(out) == whole
+    assert before.items() <= {name: entry.modified for name, entry in list_files(out).items()}.items()
+    assert verify(cfg, out, 4, 0, 12)
+    # A training learns the same from the store as from files.
+    cfg.train_dataloader.num_workers = 1
+    ours = losses_of(cfg, tmp_path / 'store', out)
+    assert len(ours) == 20
+    assert ours == losses_of(config([str(tar) for tar in tars]), tmp_path / 'files', local)
+
+
+def test_a_tar_that_fails_is_noted_and_the_others_are_written(config, shards, tars, out):
+    broken = f's3://{BUCKET}/data/broken.tar'
+    write_file(broken, tars[1].read_bytes()[:4000])
+    urls = [shards[0], broken, shards[2]]
+    cfg = config(urls)
+    with pytest.raises(UsageError, match='broken.tar.*truncated.*run the command again'):
+        cache_teacher(cfg, out, 4, 0)
+    progress = cache_progress(out, urls)
+    assert progress.done == 2 and list(progress.failures) == [broken]
+    assert f'failed: {broken}: ' in str(progress)
+    write_file(broken, tars[1].read_bytes())
+    cache_teacher(cfg, out, 4, 0)
+    progress = cache_progress(out, urls)
+    assert progress.done == 3 and not progress.failures
+    assert not [name for name in list_files(out) if name.endswith('failed.json')]
+
+
+def test_a_later_writer_waits_for_the_manifest(config, shards, out, monkeypatch):
+    monkeypatch.setattr('lfi.apis.caching.writing.MANIFEST_WAIT', 0.1)
+    with pytest.raises(UsageError, match='has had no manifest for 0 minutes: the process of --rank 0'):
+        cache_teacher(config(shards), out, 4, 0, share=Share(1, 2))
+    assert list_files(out) == {}
+
+
+def test_wildcards_find_the_shards_of_a_store(config, shards, out):
+    cfg = config(f's3://{BUCKET}/data/train-*.tar')
+    assert cache_teacher(cfg, out, 4, 0).address == out
+    assert cache_progress(out, shards).done == 3
+
+
+def test_a_stale_listing_costs_work_alone(config, shards, local, out, monkeypatch):
+    cfg = config(shards)
+    cache_teacher(cfg, out, 4, 0)
+    listed = list_files(out)
+    stale = {name: entry for name, entry in listed.items() if name != 'train-1.safetensors'}
+    monkeypatch.setattr('lfi.apis.caching.sidecar_writing.list_files', lambda folder: stale)
+    cache_teacher(cfg, out, 4, 0)
+    monkeypatch.undo()
+    assert list_files(out)['train-0.safetensors'] == listed['train-0.safetensors']
+    assert contents(out) == {name: (local / name).read_bytes() for name in NAMES}
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_ray_cluster_writes_what_one_process_writes(config, shards, local, out):
+    pytest.importorskip('ray', reason='ray is not installed')
+    cache_teacher_by_ray(config(shards), out, 'local', 4, 0)
+    whole = {path.name: path.read_bytes() for path in local.iterdir() if path.name in NAMES}
+    assert contents(out) == whole

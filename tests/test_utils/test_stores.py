@@ -1,0 +1,169 @@
+"""Files in object stores: whole objects, retries, and local copies."""
+
+import os
+import time
+
+import pytest
+from lfi.utils import stores
+from lfi.utils.stores import (
+    LocalCopies,
+    StoreError,
+    is_address,
+    join,
+    list_files,
+    local_path,
+    match_objects,
+    public_address,
+    read_ahead,
+    remove_file,
+    write_file,
+)
+
+from tools.dev.s3_store import BUCKET, FaultyProxy, environment, s3_server
+
+pytest.importorskip('s3fs')
+pytest.importorskip('moto')
+
+CONTENT = bytes(range(256)) * 400
+
+
+@pytest.fixture(scope='module')
+def port():
+    with s3_server() as port:
+        yield port
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(stores, 'FIRST_WAIT', 0.01)
+    monkeypatch.setenv('LFI_COPIES', str(tmp_path / 'copies'))
+
+
+@pytest.fixture
+def folder(port, request):
+    return f's3://{BUCKET}/{request.node.name.partition("[")[0]}'
+
+
+@pytest.mark.parametrize(
+    ('path', 'expected'),
+    [('s3://a/b', True), ('hf://datasets/a/b', True), ('/a/b', False), ('a:b', False), ('tar://a', False)],
+)
+def test_addresses_are_told_from_paths(path, expected):
+    assert is_address(path) is expected
+
+
+def test_messages_have_no_password_and_no_signature():
+    assert public_address('https://me:word@host/a.tar?X-Signature=1') == 'https://host/a.tar'
+
+
+def test_objects_are_written_listed_copied_and_removed(folder, tmp_path):
+    assert list_files(folder) == {}
+    before = time.time() - 2
+    for name in ('b.bin', 'a.bin', 'sub/c.bin'):
+        write_file(join(folder, name), CONTENT)
+    found = list_files(folder)
+    assert sorted(found) == ['a.bin', 'b.bin']
+    assert found['a.bin'].size == len(CONTENT) and before < found['a.bin'].modified < time.time() + 2
+    assert match_objects(f'{folder}/*.bin') == [f'{folder}/a.bin', f'{folder}/b.bin']
+    copy = local_path(join(folder, 'a.bin'))
+    assert copy.read_bytes() == CONTENT and copy.name == 'a.bin' and tmp_path in copy.parents
+    # It is copied once, and again after a change.
+    status = copy.stat()
+    assert local_path(join(folder, 'a.bin')).stat().st_ino == status.st_ino
+    write_file(join(folder, 'a.bin'), CONTENT[:-1] + b'x')
+    assert local_path(join(folder, 'a.bin')).read_bytes() == CONTENT[:-1] + b'x'
+    remove_file(join(folder, 'a.bin'))
+    remove_file(join(folder, 'a.bin'))
+    assert sorted(list_files(folder)) == ['b.bin']
+    with pytest.raises(FileNotFoundError, match=r'a\.bin: there is no such object'):
+        local_path(join(folder, 'a.bin'))
+
+
+def test_local_paths_are_as_they_are(tmp_path):
+    path = join(str(tmp_path), 'a.bin')
+    write_file(path, CONTENT)
+    assert local_path(path).read_bytes() == CONTENT and list_files(str(tmp_path))['a.bin'].size == len(
+        CONTENT
+    )
+    remove_file(path)
+    assert list_files(str(tmp_path)) == {}
+
+
+def test_copies_of_long_ago_make_room(folder, tmp_path):
+    copies = LocalCopies(tmp_path / 'few', 2 * len(CONTENT))
+    paths = []
+    for name in 'abcd':
+        write_file(join(folder, name), CONTENT)
+    for age, name in zip((900, 800, 700), 'abc'):
+        paths.append(copies.get(join(folder, name)))
+        os.utime(paths[-1], (time.time() - age,) * 2)
+    paths.append(copies.get(join(folder, 'd')))
+    assert [path.exists() for path in paths] == [False, False, True, True]
+    # What is in use stays, even if it needs more.
+    small = LocalCopies(tmp_path / 'small', 1)
+    assert all(small.get(join(folder, name)).exists() for name in 'ab')
+
+
+def test_the_next_copy_is_made_while_one_is_read(folder, tmp_path):
+    for name in 'ab':
+        write_file(join(folder, name), CONTENT)
+    addresses = [[join(folder, 'a')], [join(folder, 'b')]]
+    groups = read_ahead(addresses)
+    assert next(groups) == addresses[0]
+    end = time.monotonic() + 20
+    while not list((tmp_path / 'copies').glob('*/b')) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert list((tmp_path / 'copies').glob('*/b'))
+    assert list(groups) == addresses[1:]
+
+
+def test_a_store_without_its_package_is_named():
+    with pytest.raises(StoreError, match=r"nosuch://a/b cannot be opened: .*pip install 'lfi\[scale\]'"):
+        local_path('nosuch://a/b')
+
+
+@pytest.fixture
+def proxy(port):
+    proxy = FaultyProxy(port)
+    with environment(proxy.port):
+        yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize(
+    ('kind', 'method'),
+    [
+        ('500', 'GET'),
+        ('503', 'HEAD'),
+        ('reset', 'GET'),
+        ('reset', 'PUT'),
+        ('500', 'PUT'),
+        ('truncated', 'GET'),
+        ('shorter', 'GET'),
+        ('slow', 'GET'),
+        ('stall', 'GET'),
+        ('skew', 'GET'),
+    ],
+)
+def test_a_fault_is_retried(proxy, folder, kind, method):
+    address = join(folder, 'a.bin')
+    if method == 'PUT':
+        proxy.inject(kind, method, 'a.bin')
+        write_file(address, CONTENT)
+    else:
+        write_file(address, CONTENT)
+        proxy.inject(kind, method, 'a.bin')
+    assert local_path(address).read_bytes() == CONTENT
+    assert proxy.injected == [kind]
+
+
+@pytest.mark.parametrize('code', ['403', '507'])
+def test_what_would_fail_again_is_one_line(proxy, folder, code, monkeypatch):
+    monkeypatch.setattr(stores, 'ATTEMPTS', 3)
+    address = join(folder, 'a.bin')
+    proxy.inject(code, 'PUT', 'a.bin', 99)
+    with pytest.raises(StoreError, match=r'a\.bin cannot be written') as caught:
+        write_file(address, CONTENT)
+    assert '\n' not in str(caught.value) and 'secret' not in str(caught.value)
+    proxy.faults.clear()
+    assert list_files(folder) == {}
