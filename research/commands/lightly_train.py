@@ -39,6 +39,7 @@ import mmcv
 import numpy as np
 import torch
 from lfi.cli.arguments import ArgumentParser, positive, whole
+from lfi.cli.running import run_tool
 from lfi.errors import UsageError
 from lfi.evaluation import KNNMetric, LinearProbeMetric
 from lfi.models.teachers import VLMAttentionTeacher, build_teacher
@@ -163,7 +164,11 @@ def parse_args() -> Namespace:
 
 def run() -> None:
     """Run the command."""
-    args = parse_args()
+    run_tool(main, parse_args())
+
+
+def main(args: Namespace) -> None:
+    """Run the command with its arguments."""
     for name in ('LFI_DATA_ROOT', 'LFI_TEACHER_ROOT'):
         if name not in os.environ:
             raise UsageError(f'{name} is not set: set it to the folder of the data, or of the teachers')

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from lfi.apis.interaction_inferencer import InteractionInferencer
 from lfi.cli.arguments import ArgumentParser, positive
+from lfi.cli.running import run_tool
 from lfi.datasets import TinyImageNet
 from lfi.errors import UsageError
 from lfi.evaluation import average_precision
@@ -93,7 +94,11 @@ def parse_args() -> Namespace:
 
 def run() -> None:
     """Run the command."""
-    args = parse_args()
+    run_tool(main, parse_args())
+
+
+def main(args: Namespace) -> None:
+    """Run the command with its arguments."""
     if 'LFI_DATA_ROOT' not in os.environ:
         raise UsageError('LFI_DATA_ROOT is not set: set it to the folder of the data')
     root = Path(os.environ['LFI_DATA_ROOT'])
