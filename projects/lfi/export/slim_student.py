@@ -133,7 +133,7 @@ def slim_model(cfg: Mapping) -> ConfigDict:
     if kind.needs_readout or issubclass(kind, ByScores):
         raise ValueError(
             f'predict_by={type_name(predict_by)} scores classes by a read-out or a second head, which an '
-            'export lacks: set predict_by=None'
+            'export lacks: set predict_by=None, or keep the student as it is by --to hub'
         )
     if not queries_stay:
         task = slim.pop('task', None)

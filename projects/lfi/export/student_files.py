@@ -79,7 +79,9 @@ def check_overwrite(out: Path, config_file: Path, *sources: str) -> None:
         if any(same_file(path, source) for path in (out, config_file)):
             raise UsageError(f'out={out} would overwrite {source}')
     if config_file.exists() and not is_export(out, config_file):
-        raise UsageError(f'{config_file} exists, and is not an export: choose another name than {out}')
+        raise UsageError(
+            f'{config_file} exists, and is not an export of this name and format: choose another name than {out}'
+        )
 
 
 def is_export(out: Path, config_file: Path) -> bool:
