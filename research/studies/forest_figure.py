@@ -17,7 +17,15 @@ from .study import Study
 FOLDER = Path('docs/images')
 QUESTIONS = {
     'summary': ('tiny-few-10', 'tiny-none', 'tiny-small', 'shapes-few-10', 'shapes'),
-    'few-labels': ('tiny-few-5', 'tiny-few-10', 'tiny-few-25', 'tiny-resnet-few', 'shapes-few-10'),
+    'few-labels': (
+        'tiny-few-5',
+        'tiny-few-10',
+        'tiny-few-25',
+        'tiny-resnet-few',
+        'shapes-few-5',
+        'shapes-few-10',
+        'shapes-few-25',
+    ),
     'no-label': ('tiny-none', 'shapes-none'),
     'all-labels': ('tiny-small', 'tiny-50', 'tiny-resnet', 'shapes', 'shapes-fresh', 'shapes-long'),
     'pretraining': ('shapes-pretraining',),
@@ -28,6 +36,8 @@ TITLES = {
     **STUDIES,
     'tiny-few-5': 'photos, 5 labels a class',
     'tiny-few-25': 'photos, 25 labels a class',
+    'shapes-few-5': 'Shapes, 5 labels a class',
+    'shapes-few-25': 'Shapes, 25 labels a class',
 }
 KINDS = ('reference', 'best other baseline', 'best negative control')
 MARKERS = 'osD'

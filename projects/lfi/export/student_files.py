@@ -80,7 +80,8 @@ def check_overwrite(out: Path, config_file: Path, *sources: str) -> None:
             raise UsageError(f'out={out} would overwrite {source}')
     if config_file.exists() and not is_export(out, config_file):
         raise UsageError(
-            f'{config_file} exists, and is not an export of this name and format: choose another name than {out}'
+            f'{config_file} exists, and is not an export of this name and format: choose another name than '
+            f'{out}'
         )
 
 
