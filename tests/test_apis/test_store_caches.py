@@ -137,6 +137,14 @@ def test_a_tar_that_fails_is_noted_and_the_others_are_written(config, shards, ta
     assert not [name for name in list_files(out) if name.endswith('failed.json')]
 
 
+def test_a_missing_sidecar_is_named_in_training(config, shards, out, tmp_path):
+    cfg = config(shards)
+    cache_teacher(cfg, out, 4, 0)
+    remove_file(f'{out}/train-0.safetensors')
+    with pytest.raises(UsageError, match=f'{out}/train-0.safetensors is missing: run lfi cache again'):
+        losses_of(cfg, tmp_path / 'run', out)
+
+
 def test_a_later_writer_waits_for_the_manifest(config, shards, out, monkeypatch):
     monkeypatch.setattr('lfi.apis.caching.writing.MANIFEST_WAIT', 0.1)
     with pytest.raises(UsageError, match='has had no manifest for 0 minutes: the process of --rank 0'):

@@ -117,6 +117,20 @@ def test_the_next_copy_is_made_while_one_is_read(folder, tmp_path):
     assert list(groups) == addresses[1:]
 
 
+def test_a_bucket_that_is_not_there_is_named(folder):
+    with pytest.raises(StoreError, match='s3://gone/a cannot be written: there is no such bucket'):
+        write_file('s3://gone/a', CONTENT)
+
+
+def test_an_object_of_equal_size_is_copied_again(folder):
+    address = join(folder, 'a.bin')
+    write_file(address, CONTENT)
+    assert local_path(address).read_bytes() == CONTENT
+    # Within the same second.
+    write_file(address, CONTENT[::-1])
+    assert local_path(address).read_bytes() == CONTENT[::-1]
+
+
 def test_a_store_without_its_package_is_named():
     with pytest.raises(StoreError, match=r"nosuch://a/b cannot be opened: .*pip install 'lfi\[scale\]'"):
         local_path('nosuch://a/b')

@@ -105,7 +105,10 @@ def write_file(path: str, content: bytes) -> None:
         if size != len(content):
             raise OSError(f'{size:,} bytes arrived, and {len(content):,} were sent')
 
-    retried(write, 'written', path)
+    try:
+        retried(write, 'written', path)
+    except FileNotFoundError as error:
+        raise StoreError(f'{public_address(path)} cannot be written: there is no such bucket') from error
 
 
 def remove_file(path: str) -> None:
@@ -212,8 +215,9 @@ class LocalCopies:
         """
         files, path = filesystem(address)
         found = retried(lambda: _info(files, path), 'read', address)
-        identity = [address, *(str(found.get(key)) for key in ('size', 'ETag', 'LastModified', 'mtime'))]
-        digest = blake2b('\n'.join(identity).encode(), digest_size=12).hexdigest()
+        # All that the store tells, such as an ETag, a version or a time: an object of equal size may be new.
+        identity = repr((address, sorted(found.items(), key=lambda item: item[0])))
+        digest = blake2b(identity.encode(), digest_size=12).hexdigest()
         copy = self.folder / digest / PurePosixPath(path).name
         if file_size(copy) != found['size']:
             copy.parent.mkdir(parents=True, exist_ok=True)

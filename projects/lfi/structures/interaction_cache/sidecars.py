@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
-from lfi.utils.stores import local_path
-
 from ..tiles import Tiles
-from .files import CacheError, sidecar_name
+from .files import CacheError, find_file, sidecar_name
 from .manifest import CacheManifest
 from .reader import CacheFolder, StoredMaps
 from .shards import Shard
@@ -51,7 +49,12 @@ class Sidecar:
                 'cache with the config of this training'
             )
         self.cache, self.tar = cache, tar
-        self.shard = Shard(local_path(cache.place(sidecar_name(tar))), cache.manifest)
+        path = find_file(cache.address, sidecar_name(tar))
+        if path is None:
+            raise CacheError(
+                f'{cache.place(sidecar_name(tar))} is missing: run lfi cache again, which writes it for {tar}'
+            )
+        self.shard = Shard(path, cache.manifest)
         self.keys = self.shard.keys()
         self.unreadable = set(self.shard.unreadable)
 
