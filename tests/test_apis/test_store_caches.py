@@ -123,7 +123,8 @@ def test_writers_that_do_not_know_each_other_write_what_one_process_writes(
 def test_a_tar_that_fails_is_noted_and_the_others_are_written(config, shards, tars, out):
     broken = f's3://{BUCKET}/data/broken.tar'
     write_file(broken, tars[1].read_bytes()[:4000])
-    urls = [shards[0], broken, shards[2]]
+    # The first one is read for the format of the maps, too.
+    urls = [broken, shards[0], shards[2]]
     cfg = config(urls)
     with pytest.raises(UsageError, match='broken.tar.*truncated.*run the command again'):
         cache_teacher(cfg, out, 4, 0)
@@ -176,3 +177,9 @@ def test_a_ray_cluster_writes_what_one_process_writes(config, shards, local, out
     cache_teacher_by_ray(config(shards), out, 'local', 4, 0)
     whole = {path.name: path.read_bytes() for path in local.iterdir() if path.name in NAMES}
     assert contents(out) == whole
+
+
+def test_an_address_with_a_signature_is_refused(config):
+    with pytest.raises(UsageError, match='urls: https://host/a.tar has a password or a query') as caught:
+        cache_teacher(config(['https://me:word@host/a.tar?X-Signature=1']), 's3://a/b', 4, 0)
+    assert ':word' not in str(caught.value) and 'Signature' not in str(caught.value)

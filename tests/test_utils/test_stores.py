@@ -111,9 +111,9 @@ def test_the_next_copy_is_made_while_one_is_read(folder, tmp_path):
     groups = read_ahead(addresses)
     assert next(groups) == addresses[0]
     end = time.monotonic() + 20
-    while not list((tmp_path / 'copies').glob('*/b')) and time.monotonic() < end:
+    while not list((tmp_path / 'copies').glob('*/*/b')) and time.monotonic() < end:
         time.sleep(0.01)
-    assert list((tmp_path / 'copies').glob('*/b'))
+    assert list((tmp_path / 'copies').glob('*/*/b'))
     assert list(groups) == addresses[1:]
 
 
@@ -169,6 +169,54 @@ def test_a_fault_is_retried(proxy, folder, kind, method):
         proxy.inject(kind, method, 'a.bin')
     assert local_path(address).read_bytes() == CONTENT
     assert proxy.injected == [kind]
+
+
+def test_each_piece_of_a_large_object_is_checked(proxy, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, 'PIECE', len(CONTENT) // 3)
+    address = join(folder, 'a.bin')
+    write_file(address, CONTENT)
+    for kind in ('shorter', 'truncated', '500'):
+        proxy.inject(kind, 'GET', 'a.bin')
+        monkeypatch.setenv('LFI_COPIES', str(tmp_path / kind))
+        assert local_path(address).read_bytes() == CONTENT
+        assert proxy.injected[-1] == kind
+
+
+def test_an_object_that_changes_meanwhile_is_copied_again(folder, monkeypatch):
+    address = join(folder, 'a.bin')
+    write_file(address, CONTENT)
+    monkeypatch.setattr(stores, 'PIECE', len(CONTENT) // 3)
+    files, _ = stores.filesystem(address)
+    cat_file, changes = files.cat_file, []
+
+    def change_and_cat(*args, **kwargs):
+        if not changes:
+            changes.append(1)
+            write_file(address, CONTENT[::-1])
+        return cat_file(*args, **kwargs)
+
+    monkeypatch.setattr(files, 'cat_file', change_and_cat, raising=False)
+    monkeypatch.setattr(stores, 'ATTEMPTS', 2)
+    with pytest.raises(StoreError, match='it was changed meanwhile'):
+        local_path(address)
+    assert local_path(address).read_bytes() == CONTENT[::-1]
+
+
+def test_other_files_of_the_folder_of_copies_stay(folder, tmp_path, monkeypatch):
+    (tmp_path / 'copies/mine').mkdir(parents=True)
+    mine = tmp_path / 'copies/mine/results.csv'
+    mine.write_text('mine')
+    os.utime(mine, (0, 0))
+    monkeypatch.setenv('LFI_COPIES_GB', '1e-9')
+    write_file(join(folder, 'a'), CONTENT)
+    assert local_path(join(folder, 'a')).exists() and mine.read_text() == 'mine'
+
+
+@pytest.mark.parametrize('size', ['inf', '0', 'many'])
+def test_a_size_that_is_none_is_named(folder, size, monkeypatch):
+    monkeypatch.setenv('LFI_COPIES_GB', size)
+    with pytest.raises(StoreError, match=f'LFI_COPIES_GB={size} must be a number above 0'):
+        local_path(join(folder, 'a'))
 
 
 @pytest.mark.parametrize('code', ['403', '507'])

@@ -108,6 +108,8 @@ def rank_error(args: Namespace) -> str | None:
         return '--rank I and --world N belong together'
     if args.rank is not None and args.rank >= args.world:
         return f'--rank {args.rank} must be below --world {args.world}'
+    if args.rank is not None and (args.ray or args.verify or args.cost is not None):
+        return '--rank and --world are for writing, without --ray, --verify and --cost'
     if args.rank is not None and args.launcher != 'none':
         return f'--rank is for processes that start by themselves, and --launcher {args.launcher} starts them'
     return None

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from random import Random
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 from uuid import uuid4
 
 from mmengine.logging import print_log
@@ -30,7 +31,19 @@ RECENT = 120.0
 """Seconds for which a copy that was asked for is kept, and a part that grew is not removed."""
 _ADDRESS = re.compile(r'(?!tar:)[a-z][a-z0-9+.-]*://')
 # Another attempt would end alike.
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, MemoryError)
+_FINAL = (
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    ImportError,
+    MemoryError,
+    TypeError,
+    AttributeError,
+)
+_FINAL_NAMES = ('NoCredentialsError', 'PartialCredentialsError')
+PIECE = 2**24
+"""Bytes of a request: each is checked for its length."""
+_FOLDER = re.compile('[0-9a-f]{24}')
 _random = Random()
 
 
@@ -101,7 +114,11 @@ def write_file(path: str, content: bytes) -> None:
 
     def write() -> None:
         files.pipe_file(path_in_store, content)
-        size = _info(files, path_in_store)['size']
+        try:
+            size = _info(files, path_in_store)['size']
+        except FileNotFoundError as error:
+            # Some stores show an object a moment later.
+            raise OSError('it is not there after it was sent') from error
         if size != len(content):
             raise OSError(f'{size:,} bytes arrived, and {len(content):,} were sent')
 
@@ -132,8 +149,7 @@ def list_files(folder: str) -> dict[str, Entry]:
         StoreError: if it cannot be listed.
     """
     if not is_address(folder):
-        paths = [path for path in Path(folder).glob('*') if path.is_file()]
-        return {path.name: Entry(path.name, path.stat().st_size, path.stat().st_mtime) for path in paths}
+        return dict(_local_files(Path(folder)))
     files, path = filesystem(folder)
     try:
         found = retried(lambda: files.ls(path, detail=True, refresh=True), 'listed', folder)
@@ -174,12 +190,15 @@ def retried(request: Callable[[], T], done: str, address: str) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return request()
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f'{name}: there is no such object') from error
+        except StoreError:
+            raise
         except Exception as error:
+            if _is_missing(error):
+                raise FileNotFoundError(f'{name}: there is no such object') from error
             reason = _reason(error)
-            if isinstance(error, _FINAL) or attempt == ATTEMPTS:
-                times = '' if isinstance(error, _FINAL) else f', {ATTEMPTS} times'
+            is_final = isinstance(error, _FINAL) or type(error).__name__ in _FINAL_NAMES
+            if is_final or attempt == ATTEMPTS:
+                times = '' if is_final else f', {ATTEMPTS} times'
                 raise StoreError(f'{name} cannot be {done}{times}: {reason}') from error
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)) * _random.uniform(0.5, 1.5)
             print_log(
@@ -214,26 +233,39 @@ class LocalCopies:
             StoreError: if it cannot be read.
         """
         files, path = filesystem(address)
-        found = retried(lambda: _info(files, path), 'read', address)
+        while True:
+            found = retried(lambda: _info(files, path), 'read', address)
+            copy = self._copy_of(address, path, found)
+            with suppress(FileNotFoundError):
+                if file_size(copy) == found['size']:
+                    # It is kept for a while from now on, unless another process has just removed it.
+                    os.utime(copy)
+                    if file_size(copy) == found['size']:
+                        return copy
+            retried(partial(self._download, files, path, found, copy), 'read', address)
+            self._make_room()
+
+    def _copy_of(self, address: str, path: str, found: dict) -> Path:
         # All that the store tells, such as an ETag, a version or a time: an object of equal size may be new.
         identity = repr((address, sorted(found.items(), key=lambda item: item[0])))
         digest = blake2b(identity.encode(), digest_size=12).hexdigest()
-        copy = self.folder / digest / PurePosixPath(path).name
-        if file_size(copy) != found['size']:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            retried(lambda: self._download(files, path, found, copy), 'read', address)
-            self._make_room()
-        else:
-            os.utime(copy)
-        return copy
+        return self.folder / digest / PurePosixPath(path).name
 
     @staticmethod
     def _download(files: Any, path: str, found: dict, copy: Path) -> None:
         part = copy.with_name(f'{copy.name}.{uuid4().hex}.partial')
         try:
-            files.get_file(path, str(part))
-            if (size := file_size(part)) != found['size']:
-                raise OSError(f'{size:,} bytes arrived, and it has {found["size"]:,}')
+            with _opened(part) as file:
+                for start in range(0, found['size'], PIECE):
+                    end = min(start + PIECE, found['size'])
+                    is_whole = (start, end) == (0, found['size'])
+                    # fsspec's own download of a large object does not check its parts.
+                    content = files.cat_file(path) if is_whole else files.cat_file(path, start, end)
+                    if len(content) != end - start:
+                        raise OSError(f'{len(content):,} bytes arrived, and {end - start:,} were asked for')
+                    file.write(content)
+            if _info(files, path) != found:
+                raise OSError('it was changed meanwhile')
             os.replace(part, copy)
         finally:
             part.unlink(missing_ok=True)
@@ -241,7 +273,8 @@ class LocalCopies:
     def _make_room(self) -> None:
         """Remove the copies that were asked for longest ago, until the others fit."""
         used, now, total = [], time.time(), 0
-        for file in self.folder.glob('*/*'):
+        folders = [folder for folder in self.folder.iterdir() if _FOLDER.fullmatch(folder.name)]
+        for file in (file for folder in folders for file in folder.glob('*')):
             try:
                 status = file.stat()
             except FileNotFoundError:
@@ -253,7 +286,7 @@ class LocalCopies:
                 continue
             file.unlink(missing_ok=True)
             total -= size
-        for folder in self.folder.iterdir():
+        for folder in folders:
             # Another process may be about to write into a new one; one that is not empty stays.
             with suppress(OSError):
                 if now - folder.stat().st_mtime > RECENT:
@@ -272,9 +305,10 @@ def local_copies() -> LocalCopies:
         gigabytes = float(text)
     except ValueError:
         gigabytes = 0.0
-    if not gigabytes > 0:
+    if not 0 < gigabytes < math.inf:
         raise StoreError(f'{COPIES_GB}={text} must be a number above 0: gigabytes of the local copies')
-    return LocalCopies(Path(folder), int(gigabytes * 1e9))
+    # A folder of its own: what else lies there stays.
+    return LocalCopies(Path(folder) / 'lfi_copies', int(gigabytes * 1e9))
 
 
 def local_path(path: str) -> Path:
@@ -293,6 +327,35 @@ def read_ahead(groups: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
                 if is_address(path):
                     pool.submit(local_path, path)
             yield group
+
+
+def _local_files(folder: Path) -> Iterator[tuple[str, Entry]]:
+    for path in folder.glob('[!.]*'):
+        # Another process may replace it.
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            if path.is_file():
+                yield path.name, Entry(path.name, status.st_size, status.st_mtime)
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether there is no such object. fsspec also says so of other answers of a web server."""
+    return isinstance(error, FileNotFoundError) and getattr(error.__cause__, 'status', 404) == 404
+
+
+def _opened(part: Path) -> BinaryIO:
+    """Open a new file of the local copies.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return part.open('wb')
+    except FileNotFoundError as error:
+        raise OSError(f'{part.parent} was removed meanwhile') from error
+    except OSError as error:
+        raise StoreError(f'{part} cannot be written ({error.strerror}): set {COPIES} anew') from error
 
 
 def _info(files: Any, path: str) -> dict:

@@ -67,7 +67,7 @@ def cache_progress(folder: str, tars: Sequence[str]) -> CacheProgress:
     for tar in tars:
         name = f'{sidecar_name(tar)}{FAILED}'
         if name in files and sidecar_name(tar) not in files:
-            failures[tar] = str(json.loads(local_path(join(folder, name)).read_text())['reason'])
+            failures[tar] = _reason(local_path(join(folder, name)).read_text(errors='replace'))
     return CacheProgress(
         len(done),
         len(tars),
@@ -76,3 +76,10 @@ def cache_progress(folder: str, tars: Sequence[str]) -> CacheProgress:
         time.time() - times[-1] if times else float('nan'),
         failures,
     )
+
+
+def _reason(text: str) -> str:
+    try:
+        return str(json.loads(text)['reason'])
+    except (ValueError, KeyError, TypeError):
+        return 'unknown'

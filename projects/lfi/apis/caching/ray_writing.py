@@ -20,7 +20,15 @@ from lfi.errors import UsageError
 from lfi.structures.interaction_cache import CacheFolder
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 
-from .sidecar_writing import TarJob, note_failure, pending_tars, unreadable_list, write_sidecar
+from .sidecar_writing import (
+    Share,
+    TarJob,
+    failure_message,
+    note_failure,
+    pending_tars,
+    unreadable_list,
+    write_sidecar,
+)
 from .writing import check_training_reads_cache, open_writer
 
 MAX_LOSSES = 5
@@ -44,7 +52,9 @@ class RayWriter:
         # Ray limits what libraries use by default to one thread a worker.
         torch.set_num_threads(max(1, int(os.environ.get('OMP_NUM_THREADS', '1'))))
         self.job = TarJob(cfg, views)
-        self.writer = open_writer(self.job, folder, 0, NAME_PARTS, self.job.first_maps())
+        # The command has written the manifest.
+        place = Share(1, 2)
+        self.writer = open_writer(self.job, folder, 0, NAME_PARTS, self.job.first_maps(), place)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.unreadable = UnreadableSamples(max_unreadable(cfg), unreadable_list(folder), 'it gets no maps')
 
@@ -107,12 +117,9 @@ def cache_teacher_by_ray(
             failures = _write_all(ray, arguments, pending, bar)
     finally:
         ray.shutdown()
-    for tar, reason in failures.items():
-        note_failure(folder, tar, reason)
-    if failures:
-        tar, reason = next(iter(failures.items()))
-        more = f', and {len(failures) - 1} more tar files' if len(failures) > 1 else ''
-        raise UsageError(f'{tar}: {reason}{more}: run the command again when they are mended')
+    failure = failure_message([f'{tar}: {reason}' for tar, reason in failures.items()])
+    if failure is not None:
+        raise UsageError(failure)
     return CacheFolder(folder)
 
 
@@ -121,9 +128,15 @@ def _write_all(ray: Any, arguments: tuple, pending: list[str], bar: tqdm) -> dic
     queue, losses, failures = pending[::-1], Counter[str](), dict[str, str]()
     resources = ray.cluster_resources()
     by_gpu = resources.get('GPU', 0) >= 1
-    places = int(resources.get('GPU' if by_gpu else 'CPU', 1))
+    places = int(resources.get('GPU' if by_gpu else 'CPU', 0))
+    if places < 1:
+        raise UsageError('--ray: the cluster has no GPU and no CPU for a writer')
     options = dict(num_gpus=1) if by_gpu else dict(num_cpus=1)
     writer_class = ray.remote(**options)(RayWriter)
+
+    def fail(tar: str, reason: str) -> None:
+        failures[tar] = reason
+        note_failure(arguments[2], tar, reason)
 
     writing: dict[Any, tuple[Any, str]] = {}
     for _ in range(min(places, len(queue))):
@@ -137,19 +150,27 @@ def _write_all(ray: Any, arguments: tuple, pending: list[str], bar: tqdm) -> dic
             bar.update()
         except ray.exceptions.RayActorError as error:
             if error.actor_init_failed:
-                reason = str(error).strip().splitlines()[-1]
+                reason = ' '.join(str(error).split())[-500:]
                 raise UsageError(f'--ray: a worker cannot start: {reason}') from error
             losses[tar] += 1
             if losses[tar] < MAX_LOSSES:
                 queue.append(tar)
             else:
-                failures[tar] = f'its worker was lost {MAX_LOSSES} times ({str(error).splitlines()[0]})'
+                fail(tar, f'its worker was lost {MAX_LOSSES} times ({_first_line(error)})')
             actor = writer_class.remote(*arguments)
         except ray.exceptions.RayTaskError as error:
-            failures[tar] = str(error.cause).splitlines()[0]
+            fail(tar, _first_line(error.cause))
+        except ray.exceptions.RayError as error:
+            fail(tar, _first_line(error))
+            actor = writer_class.remote(*arguments)
         if queue:
             tar = queue.pop()
             writing[actor.write.remote(tar)] = (actor, tar)
         # Ray ends a writer without a name, and gives its place to one that waits after the loss of a node.
         del actor
     return failures
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type."""
+    return next(iter(str(error).strip().splitlines()), '') or type(error).__name__

@@ -127,13 +127,19 @@ class TarJob(AskedTeacher):
             UnreadableImageError: if no image can be read.
             UsageError: if no tar file has an image.
         """
-        total, latest = 0, None
+        total, latest, failure = 0, None, None
         for tar in self.tars:
-            for sample in read_samples(tar):
-                item = self.load(sample, 0)
-                if not isinstance(item, Unreadable):
-                    return self.compute_maps(collate([item]).data)
-                total, latest = total + 1, item
+            try:
+                for sample in read_samples(tar):
+                    item = self.load(sample, 0)
+                    if not isinstance(item, Unreadable):
+                        return self.compute_maps(collate([item]).data)
+                    total, latest = total + 1, item
+            except UsageError as error:
+                # Its writer notes it.
+                failure = failure or error
+        if failure is not None:
+            raise failure
         if latest is None:
             raise UsageError(f'urls={self.tars[0]!r}, …: the tar files have no image')
         raise none_readable_error(total, latest, self.tars[0])
@@ -157,7 +163,7 @@ class Share(NamedTuple):
 
 def write_sidecars(
     job: TarJob, writer: CacheWriter, batch_size: int, num_workers: int, max_share: float, share: Share
-) -> None:
+) -> str | None:
     """Write a share of the missing sidecars.
 
     A tar file that fails is noted in the cache, and the others are written.
@@ -170,9 +176,11 @@ def write_sidecars(
         max_share: largest share of unreadable images.
         share: share of this process.
 
+    Returns:
+        What failed; None if nothing did.
+
     Raises:
         UnreadableImageError: if more than `max_share` of the images cannot be read.
-        UsageError: if a tar file cannot be read, after the others are written.
     """
     tars = share.of(job.tars)
     pending = pending_tars(writer, tars)
@@ -190,9 +198,15 @@ def write_sidecars(
                 failures.append(str(error))
                 note_failure(writer.folder, tar, str(error))
             bar.update()
-    if failures:
-        more = f', and {len(failures) - 1} more tar files' if len(failures) > 1 else ''
-        raise UsageError(f'{failures[0]}{more}: run the command again when they are mended')
+    return failure_message(failures)
+
+
+def failure_message(failures: Sequence[str]) -> str | None:
+    """Return the first reason why tar files failed, and how many did; None without any."""
+    if not failures:
+        return None
+    more = f', and {len(failures) - 1} more tar files' if len(failures) > 1 else ''
+    return f'{failures[0]}{more}: run the command again when they are mended'
 
 
 def pending_tars(writer: CacheWriter, tars: Sequence[str]) -> list[str]:

@@ -85,8 +85,11 @@ def cache_teacher(
         tars = TarJob(cfg, views)
         writer = open_writer(tars, folder, 0, NAME_PARTS, tars.first_maps(), share)
         own = share or Share(dist.get_rank(), dist.get_world_size())
-        write_sidecars(tars, writer, batch_size, num_workers, max_share, own)
+        failure = write_sidecars(tars, writer, batch_size, num_workers, max_share, own)
+        # A launcher ends all processes when one fails.
         dist.barrier()
+        if failure is not None:
+            raise UsageError(failure)
         return CacheFolder(folder)
     if share is not None or is_address(folder):
         raise UsageError(

@@ -22,7 +22,7 @@ from lfi.registry import DATASETS
 from lfi.structures.interaction_cache import CacheFolder, Sidecar, SidecarImage, sidecar_name
 from lfi.structures.labels import UNLABELLED
 from lfi.unreadable import Unreadable, UnreadableList, find_cause_of_failure, find_undecodable_image
-from lfi.utils.stores import is_address, match_objects, read_ahead
+from lfi.utils.stores import is_address, match_objects, public_address, read_ahead
 
 from .annotations import sample_info
 from .samples import TarSample, import_webdataset, opened, read_samples, shard_name
@@ -232,6 +232,12 @@ def expand_urls(urls: str | Sequence[str]) -> list[str]:
     found = [path for url in expanded for path in (matches(url) if has_wildcards(url) else [url])]
     if not found:
         raise UsageError(f'urls={urls!r}: there is no such tar file')
+    secret = next((url for url in found if is_address(url) and public_address(url) != url), None)
+    if secret is not None:
+        raise UsageError(
+            f'urls: {public_address(secret)} has a password or a query, which would stand in logs and '
+            "configs: give the store's credentials in its own way"
+        )
     by_name, counts = dict[str, str](), Counter(found)
     for url in found:
         other = by_name.setdefault(sidecar_name(url), url)

@@ -11,7 +11,7 @@ import numpy as np
 from lfi.utils.stores import join, list_files, local_path, write_file
 
 from ..packed_maps import is_missing
-from .files import CacheError, checksum, load_texts, npy_bytes, shard_file
+from .files import CacheError, checksum, find_file, load_texts, npy_bytes, shard_file
 from .index import write_index
 from .manifest import CacheManifest
 from .shards import Shard, shard_bytes
@@ -40,7 +40,8 @@ class CacheWriter:
         # List the shards first: another process may write a shard as soon as there is a manifest.
         files = list_files(self.folder)
         shards = sorted(name for name in files if name.endswith('.safetensors'))
-        if 'manifest.json' in files:
+        # Not by the listing, which may be late.
+        if find_file(folder, 'manifest.json') is not None:
             existing = CacheManifest.read(folder)
             mismatch = existing.difference(manifest) or texts_difference(
                 load_texts(folder, existing.texts), texts, existing.concepts
