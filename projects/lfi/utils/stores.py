@@ -260,7 +260,8 @@ class LocalCopies:
                     end = min(start + PIECE, found['size'])
                     is_whole = (start, end) == (0, found['size'])
                     # fsspec's own download of a large object does not check its parts.
-                    content = files.cat_file(path) if is_whole else files.cat_file(path, start, end)
+                    piece = {} if is_whole else dict(start=start, end=end)
+                    content = files.cat_file(path, **piece)
                     if len(content) != end - start:
                         raise OSError(f'{len(content):,} bytes arrived, and {end - start:,} were asked for')
                     file.write(content)
