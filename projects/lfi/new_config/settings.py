@@ -49,8 +49,6 @@ class Settings:
             raise UsageError(f'--workers {self.workers} must be at least 0')
         if self.labelled is not None:
             check_labelled(self.labelled)
-        if self.unlabelled is not None:
-            check_unlabelled(self.unlabelled)
 
 
 def check_labelled(folder: str) -> None:
@@ -68,29 +66,6 @@ def check_labelled(folder: str) -> None:
             f'--labelled {folder} has {len(classes)} folders with images, and needs one for each class, '
             'two or more'
         )
-
-
-def check_unlabelled(folder: str) -> None:
-    """Check that the folder of `--unlabelled` has images.
-
-    Raises:
-        UsageError: if it has none.
-    """
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        raise UsageError(f'--unlabelled {folder} is not a folder: give the folder of your images')
-    if not image_names(path):
-        raise UsageError(f'--unlabelled {folder} has no images')
-
-
-def images_of_epoch(data: FoundData, settings: Settings) -> int:
-    """Return the number of images of an epoch.
-
-    With unlabelled images, half of each batch, an epoch is one pass over the larger set.
-    """
-    if settings.unlabelled is None:
-        return len(data.train)
-    return 2 * max(len(data.train), len(image_names(Path(settings.unlabelled).expanduser())))
 
 
 def default_epochs(num_images: int) -> int:

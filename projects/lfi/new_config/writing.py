@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from lfi.adaptation import CheckReport, UserConfig, build_overlay, check_config
 from lfi.adaptation.backbone import INHERITED, adapt_backbone
 from lfi.adaptation.class_names import read_concepts
 from lfi.adaptation.overlay import build_model
-from lfi.adaptation.source import Call, Expression, assignments
+from lfi.adaptation.source import Call, assignments
 from lfi.adaptation.teacher import (
     SMALL_IMAGE,
     SMALL_INPUT,
@@ -80,7 +79,6 @@ def write_config(
     """
     find_teacher(teacher)
     _check_few_labels(data, settings)
-    _check_unlabelled(data, settings)
     make_folder(out.parent, f'--out {out}')
     annotations = out.parent / f'{out.stem}_data'
     before = set(annotations.glob('*'))
@@ -132,15 +130,10 @@ def _write_student(
     if changes['custom_imports'] == cfg.get('custom_imports'):
         del changes['custom_imports']
     merged = merge(variables, changes)
-    if folder is not None:
-        merged['train_dataloader'] = _with_references(merged['train_dataloader'], variables, out)
-        if 'classification' in data.task:
-            # No base has data.
-            merged['train_dataloader'] = without_delete(merged['train_dataloader'])
     model = merged['model']
     if model.get('backbone', {}).get('backbone') == INHERITED and 'backbone' in variables['model']:
         model['backbone'] = {**model['backbone'], 'backbone': cfg.model.backbone.to_dict()}
-    if settings.labels_per_class is not None or (folder is not None and data.task == 'classification'):
+    if settings.labels_per_class is not None:
         # Ahead of the head where labels are few (research/results.md).
         model['predict_by'] = {'type': 'lfi.ByTexts'}
     elif 'classification' in data.task and max(typical_size(data)) <= SMALL_IMAGE:
@@ -151,29 +144,7 @@ def _write_student(
     summary = [*overlay.summary, ('weights', describe_weights(cfg.model.get('backbone') or {}))]
     if settings.labels_per_class is not None:
         summary.append(('labels', f'{settings.labels_per_class} of each class; the model predicts by texts'))
-    elif 'predict_by' in model:
-        summary.append(('prediction', 'by the texts of the classes'))
     return _write_and_check(merged, out, overlay.task_model, overlay.can_cache, summary)
-
-
-def _with_references(value: Any, variables: Mapping[str, Any], out: Path) -> Any:
-    """Let the labelled images, which are written in full, name the config's variables and its folder."""
-    if isinstance(value, Expression | Call):
-        return value
-    if isinstance(value, Mapping):
-        shared = ('data_root', 'classes')
-        return {
-            key: Expression(key)
-            if key in shared and item == variables[key]
-            else _with_references(item, variables, out)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_with_references(item, variables, out) for item in value]
-    folder = f'{out.resolve().parent}{os.sep}'
-    if isinstance(value, str) and value.startswith(f'{folder}{out.stem}_data{os.sep}'):
-        return f'{{{{ fileDirname }}}}/{value.removeprefix(folder)}'
-    return value
 
 
 def _for_small_images(teacher: Call, model: str) -> Call:
@@ -247,17 +218,6 @@ def _check_few_labels(data: FoundData, settings: Settings) -> None:
         raise UsageError(
             f'--labels-per-class {number}: the class {data.classes[rarest]!r} has {counts[rarest]} training '
             'images'
-        )
-
-
-def _check_unlabelled(data: FoundData, settings: Settings) -> None:
-    if settings.unlabelled is None:
-        return
-    if data.task == 'pretraining':
-        raise UsageError(f'--unlabelled {settings.unlabelled}: {data.root} has no labels either: leave it out')
-    if settings.labels_per_class is not None:
-        raise UsageError(
-            '--labels-per-class hides labels, to measure, and --unlabelled adds images: give one of both'
         )
 
 
