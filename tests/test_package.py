@@ -194,7 +194,7 @@ def test_wheel_requires_what_the_files_say(wheel):
         by_extra.setdefault(extra, set()).add(normal(requirement))
     extras = (
         *('onedl', 'openmmlab', 'multimodal', 'captions', 'export', 'coco', 'formats', 'shards', 'tests'),
-        *('demo', 'segmentation', 'docs', 'research'),
+        *('demo', 'segmentation', 'docs', 'research', 'scale'),
     )
     files = {name: {normal(line) for line in requirements(name)} for name in extras}
     # Exports and studies are tested too.
@@ -203,7 +203,11 @@ def test_wheel_requires_what_the_files_say(wheel):
         '': {normal(line) for line in requirements('runtime')},
         **files,
         'all': set.union(
-            *(files[name] for name in extras if name not in ('openmmlab', 'demo', 'segmentation', 'docs'))
+            *(
+                files[name]
+                for name in extras
+                if name not in ('openmmlab', 'demo', 'segmentation', 'docs', 'scale')
+            )
         ),
     }
     # Either stack's files would overwrite the other's: the package itself names none.
