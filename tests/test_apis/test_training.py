@@ -8,7 +8,7 @@ import pytest
 from lfi.apis import training
 from lfi.errors import UsageError
 from mmengine.config import Config
-from picture_files import write_shapes
+from picture_files import write_noise, write_shapes
 from small_data_sets import write_class_folders
 
 TINY = dict(teacher='shapes-tiny', epochs=1, batch_size=4, input_size=64, weights='none', workers=0)
@@ -80,6 +80,16 @@ def test_a_written_config_is_cached_and_trained(folder, tmp_path, capsys):
     # The cosine ends with the shorter training.
     assert cfg.max_epochs == cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 1
     assert not (tmp_path / 'run/teacher_cache').exists()
+    assert 'best_' in model.checkpoint
+
+
+def test_images_without_labels_are_trained_on_as_well(folder, tmp_path):
+    write_noise(tmp_path / 'more/sub/0.jpg', 0)
+    model = lfi.train(folder, MODEL, unlabelled=tmp_path / 'more', out=tmp_path / 'run', **TINY)
+    cfg = Config.fromfile(tmp_path / 'run' / f'lfi_{folder.name}.py')
+    assert cfg.train_dataloader.dataset.datasets[1].data_root == str(tmp_path / 'more')
+    loss = cfg.model.supervision.interactions.loss
+    assert (loss.spatial_weight, loss.semantic_weight, loss.presence_weight) == (4, 8, 4)
     assert 'best_' in model.checkpoint
 
 

@@ -105,6 +105,34 @@ def test_what_it_writes_trains(write, package, arguments, files, init, call_tool
         assert 'Next:\n  lfi infer' in there(*then[1:])
 
 
+@pytest.mark.parametrize(
+    ('write', 'package', 'arguments'),
+    [
+        (write_class_folders, None, (*CLASSIFIER, '--model', 'resnet18')),
+        (several_labels, None, CLASSIFIER),
+        (write_yolo, 'supervision', DETECTOR),
+        (masked_objects, 'supervision', (*DETECTOR, '--model', 'mask-rcnn_r50')),
+        (write_masks, 'mmseg', DETECTOR),
+    ],
+)
+def test_unlabelled_images_train_beside_labelled_ones(write, package, arguments, init, call_tool, tmp_path):
+    if package is not None:
+        pytest.importorskip(package)
+    (tmp_path / 'more/of them').mkdir(parents=True)
+    flat(tmp_path / 'more/of them')
+    data = write(tmp_path / 'data')
+    printed = init(data, '--unlabelled', 'more', '--out', 'mine.py', *arguments)
+    assert f'{tmp_path}/more: 4 images without labels' in printed
+    trained = call_tool('train', 'mine.py', '--cache-teacher')
+    assert 'Next:\n  lfi test' in trained
+    init(data, '--out', 'plain.py', *arguments)
+    cfg, plain = load_config('mine.py'), load_config('plain.py')
+    labelled, unlabelled = cfg.train_dataloader.dataset.datasets
+    own = plain.train_dataloader.dataset
+    assert labelled.to_dict() == {**own, 'ann_file': own.ann_file.replace('plain_data', 'mine_data')}
+    assert Path(unlabelled.data_root) == tmp_path / 'more'
+
+
 def test_it_says_what_it_found_and_what_to_type_next(init, tmp_path):
     write_class_folders(tmp_path / 'photos', ('cat, tabby', 'red_car'), 10)
     lines = init(tmp_path / 'photos', *CLASSIFIER).splitlines()
@@ -168,6 +196,15 @@ def test_it_prints_nothing_else(init, tmp_path, capsys, recwarn):
         (('--input-size', '64', '--model', 'levit_128s'), 'the backbone takes no images of 64 pixels .*224'),
         (('--model', 'levit_128s'), 'the last two maps of .* have strides of 32 and 56 pixels, and queries'),
         (('--epochs', '0'), '--epochs 0 must be at least 1'),
+        (('--unlabelled', 'gone'), 'gone is not a folder: give the folder of your images'),
+        (
+            ('--unlabelled', '.'),
+            '--unlabelled . holds 8 images of the labelled data, such as data/cat/0.jpg: give a folder',
+        ),
+        (
+            ('--unlabelled', 'data', '--labels-per-class', '1'),
+            '--unlabelled data and --labels-per-class 1 exclude each other',
+        ),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(arguments, message, init, tmp_path):

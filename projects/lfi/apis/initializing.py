@@ -17,6 +17,7 @@ def init(
     teacher: str = 'clip-b16',
     labels_per_class: int | None = None,
     *,
+    unlabelled: str | Path | None = None,
     out: str | Path | None = None,
     concepts: str | Path | Sequence[str] | None = None,
     epochs: int | None = None,
@@ -36,6 +37,7 @@ def init(
         teacher: name of a teacher in LFI's configs, MODEL:TAG of `lfi teachers`, or a folder with a model of
             open_clip. Defaults to 'clip-b16'.
         labels_per_class: number of images of each class that keep their label. Defaults to None: all.
+        unlabelled: folder of images without labels to train on as well. Defaults to None.
         out: path of the config, a new .py file. Defaults to None: `lfi_<name of the data>.py`.
         concepts: texts, or a file with one a line: names of the classes in their order, or what images
             without labels may show. Defaults to None: the names of the data set, or of ImageNet.
@@ -57,5 +59,5 @@ def init(
         >>> new = lfi.init('photos', model='resnet18', teacher='lit-lite0')
         >>> model = lfi.train(new.path)
     """
-    settings = Settings(epochs, batch_size, input_size, labels_per_class, weights, workers)
+    settings = Settings(epochs, batch_size, input_size, labels_per_class, unlabelled, weights, workers)
     return init_config(data, model, teacher, concepts, settings, out)

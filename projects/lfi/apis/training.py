@@ -46,6 +46,7 @@ def train(
     labels_per_class: int | None = None,
     epochs: int | None = None,
     *,
+    unlabelled: str | Path | None = None,
     out: str | Path | None = None,
     batch_size: int | None = None,
     input_size: int | None = None,
@@ -68,6 +69,7 @@ def train(
         labels_per_class: number of images of each class that keep their label. Defaults to None: all.
         epochs: number of epochs; the schedule of a config moves in proportion. Defaults to None: by the
             number of images, or that of the config.
+        unlabelled: folder of images without labels to train on as well. Defaults to None.
         out: work dir, a new or empty folder. Defaults to None: `work_dirs/<name of the data>`, with a number
             if it exists; the config's own work dir if `data` is a config that has one.
         batch_size: images of a step. Defaults to None: by the number of images.
@@ -97,7 +99,7 @@ def train(
                 f'data={str(data)!r} is neither a data set nor a config: the path does not exist'
             )
         processes = 2 if workers is None else workers
-        settings = Settings(epochs, batch_size, input_size, labels_per_class, weights, processes)
+        settings = Settings(epochs, batch_size, input_size, labels_per_class, unlabelled, weights, processes)
         work_dir = _new_work_dir(out, source)
         file = _written_config(work_dir, source)
         new = init_config(source, model, teacher or DEFAULT_TEACHER, None, settings, file)
@@ -106,6 +108,7 @@ def train(
         model=model,
         teacher=teacher,
         labels_per_class=labels_per_class,
+        unlabelled=unlabelled,
         batch_size=batch_size,
         input_size=input_size,
         weights=weights,
@@ -164,7 +167,7 @@ def pretrain(
     Example:
         >>> model = lfi.pretrain('photos', teacher='lit-lite0', concepts=['barn', 'goldfish', 'red car'])
     """
-    settings = Settings(epochs, batch_size, input_size, None, weights, workers)
+    settings = Settings(epochs, batch_size, input_size, weights=weights, workers=workers)
     source = Path(folder).expanduser()
     work_dir = _new_work_dir(out, source)
     file = _written_config(work_dir, source)

@@ -1,7 +1,7 @@
 """Write a config that trains a student on your data.
 
 lfi init my_photos --teacher clip-b16
-lfi init my_photos --model resnet50 --labels-per-class 10 --out my.py
+lfi init my_photos --model resnet50 --unlabelled more_photos --out my.py
 lfi init data.yaml --model rtmdet_tiny
 
 DATA is a folder of images (one subfolder for each class, or no labels), a CSV or TSV of paths and labels, a
@@ -42,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='hide all labels but N of each class (default: none)',
     )
+    parser.add_argument('--unlabelled', metavar='FOLDER', help='images without labels to train on as well')
     parser.add_argument(
         '--concepts',
         metavar='FILE',
@@ -80,7 +81,7 @@ def run(args: Namespace) -> None:
     """Read the data, write the config, and print what was found and what to type next."""
     from lfi.new_config import Settings, init_config
 
-    names = ('epochs', 'batch_size', 'input_size', 'labels_per_class', 'weights', 'workers')
+    names = ('epochs', 'batch_size', 'input_size', 'labels_per_class', 'unlabelled', 'weights', 'workers')
     settings = Settings(**{name: getattr(args, name) for name in names})
     new = init_config(args.data, args.model, args.teacher, args.concepts, settings, args.out)
     print(new)

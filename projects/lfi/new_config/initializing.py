@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
@@ -82,6 +82,8 @@ def init_config(
         texts = read_concepts(str(concepts)) if isinstance(concepts, str | Path) else list(concepts)
         found, concepts = with_texts(found, texts), None
     found = check_class_names(check_splits(found))
+    if settings.unlabelled is not None:
+        found = replace(found, unlabelled=_read_apart(found, Path(settings.unlabelled)))
     with _quiet():
         return _write(found, model, teacher, concepts, settings, file)
 
@@ -106,6 +108,8 @@ def describe(data: FoundData) -> list[str]:
     width, height = typical_size(data)
     images = f'{len(data.train)} images to train' + (f', {len(data.val)} to validate' if data.val else '')
     lines = [f'{data.root}: {data.form}, for {data.task}; {images}; typically {width} x {height} pixels']
+    if data.unlabelled is not None:
+        lines.append(f'{data.unlabelled.root}: {len(data.unlabelled.train)} images without labels')
     if data.classes:
         more = ' | …' if len(data.classes) > SHOWN_CLASSES else ''
         lines.append(f'{len(data.classes)} classes: {" | ".join(data.classes[:SHOWN_CLASSES])}{more}')
@@ -127,6 +131,22 @@ def _write(
     file = None if concepts is None else str(concepts)
     written = write_config(data, model, teacher, file, settings, out)
     return NewConfig(out, data, written)
+
+
+def _read_apart(data: FoundData, folder: Path) -> FoundData:
+    """Read a folder of images without labels, none of which may be an image of the data set.
+
+    A training that sees the images of its validation reports too good a score.
+    """
+    unlabelled = read_unlabelled(folder)
+    known = {(data.root / image.path).resolve() for image in (*data.train, *data.val)}
+    shared = [image.path for image in unlabelled.train if (unlabelled.root / image.path).resolve() in known]
+    if shared:
+        raise UsageError(
+            f'--unlabelled {folder} holds {len(shared)} images of the labelled data, such as {shared[0]}: '
+            'give a folder of other images'
+        )
+    return unlabelled
 
 
 def _new_file(data: str | Path, out: str | Path | None) -> Path:

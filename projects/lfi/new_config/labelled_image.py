@@ -49,6 +49,7 @@ class FoundData:
         train: images for training.
         val: images for validation. Empty if the data set has none.
         notes: sentences about files that were left out. Defaults to ().
+        unlabelled: images without labels to train on as well, with a root of their own. Defaults to None.
     """
 
     form: str
@@ -58,3 +59,11 @@ class FoundData:
     train: tuple[LabelledImage, ...]
     val: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
+    unlabelled: FoundData | None = None
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Number of images in an epoch: half of them have labels if there are images without."""
+        if self.unlabelled is None:
+            return len(self.train)
+        return 2 * max(len(self.train), len(self.unlabelled.train))

@@ -25,6 +25,7 @@ class Settings:
         batch_size: images of a step. None: that of the model's own config, or by the number of images.
         input_size: side in pixels of the model's images. None: by the size of the images.
         labels_per_class: number of images of each class that keep their label. None: all.
+        unlabelled: folder of images without labels to train on as well. None: none.
         weights: checkpoint of the backbone; 'none' for random weights. None: those of the model's own
             config.
         workers: processes that load images. Defaults to 2.
@@ -36,6 +37,7 @@ class Settings:
     batch_size: int | None = None
     input_size: int | None = None
     labels_per_class: int | None = None
+    unlabelled: str | Path | None = None
     weights: str | None = None
     workers: int = 2
     labelled: str | None = None
@@ -47,6 +49,11 @@ class Settings:
                 raise UsageError(f'--{name.replace("_", "-")} {value} must be at least 1')
         if self.workers < 0:
             raise UsageError(f'--workers {self.workers} must be at least 0')
+        if self.unlabelled is not None and self.labels_per_class is not None:
+            raise UsageError(
+                f'--unlabelled {self.unlabelled} and --labels-per-class {self.labels_per_class} exclude each '
+                'other: the first adds images without labels, the second hides labels. Leave one out'
+            )
         if self.labelled is not None:
             check_labelled(self.labelled)
 

@@ -34,6 +34,7 @@ from .tasks import classification_config, detection_config, pretraining_config, 
 from .tasks.detector_size import check_detector_size
 from .tasks.merging import merge, without_delete
 from .tasks.weights import describe_weights
+from .unlabelled import complete_labelled, with_large_weights
 
 DEFAULT_MODELS = {
     'classification': 'resnet18',
@@ -123,17 +124,24 @@ def _write_student(
 ) -> WrittenConfig:
     """Add the student to the config of a task, write it and check it."""
     cfg = _load(variables, out)
-    overlay = build_overlay(UserConfig(out, None, cfg), out, teacher)
+    unlabelled = None if data.unlabelled is None else str(data.unlabelled.root)
+    overlay = build_overlay(UserConfig(out, None, cfg), out, teacher, unlabelled=unlabelled)
     if settings.input_size is not None and data.task in ('object detection', 'instance segmentation'):
         check_detector_size(overlay.task_model, settings.input_size, typical_size(data), name)
     changes = {name: value for name, value in overlay.variables.items() if name != '_base_'}
     if changes['custom_imports'] == cfg.get('custom_imports'):
         del changes['custom_imports']
+    if unlabelled is not None:
+        changes = complete_labelled(variables, changes, cfg)
     merged = merge(variables, changes)
     model = merged['model']
     if model.get('backbone', {}).get('backbone') == INHERITED and 'backbone' in variables['model']:
         model['backbone'] = {**model['backbone'], 'backbone': cfg.model.backbone.to_dict()}
-    if settings.labels_per_class is not None:
+    few_labels = unlabelled is not None or settings.labels_per_class is not None
+    if few_labels and data.task != 'semantic segmentation':
+        interactions = with_large_weights(model['supervision']['interactions'])
+        model['supervision'] = {'interactions': interactions}
+    if few_labels and data.task == 'classification':
         # Ahead of the head where labels are few (research/results.md).
         model['predict_by'] = {'type': 'lfi.ByTexts'}
     elif 'classification' in data.task and max(typical_size(data)) <= SMALL_IMAGE:
@@ -141,9 +149,13 @@ def _write_student(
         model['teacher'] = _for_small_images(model['teacher'], find_teacher(teacher)['model'])
     if base.base is None:
         merged['model'] = without_delete(model)
+    if unlabelled is not None and 'classification' in data.task:
+        merged['train_dataloader'] = without_delete(merged['train_dataloader'])
     summary = [*overlay.summary, ('weights', describe_weights(cfg.model.get('backbone') or {}))]
     if settings.labels_per_class is not None:
-        summary.append(('labels', f'{settings.labels_per_class} of each class; the model predicts by texts'))
+        summary.append(('labels', f'{settings.labels_per_class} of each class'))
+    if 'predict_by' in model:
+        summary.append(('prediction', 'by the texts of the classes, as presence is learnt from all images'))
     return _write_and_check(merged, out, overlay.task_model, overlay.can_cache, summary)
 
 
@@ -205,6 +217,11 @@ def _write_and_check(
 
 
 def _check_few_labels(data: FoundData, settings: Settings) -> None:
+    if data.unlabelled is not None and data.task == 'pretraining':
+        raise UsageError(
+            f'--unlabelled {data.unlabelled.root} goes beside labelled data, and {data.root} has no labels: '
+            'put all images into one folder'
+        )
     number = settings.labels_per_class
     if number is None:
         return

@@ -42,7 +42,8 @@ def classification_config(
     """
     several = data.task == 'multi-label classification'
     size = choose_input_size(base.model['backbone'], data, settings)
-    batch_size = settings.batch_size or default_batch_size(len(data.train))
+    number = data.images_per_epoch
+    batch_size = settings.batch_size or default_batch_size(number)
     variables: dict[str, Any] = {
         '_base_': [*([base.base] if base.base else ()), 'lfi::_base_/default_runtime.py'],
         'data_root': str(data.root),
@@ -74,7 +75,9 @@ def classification_config(
         'val_evaluator': classification_metrics(len(data.classes), several),
         'test_dataloader': Expression('val_dataloader'),
         'test_evaluator': Expression('val_evaluator'),
-        **adamw_schedule(settings.epochs or default_epochs(len(data.train)), batch_size, len(data.train)),
+        **adamw_schedule(
+            settings.epochs or default_epochs(data.images_per_epoch), batch_size, data.images_per_epoch
+        ),
         'val_cfg': {},
         'test_cfg': {},
     }

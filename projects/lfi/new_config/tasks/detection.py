@@ -61,9 +61,9 @@ def detection_config(
         variables = merge(variables, scale_pipelines(cfg, settings.input_size))
         cfg = Config({**cfg, 'custom_hooks': variables.get('custom_hooks', cfg.get('custom_hooks'))})
     if 'max_iters' in cfg['train_cfg']:
-        variables.update(fitting_iterations(cfg, settings, len(data.train)))
+        variables.update(fitting_iterations(cfg, settings, data.images_per_epoch))
     else:
-        variables.update(fitting_epochs(cfg, settings, len(data.train)))
+        variables.update(fitting_epochs(cfg, settings, data.images_per_epoch))
     # The learning rate of the model's own config is for its own number of GPUs.
     variables['auto_scale_lr'] = {'enable': True}
     checkpoints = {'checkpoint': {'save_best': 'coco/bbox_mAP', 'max_keep_ckpts': 3}}

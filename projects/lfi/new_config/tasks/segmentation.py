@@ -61,7 +61,7 @@ def segmentation_config(
     variables['test_dataloader'] = Expression('val_dataloader')
     if factor != 1:
         variables['model'] = merge(variables['model'], _scaled_model(cfg['model'], factor))
-    variables.update(fitting_iterations(cfg, settings, len(data.train)))
+    variables.update(fitting_iterations(cfg, settings, data.images_per_epoch))
     variables['default_hooks']['checkpoint'] |= {'max_keep_ckpts': 3, 'save_best': 'mIoU'}
     return variables
 
