@@ -203,7 +203,13 @@ def test_a_hook_switches_the_labelled_images_beside_a_folder(write, tmp_path):
     dataset = cfg.train_dataloader.dataset
     assert dataset.type == 'lfi.SemiSupervisedDataset'
     assert [part.type for part in dataset.datasets] == ['CocoDataset', 'lfi.ImageFolder']
-    assert any(hook.type == 'PipelineSwitchHook' for hook in cfg.custom_hooks)
+    (hook,) = (hook for hook in cfg.custom_hooks if hook.type == 'PipelineSwitchHook')
+    # An image alone has the scale of an image alone, and not that of a mosaic's canvas.
+    scales = [
+        next(step.transforms[0].scale for step in pipeline if step.type == 'lfi.RecordView')
+        for pipeline in (dataset.datasets[0].pipeline, dataset.datasets[1].pipeline, hook.switch_pipeline)
+    ]
+    assert scales == [(1280, 1280), (640, 640), (640, 640)]
     check_pipelines(cfg)
 
 

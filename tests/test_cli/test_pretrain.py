@@ -138,6 +138,8 @@ def test_options_name_backbone_teacher_and_concepts(run_tool, call_tool, photos,
     assert load_config(str(tmp_path / 'work/lfi_pretrain.py')).labelled_root == str(labelled)
     written = (tmp_path / 'work/config/lfi_pretrain.py').read_text()
     assert "'red circle', 'blue star', 'green ring'" in written and 'depth=18' in written
+    # The built-in teacher has a background.
+    assert "presence='best-location'" in written
     assert (tmp_path / 'work/epoch_1.pth').is_file()
     with pytest.raises(UsageError, match='--config .* is a config, and --epochs writes one'):
         call_tool('pretrain', photos, '--config', 'lfi-pretrain_vit-128x6-p8_shapes', '--epochs', '1')

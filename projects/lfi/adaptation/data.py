@@ -71,7 +71,8 @@ def adapt_data(
 
     changes = pipeline_changes(dataset, change)
     if folder is not None:
-        loader_changes = _add_folder(data, loader, changes, change, folder)
+        steps = change(unlabelled_pipeline(_pipeline_of_one_image(dataset, hooks)))
+        loader_changes = _add_folder(data, loader, changes, steps, folder)
     else:
         loader_changes = {'dataset': data.with_variables('train_pipeline', changes)} if changes else {}
     if loader_changes:
@@ -112,19 +113,30 @@ def _cache_obstacle(dataset: dict, hooks: Sequence[dict], scope: str, task_model
     return None
 
 
+def _pipeline_of_one_image(dataset: Mapping, hooks: Sequence[dict]) -> Pipeline:
+    """Return the steps of an image that is not mixed with others.
+
+    The steps after a mosaic are for its canvas, which is twice as large. mmdet's `PipelineSwitchHook` ends
+    the mosaics, and has steps for one image.
+    """
+    steps = full_pipeline(dataset)
+    if not mixes_images(steps):
+        return steps
+    return next((other for other in switched_pipelines(hooks) if not mixes_images(other)), steps)
+
+
 def _add_folder(
     data: DataChanges,
     loader: Mapping,
     changes: dict,
-    change: Callable[[Pipeline], Pipeline],
+    steps: Pipeline,
     folder: str,
 ) -> dict[str, Any]:
-    """Add a folder of images without labels to the training data."""
+    """Add a folder of images without labels to the training data, with the steps of its pipeline."""
     dataset = loader['dataset'].to_dict()
     labelled: Any = Expression(DATASET)
     if changes:
         labelled = data.with_variables('train_pipeline', apply_changes(dataset, changes))
-    steps = change(unlabelled_pipeline(full_pipeline(dataset)))
     images = {
         'type': 'lfi.ImageFolder',
         'data_root': folder,

@@ -24,7 +24,7 @@ from .norms import GROUP_NORM, group_norms, use_plain_norms
 from .pipelines import DataChanges
 from .source import assignments
 from .task import Task, find_task
-from .teacher import configure_teacher, find_teacher
+from .teacher import configure_teacher, find_teacher, interactions_config
 from .user_config import UserConfig
 
 HOOKS = {
@@ -126,10 +126,7 @@ def build_overlay(
         variables['optim_wrapper'] = {'paramwise_cfg': {'custom_keys': rates}}
         summary.append(('rates', f'lr_mult=1.0 for {ADAPTER_LAYERS}*, which is not pretrained'))
     model['teacher'] = call
-    part: dict[str, Any] = {'type': 'lfi.Interactions'}
-    if config.get('background'):
-        # Best reading of a teacher with background texts (docs/teachers.md).
-        part['reading'] = {'spatial_reading': 'concept_softmax', 'presence': 'best-location'}
+    part = interactions_config(config)
     if task.loss_weights:
         part['loss'] = {'type': 'lfi.InteractionDistillLoss', **task.loss_weights}
     model['supervision'] = {'interactions': part}

@@ -67,6 +67,19 @@ def configure_teacher(
     return Call('dict', (), full_config), full_config
 
 
+def interactions_config(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of the interactions, with the best reading of a teacher with background texts.
+
+    Args:
+        teacher: config of the teacher.
+    """
+    part: dict[str, Any] = {'type': 'lfi.Interactions'}
+    if teacher.get('background'):
+        # docs/teachers.md, "How to read it"
+        part['reading'] = {'spatial_reading': 'concept_softmax', 'presence': 'best-location'}
+    return part
+
+
 def _check_background(name: str, config: Mapping[str, Any]) -> None:
     """Refuse a class whose name is a text of the background too: both would share their probability."""
     concepts = config.get('concepts')

@@ -22,6 +22,7 @@ from lfi.adaptation.teacher import (
     configure_teacher,
     find_teacher,
     has_small_input,
+    interactions_config,
 )
 from lfi.concepts import concept_names
 from lfi.errors import UsageError
@@ -173,7 +174,7 @@ def _write_pretraining(
     call, config = configure_teacher(teacher, concepts, len(names), is_dense=False)
     model = {**base.model, 'backbone': dict(base.model['backbone'])}
     adapted = adapt_backbone(model, 'mmpretrain')
-    variables = pretraining_config(data, base, adapted, call, settings)
+    variables = pretraining_config(data, base, adapted, call, interactions_config(config), settings)
     plain = Config(
         {
             'model': {

@@ -28,7 +28,12 @@ EVALUATION_INTERVAL = 10
 
 
 def pretraining_config(
-    data: FoundData, base: BaseModel, adapted: AdaptedBackbone, teacher: Call, settings: Settings
+    data: FoundData,
+    base: BaseModel,
+    adapted: AdaptedBackbone,
+    teacher: Call,
+    interactions: dict[str, Any],
+    settings: Settings,
 ) -> dict[str, Any]:
     """Return the variables of a config that pretrains a backbone.
 
@@ -37,6 +42,7 @@ def pretraining_config(
         base: classifier whose backbone is pretrained.
         adapted: the backbone with queries.
         teacher: call of the teacher's config.
+        interactions: config of the interactions.
         settings: settings of the training.
     """
     size = choose_input_size(base.model['backbone'], data, settings)
@@ -72,7 +78,7 @@ def pretraining_config(
             'type': 'lfi.Student',
             'backbone': backbone,
             'teacher': teacher,
-            'supervision': {'interactions': {'type': 'lfi.Interactions'}},
+            'supervision': {'interactions': interactions},
         },
         'train_pipeline': [
             {'type': 'LoadImageFromFile'},
