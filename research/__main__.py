@@ -19,6 +19,7 @@ COMMANDS = {
     'lightly-train': 'lightly_train',
     'presence': 'presence',
     'speed': 'speed',
+    'teachers': 'teachers',
     'train-shapes-teacher': 'train_shapes_teacher',
 }
 """Modules of `research.commands` by command name."""

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from lfi.utils.matplotlib_settings import default_style, save_figure
 from matplotlib.figure import Figure
 
+from .figure_style import COLOURS, MARKERS, PAPER_AND_INK, style_axes
 from .overview import STUDIES, compared_arms, published_studies
 from .presets import PRESETS
 from .study import Study
@@ -40,10 +41,6 @@ TITLES = {
     'shapes-few-25': 'Shapes, 25 labels a class',
 }
 KINDS = ('reference', 'best other baseline', 'best negative control')
-MARKERS = 'osD'
-# Colours that people with colour-blindness tell apart (Okabe and Ito), and the ink of both themes.
-COLOURS = ('#0072b2', '#d55e00', '#009e73')
-PAPER_AND_INK = {'light': ('white', '#1f2328'), 'dark': ('#0d1117', '#e6edf3')}
 
 
 @default_style()
@@ -63,7 +60,6 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
     paper, ink = PAPER_AND_INK[theme]
     figure = plt.figure(figsize=(8, 0.75 * len(rows) + 1.3), layout='constrained', facecolor=paper)
     axes = figure.subplots()
-    axes.set_facecolor(paper)
     handles: dict[int, Any] = {}
     for row, (_, study, arms) in enumerate(rows):
         for kind, (arm, colour) in enumerate(zip(arms, COLOURS)):
@@ -89,12 +85,8 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
     # Room for the names at the right of the last interval.
     low, high = axes.get_xlim()
     axes.set_xlim(low, high + 0.22 * (high - low))
-    axes.set_xlabel('points by which LFI is ahead, and 95 % interval', color=ink)
-    axes.tick_params(colors=ink)
-    axes.grid(alpha=0.25, axis='x')
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == 'bottom')
-        spine.set_color(ink)
+    axes.set_xlabel('points by which LFI is ahead, and 95 % interval')
+    style_axes(axes, theme)
     order = sorted(handles)
     figure.legend(
         [handles[kind] for kind in order],

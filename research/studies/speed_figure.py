@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from lfi.utils.matplotlib_settings import default_style
 from matplotlib.figure import Figure
 
-from .forest_figure import COLOURS, MARKERS, PAPER_AND_INK
+from .figure_style import COLOURS, MARKERS, PAPER_AND_INK, style_axes
 
 NAMES = {
     'vit-128x6': 'ViT, 128 wide, 6 blocks',
@@ -83,7 +83,6 @@ def draw_speed(ratios: Sequence[StepRatio], theme: str = 'light') -> Figure:
     paper, ink = PAPER_AND_INK[theme]
     figure = plt.figure(figsize=(8, 0.8 * len(students) + 1.5), layout='constrained', facecolor=paper)
     axes = figure.subplots()
-    axes.set_facecolor(paper)
     for place, (kind, label) in enumerate(KINDS.items()):
         drawn = [ratio for ratio in ratios if ratio.kind == kind]
         if not drawn:
@@ -109,13 +108,8 @@ def draw_speed(ratios: Sequence[StepRatio], theme: str = 'light') -> Figure:
     machines = '; '.join(dict.fromkeys(ratio.machine for ratio in ratios))
     axes.set_xlabel(
         f"time of a training step, as a multiple of the plain student's: median and quartiles\n{machines}",
-        color=ink,
         fontsize=9,
     )
-    axes.tick_params(colors=ink)
-    axes.grid(alpha=0.25, axis='x')
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == 'bottom')
-        spine.set_color(ink)
+    style_axes(axes, theme)
     figure.legend(loc='outside upper center', ncols=2, frameon=False, fontsize=9, labelcolor=ink)
     return figure
