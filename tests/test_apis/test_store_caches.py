@@ -1,15 +1,19 @@
 """Caches of tar shards in an object store: several writers, their progress, and a training from the store."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lfi.apis.caching import cache_teacher, cache_teacher_by_ray, verify
 from lfi.apis.caching.progress import cache_progress
-from lfi.apis.caching.sidecar_writing import Share
+from lfi.apis.caching.sidecar_writing import Share, pending_tars
 from lfi.engine.config_loading import load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
 from lfi.errors import UsageError
+from lfi.structures.interaction_cache import CacheManifest, CacheWriter, Shard
+from lfi.structures.interaction_cache.shards import shard_bytes
 from lfi.utils.stores import list_files, local_path, remove_file, write_file
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
@@ -118,6 +122,26 @@ def test_writers_that_do_not_know_each_other_write_what_one_process_writes(
     ours = losses_of(cfg, tmp_path / 'store', out)
     assert len(ours) == 20
     assert ours == losses_of(config([str(tar) for tar in tars]), tmp_path / 'files', local)
+
+
+def test_sidecars_of_no_use_are_written_again(config, shards, local, out):
+    """One of another manifest, a truncated one, and one with an image that could not be read."""
+    cfg, folder = config(shards), out
+    cache_teacher(cfg, folder, 4, 0)
+    whole = contents(folder)
+    writer = CacheWriter(folder, CacheManifest.read(folder), np.load(local / 'texts.npy'))
+    other = replace(writer.manifest, teacher={**writer.manifest.teacher, 'weights': 'others'})
+    shard = Shard(local / NAMES[2], writer.manifest)
+    keys, records = (
+        shard.keys(),
+        np.concatenate([shard.record(i, key) for i, key in enumerate(shard.keys().tolist())]),
+    )
+    write_file(f'{folder}/{NAMES[2]}', shard_bytes(other, keys, records[:, None], []))
+    write_file(f'{folder}/{NAMES[3]}', whole[NAMES[3]][:100])
+    write_file(f'{folder}/{NAMES[4]}', shard_bytes(writer.manifest, keys, records[:, None], [0]))
+    assert pending_tars(writer, shards) == shards
+    cache_teacher(cfg, folder, 4, 0)
+    assert contents(folder) == whole and not pending_tars(writer, shards)
 
 
 def test_a_tar_that_fails_is_noted_and_the_others_are_written(config, shards, tars, out):

@@ -3,16 +3,18 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import lfi
+import numpy as np
 import pytest
 import torch
 from lfi.engine.cached_pipelines import set_teacher_cache
 from lfi.engine.checkpoints.reading import safe_checkpoint_loading
 from lfi.engine.config_loading import load_config
 from lfi.errors import UsageError
-from lfi.structures.interaction_cache import CacheError, InteractionCache
+from lfi.structures.interaction_cache import CacheError, CacheWriter, InteractionCache, Sidecar
 from lfi.utils.repositories import HubError, local_folder
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -125,6 +127,25 @@ def test_a_cache_comes_back_as_a_dataset(hub, small_cache, small_config):
     cfg = small_config(teacher=dict(cache='hf://datasets/me/maps'))
     set_teacher_cache(cfg)
     assert InteractionCache(cfg.model.teacher.cache).read(paths) == expected
+
+
+def test_a_cache_of_tar_shards_comes_back_as_a_dataset(hub, small_cache, tmp_path):
+    small = InteractionCache(small_cache)
+    manifest = replace(small.manifest, num_images=0, shard_size=0)
+    writer = CacheWriter(tmp_path / 'sidecars', manifest, small.text_embeddings)
+    shard = small.shard(0)
+    keys = shard.keys()
+    records = np.stack([shard.record(position, key) for position, key in enumerate(keys.tolist())])
+    writer.write('train-0.safetensors', keys, records)
+    lfi.push_to_hub(tmp_path / 'sidecars', 'me/maps')
+    files = hub.files('datasets/me/maps')
+    assert sorted(files) == ['README.md', 'manifest.json', 'texts.npy', 'train-0.safetensors']
+    cache = lfi.from_pretrained('datasets/me/maps')
+    assert Sidecar(cache, 'train-0.tar').keys.tolist() == keys.tolist()
+    damaged = files['train-0.safetensors']
+    files['train-0.safetensors'] = damaged[:-1] + bytes([damaged[-1] ^ 1])
+    with pytest.raises(CacheError, match='train-0.safetensors is corrupted'):
+        lfi.from_pretrained('datasets/me/maps', cache_dir=tmp_path / 'other')
 
 
 def test_a_cache_that_was_changed_on_its_way_is_refused(hub, small_cache):

@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lfi.utils import stores
@@ -15,6 +16,7 @@ from lfi.utils.stores import (
     match_objects,
     public_address,
     read_ahead,
+    read_start,
     remove_file,
     write_file,
 )
@@ -115,6 +117,32 @@ def test_the_next_copy_is_made_while_one_is_read(folder, tmp_path):
         time.sleep(0.01)
     assert list((tmp_path / 'copies').glob('*/*/b'))
     assert list(groups) == addresses[1:]
+
+
+def test_a_copy_that_is_being_made_is_waited_for(folder, monkeypatch):
+    address, downloads = join(folder, 'a'), []
+    write_file(address, CONTENT)
+    download = LocalCopies._download
+
+    def slow(*arguments):
+        downloads.append(arguments)
+        time.sleep(0.3)
+        download(*arguments)
+
+    monkeypatch.setattr(LocalCopies, '_download', staticmethod(slow))
+    with ThreadPoolExecutor(3) as pool:
+        copies = set(pool.map(local_path, [address] * 3))
+    assert len(copies) == len(downloads) == 1
+    assert copies.pop().read_bytes() == CONTENT
+
+
+def test_the_start_of_an_object_is_read(folder):
+    address = join(folder, 'a')
+    write_file(address, CONTENT)
+    assert read_start(address, 7) == CONTENT[:7]
+    assert read_start(address, len(CONTENT) + 1) == CONTENT
+    with pytest.raises(FileNotFoundError, match='there is no such object'):
+        read_start(join(folder, 'b'), 7)
 
 
 def test_a_bucket_that_is_not_there_is_named(folder):

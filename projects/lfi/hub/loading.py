@@ -31,7 +31,7 @@ def from_pretrained(
 
     Returns:
         A student in eval mode, on the CPU, with its config in `cfg` and its classes in `dataset_meta`; with a
-        read-out it also answers texts (`ask`). Or an `InteractionCache`.
+        read-out it also answers texts (`ask`). Or an `InteractionCache`, or the `CacheFolder` of tar shards.
 
     Raises:
         HubError: if the folder or repository does not exist, holds no student, is corrupted or of a later
@@ -52,9 +52,11 @@ def open_verified_cache(folder: Path) -> Any:
     Raises:
         CacheError: if the cache is unfinished or corrupted.
     """
-    from lfi.structures.interaction_cache import InteractionCache
+    from lfi.structures.interaction_cache import CacheFolder, CacheManifest, InteractionCache, Shard
 
-    cache = InteractionCache(folder)
-    for shard in range(cache.manifest.num_shards):
-        cache.verify_shard(cache.shard(shard))
+    cache_class = CacheFolder if CacheManifest.read(folder).has_sidecars else InteractionCache
+    cache = cache_class(folder)
+    for path in cache.files:
+        if path.suffix == '.safetensors':
+            cache.verify_shard(Shard(path, cache.manifest))
     return cache

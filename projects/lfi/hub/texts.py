@@ -13,9 +13,9 @@ from lfi.models.teachers.cached_teacher import bank_of
 from lfi.models.teachers.stored_texts import StoredTexts
 from lfi.models.teachers.stored_tower import has_text_tower, write_text_tower
 from lfi.models.teachers.text_tower import MIN_COSINE, TextTower
-from lfi.structures.interaction_cache import InteractionCache
+from lfi.structures.interaction_cache import CacheFolder
 from lfi.utils.process import offline
-from lfi.utils.repositories import TEXTS_FILE, TOWER_FILES, TOWER_FOLDER, cache_folder, first_lines
+from lfi.utils.repositories import TEXTS_FILE, TOWER_FILES, TOWER_FOLDER, first_lines
 
 TEACHER_ERRORS = (ImportError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -54,7 +54,7 @@ def _texts_of_cache(cache: str | None) -> StoredTexts | None:
     if cache is None:
         return None
     try:
-        bank = bank_of(InteractionCache(cache_folder(cache)))
+        bank = bank_of(CacheFolder(cache))
     except (OSError, UsageError, ValueError):
         return None
     return StoredTexts(bank.names, bank.templates, bank.embeddings)

@@ -43,7 +43,7 @@ CACHE_FILES = (
     'texts.npy',
     'index.npy',
     'index-blocks.npy',
-    'shard-*.safetensors',
+    '*.safetensors',
     CARD,
 )
 MAX_MESSAGE = 4000

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from random import Random
+from threading import Lock
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -45,6 +47,9 @@ PIECE = 2**24
 """Bytes of a request: each is checked for its length."""
 _FOLDER = re.compile('[0-9a-f]{24}')
 _random = Random()
+_LOCKS: defaultdict[str, Lock] = defaultdict(Lock)
+# A thread of the parent process may hold one.
+os.register_at_fork(after_in_child=_LOCKS.clear)
 
 
 class StoreError(UsageError):
@@ -211,6 +216,24 @@ def retried(request: Callable[[], T], done: str, address: str) -> T:
     raise AssertionError
 
 
+def read_start(address: str, count: int) -> bytes:
+    """Return the first bytes of an object: `count`, or all of a shorter one.
+
+    Raises:
+        FileNotFoundError: if there is no such object.
+        StoreError: if it cannot be read.
+    """
+    files, path = filesystem(address)
+
+    def read() -> bytes:
+        content: bytes = files.cat_file(path, start=0, end=count)
+        if len(content) < count and len(content) < _info(files, path)['size']:
+            raise OSError(f'{len(content):,} bytes arrived, and {count:,} were asked for')
+        return content
+
+    return retried(read, 'read', address)
+
+
 class LocalCopies:
     """Local copies of objects, in a folder of bounded size that processes share.
 
@@ -233,6 +256,11 @@ class LocalCopies:
             StoreError: if it cannot be read.
         """
         files, path = filesystem(address)
+        # A thread that reads ahead may be copying it.
+        with _LOCKS[address]:
+            return self._get(address, files, path)
+
+    def _get(self, address: str, files: Any, path: str) -> Path:
         while True:
             found = retried(lambda: _info(files, path), 'read', address)
             copy = self._copy_of(address, path, found)

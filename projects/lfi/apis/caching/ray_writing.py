@@ -149,10 +149,11 @@ def _write_all(ray: Any, arguments: tuple, pending: list[str], bar: tqdm) -> dic
             ray.get(finished)
             bar.update()
         except ray.exceptions.RayActorError as error:
-            if error.actor_init_failed:
-                reason = ' '.join(str(error).split())[-500:]
-                raise UsageError(f'--ray: a worker cannot start: {reason}') from error
             losses[tar] += 1
+            if error.actor_init_failed and losses[tar] == MAX_LOSSES:
+                # Not the fault of one node.
+                reason = ' '.join(str(error).split())[-500:]
+                raise UsageError(f'--ray: workers cannot start: {reason}') from error
             if losses[tar] < MAX_LOSSES:
                 queue.append(tar)
             else:

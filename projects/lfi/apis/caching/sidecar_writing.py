@@ -6,6 +6,8 @@ import json
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -20,16 +22,18 @@ from lfi.datasets.tar_shards.unreadable_samples import UnreadableSamples
 from lfi.datasets.transforms.view_draws import requesting_seed, view_seed
 from lfi.errors import UsageError
 from lfi.structures import InteractionMaps
-from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, member_key, sidecar_name
+from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, member_key, sidecar_name, starts_shard
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 from lfi.unreadable import Unreadable, UnreadableImageError, UnreadableList, none_readable_error
-from lfi.utils.stores import is_address, join, list_files, local_copies, remove_file, write_file
+from lfi.utils.stores import is_address, join, list_files, local_copies, read_start, remove_file, write_file
 
 from .job import AskedTeacher, Batch, collate, mirrored
 from .shard_records import ShardRecords
 
 FAILED = '.failed.json'
 """End of the name of a file that says why a tar file has no sidecar."""
+HEADER_BYTES, REQUESTS = 2**14, 16
+"""First bytes of a sidecar that are read, and requests to a store at once."""
 
 
 class TarItem(NamedTuple):
@@ -210,16 +214,30 @@ def failure_message(failures: Sequence[str]) -> str | None:
 
 
 def pending_tars(writer: CacheWriter, tars: Sequence[str]) -> list[str]:
-    """Return the tar files without a sidecar, and those with an image that could not be read.
+    """Return the tar files without a sidecar of this cache, and those with an image that could not be read.
 
-    In a store, an object is written as a whole: sidecars that are there are not read.
+    In a store, only the headers of the sidecars are read: an object is written as a whole.
     """
+    # Images that could not be read may be readable now.
     if is_address(writer.folder):
         files = list_files(writer.folder)
-        return [tar for tar in tars if sidecar_name(tar) not in files]
-    # Images that could not be read may be readable now.
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            done = pool.map(lambda tar: sidecar_name(tar) in files and _is_done(writer, tar), tars)
+            return [tar for tar, is_done in zip(tars, done) if not is_done]
     opened = {tar: writer.opened(sidecar_name(tar)) for tar in tars}
     return [tar for tar, sidecar in opened.items() if sidecar is None or sidecar.unreadable]
+
+
+def _is_done(writer: CacheWriter, tar: str) -> bool:
+    count, address = HEADER_BYTES, join(writer.folder, sidecar_name(tar))
+    with suppress(FileNotFoundError):
+        while True:
+            content = read_start(address, count)
+            is_done = starts_shard(content, writer.manifest)
+            if is_done is not None or len(content) < count:
+                return bool(is_done)
+            count *= 16
+    return False
 
 
 def unreadable_list(folder: str) -> UnreadableList:

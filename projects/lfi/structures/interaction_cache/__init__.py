@@ -20,7 +20,7 @@ from .keys import image_keys, name_parts
 from .manifest import NUM_COMPLETE, CacheManifest, difference, shard_size
 from .reader import CacheFolder, InteractionCache, StoredMaps
 from .records import make_records
-from .shards import Shard
+from .shards import Shard, starts_shard
 from .sidecars import Sidecar, SidecarImage, member_key
 from .writer import CacheWriter
 
@@ -45,4 +45,5 @@ __all__ = [
     'shard_name',
     'sidecar_name',
     'shard_size',
+    'starts_shard',
 ]

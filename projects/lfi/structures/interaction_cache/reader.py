@@ -83,6 +83,12 @@ class CacheFolder:
         """Return the path of a file, or its address."""
         return join(self.address, name)
 
+    @property
+    def files(self) -> list[Path]:
+        """Paths of all files of a cache of tar shards in a local folder."""
+        folder = Path(self.address)
+        return [folder / 'manifest.json', folder / 'texts.npy', *sorted(folder.glob('*.safetensors'))]
+
     def verify_shard(self, shard: Shard) -> None:
         """Compare all records of a shard with their checksums.
 

@@ -18,6 +18,8 @@ from .manifest import CacheManifest
 from .records import add_checksums, has_checksum
 
 HEADER = 'lfi.cache'
+MAX_HEADER = 100_000_000
+"""Most bytes of a header in safetensors."""
 OPEN_ERRORS = (OSError, ValueError, SafetensorError)
 
 
@@ -99,6 +101,27 @@ class Shard:
                 f'does not match its checksum. {self.fix}'
             )
         return record
+
+
+def starts_shard(content: bytes, manifest: CacheManifest) -> bool | None:
+    """Whether the first bytes of a file are those of a shard of a cache, all of whose images were readable.
+
+    Args:
+        content: first bytes of the file.
+        manifest: manifest of the cache.
+
+    Returns:
+        None if more bytes are needed.
+    """
+    # safetensors: the length of a JSON object, in 8 bytes, and the object.
+    end = 8 + int.from_bytes(content[:8], 'little')
+    if len(content) < min(end, MAX_HEADER):
+        return None
+    try:
+        header = _read_header(json.loads(content[8:end])['__metadata__'])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+    return header['cache'] == manifest.digest and not header['unreadable']
 
 
 def shard_bytes(
