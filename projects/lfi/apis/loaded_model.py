@@ -163,18 +163,18 @@ class Model:
         *,
         text_tower: bool | None = None,
         model_card: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Path:
+    ) -> Path | str:
         """Write the student as a folder that `lfi.load` and all commands read, see `lfi.save_pretrained`.
 
         Args:
-            folder: folder to write; created if missing.
+            folder: folder to write; created if missing. Or an address in a store, `s3://bucket/student`.
             text_tower: whether to store the teacher's text tower, with which the student answers any text
                 without its teacher. Defaults to None: a student that was saved with it keeps it; others
                 answer the texts of their training.
             model_card: further YAML fields of the card, such as `license`. Defaults to none.
 
         Returns:
-            The folder.
+            The folder, or its address.
 
         Raises:
             UsageError: if the folder has other files of the same names, or the student cannot be saved.
@@ -206,7 +206,8 @@ def load(source: Source, *, device: str | None = None, templates: Sequence[str] 
 
     Args:
         source: folder of a run, whose best checkpoint is loaded, or else its last; a checkpoint with its
-            config beside it; a student's folder or repository of `lfi.save_pretrained` (`hf://user/name`);
+            config beside it; a student's folder or repository of `lfi.save_pretrained` (`hf://user/name`), or
+            its address in a store (`s3://bucket/student`);
             or (config, checkpoint), where the config is a file, the name of one of LFI's, or a `Config`.
         device: device of the model, such as 'cpu' or 'cuda:1'. Defaults to None: a GPU if there is one.
         templates: prompts with {} for the texts. Defaults to None: the teacher's own.

@@ -219,6 +219,7 @@ def export_to_hub(args: Namespace) -> None:
     from lfi.hub.pushing import push_to_hub
     from lfi.hub.saving import save_pretrained
     from lfi.utils.repositories import TEXTS_FILE, TOWER_FOLDER, is_student
+    from lfi.utils.stores import join, list_files
 
     # A saved student has its own config.
     cfg = None if is_student(args.checkpoint) else load_config(args.config, args.cfg_options)
@@ -230,7 +231,7 @@ def export_to_hub(args: Namespace) -> None:
         text_tower=args.with_text_tower or None,
     )
     print(f'Wrote {folder}: lfi.load({str(folder)!r}) reads it.')
-    if (folder / TEXTS_FILE).is_file() and not (folder / TOWER_FOLDER).exists():
+    if TEXTS_FILE in list_files(str(folder)) and not list_files(join(str(folder), TOWER_FOLDER)):
         print('Without its teacher it answers the texts of its training; with --with-text-tower, any text.')
     if args.push:
         commit = push_to_hub(folder, args.push, private=args.private or None)

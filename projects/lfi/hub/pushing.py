@@ -96,9 +96,10 @@ def push_to_hub(
         read_student(folder)
         return upload(_files(folder, student_files(folder), repo_id), 'model')
     with TemporaryDirectory() as temporary:
-        saved = save_pretrained(
-            model, temporary, config=config, readout=readout, text_tower=text_tower, model_card=model_card
+        options: dict[str, Any] = dict(
+            config=config, readout=readout, text_tower=text_tower, model_card=model_card
         )
+        saved = Path(save_pretrained(model, temporary, **options))
         return upload(_files(saved, student_files(saved), repo_id), 'model')
 
 

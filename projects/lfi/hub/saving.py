@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
@@ -28,12 +28,15 @@ from lfi.utils.modules import load_strictly, state_dict_of, unwrap_model
 from lfi.utils.repositories import (
     CARD,
     CONFIG,
+    HUB,
     TEXT_FILES,
     TOWER_FOLDER,
     WEIGHTS,
     is_student,
     local_folder,
 )
+from lfi.utils.stored_folders import write_folder
+from lfi.utils.stores import is_address
 
 from .cards import collect_facts, student_card
 from .public_config import TRAINING_PREFIXES, public_pipeline, public_student
@@ -68,7 +71,7 @@ def save_pretrained(
     readout: bool = True,
     text_tower: bool | None = None,
     model_card: Mapping[str, Any] = MappingProxyType({}),
-) -> Path:
+) -> Path | str:
     """Write a student as a folder that `lfi.from_pretrained` reads and `lfi.push_to_hub` uploads.
 
     The folder holds `config.json`, without the training's files and folders; `model.safetensors`; and
@@ -77,7 +80,8 @@ def save_pretrained(
 
     Args:
         model: student, checkpoint, folder of a run, whose last checkpoint is used, or folder of a student.
-        folder: folder to write; created if missing.
+        folder: folder to write; created if missing. Or an address in a store, such as `s3://bucket/student`,
+            which has no files yet.
         config: config of the training: `Config`, file, or name of a config of LFI. Defaults to None: the
             config in the run's folder, or the `cfg` of a model from `from_pretrained`.
         readout: whether a student that learnt from interactions keeps its read-out, with which it answers
@@ -88,13 +92,24 @@ def save_pretrained(
             Defaults to none.
 
     Returns:
-        The folder.
+        The folder, or its address.
 
     Raises:
+        StoreError: if the store cannot be written.
         UsageError: if there is no config, the weights do not fit the config, the head's classes and the class
             names differ in number, the config is not plain data, the text tower cannot be stored, the folder
             is a file, or it has a `README.md`, `config.json` or `model.safetensors` that LFI did not write.
     """
+    if is_address(folder):
+        if str(folder).startswith(HUB):
+            raise UsageError(f'folder={str(folder)!r} is a repository: lfi.push_to_hub writes it')
+        with TemporaryDirectory() as temporary:
+            options: dict[str, Any] = dict(
+                config=config, readout=readout, text_tower=text_tower, model_card=model_card
+            )
+            saved = save_pretrained(model, Path(temporary, PurePosixPath(str(folder)).name), **options)
+            write_folder(Path(saved), str(folder), last=CONFIG)
+        return str(folder)
     _check_overwrite(Path(folder))
     if not isinstance(model, nn.Module) and is_student(model):
         model = read_student(local_folder(model))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from lfi.errors import UsageError
-from lfi.utils.stores import is_address
+from lfi.utils.stored_folders import is_stored_folder, read_folder
+from lfi.utils.stores import StoreError, is_address, public_address
 
 HUB = 'hf://'
 """Prefix of repository names where a path may be given too; data sets begin with `hf://datasets/`."""
@@ -102,8 +103,10 @@ class Repository:
 
 
 def is_student(source: str | Path) -> bool:
-    """Whether a config's or a checkpoint's name is a student's folder or a repository."""
-    return str(source).startswith(HUB) or (Path(source).is_dir() and (Path(source) / CONFIG).is_file())
+    """Whether a config or a checkpoint is a student's folder, here or in a store, or a repository."""
+    if str(source).startswith(HUB) or is_stored_folder(source):
+        return True
+    return Path(source).is_dir() and (Path(source) / CONFIG).is_file()
 
 
 def local_folder(
@@ -116,8 +119,10 @@ def local_folder(
 ) -> Path:
     """Return the folder of a source; a repository is downloaded once, into the cache of `huggingface_hub`.
 
+    A student's folder in a store is copied, see `read_folder`.
+
     Args:
-        source: folder, or repository in the form of `Repository.of`.
+        source: folder, its address in a store, or repository in the form of `Repository.of`.
         revision: branch, tag or commit. Defaults to None: the revision in `source`, or else the main branch.
         token: token of the Hub. Defaults to None: the stored token, if any.
         cache_dir: download folder. Defaults to None: the cache of `huggingface_hub`.
@@ -126,7 +131,15 @@ def local_folder(
 
     Raises:
         HubError: if the source is neither a folder nor a repository, or the download fails.
+        StoreError: if the store cannot be read, or has no student at the address.
     """
+    if is_stored_folder(source) and not str(source).startswith(HUB):
+        folder = read_folder(str(source), STUDENT_FILES)
+        if not (folder / CONFIG).is_file():
+            raise StoreError(
+                f'{public_address(str(source))} has no {CONFIG}: give a folder of lfi.save_pretrained'
+            )
+        return folder
     if not str(source).startswith(HUB) and Path(source).is_dir():
         return Path(source)
     repository = Repository.of(str(source))
@@ -135,7 +148,7 @@ def local_folder(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        folder = snapshot_download(
+        snapshot = snapshot_download(
             repository.name,
             repo_type=repository.kind,
             revision=revision or repository.revision,
@@ -149,7 +162,7 @@ def local_folder(
         raise HubError(
             f'{source} is not a folder, and the Hub does not give {repository.address}: {first_lines(error)}'
         ) from error
-    return Path(folder)
+    return Path(snapshot)
 
 
 def cache_folder(source: str | Path) -> str:

@@ -20,6 +20,7 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
 from lfi.errors import CheckpointError
 from lfi.utils.repositories import HUB, is_student, local_folder
+from lfi.utils.stores import is_address, local_path
 
 from .addresses import download_path, gone_host_message
 from .globals import ForbiddenStateError, replace_guards, runner_state_allowed
@@ -46,15 +47,16 @@ def install_safe_checkpoint_loading() -> None:
     """Make mmengine read checkpoints without running code of the files, in the whole process.
 
     ``load_checkpoint``, ``init_cfg``, ``load_from`` and ``resume`` then read local files and URLs
-    (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``) through
-    `load_from_local`. Allow a class that you trust by ``torch.serialization.add_safe_globals([...])``. This
+    (``http(s)://``, ``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``hf://``, and those of object
+    stores) through `load_from_local`. Allow a class that you trust by
+    ``torch.serialization.add_safe_globals([...])``. This
     does not apply to numpy and mmengine: only plain numbers and the state of a Runner are read, but no arrays
     of texts, dates or objects. Further calls change nothing.
 
     LFI's tools call it, but ``import lfi`` does not. Tools of other projects can call it, or set
     ``custom_imports = dict(imports=['lfi.safe_loading'])``.
     """
-    CheckpointLoader.register_scheme(prefixes=['', HUB], loader=load_from_local, force=True)
+    CheckpointLoader.register_scheme(prefixes=['', HUB, 's3://'], loader=load_from_local, force=True)
     # All URL schemes of mmengine download by this function.
     mmengine_checkpoint.load_url = load_url
     # onedl-mmengine reads all other files by this function, and may fall back to unsafe reading.
@@ -85,8 +87,8 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     """Read a checkpoint from a local file, or a student that ``lfi.save_pretrained`` wrote.
 
     Args:
-        filename: File of ``torch.save`` or ``.safetensors`` file; or a student's folder or repository on the
-            Hugging Face Hub, ``hf://user/name``.
+        filename: File of ``torch.save`` or ``.safetensors`` file, or its address in an object store; or a
+            student's folder, address or repository on the Hugging Face Hub, ``hf://user/name``.
         map_location: `map_location` of `torch.load`. Defaults to None.
 
     Returns:
@@ -98,12 +100,13 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
         UnsafeCheckpointError: If the file holds more than tensors, plain data and a Runner's state.
         CorruptedCheckpointError: If the file is empty, truncated or no dict, or a checksum does not match.
         HubError: If a student's folder or repository cannot be read; see ``from_pretrained``.
+        StoreError: If a store cannot be read.
     """
     if is_student(filename):
         from lfi.student_folder import read_checkpoint
 
         return read_checkpoint(local_folder(filename))
-    filename = osp.expanduser(filename)
+    filename = str(local_path(filename)) if is_address(filename) else osp.expanduser(filename)
     if osp.isdir(filename):
         raise IsADirectoryError(f'checkpoint {filename} is a folder: name a file in it, such as epoch_10.pth')
     if not osp.isfile(filename):
