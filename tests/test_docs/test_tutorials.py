@@ -8,7 +8,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / 'docs/tutorials').glob('*.ipynb'))
-SMALL = {'classify_photos': dict(EPOCHS=1, IMAGES=320)}
+SMALL = {
+    'classify_photos': dict(EPOCHS=1, IMAGES=320),
+    'detect_objects': dict(EPOCHS=1, IMAGES=100),
+    'pretrain_and_ask': dict(EPOCHS=1, IMAGES=200),
+}
 # What a notebook's kernel does beyond Python: a line that begins with ! is a command of the shell.
 KERNEL = """
 import os, subprocess, sys
