@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -40,6 +41,8 @@ TITLES = {
     'shapes-few-5': 'Shapes, 5 labels a class',
     'shapes-few-25': 'Shapes, 25 labels a class',
 }
+METRICS = {'top-1': 'tuned with 10 labels a class'}
+"""Metrics of a pretraining whose name does not say how a pretrained backbone predicts."""
 KINDS = ('reference', 'best other baseline', 'best negative control')
 
 
@@ -52,7 +55,7 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
         theme: 'light' or 'dark'.
     """
     rows = [
-        (title if len(by_metric) == 1 else f'{title}, {study.metric}', study, arms)
+        (_label(title, study, len(by_metric) > 1), study, arms)
         for title, by_metric in studies.items()
         for study in by_metric
         if (arms := compared_arms(study)) is not None
@@ -78,13 +81,15 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
                 fontsize=7,
                 color=ink,
                 va='center',
+                # Above the line at zero.
+                bbox=dict(facecolor=paper, edgecolor='none', pad=1),
             )
     axes.axvline(0, color=ink, linewidth=1)
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=9)
     axes.set_ylim(len(rows) - 0.45, -0.55)
     # Room for the names at the right of the last interval.
     low, high = axes.get_xlim()
-    axes.set_xlim(low, high + 0.22 * (high - low))
+    axes.set_xlim(low, high + 0.28 * (high - low))
     axes.set_xlabel('points by which LFI is ahead, and 95 % interval')
     style_axes(axes, theme)
     order = sorted(handles)
@@ -98,6 +103,13 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
         labelcolor=ink,
     )
     return figure
+
+
+def _label(title: str, study: Study, has_others: bool) -> str:
+    """Return the label of a row: the study, its metric if it has others, and the method's own value."""
+    metric = f', {METRICS.get(study.metric, study.metric)}' if has_others else ''
+    values = study.test(study.method)
+    return f'{title}{metric}\nLFI {mean(values):.1f}, {len(values)} seeds'
 
 
 def publish_forests(root: Path) -> None:

@@ -22,7 +22,8 @@ def test_each_difference_has_its_interval_and_its_arm(study):
     figure = draw_forest({'photos': [study], 'none': [], 'two': [study, study]}, 'dark')
     (axes,) = figure.axes
     names = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert names == ['photos', 'two, top-1', 'two, top-1']
+    two = 'two, tuned with 10 labels a class\nLFI 31.5, 2 seeds'
+    assert names == ['photos\nLFI 31.5, 2 seeds', two, two]
     assert [text.get_text() for text in axes.texts] == ['+20.5 task-loss', '+10.2 logit-kd'] * 3
     # The middle of each interval is the mean difference; its ends are those of the tables.
     (segment,) = axes.collections[0].get_segments()
