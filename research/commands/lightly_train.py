@@ -15,7 +15,8 @@ colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an im
 
 Settings are chosen beforehand, with a seed of its own and one half of the references as queries:
 
-    ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --weights 0.5 1 2 --dense-weights 2 8 32
+    ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --own-learning-rates 0.0014 0.0028 \
+        --dense-weights 2 8 32
 """
 
 from __future__ import annotations
@@ -155,6 +156,14 @@ def parse_args() -> Namespace:
         help="factors of LFI's loss weights (1)",
     )
     parser.add_argument(
+        '--own-learning-rates',
+        type=float,
+        nargs='+',
+        default=[],
+        metavar='LR',
+        help="of LFI, beside `lfi.pretrain`'s own (none)",
+    )
+    parser.add_argument(
         '--dense-weights', type=float, nargs='+', default=[], metavar='W', help='of dense features (none)'
     )
     parser.add_argument('--control', action='store_true', help="learn other images' maps, too")
@@ -183,6 +192,7 @@ def main(args: Namespace) -> None:
             ('LFI' if weight == 1 else f'LFI, weights x {weight:g}', loss_weights(weight), run_lfi)
             for weight in args.weights
         ),
+        *((f'LFI, lr {rate:g}', learning_rate(rate), run_lfi) for rate in args.own_learning_rates),
         *(
             (f'dense features, weight {weight:g}', options_of('dense-features', weight), run_lfi)
             for weight in args.dense_weights
@@ -319,6 +329,11 @@ def loss_weights(factor: float) -> dict[str, float]:
     """Return the options of LFI's loss weights: a factor times their defaults."""
     defaults = dict(spatial=1.0, semantic=2.0, presence=1.0)
     return {f'{LOSS}.{name}_weight': factor * weight for name, weight in defaults.items()}
+
+
+def learning_rate(rate: float) -> dict[str, float]:
+    """Return the options of LFI at another learning rate."""
+    return {**loss_weights(1), 'optim_wrapper.optimizer.lr': rate}
 
 
 def options_of(arm: str, weight: float | None = None) -> dict[str, Any]:
