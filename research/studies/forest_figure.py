@@ -107,7 +107,8 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
 
 def _label(title: str, study: Study, has_others: bool) -> str:
     """Return the label of a row: the study, its metric if it has others, and the method's own value."""
-    metric = f', {METRICS.get(study.metric, study.metric)}' if has_others else ''
+    name = study.metric or ''
+    metric = f', {METRICS.get(name, name)}' if has_others else ''
     values = study.test(study.method)
     return f'{title}{metric}\nLFI {mean(values):.1f}, {len(values)} seeds'
 
