@@ -404,6 +404,37 @@ def test_timm_reads_rgb_where_the_student_read_bgr():
     assert timm_difference(student, vit, config) < 1e-5
 
 
+@pytest.mark.parametrize(('name', 'width'), [('test_resnet', 96), ('ese_vovnet19b_slim', 512)])
+@torch.no_grad()
+def test_timm_takes_a_student_on_a_cnn_of_timm(name, width):
+    """Also where timm flattens names of modules for feature maps."""
+    features = dict(type='TIMMBackbone', model_name=name, features_only=True)
+    cfg = classifier_config()
+    cfg['backbone'] = dict(type='lfi.InteractionQueryAdapter', backbone=features)
+    cfg['neck'] = dict(type='GlobalAveragePooling')
+    cfg['head'] = dict(type='LinearClsHead', num_classes=4, in_channels=width)
+    student = export_student(trained(cfg), cfg).build()
+    state, config = to_timm(student)
+    model = build_timm(state, config)
+    torch.testing.assert_close(model(images(64)), student(images(64)), atol=1e-5, rtol=1e-5)
+    assert timm_difference(student, model, config) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('convnext_atto', "timm's convnext_atto has layers behind its last feature map"),
+        ('dla34', "timm's dla34 does not begin with one convolution and end with one linear layer"),
+        ('mobileone_s0', "timm's mobileone_s0 does not begin with one"),
+    ],
+)
+@torch.no_grad()
+def test_a_cnn_of_timm_that_is_more_than_its_maps_and_a_layer_is_refused(name, message):
+    features = dict(type='TIMMBackbone', model_name=name, features_only=True)
+    with pytest.raises(ValueError, match=message):
+        to_timm(trained(dict(type='ImageClassifier', backbone=features)))
+
+
 @torch.no_grad()
 def test_timm_takes_a_detectors_backbone():
     init_default_scope('mmdet')
@@ -689,7 +720,7 @@ def test_what_is_neither_is_refused():
     cfg = adapted_config()
     cfg['backbone']['backbone'] = dict(type='mmpretrain.ResNet_CIFAR', depth=18)
     cfg['head'] = dict(type='LinearClsHead', num_classes=4, in_channels=512)
-    with pytest.raises(ValueError, match='a ResNet_CIFAR, neither a VisionTransformer nor a ResNet'):
+    with pytest.raises(ValueError, match='a ResNet_CIFAR, and no VisionTransformer, ResNet or'):
         to_timm(export_student(trained(cfg), cfg).build())
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import timm
 import torch
-from mmpretrain.models.backbones import ResNet, VisionTransformer
+from mmpretrain.models.backbones import ResNet, TIMMBackbone, VisionTransformer
 from torch import Tensor, nn
 
 from lfi.models.batches.pixel_format import pixel_format_of
 
 from .inference_graph import inference_graph, relative_difference
+from .timm_cnn import timm_cnn_to_timm
 from .timm_resnet import resnet_to_timm
 from .timm_vit import vit_to_timm
 
@@ -25,7 +26,8 @@ def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     channels of the first layer are reversed.
 
     Args:
-        student: model from `ExportedStudent.build`, with mmpretrain's `VisionTransformer` or `ResNet`.
+        student: model from `ExportedStudent.build`, with mmpretrain's `VisionTransformer`, `ResNet` or
+            `TIMMBackbone`.
 
     Returns:
         Weights by timm's names, which equal torchvision's for a ResNet; and the content of the `config.json`
@@ -39,6 +41,8 @@ def to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
         return resnet_to_timm(student)
     if type(backbone) is VisionTransformer:
         return vit_to_timm(student)
+    if type(backbone) is TIMMBackbone:
+        return timm_cnn_to_timm(student)
     raise ValueError(_unsupported_reason(backbone))
 
 
@@ -81,6 +85,6 @@ def _unsupported_reason(backbone: nn.Module) -> str:
             'export by --to student, or train a student without these options'
         )
     return (
-        f'the backbone is a {type(backbone).__name__}, neither a VisionTransformer nor a ResNet of '
+        f'the backbone is a {type(backbone).__name__}, and no VisionTransformer, ResNet or TIMMBackbone of '
         'mmpretrain: export by --to student'
     )

@@ -48,7 +48,7 @@ def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
             f"timm's ResNet ends with its last stage; backbone.out_indices={resnet.out_indices} does not: "
             'export by --to student'
         )
-    head = _linear_head(student)
+    head = linear_head(student)
     config = dict(
         architecture=f'resnet{resnet.depth}',
         num_features=resnet.feat_dim,
@@ -59,12 +59,17 @@ def resnet_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     return add_head_and_pixels(student, resnet.state_dict(), head, config)
 
 
-def _linear_head(student: nn.Module) -> nn.Linear | None:
+def linear_head(student: nn.Module) -> nn.Linear | None:
+    """Return the linear layer of a classifier; None for other models.
+
+    Raises:
+        ValueError: if the classifier has another neck or head.
+    """
     if not isinstance(student, ImageClassifier) or student.head is None:
         return None
     if type(student.neck) is not GlobalAveragePooling or not isinstance(student.head, LinearClsHead):
         raise ValueError(
-            "timm's ResNet has a global average and one linear layer, not a "
+            "timm's CNNs have a global average and one linear layer, not a "
             f'{type(student.neck).__name__} and a {type(student.head).__name__}: export by --to student'
         )
     return student.head.fc

@@ -152,7 +152,7 @@ def _write_student(
         merged['model'] = without_delete(model)
     if unlabelled is not None and 'classification' in data.task:
         merged['train_dataloader'] = without_delete(merged['train_dataloader'])
-    summary = [*overlay.summary, ('weights', describe_weights(cfg.model.get('backbone') or {}))]
+    summary = [*overlay.summary, ('weights', describe_weights(cfg.model.get('backbone') or {}, name))]
     if settings.labels_per_class is not None:
         summary.append(('labels', f'{settings.labels_per_class} of each class'))
     if 'predict_by' in model:

@@ -64,4 +64,9 @@ def test_a_pretrained_vit_is_read_by_its_patches(part, out_type, tmp_path):
     ],
 )
 def test_the_initial_weights_are_said(backbone, text):
-    assert describe_weights(backbone) == text
+    assert describe_weights(backbone, 'resnet19') == text
+
+
+def test_the_weights_of_timms_twin_are_named():
+    expected = 'random; --model timm/resnet18 --weights timm would start from published ones'
+    assert describe_weights(dict(type='ResNet'), 'resnet18') == expected

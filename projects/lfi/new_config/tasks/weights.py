@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
@@ -59,14 +60,24 @@ def is_pretrained_vit(base: BaseModel, weights: str | None) -> bool:
     return 'readout' in parts and 'head' not in parts
 
 
-def describe_weights(backbone: Mapping[str, Any]) -> str:
-    """Describe the initial weights of a backbone, given its config."""
+def describe_weights(backbone: Mapping[str, Any], name: str) -> str:
+    """Describe the initial weights of a backbone, and name those of timm if it has the same model.
+
+    Args:
+        backbone: config of the backbone.
+        name: name of the model, as the user gave it.
+    """
     if backbone.get('pretrained') is True:
         return 'those that timm publishes'
     init_cfg = backbone.get('init_cfg') or ()
     steps = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
     files = [step['checkpoint'] for step in steps if step.get('type') == 'Pretrained']
-    return str(files[0]) if files else 'random, since no checkpoint was named'
+    if files:
+        return str(files[0])
+    twin = name.replace('-', '_')
+    if backbone.get('type') != 'TIMMBackbone' and timm.is_model_pretrained(twin):
+        return f'random; --model timm/{twin} --weights timm would start from published ones'
+    return 'random, since no checkpoint was named'
 
 
 def _unfrozen(backbone: Mapping[str, Any]) -> dict[str, Any]:
