@@ -16,8 +16,7 @@ def timm_cnn_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     features: Any = student.get_submodule('backbone.timm_model')
     name = features.pretrained_cfg['architecture']
     head = linear_head(student)
-    pool = '' if head is None else 'avg'
-    model: Any = timm.create_model(name, num_classes=1, global_pool=pool)
+    model: Any = timm.create_model(name, num_classes=1)
     first_conv, classifier = (model.pretrained_cfg[key] for key in ('first_conv', 'classifier'))
     if not isinstance(first_conv, str) or not _is_linear(model, classifier):
         raise ValueError(
@@ -40,7 +39,7 @@ def timm_cnn_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
     config = dict(
         architecture=name,
         num_features=model.num_features,
-        global_pool=pool,
+        global_pool='' if head is None else 'avg',
         model_args={},
         pretrained_cfg=dict(input_size=[3, SIZE, SIZE], first_conv=first_conv, classifier=classifier),
     )
