@@ -140,6 +140,9 @@ def test_sidecars_of_no_use_are_written_again(config, shards, local, out):
     write_file(f'{folder}/{NAMES[3]}', whole[NAMES[3]][:100])
     write_file(f'{folder}/{NAMES[4]}', shard_bytes(writer.manifest, keys, records[:, None], [0]))
     assert pending_tars(writer, shards) == shards
+    for damaged in (b'', whole[NAMES[3]][:-1], whole[NAMES[3]] + b'0', b'\xff' * 100):
+        write_file(f'{folder}/{NAMES[3]}', damaged)
+        assert pending_tars(writer, shards) == shards
     cache_teacher(cfg, folder, 4, 0)
     assert contents(folder) == whole and not pending_tars(writer, shards)
 

@@ -120,9 +120,10 @@ def test_unlabelled_images_train_beside_labelled_ones(write, package, arguments,
         pytest.importorskip(package)
     (tmp_path / 'more/of them').mkdir(parents=True)
     flat(tmp_path / 'more/of them')
+    (tmp_path / 'more/broken.jpg').write_bytes(b'no image')
     data = write(tmp_path / 'data')
     printed = init(data, '--unlabelled', 'more', '--out', 'mine.py', *arguments)
-    assert f'{tmp_path}/more: 4 images without labels' in printed
+    assert f'{tmp_path}/more: 4 images without labels' in printed and 'broken.jpg' in printed
     trained = call_tool('train', 'mine.py', '--cache-teacher')
     assert 'Next:\n  lfi test' in trained
     init(data, '--out', 'plain.py', *arguments)

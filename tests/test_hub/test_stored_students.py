@@ -31,6 +31,9 @@ def test_a_student_comes_back_from_a_store(saved_student, address, call_tool, tm
     (copy,) = (tmp_path / 'copies/lfi_students').iterdir()
     lfi.load(address)
     assert list((tmp_path / 'copies/lfi_students').iterdir()) == [copy]
+    # A copy that lacks a file is made again, readable by all.
+    (copy / 'config.json').unlink()
+    assert lfi.load(address).classes == expected.classes and copy.stat().st_mode & 0o055 == 0o055
     # By the command, too.
     again = f'{address}-2'
     assert f'Wrote {again}' in call_tool('export', '--to', 'hub', address, address, again)
@@ -55,6 +58,8 @@ def test_a_student_is_not_written_over_other_files_and_not_read_by_halves(saved_
     remove_file(join(address, 'config.json'))
     with pytest.raises(StoreError, match='has no config.json: give a folder of lfi.save_pretrained'):
         lfi.load(address)
+    with pytest.raises(UsageError, match='n.pth would be read as a checkpoint'):
+        lfi.save_pretrained(saved_student, f'{address}/n.pth')
     with pytest.raises(UsageError, match='is a repository: lfi.push_to_hub writes it'):
         lfi.save_pretrained(saved_student, 'hf://me/student')
 
@@ -64,6 +69,8 @@ def test_a_student_is_not_written_over_other_files_and_not_read_by_halves(saved_
     [
         ('s3://bucket/student', True),
         ('s3://bucket/epoch_10.pth', False),
+        ('s3://bucket/model.safetensors', False),
+        ('https://example.com/epoch_1.pth?download=1', False),
         ('https://example.com/config.py', False),
         ('torchvision://resnet50', False),
         ('open-mmlab://detectron2/resnet50_caffe', False),

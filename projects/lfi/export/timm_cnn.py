@@ -24,12 +24,17 @@ def timm_cnn_to_timm(student: nn.Module) -> tuple[dict[str, Tensor], dict]:
             '--to student'
         )
     found, weights = features.state_dict(), {}
-    for key in model.state_dict():
+    for key, expected in model.state_dict().items():
         if key.startswith(f'{classifier}.'):
             continue
         # timm flattens the first level of modules, or wraps the model, where it gives feature maps.
         names = (key, key.replace('.', '_', 1), f'model.{key}')
         value = next((found[name] for name in names if name in found), None)
+        if value is not None and value.shape != expected.shape:
+            raise ValueError(
+                f"timm's {name} has {key} of {tuple(expected.shape)}, and the student of "
+                f'{tuple(value.shape)}: export by --to student'
+            )
         if value is None:
             raise ValueError(
                 f"timm's {name} has layers behind its last feature map, such as {key}, and the student has "

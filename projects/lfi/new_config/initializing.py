@@ -113,7 +113,8 @@ def describe(data: FoundData) -> list[str]:
     if data.classes:
         more = ' | …' if len(data.classes) > SHOWN_CLASSES else ''
         lines.append(f'{len(data.classes)} classes: {" | ".join(data.classes[:SHOWN_CLASSES])}{more}')
-    return [*lines, *(f'{note[0].upper()}{note[1:]}.' for note in data.notes)]
+    notes = (*data.notes, *(data.unlabelled.notes if data.unlabelled else ()))
+    return [*lines, *(f'{note[0].upper()}{note[1:]}.' for note in notes)]
 
 
 def _write(
@@ -138,7 +139,7 @@ def _read_apart(data: FoundData, folder: Path) -> FoundData:
 
     A training that sees the images of its validation reports too good a score.
     """
-    unlabelled = read_unlabelled(folder)
+    unlabelled = check_data(read_unlabelled(folder))
     known = {(data.root / image.path).resolve() for image in (*data.train, *data.val)}
     shared = [image.path for image in unlabelled.train if (unlabelled.root / image.path).resolve() in known]
     if shared:

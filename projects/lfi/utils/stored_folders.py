@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import mkdtemp
+from uuid import uuid4
 
 from lfi.errors import UsageError
 
 from .stores import is_address, join, list_files, local_copies, public_address, write_file
+
+FILES = ('.pth', '.pt', '.ckpt', '.safetensors', '.py')
+"""Ends of addresses of checkpoints and configs, which are no folders."""
 
 
 def is_stored_folder(source: object) -> bool:
@@ -20,7 +23,8 @@ def is_stored_folder(source: object) -> bool:
 
     MMEngine's own addresses, such as `torchvision://resnet50`, and those of checkpoints and configs are not.
     """
-    if not is_address(source) or str(source).endswith(('.pth', '.pt', '.py')):
+    path = public_address(str(source))
+    if not is_address(source) or path.endswith(FILES):
         return False
     from fsspec.registry import known_implementations
 
@@ -36,9 +40,14 @@ def write_folder(folder: Path, address: str, last: str) -> None:
         last: name of the file that is written last.
 
     Raises:
-        UsageError: if there are files at the address.
+        UsageError: if there are files at the address, or it would be read as that of a file.
         StoreError: if the store cannot be read or written.
     """
+    if not is_stored_folder(address):
+        raise UsageError(
+            f'{public_address(address)} would be read as a checkpoint, or is of a store that fsspec does not '
+            f'know: name a folder, which does not end with {", ".join(FILES)}'
+        )
     if existing := sorted(list_files(address)):
         raise UsageError(
             f'{public_address(address)} has files already, such as {existing[0]}: choose another folder, or '
@@ -69,14 +78,18 @@ def read_folder(address: str, names: Sequence[str]) -> Path:
     identity = repr([(name, copy.parent.name) for name, copy in files.items()])
     digest = blake2b(f'{address}{identity}'.encode(), digest_size=12).hexdigest()
     folder = copies.folder.parent / 'lfi_students' / digest
-    if files and not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(mkdtemp(dir=folder.parent))
-        for name, copy in files.items():
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(copy, temporary / name)
+    if files and any(not (folder / name).is_file() for name in files):
         # Another process may have made it meanwhile.
-        with suppress(OSError):
-            os.rename(temporary, folder)
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.with_name(f'{digest}.{uuid4().hex}')
+        try:
+            for name in files:
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                # A copy that made room for others is made again.
+                shutil.copyfile(copies.get(join(address, name)), temporary / name)
+            with suppress(OSError):
+                os.rename(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder

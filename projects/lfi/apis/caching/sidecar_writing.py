@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -25,7 +26,16 @@ from lfi.structures import InteractionMaps
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheWriter, member_key, sidecar_name, starts_shard
 from lfi.structures.interaction_cache.sidecars import NAME_PARTS
 from lfi.unreadable import Unreadable, UnreadableImageError, UnreadableList, none_readable_error
-from lfi.utils.stores import is_address, join, list_files, local_copies, read_start, remove_file, write_file
+from lfi.utils.stores import (
+    Entry,
+    is_address,
+    join,
+    list_files,
+    local_copies,
+    read_start,
+    remove_file,
+    write_file,
+)
 
 from .job import AskedTeacher, Batch, collate, mirrored
 from .shard_records import ShardRecords
@@ -222,18 +232,21 @@ def pending_tars(writer: CacheWriter, tars: Sequence[str]) -> list[str]:
     if is_address(writer.folder):
         files = list_files(writer.folder)
         with ThreadPoolExecutor(REQUESTS) as pool:
-            done = pool.map(lambda tar: sidecar_name(tar) in files and _is_done(writer, tar), tars)
+            found = [files.get(sidecar_name(tar)) for tar in tars]
+            done = pool.map(partial(_is_done, writer), found)
             return [tar for tar, is_done in zip(tars, done) if not is_done]
     opened = {tar: writer.opened(sidecar_name(tar)) for tar in tars}
     return [tar for tar, sidecar in opened.items() if sidecar is None or sidecar.unreadable]
 
 
-def _is_done(writer: CacheWriter, tar: str) -> bool:
-    count, address = HEADER_BYTES, join(writer.folder, sidecar_name(tar))
+def _is_done(writer: CacheWriter, sidecar: Entry | None) -> bool:
+    if sidecar is None or not sidecar.size:
+        return False
+    count, address = HEADER_BYTES, join(writer.folder, sidecar.name)
     with suppress(FileNotFoundError):
         while True:
-            content = read_start(address, count)
-            is_done = starts_shard(content, writer.manifest)
+            content = read_start(address, min(count, sidecar.size))
+            is_done = starts_shard(content, sidecar.size, writer.manifest)
             if is_done is not None or len(content) < count:
                 return bool(is_done)
             count *= 16

@@ -103,25 +103,31 @@ class Shard:
         return record
 
 
-def starts_shard(content: bytes, manifest: CacheManifest) -> bool | None:
+def starts_shard(content: bytes, size: int, manifest: CacheManifest) -> bool | None:
     """Whether the first bytes of a file are those of a shard of a cache, all of whose images were readable.
 
     Args:
         content: first bytes of the file.
+        size: size of the file in bytes.
         manifest: manifest of the cache.
 
     Returns:
-        None if more bytes are needed.
+        None if more bytes are needed. False for a file that is longer or shorter than its header says.
     """
     # safetensors: the length of a JSON object, in 8 bytes, and the object.
     end = 8 + int.from_bytes(content[:8], 'little')
-    if len(content) < min(end, MAX_HEADER):
+    if end > min(size, MAX_HEADER):
+        return False
+    if len(content) < end:
         return None
     try:
-        header = _read_header(json.loads(content[8:end])['__metadata__'])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        tensors = json.loads(content[8:end].decode())
+        header = _read_header(tensors.pop('__metadata__'))
+        is_complete = end + max(tensor['data_offsets'][1] for tensor in tensors.values()) == size
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return False
-    return header['cache'] == manifest.digest and not header['unreadable']
+    is_shard = sorted(tensors) == ['keys', 'records'] and header['cache'] == manifest.digest
+    return is_shard and is_complete and not header['unreadable']
 
 
 def shard_bytes(
