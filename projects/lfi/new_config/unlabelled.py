@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from mmengine.config import Config
 
 from lfi.adaptation.source import Expression
+from lfi.models.losses import InteractionDistillLoss
 
 from .tasks.merging import merge, without_delete
 
 FACTOR = 4.0
 """Factor of the loss weights where most images teach by interactions alone. It was the best of five for a
 classifier and of three for a detector (docs/few_labels.md)."""
-LOSS_WEIGHTS = {'spatial_weight': 1.0, 'semantic_weight': 2.0, 'presence_weight': 1.0}
+LOSS_WEIGHTS = {
+    name: argument.default
+    for name, argument in signature(InteractionDistillLoss).parameters.items()
+    if name.endswith('_weight')
+}
 """Weights of `InteractionDistillLoss` by default."""
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from lfi.errors import UsageError
@@ -70,10 +70,14 @@ def read_folder(address: str, names: Sequence[str]) -> Path:
     Raises:
         StoreError: if the store cannot be read.
     """
+    folders = dict.fromkeys(PurePosixPath(name).parent.as_posix() for name in names)
+    # A listing of each folder in place of a request for each name that is not there.
+    listed = {parent: list_files(address if parent == '.' else join(address, parent)) for parent in folders}
     copies, files = local_copies(), dict[str, Path]()
-    for name in names:
-        with suppress(FileNotFoundError):
-            files[name] = copies.get(join(address, name))
+    for path in map(PurePosixPath, names):
+        if path.name in listed[path.parent.as_posix()]:
+            with suppress(FileNotFoundError):
+                files[path.as_posix()] = copies.get(join(address, path.as_posix()))
     # The folder of a copy stands for the content of the object.
     identity = repr([(name, copy.parent.name) for name, copy in files.items()])
     digest = blake2b(f'{address}{identity}'.encode(), digest_size=12).hexdigest()
