@@ -95,8 +95,9 @@ def test_detections_are_named_by_their_classes_in_the_pixels_of_the_picture():
         scores=torch.tensor([0.9, 0.1, 0.5]),
     )
     assert draw_detections(axes, found, ['ring', 'star'], scale=(0.5, 2)) == 2
-    first, second = axes.patches
-    assert first.get_bbox().extents.tolist() == [5, 40, 15, 80]
-    assert second.get_bbox().extents.tolist() == [2, 8, 4, 16]
+    # The highest score is drawn last, so on top.
+    weak, strong = axes.patches
+    assert strong.get_bbox().extents.tolist() == [5, 40, 15, 80]
+    assert weak.get_bbox().extents.tolist() == [2, 8, 4, 16]
     # A label without a name is a number.
-    assert [text.get_text() for text in axes.texts] == ['star 0.90', '2 0.50']
+    assert [text.get_text() for text in axes.texts] == ['2 0.50', 'star 0.90']

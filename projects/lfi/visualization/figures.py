@@ -79,7 +79,7 @@ def draw_boxes(axes: Axes, boxes: np.ndarray, titles: Sequence[str]) -> None:
 def draw_detections(
     axes: Axes, predictions: InstanceData, classes: Sequence[str], scale: Sequence[float] = (1, 1)
 ) -> int:
-    """Draw the boxes with a score of at least `MIN_SCORE` into a picture.
+    """Draw the boxes with a score of at least `MIN_SCORE` into a picture, the highest score on top.
 
     Args:
         axes: axes of the picture.
@@ -91,6 +91,7 @@ def draw_detections(
         Number of drawn boxes.
     """
     detections = predictions[predictions.scores >= MIN_SCORE].cpu()
+    detections = detections[detections.scores.argsort()]
     labels = zip(detections.labels.tolist(), detections.scores.tolist())
     boxes = detections.bboxes * detections.bboxes.new_tensor(tuple(scale)).repeat(2)
     draw_boxes(axes, boxes.numpy(), [f'{class_name(classes, label)} {score:.2f}' for label, score in labels])
