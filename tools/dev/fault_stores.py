@@ -58,6 +58,9 @@ PROXY_FAULTS = (
     ('skew', 'GET', '.tar'),
 )
 """Faults, each with the method and a part of the path of the request."""
+LASTING_ERRORS = ('403', '507')
+"""Answers to all PUTs: refused, and full."""
+STALE_LISTINGS = 2
 
 
 def write_tars(folder: Path) -> None:
@@ -193,20 +196,26 @@ def faulty_store(caching: Caching, port: int) -> Row:
             caching.finish()
             injected = len(proxy.injected)
             require(injected == len(PROXY_FAULTS), f'only {injected} faults were met')
-            proxy.inject('403', 'PUT', '.safetensors', 99)
-            remove_file(join(caching.out, 'train-0.safetensors'))
-            run = caching.start(0)
-            require(run.end() == 1 and 'Traceback' not in run.output, f'403: {run.output[-600:]}')
-            proxy.faults.clear()
+            for code in LASTING_ERRORS:
+                proxy.inject(code, 'PUT', '.safetensors', 99)
+                remove_file(join(caching.out, 'train-0.safetensors'))
+                run = caching.start(0)
+                require(run.end() == 1 and 'Traceback' not in run.output, f'{code}: {run.output[-600:]}')
+                proxy.faults.clear()
+                caching.finish()
+            # The first listings were those of an empty folder.
+            proxy.inject('stale', 'GET', 'list-type', STALE_LISTINGS)
             caching.finish()
+            require(not proxy.faults, 'too few listings were asked for')
     finally:
         proxy.close()
     kinds = ', '.join(f'{kind} of a {method}' for kind, method, _ in PROXY_FAULTS)
     return Row(
         'a store that fails',
-        f'a proxy before the server: {kinds}, 403 of all PUTs',
-        injected + 1,
-        'each is retried, a 403 is an error of one line; the cache equals an undisturbed one byte by byte',
+        f'a proxy before the server: {kinds}, {" and ".join(LASTING_ERRORS)} of all PUTs, stale listings',
+        injected + len(LASTING_ERRORS) + 1,
+        f'each is retried; {" and ".join(LASTING_ERRORS)} are errors of one line; a stale listing costs work; '
+        'the cache equals an undisturbed one byte by byte',
     )
 
 

@@ -66,6 +66,8 @@ def environment(port: int) -> Iterator[None]:
 class FaultyProxy:
     """Proxy that hands requests to a server, and does what `faults` say to the first ones that match.
 
+    The fault `'stale'` answers a request for a listing as the first such request was answered.
+
     Args:
         port: port of the server.
     """
@@ -74,6 +76,7 @@ class FaultyProxy:
         self.faults: list[tuple[str, str, str]] = []
         self.stall_seconds = 3.0
         self.injected: list[str] = []
+        self.listings: dict[str, bytes] = {}
         self.lock = threading.Lock()
         proxy = self
 
@@ -97,6 +100,9 @@ class FaultyProxy:
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()
                 content = answer.read()
+                if 'list-type' in self.path:
+                    first = proxy.listings.setdefault(self.path, content)
+                    content = first if kind == 'stale' else content
                 if kind == 'stall':
                     time.sleep(proxy.stall_seconds)
                 headers = [
