@@ -210,11 +210,12 @@ def faulty_store(caching: Caching, port: int) -> Row:
     finally:
         proxy.close()
     kinds = ', '.join(f'{kind} of a {method}' for kind, method, _ in PROXY_FAULTS)
+    errors = ' and '.join(LASTING_ERRORS)
     return Row(
         'a store that fails',
-        f'a proxy before the server: {kinds}, {" and ".join(LASTING_ERRORS)} of all PUTs, stale listings',
+        f'a proxy before the server: {kinds}, {errors} of all PUTs, stale listings',
         injected + len(LASTING_ERRORS) + 1,
-        f'each is retried; {" and ".join(LASTING_ERRORS)} are errors of one line; a stale listing costs work; '
+        f'each is retried; {errors} are errors of one line; a stale listing costs work; '
         'the cache equals an undisturbed one byte by byte',
     )
 
