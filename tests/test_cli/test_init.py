@@ -197,6 +197,7 @@ def test_it_prints_nothing_else(init, tmp_path, capsys, recwarn):
         (('--input-size', '64', '--model', 'levit_128s'), 'the backbone takes no images of 64 pixels .*224'),
         (('--model', 'levit_128s'), 'the last two maps of .* have strides of 32 and 56 pixels, and queries'),
         (('--epochs', '0'), '--epochs 0 must be at least 1'),
+        (('--unlabelled', ''), "--unlabelled '' is empty: name a folder"),
         (('--unlabelled', 'gone'), 'gone is not a folder: give the folder of your images'),
         (
             ('--unlabelled', '.'),

@@ -49,6 +49,8 @@ class Settings:
                 raise UsageError(f'--{name.replace("_", "-")} {value} must be at least 1')
         if self.workers < 0:
             raise UsageError(f'--workers {self.workers} must be at least 0')
+        if self.unlabelled == '':
+            raise UsageError("--unlabelled '' is empty: name a folder, or leave it out")
         if self.unlabelled is not None and self.labels_per_class is not None:
             raise UsageError(
                 f'--unlabelled {self.unlabelled} and --labels-per-class {self.labels_per_class} exclude each '

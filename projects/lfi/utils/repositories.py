@@ -137,7 +137,8 @@ def local_folder(
         folder = read_folder(str(source), STUDENT_FILES)
         if not (folder / CONFIG).is_file():
             raise StoreError(
-                f'{public_address(str(source))} has no {CONFIG}: give a folder of lfi.save_pretrained'
+                f'{public_address(str(source))} is not there, or has no {CONFIG}: give a folder of '
+                'lfi.save_pretrained'
             )
         return folder
     if not str(source).startswith(HUB) and Path(source).is_dir():
