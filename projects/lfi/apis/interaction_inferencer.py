@@ -346,7 +346,7 @@ class InteractionInferencer(BaseInferencer):
                 f'the weights in {self._weights} have {len(unexpected)} parameters that the model lacks, '
                 f'such as {unexpected[:3]}: give the config that they were trained with'
             )
-        needed = [name for name in missing if needed_to_predict(name, model)]
+        needed = [name for name in missing if needed_to_predict(name)]
         if needed:
             raise ValueError(
                 f'the weights in {self._weights} lack {len(needed)} parameters of the model, such as '

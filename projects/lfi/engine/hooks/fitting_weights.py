@@ -56,7 +56,7 @@ def check_weights(model: nn.Module, checkpoint: dict, needs_readout: bool) -> No
     reads_out = answers or getattr(predict_by, 'needs_readout', False)
     missing, mismatched = [], []
     for name, value in model.state_dict().items():
-        needed = needed_to_predict(name, model) or (reads_out and name.startswith('readout.'))
+        needed = needed_to_predict(name) or (reads_out and name.startswith('readout.'))
         # Only answers over locations read the contrast texts.
         needed = needed and (answers or name != CONTRAST_TEXTS)
         if name not in shapes and needed:
@@ -79,14 +79,13 @@ def check_weights(model: nn.Module, checkpoint: dict, needs_readout: bool) -> No
         )
 
 
-def needed_to_predict(name: str, model: nn.Module) -> bool:
-    """Whether predictions need a parameter.
+def needed_to_predict(name: str) -> bool:
+    """Whether the predictions of a model that does not predict by texts need a parameter.
 
     Queries are not needed, because an untrained gate is 0 and the patches then read no queries.
 
     Args:
         name: Name of the parameter in the model.
-        model: Model that does not predict by texts.
     """
     if name.startswith(NOT_PREDICTING):
         return False
