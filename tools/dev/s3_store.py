@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import logging
 import os
@@ -50,17 +51,23 @@ def environment(port: int) -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
-    # fsspec keeps the clients of another port.
-    S3FileSystem.clear_instance_cache()
+    forget_clients(S3FileSystem)
     try:
         yield
     finally:
-        S3FileSystem.clear_instance_cache()
+        forget_clients(S3FileSystem)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def forget_clients(filesystem: type) -> None:
+    """Forget the clients that fsspec keeps, which are those of another port."""
+    filesystem.clear_instance_cache()
+    # A forked process cannot close what it finds as garbage: the event loop is that of its parent.
+    gc.collect()
 
 
 class FaultyProxy:
