@@ -12,6 +12,7 @@ import torch
 from mmengine.registry import MODELS
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lfi.errors import UsageError
 from lfi.models.adapters.feature_maps import FeatureMap, find_feature_maps
@@ -35,12 +36,14 @@ class AdaptedBackbone:
         description: the change, for the user.
         divisor: height and width of an image must be multiples of this number of pixels. Defaults to 1.
         largest_stride: largest stride of the outputs, in pixels. Defaults to 1.
+        has_batch_norm: whether the backbone has batch normalisation. Defaults to False.
     """
 
     changes: Mapping[str, Any]
     description: str
     divisor: int = 1
     largest_stride: int = 1
+    has_batch_norm: bool = False
 
     @property
     def adds_layers(self) -> bool:
@@ -102,6 +105,7 @@ def _wrap_in_adapter(model: Mapping, scope: str) -> AdaptedBackbone:
         f'{description} in an lfi.InteractionQueryAdapter, which reads {_describe_reads(reads, maps)}',
         1 if _takes_any_size(adapted, size) else stride,
         stride,
+        any(isinstance(module, _BatchNorm) for module in plain.modules()),
     )
 
 

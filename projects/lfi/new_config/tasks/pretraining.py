@@ -20,9 +20,11 @@ from lfi.structures import CACHE_KEYS
 
 from .classification import PATCH_AVERAGE, test_pipeline
 from .input_size import choose_input_size, with_image_size
-from .schedule import adamw_schedule
-from .weights import weights_of
+from .schedule import RATE, adamw_schedule
+from .weights import starts_random, weights_of
 
+RATE_WITH_BATCH_NORM = 1e-3
+"""Learning rate at 32 images a step, from random weights (docs/decisions.md)."""
 EVALUATION_INTERVAL = 10
 """Epochs from one evaluation on labelled images to the next."""
 
@@ -49,6 +51,7 @@ def pretraining_config(
     batch_size = settings.batch_size or default_batch_size(len(data.train))
     backbone = base.model['backbone'] | with_image_size(base.model['backbone'], size)
     backbone |= weights_of(base, settings.weights)
+    rate = RATE_WITH_BATCH_NORM if adapted.has_batch_norm and starts_random(backbone) else RATE
     changes = {name: value for name, value in adapted.changes.items() if name != '_delete_'}
     if adapted.adds_layers:
         backbone = {**changes, 'backbone': backbone}
@@ -99,7 +102,12 @@ def pretraining_config(
             'sampler': {'type': 'DefaultSampler', 'shuffle': True},
             'dataset': _images('train_pipeline'),
         },
-        **adamw_schedule(settings.epochs or default_epochs(len(data.train)), batch_size, len(data.train)),
+        **adamw_schedule(
+            settings.epochs or default_epochs(len(data.train)),
+            batch_size,
+            len(data.train),
+            rate,
+        ),
         **evaluation,
         'test_cfg': {},
         'default_hooks': {'checkpoint': {'save_best': None}},

@@ -11,20 +11,26 @@ from lfi.engine.max_epochs_option import EPOCH_OPTIONS, scaled_epochs
 from lfi.new_config.settings import Settings, default_epochs
 from lfi.utils.config_types import type_name
 
+RATE = 5e-4
+"""Learning rate at 32 images a step."""
 
-def adamw_schedule(epochs: int, batch_size: int, num_images: int) -> dict[str, Any]:
+
+def adamw_schedule(
+    epochs: int, batch_size: int, num_images: int, learning_rate: float = RATE
+) -> dict[str, Any]:
     """Return the variables of AdamW with a warm-up and a cosine.
 
     The fused AdamW shortens the step of a small CNN on a CPU by a tenth (research/decisions.md).
 
     Args:
         epochs: number of epochs.
-        batch_size: images of a step; the learning rate grows with its root, from 5e-4 at 32.
+        batch_size: images of a step; the learning rate grows with its root.
         num_images: images of an epoch; the warm-up takes 5 % of all steps, at least 2 and at most 500.
+        learning_rate: learning rate at 32 images a step. Defaults to `RATE`.
     """
     # MMEngine (0.10) never leaves the first rate of a warm-up of one step.
     warmup = min(500, max(2, epochs * num_images // batch_size // 20))
-    rate = float(f'{5e-4 * (batch_size / 32) ** 0.5:.2g}')
+    rate = float(f'{learning_rate * (batch_size / 32) ** 0.5:.2g}')
     return {
         'optim_wrapper': {
             'type': 'OptimWrapper',

@@ -60,6 +60,17 @@ def is_pretrained_vit(base: BaseModel, weights: str | None) -> bool:
     return 'readout' in parts and 'head' not in parts
 
 
+def starts_random(backbone: Mapping[str, Any]) -> bool:
+    """Whether a backbone's config names no initial weights."""
+    return backbone.get('pretrained') is not True and not _checkpoints(backbone)
+
+
+def _checkpoints(backbone: Mapping[str, Any]) -> list[Any]:
+    init_cfg = backbone.get('init_cfg') or ()
+    steps = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
+    return [step['checkpoint'] for step in steps if step.get('type') == 'Pretrained']
+
+
 def describe_weights(backbone: Mapping[str, Any], name: str) -> str:
     """Describe the initial weights of a backbone, and name those of timm if it has the same model.
 
@@ -69,11 +80,8 @@ def describe_weights(backbone: Mapping[str, Any], name: str) -> str:
     """
     if backbone.get('pretrained') is True:
         return 'those that timm publishes'
-    init_cfg = backbone.get('init_cfg') or ()
-    steps = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
-    files = [step['checkpoint'] for step in steps if step.get('type') == 'Pretrained']
-    if files:
-        return str(files[0])
+    if not starts_random(backbone):
+        return str(_checkpoints(backbone)[0])
     twin = name.replace('-', '_')
     if backbone.get('type') != 'TIMMBackbone' and timm.is_model_pretrained(twin):
         return f'random; --model timm/{twin} --weights timm would start from published ones'
