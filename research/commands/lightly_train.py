@@ -2,10 +2,10 @@
 
 Both learn from the same unlabelled photos of Tiny-ImageNet (the classes from the 21st on, 64 px) from random
 weights, in equally many epochs and batches. LightlyTrain has an environment of its own. It runs
-`distillationv3` with its defaults, or at another learning rate, and the teacher `lit-lite0`, traced. LFI runs
-`lfi.pretrain` with its defaults, or with scaled loss weights, and with dense features or another image's maps
-in place of interactions; its texts are ImageNet's names without those of the tested classes. Frozen features
-are compared on the first 20 classes. A stopped command goes on: `--results` keeps the numbers of each run.
+`distillationv3` with its defaults, but for the learning rate, and the teacher `lit-lite0`, traced. LFI runs
+`lfi.pretrain`, also with dense features beside or in place of interactions, and with another image's maps. Its
+texts are ImageNet's names without those of the tested classes. Frozen features are compared on the first 20
+classes. A stopped command goes on: `--results` keeps the numbers of each run.
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
 colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an image; weight decay is 1e-6 and
@@ -15,8 +15,8 @@ colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an im
 
 Settings are chosen beforehand, with a seed of its own and one half of the references as queries:
 
-    ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --own-learning-rates 0.0014 0.0028 \
-        --dense-weights 2 8 32
+    ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --own-learning-rates 0.0007 0.0014 0.0028
+    ... --seeds 100 --tuning --dense-weights 2 8 32
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -123,6 +123,10 @@ if __name__ == "__main__":
 
 
 Train = Callable[[Namespace, Path, Path, int, Any, Path], tuple[float, dict[str, Tensor]]]
+Run = tuple[str, Any, Train]
+"""Name, setting and function of a run."""
+LOSS_WEIGHTS = {f'{LOSS}.spatial_weight': 1.0, f'{LOSS}.semantic_weight': 2.0, f'{LOSS}.presence_weight': 1.0}
+DENSE_WEIGHT = 'model.supervision.dense_features.loss_weight'
 
 
 def parse_args() -> Namespace:
@@ -145,26 +149,28 @@ def parse_args() -> Namespace:
         '--images', type=positive, default=TRAIN_IMAGES, help='images of a class (%(default)s)'
     )
     parser.add_argument(
-        '--learning-rates', type=float, nargs='+', metavar='LR', help='of LightlyTrain (its own default)'
-    )
-    parser.add_argument(
-        '--weights',
+        '--learning-rates',
         type=float,
         nargs='+',
-        default=[1.0],
-        metavar='W',
-        help="factors of LFI's loss weights (1)",
+        default=[0.002],
+        metavar='LR',
+        help='of LightlyTrain (0.002; its own default is 0.0005)',
     )
     parser.add_argument(
         '--own-learning-rates',
         type=float,
         nargs='+',
-        default=[],
+        default=[0.0014],
         metavar='LR',
-        help="of LFI, beside `lfi.pretrain`'s own (none)",
+        help='of LFI, dense features and the control (0.0014, the default of `lfi.pretrain`)',
     )
     parser.add_argument(
-        '--dense-weights', type=float, nargs='+', default=[], metavar='W', help='of dense features (none)'
+        '--dense-weights',
+        type=float,
+        nargs='+',
+        default=[],
+        metavar='W',
+        help='of dense features, beside and in place of interactions (none)',
     )
     parser.add_argument('--control', action='store_true', help="learn other images' maps, too")
     parser.add_argument('--tuning', action='store_true', help='test on one half of the references')
@@ -187,21 +193,13 @@ def main(args: Namespace) -> None:
     photos = write_photos(source, args.out / 'photos', args.images)
     teacher = trace_teacher(args.out / 'teacher.pt')
     references, queries = split_images(source, args.tuning)
-    runs: list[tuple[str, Any, Train]] = [
+    runs = [
         *(
-            ('LFI' if weight == 1 else f'LFI, weights x {weight:g}', loss_weights(weight), run_lfi)
-            for weight in args.weights
+            run
+            for rate in args.own_learning_rates
+            for run in own_runs(rate, args.dense_weights, args.control)
         ),
-        *((f'LFI, lr {rate:g}', learning_rate(rate), run_lfi) for rate in args.own_learning_rates),
-        *(
-            (f'dense features, weight {weight:g}', options_of('dense-features', weight), run_lfi)
-            for weight in args.dense_weights
-        ),
-        *([('other image', options_of('other-image'), run_lfi)] if args.control else []),
-        *(
-            ('LightlyTrain' if rate is None else f'LightlyTrain, lr {rate:g}', rate, run_peer)
-            for rate in args.learning_rates or [None]
-        ),
+        *((f'LightlyTrain, lr {rate:g}', rate, run_peer) for rate in args.learning_rates),
     ]
     for seed in args.seeds:
         for name, setting, train in runs:
@@ -214,6 +212,19 @@ def main(args: Namespace) -> None:
                     name, seed, identity, **frozen_accuracy(state, references, queries), seconds=seconds
                 )
             print(results.table(), flush=True)
+
+
+def own_runs(rate: float, dense_weights: Sequence[float], control: bool) -> Iterator[Run]:
+    """Yield the runs of this package at a learning rate."""
+    options = {'optim_wrapper.optimizer.lr': rate}
+    yield f'LFI, lr {rate:g}', {**LOSS_WEIGHTS, **options}, run_lfi
+    for weight in dense_weights:
+        name = f'dense features, weight {weight:g}, lr {rate:g}'
+        dense = {DENSE_WEIGHT: weight, **options}
+        yield name, {**options_of('dense-features'), **dense}, run_lfi
+        yield f'LFI + {name}', {**LOSS_WEIGHTS, **options_of('lfi-dense-features'), **dense}, run_lfi
+    if control:
+        yield f'other image, lr {rate:g}', {**options_of('other-image'), **options}, run_lfi
 
 
 class Results:
@@ -325,22 +336,10 @@ def trace_teacher(path: Path) -> Path:
     return path
 
 
-def loss_weights(factor: float) -> dict[str, float]:
-    """Return the options of LFI's loss weights: a factor times their defaults."""
-    defaults = dict(spatial=1.0, semantic=2.0, presence=1.0)
-    return {f'{LOSS}.{name}_weight': factor * weight for name, weight in defaults.items()}
-
-
-def learning_rate(rate: float) -> dict[str, float]:
-    """Return the options of LFI at another learning rate."""
-    return {**loss_weights(1), 'optim_wrapper.optimizer.lr': rate}
-
-
-def options_of(arm: str, weight: float | None = None) -> dict[str, Any]:
-    """Return the options of an arm of the studies, and of its loss weight."""
+def options_of(arm: str) -> dict[str, Any]:
+    """Return the options of an arm of the studies."""
     pairs = (option.split('=', 1) for option in ARMS[arm].options)
-    options: dict[str, Any] = {key: None if value == 'None' else value for key, value in pairs}
-    return options if weight is None else {**options, 'model.supervision.dense_features.loss_weight': weight}
+    return {key: None if value == 'None' else value for key, value in pairs}
 
 
 def run_lfi(
