@@ -3,9 +3,9 @@
 Both learn from the same unlabelled photos of Tiny-ImageNet (the classes from the 21st on, 64 px) from random
 weights, in equally many epochs and batches. LightlyTrain has an environment of its own. It runs
 `distillationv3` with its defaults, but for the learning rate, and the teacher `lit-lite0`, traced. LFI runs
-`lfi.pretrain`, also with dense features beside or in place of interactions, and with another image's maps. Its
-texts are ImageNet's names without those of the tested classes. Frozen features are compared on the first 20
-classes. A stopped command goes on: `--results` keeps the numbers of each run.
+`lfi.pretrain`, also with dense features beside or in place of interactions, and with another image's maps.
+Its texts are ImageNet's names without those of the tested classes. Frozen features are compared on the first
+20 classes. A stopped command goes on: `--results` keeps the numbers of each run.
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
 colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an image; weight decay is 1e-6 and
