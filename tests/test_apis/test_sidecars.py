@@ -194,7 +194,10 @@ def swap_pixels(tar):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (rename, r'train-0.tar has changed since \S+train-0.safetensors was written: image 2 is \S+two.png'),
+        (
+            rename,
+            r'train-0.tar has changed since \S+train-0.safetensors was .* image 2 is \S+two.png',
+        ),
         (reverse, r'train-0.tar has changed .* image 0 is \S+3.png'),
         (shorten, r'train-0.tar has changed .* it has 3 images, and had 4. Remove train-0.safetensors'),
         (lengthen, r'train-0.tar has changed .* image 4 is \S+9.png'),

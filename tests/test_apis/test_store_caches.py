@@ -1,13 +1,14 @@
 """Caches of tar shards in an object store: several writers, their progress, and a training from the store."""
 
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lfi.apis.caching import cache_teacher, cache_teacher_by_ray, verify
-from lfi.apis.caching.progress import cache_progress
+from lfi.apis.caching.progress import cache_progress, latest_stretch
 from lfi.apis.caching.sidecar_writing import Share, pending_tars
 from lfi.engine.config_loading import load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
@@ -173,6 +174,29 @@ def test_a_missing_sidecar_is_named_in_training(config, shards, out, tmp_path):
         losses_of(cfg, tmp_path / 'run', out)
 
 
+def test_a_damaged_sidecar_is_named_by_its_address(config, shards, out, tmp_path):
+    cfg = config(shards)
+    cache_teacher(cfg, out, 4, 0)
+    name = f'{out}/train-1.safetensors'
+    content = bytearray(contents(out)['train-1.safetensors'])
+    content[-1] ^= 1
+    write_file(name, bytes(content))
+    with pytest.raises(
+        UsageError, match=f'{name} is corrupted .* Remove train-1.safetensors and run lfi cache'
+    ):
+        losses_of(cfg, tmp_path / 'run', out)
+
+
+def test_the_rate_leaves_pauses_out():
+    assert latest_stretch([]) == [] and latest_stretch([5.0]) == [5.0]
+    steady = [10.0 * i for i in range(8)]
+    assert latest_stretch(steady) == steady
+    resumed = [*steady, 1000.0, 1009.0, 1020.0]
+    assert latest_stretch(resumed) == [1000.0, 1009.0, 1020.0]
+    # Sidecars that come at once, and one a little later.
+    assert latest_stretch([0.0, 0.0, 0.0, 30.0]) == [0.0, 0.0, 0.0, 30.0]
+
+
 def test_a_later_writer_waits_for_the_manifest(config, shards, out, monkeypatch):
     monkeypatch.setattr('lfi.apis.caching.writing.MANIFEST_WAIT', 0.1)
     with pytest.raises(UsageError, match='has had no manifest for 0 minutes: the process of --rank 0'):
@@ -204,6 +228,16 @@ def test_a_ray_cluster_writes_what_one_process_writes(config, shards, local, out
     cache_teacher_by_ray(config(shards), out, 'local', 4, 0)
     whole = {path.name: path.read_bytes() for path in local.iterdir() if path.name in NAMES}
     assert contents(out) == whole
+
+
+def test_a_cluster_that_is_not_there_is_named_at_once(config, shards, out):
+    pytest.importorskip('ray', reason='ray is not installed')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{free.getsockname()[1]}'
+    for place in (address, f'ray://{address}'):
+        with pytest.raises(UsageError, match=f'--ray {place}: nothing answers there .* is the head node up'):
+            cache_teacher_by_ray(config(shards), out, place, 4, 0)
 
 
 def test_an_address_with_a_signature_is_refused(config):

@@ -72,7 +72,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         const=0,
         metavar='N',
         help="write nothing: measure for ten seconds, and print the cache's size and the teacher's time for "
-        'N images (those of the config)',
+        'N images (those of the config; tar shards need an N)',
     )
     parser.add_argument(
         '--rank',

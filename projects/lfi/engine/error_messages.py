@@ -82,7 +82,10 @@ def user_error_message(error: BaseException) -> str | None:
             'training; or begin with its weights only, by --cfg-options load_from=FILE in place of --resume'
         )
     if isinstance(error, AssertionError) and _last_frame(error).f_code.co_filename.endswith(CLASSES_FILE):
-        return f'{" ".join(str(error).split())}: set num_classes of the head to the number of classes'
+        return (
+            f'{" ".join(str(error).split())}: set num_classes of the head to the number of classes, or take '
+            'your own data if these are inherited from another config'
+        )
     if isinstance(error, ValueError) and INCOMPLETE in str(error):
         names = ' '.join(str(error).split()).partition(', but got')[0]
         return f'{names}: the config lacks one, or misspells it'

@@ -153,7 +153,7 @@ def test_a_detector_shows_boxes_and_its_precision_by_class(detector, tmp_path):
     state = torch.load(checkpoint, weights_only=False)
     state['meta']['dataset_meta'] = dict(classes=classes)
     torch.save(state, tmp_path / 'epoch_1.pth')
-    options = {'val_dataloader.dataset.num_images': 3}
+    options = {'val_dataloader.dataset.num_images': 3, 'val_dataloader.dataset.metainfo.classes': classes}
     page = Page(write_report(run_folder(tmp_path, (cfg, tmp_path / 'epoch_1.pth'), rows, **options)))
     assert len(page.pictures) == 4
     assert page.texts['td'][-4:] == ['star', '0.250', 'red circle', '0.500']
@@ -164,6 +164,17 @@ def test_a_detector_without_precision_by_class_names_the_setting(detector, tmp_p
     page = Page(write_report(run_folder(tmp_path, detector, **options)))
     assert 'val_evaluator.classwise=True logs it' in page.text
     assert 'Left out: the folder of the run has no scalars' in page.text
+
+
+def test_data_of_other_classes_are_not_graded(trained, tmp_path):
+    copy = tmp_path / 'run'
+    shutil.copytree(trained, copy)
+    cfg = Config.fromfile(copy / 'lfi_shapes.py')
+    for name in ('val', 'test', 'train'):
+        cfg[f'{name}_dataloader'].dataset.metainfo = dict(classes=['cat', 'dog'])
+    page = Page(write_report(copy, Config(cfg.to_dict(), filename=str(copy / 'lfi_shapes.py'))))
+    assert "no data loader of single images with the model's classes" in page.text
+    assert ' right' not in page.text
 
 
 def test_data_that_are_gone_leave_the_rest_of_the_page(trained, tmp_path):

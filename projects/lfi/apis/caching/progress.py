@@ -6,6 +6,9 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
+
+from tqdm import tqdm
 
 from lfi.structures.interaction_cache import sidecar_name
 from lfi.utils.stores import join, list_files, local_path
@@ -14,6 +17,8 @@ from .sidecar_writing import FAILED
 
 RATE_SECONDS = 3600.0
 """Seconds before the latest sidecar over which the rate is measured."""
+MIN_PAUSE = 60.0
+"""Seconds without a sidecar that are not a pause."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class CacheProgress:
         done: number of tar files with a sidecar.
         total: number of tar files.
         num_bytes: size of the sidecars in bytes.
-        rate: sidecars in an hour, by the latest hour of writing; 0 if fewer than two were written.
+        rate: sidecars in an hour, by the latest hour of writing without a pause; 0 if fewer than two were
+            written.
         idle: seconds since the latest sidecar was written; NaN before the first.
         failures: reasons by tar file.
     """
@@ -38,7 +44,8 @@ class CacheProgress:
 
     def __str__(self) -> str:
         share = self.done / self.total
-        lines = [f'{self.done:,} of {self.total:,} tar shards ({share:.1%}), {self.num_bytes / 1e9:.2f} GB']
+        size = tqdm.format_sizeof(self.num_bytes, 'B')
+        lines = [f'{self.done:,} of {self.total:,} tar shards ({share:.1%}), {size}']
         if self.rate:
             left = (self.total - self.done) / self.rate
             end = f', {left:.1f} hours left at this rate' if left else ''
@@ -60,7 +67,7 @@ def cache_progress(folder: str, tars: Sequence[str]) -> CacheProgress:
     files = list_files(folder)
     done = [files[name] for tar in tars if (name := sidecar_name(tar)) in files]
     times = sorted(entry.modified for entry in done)
-    recent = [moment for moment in times if moment > times[-1] - RATE_SECONDS]
+    recent = latest_stretch([moment for moment in times if moment > times[-1] - RATE_SECONDS])
     # The first one began before its own time.
     hours = (recent[-1] - recent[0]) / 3600 if recent else 0.0
     failures = {}
@@ -76,6 +83,20 @@ def cache_progress(folder: str, tars: Sequence[str]) -> CacheProgress:
         time.time() - times[-1] if times else float('nan'),
         failures,
     )
+
+
+def latest_stretch(times: Sequence[float]) -> Sequence[float]:
+    """Return the times since the last pause, which is longer than ten median intervals.
+
+    Args:
+        times: times in seconds, sorted.
+    """
+    intervals = [after - before for before, after in zip(times, times[1:])]
+    if not intervals:
+        return times
+    longest = 10 * median(intervals)
+    starts = [i + 1 for i, interval in enumerate(intervals) if interval > max(longest, MIN_PAUSE)]
+    return times[starts[-1] :] if starts else times
 
 
 def _reason(text: str) -> str:

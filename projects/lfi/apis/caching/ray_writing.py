@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import sys
 from collections import Counter
 from typing import Any
@@ -33,6 +35,26 @@ from .writing import check_training_reads_cache, open_writer
 
 MAX_LOSSES = 5
 """Times that a worker may be lost with one tar file before the file counts as failed."""
+CONNECT_SECONDS = 10.0
+TOKEN_HINT = (
+    '. If it was started with a token, as by Ray 2.60, set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token '
+    'from its head node'
+)
+
+
+def check_reachable(address: str) -> None:
+    """Check that a machine answers at the address of a cluster, for which Ray itself waits for minutes.
+
+    Raises:
+        UsageError: if none does.
+    """
+    match = re.fullmatch(r'(?:ray://)?\[?([^/]+?)\]?:(\d+)', address)
+    if match is None:
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f'--ray {address}: nothing answers there ({error}): is the head node up?') from error
 
 
 class RayWriter:
@@ -94,6 +116,7 @@ def cache_teacher_by_ray(
     check_training_reads_cache(cfg, folder, views)
     if not is_stream(cfg):
         raise UsageError('--ray: the training has no tar shards: train_dataloader needs a lfi.WebDataset')
+    check_reachable(address)
     variables = {name: value for name, value in os.environ.items() if name.startswith('LFI_')}
     # For modules of `custom_imports`.
     variables['PYTHONPATH'] = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -104,7 +127,7 @@ def cache_teacher_by_ray(
             log_to_driver=False,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f'--ray {address}: the cluster cannot be reached: {error}') from error
+        raise UsageError(f'--ray {address}: the cluster cannot be reached: {error}{TOKEN_HINT}') from error
     try:
         job = TarJob(cfg, views)
         writer = open_writer(job, folder, 0, NAME_PARTS, job.first_maps())
@@ -155,6 +178,7 @@ def _write_all(ray: Any, arguments: tuple, pending: list[str], bar: tqdm) -> dic
                 reason = ' '.join(str(error).split())[-500:]
                 raise UsageError(f'--ray: workers cannot start: {reason}') from error
             if losses[tar] < MAX_LOSSES:
+                bar.write(f'{tar}: its worker was lost; another one writes it', file=sys.stderr)
                 queue.append(tar)
             else:
                 fail(tar, f'its worker was lost {MAX_LOSSES} times ({_first_line(error)})')

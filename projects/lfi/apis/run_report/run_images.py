@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,17 +72,27 @@ class RunImages:
         return Truth(())
 
 
-def run_images(config: Config) -> RunImages:
+def run_images(config: Config, classes: Sequence[str]) -> RunImages:
     """Build the validation data of a run; without it the test data, or else the training data.
 
+    Streams, and data of other classes that a config inherits, are left out.
+
+    Args:
+        config: config of the run.
+        classes: class names of its model; empty if it has none.
+
     Raises:
-        ValueError: if the config has no data.
+        ValueError: if the config has no such data.
     """
     for name, kind in LOADERS.items():
         loader = config.get(f'{name}_dataloader')
         if loader:
             with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')):
                 dataset = DATASETS.build(loader.dataset)
+                if not hasattr(dataset, 'get_data_info'):
+                    continue
                 dataset.full_init()
-            return RunImages(kind, dataset, loader.get('batch_size') or 1)
-    raise ValueError('the config has no data loader')
+            own = (dataset.metainfo or {}).get('classes')
+            if not own or not classes or list(own) == list(classes):
+                return RunImages(kind, dataset, loader.get('batch_size') or 1)
+    raise ValueError("the config has no data loader of single images with the model's classes")

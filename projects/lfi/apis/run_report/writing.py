@@ -146,8 +146,8 @@ class _Report:
 
     def _load(self) -> str:
         """Load model and images; return nothing."""
-        self.images = run_images(self.config)
         self.inferencer = InteractionInferencer(self.config, self.files.checkpoint, self.device)
+        self.images = run_images(self.config, self.inferencer.classes)
         return ''
 
     def _facts(self) -> dict[str, object]:

@@ -123,7 +123,7 @@ class CacheFolder:
                 )
             raise _invalid_values_error(shard, position)
         if self.manifest.has_chosen_concepts:
-            _refuse_unknown_concepts(shard.path, record['concepts'][0], len(self.text_embeddings))
+            _refuse_unknown_concepts(shard.place, record['concepts'][0], len(self.text_embeddings))
         return record
 
     def check_views(self, views: Sequence[int]) -> None:
@@ -253,7 +253,7 @@ class InteractionCache(CacheFolder):
             opened = Shard(shard_file(self.folder, shard), self.manifest)
             if opened.num_images != len(self.manifest.rows(shard)):
                 raise CacheError(
-                    f'{opened.path} has {opened.num_images} images, and the manifest names '
+                    f'{opened.place} has {opened.num_images} images, and the manifest names '
                     f'{len(self.manifest.rows(shard))}. {opened.fix}'
                 )
             if len(self._shards) >= MAX_OPEN_SHARDS:
@@ -276,15 +276,15 @@ def _has_valid_values(record: np.ndarray) -> bool:
 
 def _invalid_values_error(shard: Shard, position: int) -> CacheError:
     return CacheError(
-        f'{shard.path} is corrupted: the record of its image {position} has logits that are not finite, or a '
-        f'presence outside [0, 1]. {REDO}'
+        f'{shard.place} is corrupted: the record of its image {position} has logits that are not finite, or '
+        f'a presence outside [0, 1]. {REDO}'
     )
 
 
-def _refuse_unknown_concepts(path: Path, concepts: np.ndarray, count: int) -> None:
+def _refuse_unknown_concepts(place: str, concepts: np.ndarray, count: int) -> None:
     """Raise a CacheError if a record has concepts (M,) that are neither below `count` nor `OTHER`."""
     unknown = concepts[(concepts < OTHER) | (concepts >= count)]
     if len(unknown):
         raise CacheError(
-            f'{path} has maps of concept {unknown[0]}, but the cache has only {count} concepts. {REDO}'
+            f'{place} has maps of concept {unknown[0]}, but the cache has only {count} concepts. {REDO}'
         )

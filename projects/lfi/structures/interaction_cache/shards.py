@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,14 @@ class Shard:
     Args:
         path: path of the file.
         manifest: manifest of the cache.
+        address: address of the file for messages, if `path` is a copy. Defaults to None: `path`.
 
     Raises:
         CacheError: if the file is missing or corrupted, or of another cache.
     """
 
-    def __init__(self, path: Path, manifest: CacheManifest) -> None:
-        self.path, self.manifest = path, manifest
+    def __init__(self, path: Path, manifest: CacheManifest, address: str | None = None) -> None:
+        self.place, self.manifest = address or str(path), manifest
         try:
             if not is_nonempty_file(path):
                 raise OSError('it is missing or empty')
@@ -58,10 +59,10 @@ class Shard:
             if not all(type(i) is int and 0 <= i < num_images for i in self.unreadable):
                 raise ValueError('its `unreadable` is no list of positions')
         except OPEN_ERRORS as error:
-            raise CacheError(f'{path} is missing or corrupted: {error}. {self.fix}') from error
+            raise CacheError(f'{self.place} is missing or corrupted: {error}. {self.fix}') from error
         if header['cache'] != manifest.digest:
             raise CacheError(
-                f'{path} is a shard of another cache: its header names another manifest. {self.fix}'
+                f'{self.place} is a shard of another cache: its header names another manifest. {self.fix}'
             )
         self.num_images, self.keys_digest = num_images, header['keys']
         self._keys = keys
@@ -69,7 +70,7 @@ class Shard:
     @property
     def fix(self) -> str:
         """Advice for a corrupted shard."""
-        return f'Remove {self.path.name} and run lfi cache again: it rewrites this shard'
+        return f'Remove {PurePath(self.place).name} and run lfi cache again: it rewrites this shard'
 
     def keys(self) -> np.ndarray:
         """Read the keys (n,) uint64 of the images.
@@ -79,7 +80,7 @@ class Shard:
         """
         keys: np.ndarray = self._keys[:]
         if checksum(keys.tobytes()) != self.keys_digest:
-            raise CacheError(f'{self.path} is corrupted: its keys do not match its header. {self.fix}')
+            raise CacheError(f'{self.place} is corrupted: its keys do not match its header. {self.fix}')
         return keys
 
     def record(self, position: int, key: int, view: int = 0) -> np.ndarray:
@@ -97,7 +98,7 @@ class Shard:
         record: np.ndarray = content.reshape(-1).view(self.manifest.record_dtype)
         if not has_checksum(record, key, view, self.manifest.digest):
             raise CacheError(
-                f'{self.path} is corrupted or was changed: the record of its image {position}, view {view}, '
+                f'{self.place} is corrupted or was changed: the record of its image {position}, view {view}, '
                 f'does not match its checksum. {self.fix}'
             )
         return record

@@ -54,7 +54,7 @@ class Sidecar:
             raise CacheError(
                 f'{cache.place(sidecar_name(tar))} is missing: run lfi cache again, which writes it for {tar}'
             )
-        self.shard = Shard(path, cache.manifest)
+        self.shard = Shard(path, cache.manifest, cache.place(sidecar_name(tar)))
         self.keys = self.shard.keys()
         self.unreadable = set(self.shard.unreadable)
 
@@ -85,8 +85,8 @@ class Sidecar:
 
     def _changed_error(self, change: str) -> CacheError:
         return CacheError(
-            f'{self.tar} has changed since {self.shard.path} was written: {change}. Remove '
-            f'{self.shard.path.name} and run lfi cache again: it rewrites this shard'
+            f'{self.tar} has changed since {self.shard.place} was written, or has that of another tar: '
+            f'{change}. {self.shard.fix}'
         )
 
 
