@@ -15,13 +15,21 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from tar_files import write_shapes_tars
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted((ROOT / 'research').glob('*.md'))]
 # Not of what was there once.
 CURRENT = [page for page in PAGES if page.name != 'changelog.md']
 # Their code is run by a test of their own, or is a config.
-ELSEWHERE = ('teachers.md', 'semantic_consistency.md', 'your_model.md', 'few_labels.md', 'README.md')
+ELSEWHERE = (
+    'teachers.md',
+    'semantic_consistency.md',
+    'your_model.md',
+    'few_labels.md',
+    'scaling.md',
+    'README.md',
+)
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -80,6 +88,31 @@ def test_a_detector_of_mmdet_learns_by_the_config_that_the_page_shows(tmp_path):
 
 
 @cache
+def test_a_classifier_trains_on_tar_shards_by_the_config_that_the_page_shows(call_tool, tmp_path):
+    pytest.importorskip('webdataset')
+    (code,) = blocks(ROOT / 'docs/scaling.md', 'python')
+    (tmp_path / 'page.py').write_text(code)
+    write_shapes_tars(tmp_path, tars=2, images=1)
+    # A small teacher, and a few steps.
+    (tmp_path / 'config.py').write_text("""
+_base_ = 'page.py'
+teacher = __import__('lfi').teacher_config('shapes-tiny', concepts=['cat', 'dog'])
+model = dict(teacher=dict(_delete_=True, **teacher))
+""")
+    options = [
+        f'train_dataloader.dataset.urls={tmp_path}/train-{{0..1}}.tar',
+        'train_dataloader.batch_size=2',
+        'train_dataloader.num_workers=0',
+        'train_cfg.max_iters=2',
+        'default_hooks.logger.interval=1',
+    ]
+    printed = call_tool(
+        'train', tmp_path / 'config.py', '--work-dir', tmp_path / 'run', '--cfg-options', *options
+    )
+    assert re.search(r'Iter\(train\) +\[2/2\].* loss_spatial: [\d.]+', printed)
+    assert 'iter_2.pth' in (tmp_path / 'run/last_checkpoint').read_text()
+
+
 def options_of(tool: Path) -> set[str]:
     """The options of a script, which may be those of a command."""
     text = tool.read_text()
