@@ -8,12 +8,17 @@ from lfi.concepts import ConceptBank, ConceptCheckHook
 from lfi.models import ByTexts, Student
 
 
-def check(names, classes, background=(), reads_labels=True):
+def check(names, classes, background=(), reads_labels=True, validation=None, predict_by=None):
     bank = ConceptBank((*names, *background), ('{}',), None, len(background))
     dataset = SimpleNamespace(metainfo=dict(classes=classes) if classes else {})
     family = SimpleNamespace(reads_labels=reads_labels)
-    model = SimpleNamespace(teacher_outputs={'maps'}, teacher=SimpleNamespace(bank=bank), family=family)
+    model = SimpleNamespace(
+        teacher_outputs={'maps'}, teacher=SimpleNamespace(bank=bank), family=family, predict_by=predict_by
+    )
     runner = SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=dataset))
+    if validation is not None:
+        loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=validation)))
+        runner.val_loop = SimpleNamespace(dataloader=loader)
     ConceptCheckHook().before_train(runner)
 
 
@@ -62,6 +67,30 @@ def test_a_student_is_checked_before_its_first_step():
     runner = SimpleNamespace(model=student, train_dataloader=SimpleNamespace(dataset=dataset))
     with pytest.raises(ValueError, match="'blue star' is concept 1"):
         ConceptCheckHook().before_train(runner)
+
+
+@pytest.mark.parametrize(
+    ('validation', 'message'),
+    [
+        (
+            ['cat', 'dog', 'ring'],
+            'the validation set has 3 classes, and the training set 2: if val_dataloader',
+        ),
+        (['dog', 'cat'], "class 0 of the validation set is 'dog', which is class 1 of the training set"),
+    ],
+)
+def test_validation_on_other_classes_is_refused_before_training(validation, message):
+    with pytest.raises(ValueError, match=message):
+        check(['cat', 'dog'], ['cat', 'dog'], validation=validation)
+    # A pretraining is probed on any classes, and texts name their own.
+    check(['cat', 'dog'], ['cat', 'dog'], validation=validation, reads_labels=False)
+    by_texts = SimpleNamespace(has_class_names=True)
+    check(['cat', 'dog'], ['cat', 'dog'], validation=validation, predict_by=by_texts)
+
+
+@pytest.mark.parametrize('validation', [['Cat', 'a dog'], ()])
+def test_validation_on_the_same_classes_passes(validation):
+    check(['cat', 'dog'], ['cat', 'dog'], validation=validation)
 
 
 def test_pretraining_that_reads_no_label_passes():

@@ -21,8 +21,8 @@ class ConceptCheckHook(Hook):
     A label is an index into the bank: in another order the student would silently learn from wrong maps.
     Names may be worded differently. It is an error if a class name is elsewhere in the bank, or if there are
     fewer concepts than classes. Models without a teacher or without labels (pretraining), and data sets
-    without class names, are not checked. Before a test, the classes of `lfi.ByTexts` are compared with those
-    of the test set.
+    without class names, are not checked. Before training, the classes of the validation set are compared with
+    those of the training set, and before a test, the classes of `lfi.ByTexts` with those of the test set.
 
     Raises:
         ValueError: before training or a test, if concepts and classes do not match.
@@ -36,6 +36,10 @@ class ConceptCheckHook(Hook):
             bank = model.teacher.bank
             classes = classes_of(runner.train_dataloader.dataset)
             check_class_order(classes, bank.names, bank.num_concepts, 'teacher')
+            validation = getattr(getattr(runner, 'val_loop', None), 'dataloader', None)
+            # Texts may name other classes in a validation.
+            if validation is not None and not getattr(model.predict_by, 'has_class_names', False):
+                check_validation(classes_of(validation.dataset), classes)
 
     def before_test(self, runner: Runner) -> None:
         """Compare the classes of `lfi.ByTexts` with the classes of the test set."""
@@ -44,6 +48,33 @@ class ConceptCheckHook(Hook):
         if getattr(predict_by, 'has_class_names', False):
             names = predict_by.class_names_of(model)
             check_class_order(classes_of(runner.test_dataloader.dataset), names, len(names), 'predict_by')
+
+
+def check_validation(classes: Sequence[str], trained: Sequence[str]) -> None:
+    """Check that a validation set has the classes of the training set. Names may be worded differently.
+
+    Args:
+        classes: class names of the validation set. Without any, the check passes.
+        trained: class names of the training set. Without any, the check passes.
+
+    Raises:
+        ValueError: if the number of classes differs, or a class has another label.
+    """
+    if not classes or not trained:
+        return
+    advice = (
+        'if val_dataloader is inherited from another config, take your own, or leave it out by --no-validate'
+    )
+    if len(classes) != len(trained):
+        raise ValueError(
+            f'the validation set has {len(classes)} classes, and the training set {len(trained)}: {advice}'
+        )
+    if misplaced := first_misplaced_name(classes, trained):
+        label, index = misplaced
+        raise ValueError(
+            f'class {label} of the validation set is {classes[label]!r}, which is class {index} of the '
+            f'training set: {advice}'
+        )
 
 
 def check_class_order(classes: Sequence[str], names: Sequence[str], num_concepts: int, field: str) -> None:
