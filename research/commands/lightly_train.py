@@ -9,7 +9,8 @@ Its texts are ImageNet's names without those of the tested classes. Frozen featu
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
 colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an image; weight decay is 1e-6 and
-0.05. LightlyTrain multiplies its learning rate by the square root of the batch size / 1536, and LFI's is not.
+0.05. LightlyTrain multiplies its learning rate by the square root of the batch size / 1536. LFI's rates here
+are for the batch size as it is.
 
     LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research lightly-train --peer OTHER_VENV/bin/python
 
@@ -102,7 +103,7 @@ if __name__ == "__main__":
         out=out, data=photos, model="torchvision/resnet18", method="distillationv3",
         method_args=dict(teacher=Teacher()), epochs=epochs, batch_size=batch_size, seed=seed,
         num_workers=workers, precision="32-true", accelerator="cpu", overwrite=True,
-        optim_args=None if rate is None else dict(lr=rate), transform_args=dict(image_size=(size, size)),
+        optim_args=dict(lr=rate), transform_args=dict(image_size=(size, size)),
     )
     print("seconds", time.perf_counter() - start)
 """
@@ -162,7 +163,7 @@ def parse_args() -> Namespace:
         nargs='+',
         default=[0.0014],
         metavar='LR',
-        help='of LFI, dense features and the control (0.0014, the default of `lfi.pretrain`)',
+        help='of LFI, dense features and the control (0.0014, as `lfi.pretrain` has at 64 images a step)',
     )
     parser.add_argument(
         '--dense-weights',
@@ -357,7 +358,7 @@ def run_lfi(
 
 
 def run_peer(
-    args: Namespace, photos: Path, teacher: Path, seed: int, rate: float | None, folder: Path
+    args: Namespace, photos: Path, teacher: Path, seed: int, rate: float, folder: Path
 ) -> tuple[float, dict[str, Tensor]]:
     """Pretrain by LightlyTrain, and return its seconds and the weights of the ResNet."""
     own_mean, own_std = json.loads(teacher.with_suffix('.json').read_text())

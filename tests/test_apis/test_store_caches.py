@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lfi.apis.caching import cache_teacher, cache_teacher_by_ray, verify
-from lfi.apis.caching.progress import cache_progress, latest_stretch
+from lfi.apis.caching.progress import cache_progress
 from lfi.apis.caching.sidecar_writing import Share, pending_tars
 from lfi.engine.config_loading import load_config
 from lfi.engine.launch import prepare_run, prepare_training, run_training
@@ -185,16 +185,6 @@ def test_a_damaged_sidecar_is_named_by_its_address(config, shards, out, tmp_path
         UsageError, match=f'{name} is corrupted .* Remove train-1.safetensors and run lfi cache'
     ):
         losses_of(cfg, tmp_path / 'run', out)
-
-
-def test_the_rate_leaves_pauses_out():
-    assert latest_stretch([]) == [] and latest_stretch([5.0]) == [5.0]
-    steady = [10.0 * i for i in range(8)]
-    assert latest_stretch(steady) == steady
-    resumed = [*steady, 1000.0, 1009.0, 1020.0]
-    assert latest_stretch(resumed) == [1000.0, 1009.0, 1020.0]
-    # Sidecars that come at once, and one a little later.
-    assert latest_stretch([0.0, 0.0, 0.0, 30.0]) == [0.0, 0.0, 0.0, 30.0]
 
 
 def test_a_later_writer_waits_for_the_manifest(config, shards, out, monkeypatch):

@@ -5,10 +5,12 @@ import pytest
 import torch
 from lfi import teacher_config
 from lfi.concepts import ConceptBank, ConceptCheckHook
-from lfi.models import ByTexts, Student
+from lfi.concepts.concept_check_hook import classes_of
+from lfi.models import ByFeatures, ByHead, ByTexts, Student
 
 
 def check(names, classes, background=(), reads_labels=True, validation=None, predict_by=None):
+    predict_by = predict_by or ByHead()
     bank = ConceptBank((*names, *background), ('{}',), None, len(background))
     dataset = SimpleNamespace(metainfo=dict(classes=classes) if classes else {})
     family = SimpleNamespace(reads_labels=reads_labels)
@@ -82,15 +84,18 @@ def test_a_student_is_checked_before_its_first_step():
 def test_validation_on_other_classes_is_refused_before_training(validation, message):
     with pytest.raises(ValueError, match=message):
         check(['cat', 'dog'], ['cat', 'dog'], validation=validation)
-    # A pretraining is probed on any classes, and texts name their own.
+    # Features are probed on any classes.
     check(['cat', 'dog'], ['cat', 'dog'], validation=validation, reads_labels=False)
-    by_texts = SimpleNamespace(has_class_names=True)
-    check(['cat', 'dog'], ['cat', 'dog'], validation=validation, predict_by=by_texts)
+    check(['cat', 'dog'], ['cat', 'dog'], validation=validation, predict_by=ByFeatures())
 
 
-@pytest.mark.parametrize('validation', [['Cat', 'a dog'], ()])
+@pytest.mark.parametrize('validation', [['Cat', 'a dog'], ['cat'], ()])
 def test_validation_on_the_same_classes_passes(validation):
     check(['cat', 'dog'], ['cat', 'dog'], validation=validation)
+
+
+def test_data_sets_of_several_kinds_have_no_class_names():
+    assert classes_of(SimpleNamespace(metainfo=[dict(classes=['cat']), dict(classes=['dog'])])) == ()
 
 
 def test_pretraining_that_reads_no_label_passes():

@@ -87,7 +87,6 @@ def test_a_detector_of_mmdet_learns_by_the_config_that_the_page_shows(tmp_path):
     assert {'loss_cls', 'loss_spatial', 'loss_semantic', 'loss_presence'} <= losses.keys()
 
 
-@cache
 def test_a_classifier_trains_on_tar_shards_by_the_config_that_the_page_shows(call_tool, tmp_path):
     pytest.importorskip('webdataset')
     (code,) = blocks(ROOT / 'docs/scaling.md', 'python')
@@ -113,6 +112,7 @@ model = dict(teacher=dict(_delete_=True, **teacher))
     assert 'iter_2.pth' in (tmp_path / 'run/last_checkpoint').read_text()
 
 
+@cache
 def options_of(tool: Path) -> set[str]:
     """The options of a script, which may be those of a command."""
     text = tool.read_text()

@@ -170,7 +170,7 @@ def kill_writers(caching: Caching, place: str) -> Row:
         '`kill -9` of a writer of a cache',
         f'one of {WRITERS} processes, at a random time, in {place}',
         kills,
-        f'the same command writes what is missing; {finished} caches equal an undisturbed one byte by byte',
+        f'the same command writes what is missing; {finished} caches, some after no kill, equal an undisturbed one',
         'the shard in work',
     )
 
@@ -215,7 +215,7 @@ def faulty_store(caching: Caching, port: int) -> Row:
         'a store that fails',
         f'a proxy before the server: {kinds}, {errors} of all PUTs, stale listings',
         injected + len(LASTING_ERRORS) + 1,
-        f'each is retried; {errors} are errors of one line; a stale listing costs work; '
+        f'requests are repeated; {errors} end the run with one line; a stale listing costs work; '
         'the cache equals an undisturbed one byte by byte',
     )
 

@@ -181,6 +181,11 @@ class InteractionInferencer(BaseInferencer):
         """Device of the model."""
         return next(self.model.parameters()).device
 
+    @property
+    def trained_classes(self) -> tuple[str, ...]:
+        """Class names of the training set, by label; empty if the checkpoint has none."""
+        return tuple(self._trained_classes or ())
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names of the task, by label; empty if neither checkpoint nor config has them."""

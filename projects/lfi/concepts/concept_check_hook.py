@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -37,8 +37,7 @@ class ConceptCheckHook(Hook):
             classes = classes_of(runner.train_dataloader.dataset)
             check_class_order(classes, bank.names, bank.num_concepts, 'teacher')
             validation = getattr(getattr(runner, 'val_loop', None), 'dataloader', None)
-            # Texts may name other classes in a validation.
-            if validation is not None and not getattr(model.predict_by, 'has_class_names', False):
+            if validation is not None and model.predict_by.predicts_labels:
                 check_validation(classes_of(validation.dataset), classes)
 
     def before_test(self, runner: Runner) -> None:
@@ -58,14 +57,15 @@ def check_validation(classes: Sequence[str], trained: Sequence[str]) -> None:
         trained: class names of the training set. Without any, the check passes.
 
     Raises:
-        ValueError: if the number of classes differs, or a class has another label.
+        ValueError: if it has more classes, or a class has another label.
     """
     if not classes or not trained:
         return
     advice = (
-        'if val_dataloader is inherited from another config, take your own, or leave it out by --no-validate'
+        'if val_dataloader is inherited from another config, take your own, or leave it out by --no-validate '
+        '(default_hooks.concept_check=None leaves this check out)'
     )
-    if len(classes) != len(trained):
+    if len(classes) > len(trained):
         raise ValueError(
             f'the validation set has {len(classes)} classes, and the training set {len(trained)}: {advice}'
         )
@@ -107,4 +107,6 @@ def check_class_order(classes: Sequence[str], names: Sequence[str], num_concepts
 
 def classes_of(dataset: Any) -> Sequence[str]:
     """Return the class names of a data set; () if it has none."""
-    return (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    metainfo = getattr(dataset, 'metainfo', None)
+    # mmdet's ConcatDataset may have one for each of its data sets.
+    return metainfo.get('classes') or () if isinstance(metainfo, Mapping) else ()

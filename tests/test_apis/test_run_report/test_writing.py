@@ -170,6 +170,10 @@ def test_data_of_other_classes_are_not_graded(trained, tmp_path):
     copy = tmp_path / 'run'
     shutil.copytree(trained, copy)
     cfg = Config.fromfile(copy / 'lfi_shapes.py')
+    names = [name.upper() for name in lfi.load(trained).classes]
+    cfg.val_dataloader.dataset.metainfo = dict(classes=names)
+    page = Page(write_report(copy, Config(cfg.to_dict(), filename=str(copy / 'lfi_shapes.py'))))
+    assert 'validation images are right' in page.text
     for name in ('val', 'test', 'train'):
         cfg[f'{name}_dataloader'].dataset.metainfo = dict(classes=['cat', 'dog'])
     page = Page(write_report(copy, Config(cfg.to_dict(), filename=str(copy / 'lfi_shapes.py'))))

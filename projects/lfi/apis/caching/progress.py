@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from tqdm import tqdm
 
@@ -17,8 +16,6 @@ from .sidecar_writing import FAILED
 
 RATE_SECONDS = 3600.0
 """Seconds before the latest sidecar over which the rate is measured."""
-MIN_PAUSE = 60.0
-"""Seconds without a sidecar that are not a pause."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,8 @@ class CacheProgress:
         done: number of tar files with a sidecar.
         total: number of tar files.
         num_bytes: size of the sidecars in bytes.
-        rate: sidecars in an hour, by the latest hour of writing without a pause; 0 if fewer than two were
-            written.
+        rate: sidecars in an hour, by the latest hour of writing; 0 if fewer than two were written.
+        window: seconds over which the rate is measured.
         idle: seconds since the latest sidecar was written; NaN before the first.
         failures: reasons by tar file.
     """
@@ -39,6 +36,7 @@ class CacheProgress:
     total: int
     num_bytes: int
     rate: float
+    window: float
     idle: float
     failures: dict[str, str]
 
@@ -49,7 +47,10 @@ class CacheProgress:
         if self.rate:
             left = (self.total - self.done) / self.rate
             end = f', {left:.1f} hours left at this rate' if left else ''
-            lines.append(f'{self.rate:,.0f} shards an hour, the latest {self.idle:.0f} s ago{end}')
+            lines.append(
+                f'{self.rate:,.0f} shards an hour over {self.window / 60:.0f} minutes, the latest '
+                f'{self.idle:.0f} s ago{end}'
+            )
         lines += [f'failed: {tar}: {reason}' for tar, reason in self.failures.items()]
         return '\n'.join(lines)
 
@@ -67,9 +68,9 @@ def cache_progress(folder: str, tars: Sequence[str]) -> CacheProgress:
     files = list_files(folder)
     done = [files[name] for tar in tars if (name := sidecar_name(tar)) in files]
     times = sorted(entry.modified for entry in done)
-    recent = latest_stretch([moment for moment in times if moment > times[-1] - RATE_SECONDS])
+    recent = [moment for moment in times if moment > times[-1] - RATE_SECONDS]
     # The first one began before its own time.
-    hours = (recent[-1] - recent[0]) / 3600 if recent else 0.0
+    window = recent[-1] - recent[0] if recent else 0.0
     failures = {}
     for tar in tars:
         name = f'{sidecar_name(tar)}{FAILED}'
@@ -79,24 +80,11 @@ def cache_progress(folder: str, tars: Sequence[str]) -> CacheProgress:
         len(done),
         len(tars),
         sum(entry.size for entry in done),
-        (len(recent) - 1) / hours if hours else 0.0,
+        3600 * (len(recent) - 1) / window if window else 0.0,
+        window,
         time.time() - times[-1] if times else float('nan'),
         failures,
     )
-
-
-def latest_stretch(times: Sequence[float]) -> Sequence[float]:
-    """Return the times since the last pause, which is longer than ten median intervals.
-
-    Args:
-        times: times in seconds, sorted.
-    """
-    intervals = [after - before for before, after in zip(times, times[1:])]
-    if not intervals:
-        return times
-    longest = 10 * median(intervals)
-    starts = [i + 1 for i, interval in enumerate(intervals) if interval > max(longest, MIN_PAUSE)]
-    return times[starts[-1] :] if starts else times
 
 
 def _reason(text: str) -> str:

@@ -53,7 +53,7 @@ def check_reachable(address: str) -> None:
         return
     try:
         socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise UsageError(f'--ray {address}: nothing answers there ({error}): is the head node up?') from error
 
 
@@ -127,7 +127,8 @@ def cache_teacher_by_ray(
             log_to_driver=False,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f'--ray {address}: the cluster cannot be reached: {error}{TOKEN_HINT}') from error
+        reason = f'{error}'.rstrip('.') + ('' if address in ('auto', 'local') else TOKEN_HINT)
+        raise UsageError(f'--ray {address}: the cluster cannot be reached: {reason}') from error
     try:
         job = TarJob(cfg, views)
         writer = open_writer(job, folder, 0, NAME_PARTS, job.first_maps())

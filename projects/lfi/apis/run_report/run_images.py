@@ -14,6 +14,8 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmengine.structures import BaseDataElement
 
 from lfi.apis.truth import IGNORED, Truth
+from lfi.concepts.concept_check_hook import classes_of
+from lfi.concepts.names import plain_name
 
 LOADERS = {'val': 'validation', 'test': 'test', 'train': 'training'}
 """Data loaders, the preferred first, with the name of their images."""
@@ -79,7 +81,7 @@ def run_images(config: Config, classes: Sequence[str]) -> RunImages:
 
     Args:
         config: config of the run.
-        classes: class names of its model; empty if it has none.
+        classes: class names that its model was trained on; empty if it has none.
 
     Raises:
         ValueError: if the config has no such data.
@@ -92,7 +94,7 @@ def run_images(config: Config, classes: Sequence[str]) -> RunImages:
                 if not hasattr(dataset, 'get_data_info'):
                     continue
                 dataset.full_init()
-            own = (dataset.metainfo or {}).get('classes')
-            if not own or not classes or list(own) == list(classes):
+            own = classes_of(dataset)
+            if not own or not classes or list(map(plain_name, own)) == list(map(plain_name, classes)):
                 return RunImages(kind, dataset, loader.get('batch_size') or 1)
     raise ValueError("the config has no data loader of single images with the model's classes")

@@ -147,7 +147,7 @@ class _Report:
     def _load(self) -> str:
         """Load model and images; return nothing."""
         self.inferencer = InteractionInferencer(self.config, self.files.checkpoint, self.device)
-        self.images = run_images(self.config, self.inferencer.classes)
+        self.images = run_images(self.config, self.inferencer.trained_classes)
         return ''
 
     def _facts(self) -> dict[str, object]:

@@ -22,6 +22,8 @@ class PredictBy:
     """Whether predictions need the read-out."""
     answers_by_readout = True
     """Whether `answers` uses the read-out. `ByClassActivation` does not."""
+    predicts_labels = True
+    """Whether predictions are labels of the training's classes. Those of `ByFeatures` are not."""
     has_class_names: bool = False
     """Whether the class names come from the options of this object, and not from the checkpoint."""
 
@@ -99,6 +101,8 @@ class ByFeatures(PredictBy):
 
     The default without a task. `lfi.KNNMetric` and `lfi.LinearProbeMetric` measure the features.
     """
+
+    predicts_labels = False
 
     def predict(self, student: Any, inputs: Tensor, data_samples: Any, task_predict: Callable) -> Sequence:
         """Return the samples of images (B, 3, H, W) with `features`."""

@@ -85,7 +85,7 @@ class Sidecar:
 
     def _changed_error(self, change: str) -> CacheError:
         return CacheError(
-            f'{self.tar} has changed since {self.shard.place} was written, or has that of another tar: '
+            f'{self.tar} has changed since {self.shard.place} was written, or the sidecar is of another tar: '
             f'{change}. {self.shard.fix}'
         )
 
