@@ -170,7 +170,8 @@ def kill_writers(caching: Caching, place: str) -> Row:
         '`kill -9` of a writer of a cache',
         f'one of {WRITERS} processes, at a random time, in {place}',
         kills,
-        f'the same command writes what is missing; {finished} caches, some after no kill, equal an undisturbed one',
+        'the same command writes what is missing; '
+        f'{finished} caches, some after no kill, equal an undisturbed one',
         'the shard in work',
     )
 
