@@ -76,9 +76,12 @@ def test_a_student_is_checked_before_its_first_step():
     [
         (
             ['cat', 'dog', 'ring'],
-            'the validation set has 3 classes, and the training set 2: if val_dataloader',
+            'the validation set has 3 classes, the training set 2 classes: if val_dataloader',
         ),
-        (['dog', 'cat'], "class 0 of the validation set is 'dog', which is class 1 of the training set"),
+        (
+            ['dog', 'cat'],
+            "class 0 of the validation set is 'dog', and class 0 of the training set is 'cat'; 'dog' is class 1",
+        ),
     ],
 )
 def test_validation_on_other_classes_is_refused_before_training(validation, message):

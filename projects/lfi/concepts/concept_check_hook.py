@@ -59,21 +59,18 @@ def check_validation(classes: Sequence[str], trained: Sequence[str]) -> None:
     Raises:
         ValueError: if it has more classes, or a class has another label.
     """
-    if not classes or not trained:
-        return
     advice = (
-        'if val_dataloader is inherited from another config, take your own, or leave it out by --no-validate '
-        '(default_hooks.concept_check=None leaves this check out)'
+        'if val_dataloader is inherited from another config, take your own, or leave it out by --no-validate'
     )
-    if len(classes) > len(trained):
-        raise ValueError(
-            f'the validation set has {len(classes)} classes, and the training set {len(trained)}: {advice}'
-        )
-    if misplaced := first_misplaced_name(classes, trained):
-        label, index = misplaced
-        raise ValueError(
-            f'class {label} of the validation set is {classes[label]!r}, which is class {index} of the '
-            f'training set: {advice}'
+    if trained:
+        _check_order(
+            classes,
+            trained,
+            len(trained),
+            'the validation set',
+            'the training set',
+            ('class', 'classes'),
+            advice,
         )
 
 
@@ -89,19 +86,30 @@ def check_class_order(classes: Sequence[str], names: Sequence[str], num_concepts
     Raises:
         ValueError: if the concepts do not begin with the classes.
     """
-    advice = (
-        f"{field}.concepts must begin with the data set's classes, in its order "
-        '(default_hooks.concept_check=None leaves this check out)'
-    )
-    if num_concepts < len(classes):
-        raise ValueError(
-            f'the data set has {len(classes)} classes, the {field} {num_concepts} concepts: {advice}'
-        )
+    advice = f"{field}.concepts must begin with the data set's classes, in its order"
+    nouns = ('concept', 'concepts')
+    _check_order(classes, names, num_concepts, 'the data set', f'the {field}', nouns, advice)
+
+
+def _check_order(
+    classes: Sequence[str],
+    names: Sequence[str],
+    count: int,
+    data: str,
+    owner: str,
+    nouns: tuple[str, str],
+    advice: str,
+) -> None:
+    """Raise a ValueError unless the first `count` names can be those of the classes, in their order."""
+    noun, plural = nouns
+    advice += ' (default_hooks.concept_check=None leaves this check out)'
+    if count < len(classes):
+        raise ValueError(f'{data} has {len(classes)} classes, {owner} {count} {plural}: {advice}')
     if misplaced := first_misplaced_name(classes, names):
         label, index = misplaced
         raise ValueError(
-            f'class {label} of the data set is {classes[label]!r}, and concept {label} of the {field} is '
-            f'{names[label]!r}; {classes[label]!r} is concept {index}: {advice}'
+            f'class {label} of {data} is {classes[label]!r}, and {noun} {label} of {owner} is '
+            f'{names[label]!r}; {classes[label]!r} is {noun} {index}: {advice}'
         )
 
 
