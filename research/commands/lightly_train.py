@@ -236,7 +236,7 @@ class Results:
         part: `TUNING` or `TEST`. Only rows of this part are read; the others stay.
     """
 
-    columns = ('arm', 'part', 'seed', *METRICS, 'seconds', 'identity')
+    columns = ('run', 'part', 'seed', *METRICS, 'seconds', 'identity')
 
     def __init__(self, path: Path, part: str) -> None:
         self._path, self._part = path, part
@@ -245,23 +245,23 @@ class Results:
             with path.open(newline='') as file:
                 self._rows = list(csv.DictReader(file))
 
-    def has(self, arm: str, seed: int, identity: str) -> bool:
+    def has(self, run: str, seed: int, identity: str) -> bool:
         """Whether a run is there.
 
         Raises:
             UsageError: if the run had other settings.
         """
-        identities = [row['identity'] for row in self._own(arm) if row['seed'] == str(seed)]
+        identities = [row['identity'] for row in self._own(run) if row['seed'] == str(seed)]
         if any(found != identity for found in identities):
             raise UsageError(
-                f'{self._path}: {arm}, seed {seed}, was run with other settings: '
+                f'{self._path}: {run}, seed {seed}, was run with other settings: '
                 'remove the row, or choose another file'
             )
         return bool(identities)
 
-    def add(self, arm: str, seed: int, identity: str, **values: float) -> None:
+    def add(self, run: str, seed: int, identity: str, **values: float) -> None:
         """Add the values of a run, and write the file."""
-        row = dict(arm=arm, part=self._part, seed=seed, identity=identity)
+        row = dict(run=run, part=self._part, seed=seed, identity=identity)
         row |= {name: f'{value:.2f}' for name, value in values.items()}
         self._rows.append({name: str(row[name]) for name in self.columns})
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -270,13 +270,13 @@ class Results:
     def table(self) -> str:
         """Return a Markdown table of the means and standard deviations over seeds."""
         rows = []
-        for arm in dict.fromkeys(row['arm'] for row in self._rows if row['part'] == self._part):
-            values = [[float(row[name]) for row in self._own(arm)] for name in (*METRICS, 'seconds')]
-            rows.append([arm, len(values[0]), *map(_spread, values)])
+        for run in dict.fromkeys(row['run'] for row in self._rows if row['part'] == self._part):
+            values = [[float(row[name]) for row in self._own(run)] for name in (*METRICS, 'seconds')]
+            rows.append([run, len(values[0]), *map(_spread, values)])
         return markdown.table(['', 'seeds', *TITLES], rows)
 
-    def _own(self, arm: str) -> list[dict[str, str]]:
-        return [row for row in self._rows if row['arm'] == arm and row['part'] == self._part]
+    def _own(self, run: str) -> list[dict[str, str]]:
+        return [row for row in self._rows if row['run'] == run and row['part'] == self._part]
 
 
 def _spread(values: Sequence[float]) -> str:
