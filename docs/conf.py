@@ -11,6 +11,7 @@ sys.path.insert(0, str(DOCS / '_ext'))
 
 project = 'LFI'
 author = 'The LFI contributors'
+project_copyright = author
 release = re.search(r"__version__ = '(.+)'", (ROOT / 'projects/lfi/version.py').read_text())[1]
 
 extensions = ['myst_nb', 'sphinx_copybutton', 'sphinxcontrib.mermaid', 'site_pages']
@@ -31,5 +32,7 @@ myst_url_schemes = {'http': None, 'https': None, 'repository': repository + '/{{
 myst_enable_extensions = ['fieldlist']
 # Drawn on GitHub, and so here.
 myst_fence_as_directive = ['mermaid']
+mermaid_height = 'auto'
+mermaid_fullscreen = False
 # Notebooks are shown as they were run last.
 nb_execution_mode = 'off'

@@ -6,6 +6,7 @@ python -m tools.dev.write_commands
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,8 +72,8 @@ def arguments(parser: ArgumentParser) -> Iterator[list[str]]:
         formatter = parser._get_formatter()
         values = '' if action.nargs == 0 else formatter._format_args(action, default_metavar(action))
         name = ' '.join(filter(None, [*action.option_strings[:1], values]))
-        # A tag would not be shown.
-        meaning = formatter._expand_help(action).replace('<', r'\<')
+        # Markdown would take a tag as HTML, and two asterisks as emphasis.
+        meaning = re.sub(r'([<*])', r'\\\1', formatter._expand_help(action))
         yield [text.replace('|', r'\|') for text in (f'`{name}`', meaning)]
 
 
