@@ -57,7 +57,7 @@ def read_mask_folders(root: Path) -> FoundData:
         )
         pairs[Path(name).parts[0] == splits.val and len(Path(name).parts) > 1].append(image)
     return FoundData(
-        f'images and masks, {images.name} and {masks.name}',
+        f'images in {images.name}/, masks in {masks.name}/',
         'semantic segmentation',
         root,
         classes,
