@@ -66,15 +66,14 @@ def draw_forest(studies: Mapping[str, Sequence[Study]], theme: str) -> Figure:
     handles: dict[int, Any] = {}
     for row, (_, study, arms) in enumerate(rows):
         for kind, (arm, colour) in enumerate(zip(arms, COLOURS)):
-            difference = study.difference(arm, study.method) if arm else None
-            if difference is None:
+            if arm is None or (difference := study.difference(arm, study.method)) is None:
                 continue
             y = row + 0.25 * (kind - 1)
             reach = [[difference.mean - difference.low], [difference.high - difference.mean]]
             style: dict = dict(fmt=MARKERS[kind], color=colour, capsize=3, markersize=5)
             handles[kind] = axes.errorbar(difference.mean, y, xerr=reach, **style)
             axes.annotate(
-                f'{difference.mean:+.1f} {arm}',
+                f'{difference.mean:+.1f} {arm}{_fewer_seeds(study, arm)}',
                 (difference.high, y),
                 xytext=(5, 0),
                 textcoords='offset points',
@@ -111,6 +110,12 @@ def _label(title: str, study: Study, has_others: bool) -> str:
     metric = f', {METRICS.get(name, name)}' if has_others else ''
     values = study.test(study.method)
     return f'{title}{metric}\nLFI {mean(values):.1f}, {len(values)} seeds'
+
+
+def _fewer_seeds(study: Study, arm: str) -> str:
+    """Return the number of seeds that an arm shares with the method, '' if it has all of them."""
+    shared = study.by_seed(arm).keys() & study.by_seed(study.method).keys()
+    return '' if len(shared) == len(study.test(study.method)) else f', {len(shared)} seeds'
 
 
 def publish_forests(root: Path) -> None:
