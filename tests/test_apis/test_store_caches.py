@@ -174,6 +174,23 @@ def test_a_missing_sidecar_is_named_in_training(config, shards, out, tmp_path):
         losses_of(cfg, tmp_path / 'run', out)
 
 
+def test_drawn_views_are_read_from_a_store(config, shards, tars, out, tmp_path):
+    cfg = config(shards)
+    cache_teacher(cfg, out, 4, 0, views=3)
+    local = tmp_path / 'views'
+    cache_teacher(config([str(tar) for tar in tars]), str(local), 4, 0, views=3)
+    ours = losses_of(cfg, tmp_path / 'store', out)
+    assert ours == losses_of(config([str(tar) for tar in tars]), tmp_path / 'files', local)
+
+
+def test_a_failure_that_is_mended_meanwhile_is_no_error(config, shards, out, monkeypatch):
+    cache_teacher(config(shards[:2]), out, 4, 0)
+    listed = list_files(out)
+    listed['train-2.safetensors.failed.json'] = listed['manifest.json']
+    monkeypatch.setattr('lfi.apis.caching.progress.list_files', lambda folder: listed)
+    assert cache_progress(out, shards).failures == {}
+
+
 def test_a_damaged_sidecar_is_named_by_its_address(config, shards, out, tmp_path):
     cfg = config(shards)
     cache_teacher(cfg, out, 4, 0)
@@ -231,6 +248,6 @@ def test_a_cluster_that_is_not_there_is_named_at_once(config, shards, out):
 
 
 def test_an_address_with_a_signature_is_refused(config):
-    with pytest.raises(UsageError, match='urls: https://host/a.tar has a password or a query') as caught:
+    with pytest.raises(UsageError, match='https://host/a.tar has a password or a query') as caught:
         cache_teacher(config(['https://me:word@host/a.tar?X-Signature=1']), 's3://a/b', 4, 0)
     assert ':word' not in str(caught.value) and 'Signature' not in str(caught.value)

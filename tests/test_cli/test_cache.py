@@ -296,3 +296,10 @@ def test_what_captions_speak_of_is_cached_and_trained_on(run_tool, config_path, 
     out = run_tool('train.py', config, *options)
     assert re.search(r'loss_spatial: [\d.]+', out)
     assert list(tmp_path.glob('work/*/vis_data/vis_image/interactions_0.png'))
+
+
+@pytest.mark.parametrize('out', ['s3:/bucket/maps', 'S3://bucket/maps'])
+def test_a_misspelt_address_is_no_folder(call_tool, config_path, out, capsys):
+    with pytest.raises(SystemExit):
+        call_tool('cache', config_path('classification/lfi_vit-128x6-p8_shapes.py'), '--out', out)
+    assert f'--out {out} would be a folder on this machine: addresses begin as in' in capsys.readouterr().err

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import waiting_processes
 from lfi.engine import processes
 from lfi.engine.fsdp_strategy import FSDPStrategy
 from lfi.errors import UsageError
@@ -96,3 +97,17 @@ def test_fsdp_averages_no_weights():
             Config({**averaged, 'strategy': dict(type='lfi.FSDPStrategy')}), 'pytorch'
         )
     processes.set_up_distributed(Config(averaged), 'none')
+
+
+def test_a_process_waits_for_a_slow_one_and_both_have_the_same_tar_files(tmp_path):
+    for rank, names in enumerate((['a', 'b'], ['c'])):
+        (tmp_path / f'of_{rank}').mkdir()
+        for name in names:
+            (tmp_path / f'of_{rank}/{name}.tar').touch()
+    torch.multiprocessing.spawn(waiting_processes.work, (str(tmp_path),), 2)
+    found = [(tmp_path / f'found_{rank}').read_text().splitlines() for rank in range(2)]
+    assert found[0] == found[1] == [str(tmp_path / f'of_0/{name}.tar') for name in 'ab']
+
+
+def test_one_process_waits_for_none():
+    assert processes.patient_group() is None

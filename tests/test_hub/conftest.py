@@ -109,7 +109,9 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, 'ENDPOINT', hub.url)
     # HF_ENDPOINT is read when huggingface_hub is imported.
     template = f'{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}'
-    monkeypatch.setattr(file_download, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
+    monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE', template)
+    # huggingface_hub < 1 reads a copy of it.
+    monkeypatch.setattr(file_download, 'HUGGINGFACE_CO_URL_TEMPLATE', template, raising=False)
     monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'hub_cache'))
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
     yield hub

@@ -2,13 +2,17 @@
 
 import os
 import time
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from lfi.utils import stores
 from lfi.utils.stores import (
     LocalCopies,
     StoreError,
+    exists,
     is_address,
     join,
     list_files,
@@ -210,7 +214,7 @@ def test_each_piece_of_a_large_object_is_checked(proxy, folder, tmp_path, monkey
         assert proxy.injected[-1] == kind
 
 
-def test_an_object_that_changes_meanwhile_is_copied_again(folder, monkeypatch):
+def test_an_object_that_changes_meanwhile_is_read_again(folder, monkeypatch):
     address = join(folder, 'a.bin')
     write_file(address, CONTENT)
     monkeypatch.setattr(stores, 'PIECE', len(CONTENT) // 3)
@@ -224,9 +228,6 @@ def test_an_object_that_changes_meanwhile_is_copied_again(folder, monkeypatch):
         return cat_file(*args, **kwargs)
 
     monkeypatch.setattr(files, 'cat_file', change_and_cat, raising=False)
-    monkeypatch.setattr(stores, 'ATTEMPTS', 2)
-    with pytest.raises(StoreError, match='it was changed meanwhile'):
-        local_path(address)
     assert local_path(address).read_bytes() == CONTENT[::-1]
 
 
@@ -257,3 +258,126 @@ def test_what_would_fail_again_is_one_line(proxy, folder, code, monkeypatch):
     assert '\n' not in str(caught.value) and 'secret' not in str(caught.value)
     proxy.faults.clear()
     assert list_files(folder) == {}
+
+
+def test_a_full_disk_loses_old_copies(folder, tmp_path, monkeypatch):
+    copies, disk = LocalCopies(tmp_path / 'disk', 10**9), namedtuple('disk', 'free')
+    for name in 'ab':
+        write_file(join(folder, name), CONTENT)
+    old = copies.get(join(folder, 'a'))
+    os.utime(old, (0, 0))
+    monkeypatch.setattr(stores.shutil, 'disk_usage', lambda folder: disk(len(CONTENT) - 1))
+    assert copies.get(join(folder, 'b')).exists() and not old.exists()
+
+
+def test_a_slow_part_stays(folder, tmp_path):
+    copies = LocalCopies(tmp_path / 'slow', 1)
+    for name in 'ab':
+        write_file(join(folder, name), CONTENT)
+    parts = [copies.get(join(folder, 'a')).with_name(f'{age}.partial') for age in (600, 7200)]
+    for age, part in zip((600, 7200), parts):
+        part.touch()
+        os.utime(part, (time.time() - age,) * 2)
+    copies.get(join(folder, 'b'))
+    assert [part.exists() for part in parts] == [True, False]
+
+
+def test_an_object_is_told_from_none(folder, tmp_path):
+    for path in (join(folder, 'a'), str(tmp_path / 'a')):
+        assert not exists(path)
+        write_file(path, CONTENT)
+        assert exists(path)
+
+
+class Web:
+    """A web server of one object, which counts requests.
+
+    Args:
+        status: status of its answers.
+        headers: headers of its answers.
+        is_signed: whether requests are redirected, each time to another address.
+    """
+
+    def __init__(self, status=200, headers=(), is_signed=False):
+        web, self.requests = self, 0
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                web.requests += 1
+                if is_signed and '?' not in self.path:
+                    self.send_response(302)
+                    self.send_header('Location', f'{self.path}?signature={web.requests}')
+                    self.send_header('Content-Length', '0')
+                    self.end_headers()
+                    return
+                self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                self.send_header('Content-Length', str(len(CONTENT)))
+                self.end_headers()
+                if self.command == 'GET':
+                    self.wfile.write(CONTENT)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f'http://127.0.0.1:{self.server.server_port}/a.bin'
+
+
+@pytest.fixture
+def web():
+    servers = []
+
+    def serve(*args, **kwargs):
+        servers.append(Web(*args, **kwargs))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.server.shutdown()
+        server.server.server_close()
+
+
+def test_a_redirect_with_a_new_signature_is_followed(web):
+    address = web(headers=[('ETag', '"1"')], is_signed=True).address
+    copy = local_path(address)
+    assert copy.read_bytes() == CONTENT and local_path(address) == copy
+
+
+def test_a_server_that_cannot_tell_a_change_is_refused(web):
+    with pytest.raises(StoreError, match=r'a\.bin: the server sends neither an ETag nor a time'):
+        local_path(web().address)
+
+
+@pytest.mark.parametrize('status', [401, 403])
+def test_a_refused_access_to_a_web_server_is_final(web, status):
+    server = web(status=status)
+    with pytest.raises(StoreError, match=rf'cannot be read: access is refused \(status {status}\)'):
+        local_path(server.address)
+    # fsspec asks by HEAD, and then by GET.
+    assert server.requests <= 2
+
+
+def test_an_object_that_is_gone_is_missing(web):
+    with pytest.raises(FileNotFoundError, match='there is no such object'):
+        local_path(web(status=410).address)
+
+
+def test_no_reason_has_a_password(monkeypatch):
+    def fail():
+        raise OSError('Cannot connect to https://me:word@host/a.tar?X-Signature=1')
+
+    monkeypatch.setattr(stores, 'ATTEMPTS', 1)
+    with pytest.raises(StoreError, match='Cannot connect to https://host/a.tar$'):
+        stores.retried(fail, 'read', 's3://a/b')
+
+
+@pytest.mark.parametrize('function', [local_path, list_files, exists, remove_file])
+def test_an_address_with_a_password_is_refused(function):
+    with pytest.raises(StoreError, match='https://host/a has a password or a query') as caught:
+        function('https://me:word@host/a')
+    assert 'word@' not in str(caught.value)

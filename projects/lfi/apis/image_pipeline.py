@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lfi.datasets.transforms import RecordView
 from lfi.engine.image_steps import image_steps
+from lfi.errors import UsageError
 from lfi.utils.config_types import leaf_configs
 
 
@@ -24,10 +25,16 @@ class ImagePipeline:
         img_size: Input size of the backbone, height and width in pixels, or None.
 
     Raises:
+        UsageError: If the config has no test pipeline.
         ValueError: If the number of steps that pack is not one, or `RecordView` cannot follow a step.
     """
 
     def __init__(self, cfg: Config, img_size: tuple[int, int] | None) -> None:
+        if not cfg.get('test_dataloader'):
+            raise UsageError(
+                'test_dataloader is None or missing, and the pipeline of its data set prepares images: '
+                'write one into the config'
+            )
         dataset = next(leaf_configs(cfg.test_dataloader.dataset))
         load, self.steps, pack = image_steps(dataset['pipeline'], img_size)
         self.load = TRANSFORMS.build(load)

@@ -19,6 +19,7 @@ lfi cache CONFIG --shards 's3://bucket/train-{0000..4095}.tar' --out s3://bucket
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
 
@@ -92,6 +93,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='write nothing: show progress and failures of all writers',
     )
     add_launcher_arguments(parser)
+    parser.add_check(out_error)
     parser.add_check(rank_error)
     parser.add_substitutes(
         {
@@ -100,6 +102,13 @@ def add_arguments(parser: ArgumentParser) -> None:
             '--lr': 'nothing: a teacher does not train',
         }
     )
+
+
+def out_error(args: Namespace) -> str | None:
+    """Return what is wrong with --out; None if nothing is."""
+    if re.match(r'(?![a-z][a-z0-9+.-]*://)[A-Za-z][A-Za-z0-9+.-]+:/', args.out or ''):
+        return f'--out {args.out} would be a folder on this machine: addresses begin as in s3://bucket'
+    return None
 
 
 def rank_error(args: Namespace) -> str | None:

@@ -59,12 +59,13 @@ def train(args: Namespace) -> Config:
     if args.cache_teacher is not None:
         from lfi.apis.caching import cache_teacher
         from lfi.structures.interaction_cache import CacheManifest
+        from lfi.utils.stores import list_files
 
         folder = args.cache_teacher or str(Path(cfg.work_dir) / 'teacher_cache')
         init_process_group(cfg)
         # A finished cache may have other views than a new one.
-        is_cache = (Path(folder) / 'manifest.json').is_file()
-        cache_teacher(cfg, folder, views=CacheManifest.read(Path(folder)).views if is_cache else 1)
+        is_cache = 'manifest.json' in list_files(folder)
+        cache_teacher(cfg, folder, views=CacheManifest.read(folder).views if is_cache else 1)
         cfg.model.teacher.cache = folder
     launch.prepare_training(cfg, args.resume)
     if args.amp:

@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 from collections.abc import Mapping
+from datetime import timedelta
 
 import torch.distributed
 from mmengine import dist
@@ -13,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from torch import nn
+from torch.distributed import ProcessGroup
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lfi.errors import UsageError
@@ -20,6 +22,8 @@ from lfi.utils.config_types import type_name
 
 # Below the ports that Linux assigns to outgoing connections.
 SLURM_PORTS = range(20000, 32000)
+LONGEST_SHARE = timedelta(days=30)
+"""Time for which a process waits for others, whose share may take longer."""
 
 
 def set_up_distributed(cfg: Config, launcher: str, local_rank: int = 0) -> None:
@@ -112,6 +116,17 @@ def _first_slurm_host(nodes: str) -> str:
         ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True
     )
     return hosts.stdout.split()[0]
+
+
+def patient_group() -> ProcessGroup | None:
+    """Return a group of all processes, whose barrier waits for slow ones; None for one process.
+
+    All processes call it at the start of their shares. torch's own group gives up after 10 or 30 minutes,
+    and a launcher then ends the processes that still work.
+    """
+    if not dist.is_distributed():
+        return None
+    return torch.distributed.new_group(backend='gloo', timeout=LONGEST_SHARE)
 
 
 def refuse_shards(model: nn.Module) -> None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lfi.apis import StudentReader, TeacherReader, list_sources
 from lfi.apis.sources import FileSource, check_output
+from lfi.engine.processes import patient_group
 from lfi.errors import UsageError, as_usage_error
 from lfi.utils.arrays import evenly_spaced
 from lfi.utils.matplotlib_settings import save_figure
@@ -88,6 +89,7 @@ def label_images(
     with closing(LabelLog(log_path(out, dist.get_rank()), settings)) as log:
         # All logs exist before one is read.
         dist.barrier()
+        others = patient_group()
         log.read_others()
         unlabelled = unlabelled_sources(sources, log)
         num_done = len(sources) - len(unlabelled)
@@ -97,7 +99,7 @@ def label_images(
             for count in label_files(reader, unlabelled, rules, log, batch_size):
                 # All processes are about as fast.
                 bar.update(min(count * dist.get_world_size(), len(sources) - bar.n))
-        dist.barrier()
+        dist.barrier(others)
         log.read_others()
     if not is_first:
         return

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +30,8 @@ ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 0.5, 30.0
 """Attempts of a request, and seconds before the second and between the last; each wait doubles."""
 COPIES, COPIES_GB = 'LFI_COPIES', 'LFI_COPIES_GB'
 """Environment variables: folder of local copies, and its largest size (default: 20)."""
-RECENT = 120.0
-"""Seconds for which a copy that was asked for is kept, and a part that grew is not removed."""
+RECENT, ABANDONED = 120.0, 3600.0
+"""Seconds for which a copy stays after it was asked for, and a part after it has grown."""
 _ADDRESS = re.compile(r'(?!tar:)[a-z][a-z0-9+.-]*://')
 # Another attempt would end alike.
 _FINAL = (
@@ -46,6 +47,10 @@ _FINAL_NAMES = ('NoCredentialsError', 'PartialCredentialsError')
 PIECE = 2**24
 """Bytes of a request: each is checked for its length."""
 _FOLDER = re.compile('[0-9a-f]{24}')
+_USER = re.compile(r'(://)[^/\s]*@')
+# They do not tell an object from an older one of equal size. A signed redirect changes the URL each time.
+_NO_VERSION = frozenset(('name', 'size', 'type', 'url', 'mimetype', 'partial'))
+_REFUSED, _GONE = (401, 403), (404, 410)
 _random = Random()
 _LOCKS: defaultdict[str, Lock] = defaultdict(Lock)
 # A thread of the parent process may hold one.
@@ -77,7 +82,20 @@ def is_address(path: object) -> bool:
 
 def public_address(address: str) -> str:
     """Return an address without a password and a signature, for messages."""
-    return re.sub(r'(://)[^/@]*@', r'\1', address).partition('?')[0]
+    return _USER.sub(r'\1', address).partition('?')[0]
+
+
+def refuse_secret(address: str) -> None:
+    """Refuse an address with a password or a signature.
+
+    Raises:
+        StoreError: if it has one, or another query.
+    """
+    if is_address(address) and public_address(address) != address:
+        raise StoreError(
+            f'{public_address(address)} has a password or a query, which would stand in logs and configs: '
+            "give the store's credentials in its own way"
+        )
 
 
 def join(address: str, name: str) -> str:
@@ -91,10 +109,11 @@ def filesystem(address: str) -> tuple[Any, str]:
     Credentials are those of the store's own tools; options are read from fsspec's own configuration.
 
     Raises:
-        StoreError: if no package is installed that knows the scheme.
+        StoreError: if no package is installed that knows the scheme, or the address has a password.
     """
     from fsspec.core import url_to_fs
 
+    refuse_secret(address)
     try:
         # A listing may be old: other processes write.
         return url_to_fs(address, use_listings_cache=False)
@@ -179,6 +198,22 @@ def match_objects(pattern: str) -> list[str]:
     return sorted(files.unstrip_protocol(name) for name in found)
 
 
+def exists(path: str) -> bool:
+    """Whether there is a local file, or an object.
+
+    Raises:
+        StoreError: if the store cannot be read.
+    """
+    if not is_address(path):
+        return Path(path).is_file()
+    files, path_in_store = filesystem(path)
+    try:
+        retried(lambda: _info(files, path_in_store), 'read', path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def retried(request: Callable[[], T], done: str, address: str) -> T:
     """Return the result of a request to a store. A failed one is repeated after a wait that doubles.
 
@@ -201,7 +236,11 @@ def retried(request: Callable[[], T], done: str, address: str) -> T:
             if _is_missing(error):
                 raise FileNotFoundError(f'{name}: there is no such object') from error
             reason = _reason(error)
-            is_final = isinstance(error, _FINAL) or type(error).__name__ in _FINAL_NAMES
+            is_final = (
+                isinstance(error, _FINAL)
+                or type(error).__name__ in _FINAL_NAMES
+                or _status(error) in _REFUSED
+            )
             if is_final or attempt == ATTEMPTS:
                 times = '' if is_final else f', {ATTEMPTS} times'
                 raise StoreError(f'{name} cannot be {done}{times}: {reason}') from error
@@ -262,20 +301,34 @@ class LocalCopies:
 
     def _get(self, address: str, files: Any, path: str) -> Path:
         while True:
-            found = retried(lambda: _info(files, path), 'read', address)
-            copy = self._copy_of(address, path, found)
-            with suppress(FileNotFoundError):
-                if file_size(copy) == found['size']:
-                    # It is kept for a while from now on, unless another process has just removed it.
+            copy, is_new = retried(partial(self._find_or_copy, address, files, path), 'read', address)
+            # Another process may remove a new one before it is used.
+            if not is_new:
+                return copy
+
+    def _find_or_copy(self, address: str, files: Any, path: str) -> tuple[Path, bool]:
+        """Return the path of the copy of the object as it is now, and whether it was made just now."""
+        found = _info(files, path)
+        copy = self._copy_of(address, path, found)
+        with suppress(FileNotFoundError):
+            if file_size(copy) == found['size']:
+                # It is kept for a while from now on, unless another process has just removed it.
+                with suppress(PermissionError):
                     os.utime(copy)
-                    if file_size(copy) == found['size']:
-                        return copy
-            retried(partial(self._download, files, path, found, copy), 'read', address)
-            self._make_room()
+                if file_size(copy) == found['size']:
+                    return copy, False
+        self._make_room(found['size'])
+        self._download(files, path, found, copy)
+        return copy, True
 
     def _copy_of(self, address: str, path: str, found: dict) -> Path:
         # All that the store tells, such as an ETag, a version or a time: an object of equal size may be new.
-        identity = repr((address, sorted(found.items(), key=lambda item: item[0])))
+        if found.keys() <= _NO_VERSION:
+            raise StoreError(
+                f'{public_address(address)}: the server sends neither an ETag nor a time of its objects, so '
+                'a changed object could not be told from its copy: use another server, or local files'
+            )
+        identity = repr((address, sorted(_without_url(found).items(), key=lambda item: item[0])))
         digest = blake2b(identity.encode(), digest_size=12).hexdigest()
         return self.folder / digest / PurePosixPath(path).name
 
@@ -293,15 +346,20 @@ class LocalCopies:
                     if len(content) != end - start:
                         raise OSError(f'{len(content):,} bytes arrived, and {end - start:,} were asked for')
                     file.write(content)
-            if _info(files, path) != found:
+            if _without_url(_info(files, path)) != _without_url(found):
                 raise OSError('it was changed meanwhile')
-            os.replace(part, copy)
+            try:
+                os.replace(part, copy)
+            except FileNotFoundError as error:
+                raise OSError(f'{part} was removed meanwhile') from error
         finally:
             part.unlink(missing_ok=True)
 
-    def _make_room(self) -> None:
-        """Remove the copies that were asked for longest ago, until the others fit."""
+    def _make_room(self, size: int) -> None:
+        """Remove the copies that were asked for longest ago, until a new one fits, on the disk too."""
         used, now, total = [], time.time(), 0
+        if not self.folder.is_dir():
+            return
         folders = [folder for folder in self.folder.iterdir() if _FOLDER.fullmatch(folder.name)]
         for file in (file for folder in folders for file in folder.glob('*')):
             try:
@@ -310,11 +368,15 @@ class LocalCopies:
                 continue
             used.append((status.st_mtime, status.st_size, file))
             total += status.st_size
-        for modified, size, file in sorted(used):
-            if now - modified < RECENT or (total <= self.max_bytes and file.suffix != '.partial'):
+        largest = min(self.max_bytes, total + shutil.disk_usage(self.folder).free) - size
+        for modified, bytes_, file in sorted(used):
+            is_part = file.suffix == '.partial'
+            if now - modified < (ABANDONED if is_part else RECENT) or (total <= largest and not is_part):
                 continue
-            file.unlink(missing_ok=True)
-            total -= size
+            # It may be another user's.
+            with suppress(OSError):
+                file.unlink()
+                total -= bytes_
         for folder in folders:
             # Another process may be about to write into a new one; one that is not empty stays.
             with suppress(OSError):
@@ -369,7 +431,12 @@ def _local_files(folder: Path) -> Iterator[tuple[str, Entry]]:
 
 def _is_missing(error: Exception) -> bool:
     """Whether there is no such object. fsspec also says so of other answers of a web server."""
-    return isinstance(error, FileNotFoundError) and getattr(error.__cause__, 'status', 404) == 404
+    return isinstance(error, FileNotFoundError) and (_status(error) or 404) in _GONE
+
+
+def _status(error: Exception) -> int | None:
+    """Return the status of a web server's answer, None without one."""
+    return getattr(error, 'status', None) or getattr(error.__cause__, 'status', None)
 
 
 def _opened(part: Path) -> BinaryIO:
@@ -396,13 +463,19 @@ def _info(files: Any, path: str) -> dict:
     return found
 
 
+def _without_url(found: dict) -> dict:
+    return {key: value for key, value in found.items() if key != 'url'}
+
+
 def _modified(item: dict) -> float:
     keys = ('LastModified', 'mtime', 'updated', 'created')
     value: Any = next((item[key] for key in keys if item.get(key)), math.nan)
     return value.timestamp() if hasattr(value, 'timestamp') else float(value)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception) -> str:
     """Return the first line of an error's message, without what may be a signature."""
+    if (status := _status(error)) in _REFUSED:
+        return f'access is refused (status {status})'
     line = next(iter(str(error).strip().splitlines()), '') or type(error).__name__
-    return re.sub(r'\?\S+', '', line)[:300].rstrip('.')
+    return re.sub(r'\?\S+', '', _USER.sub(r'\1', line))[:300].rstrip('.')

@@ -98,6 +98,12 @@ def test_urls_are_expanded(tmp_path):
     paths = [str(path) for path in write_shapes_tars(tmp_path, images=1)]
     assert expand_urls(f'{tmp_path}/train-{{0..2}}.tar') == expand_urls(f'{tmp_path}/*.tar') == paths
     assert expand_urls(paths[:2]) == paths[:2]
+    # A name with brackets is no pattern.
+    named = tmp_path / 'train-[1].tar'
+    named.touch()
+    assert expand_urls(str(named)) == [str(named)]
+    with pytest.raises(UsageError, match='has a brace without its partner'):
+        expand_urls('train-{0..2')
     with pytest.raises(UsageError, match='there is no such tar file'):
         expand_urls(f'{tmp_path}/val-*.tar')
     with pytest.raises(UsageError, match='a/1.tar comes twice'):

@@ -1,5 +1,7 @@
 """Where the checkpoints of a config lie, and which hosts are gone."""
 
+from pathlib import Path
+
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import pytest
 import torch
@@ -87,6 +89,15 @@ def test_a_host_that_is_gone_is_named_with_its_mirror():
     # Another layout, and another recipe.
     for name in ('resnetv1d50_b32x8_imagenet_20210531-db14775a', 'resnet50_8xb256-rsb-a1-600e_in1k_2021'):
         assert 'torchvision' not in gone_host_message(f'{folder}/resnet/{name}.pth')
+
+
+def test_files_of_one_name_are_not_mixed_up():
+    first, second = (download_path(f'https://host/run{run}/epoch_10.pth') for run in 'ab')
+    assert first != second and Path(first).name == Path(second).name == 'epoch_10.pth'
+    assert download_path('https://host/runa/epoch_10.pth?X-Signature=1') == first
+    # What a name identifies is found where torch hub puts it.
+    for url in ('https://host/resnet50-0676ba61.pth', GONE, HERE):
+        assert Path(download_path(url)).parent == Path(torch.hub.get_dir(), 'checkpoints')
 
 
 def test_nothing_waits_for_a_host_that_is_gone(hub):

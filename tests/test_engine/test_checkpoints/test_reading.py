@@ -152,9 +152,9 @@ def test_code_in_a_downloaded_file_is_not_run(tmp_path, monkeypatch):
     mark = tmp_path / 'mark'
     monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
     (tmp_path / 'checkpoints').mkdir()
-    evil_file(tmp_path / 'checkpoints' / 'evil.pth', Evil(os.mkdir, str(mark)))
-    with pytest.raises(UnsafeCheckpointError, match=r'evil\.pth was refused'):
-        _load_checkpoint('https://localhost/evil.pth')
+    evil_file(tmp_path / 'checkpoints' / 'evil-01234567.pth', Evil(os.mkdir, str(mark)))
+    with pytest.raises(UnsafeCheckpointError, match=r'evil-01234567\.pth was refused'):
+        _load_checkpoint('https://localhost/evil-01234567.pth')
     assert not mark.exists()
 
 

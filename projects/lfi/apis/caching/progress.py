@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -75,7 +76,9 @@ def cache_progress(folder: str, tars: Sequence[str]) -> CacheProgress:
     for tar in tars:
         name = f'{sidecar_name(tar)}{FAILED}'
         if name in files and sidecar_name(tar) not in files:
-            failures[tar] = _reason(local_path(join(folder, name)).read_text(errors='replace'))
+            # A writer removes it when it has mended the failure.
+            with suppress(FileNotFoundError):
+                failures[tar] = _reason(local_path(join(folder, name)).read_text(errors='replace'))
     return CacheProgress(
         len(done),
         len(tars),

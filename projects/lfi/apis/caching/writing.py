@@ -22,6 +22,7 @@ from lfi.engine.cached_pipelines import (
 from lfi.engine.few_labels_option import check_few_labels
 from lfi.engine.labelled_views import MORE_VIEWS, labelled_folder, labelled_paths
 from lfi.engine.pipelines import check_pipelines, check_unrecorded_steps
+from lfi.engine.processes import patient_group
 from lfi.engine.streams import is_stream
 from lfi.engine.watch_images import max_unreadable
 from lfi.errors import UsageError
@@ -85,9 +86,10 @@ def cache_teacher(
         tars = TarJob(cfg, views)
         writer = open_writer(tars, folder, 0, NAME_PARTS, tars.first_maps(), share)
         own = share or Share(dist.get_rank(), dist.get_world_size())
+        others = patient_group()
         failure = write_sidecars(tars, writer, batch_size, num_workers, max_share, own)
         # A launcher ends all processes when one fails.
-        dist.barrier()
+        dist.barrier(others)
         if failure is not None:
             raise UsageError(failure)
         return CacheFolder(folder)
@@ -125,6 +127,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     num_images = sum(len(manifest.rows(shard)) for shard in shards)
     total = job.views * num_images
     unreadable_list = UnreadableList(folder)
+    others = patient_group()
     reader = ImageReader(job, num_workers, num_images, max_share, unreadable_list)
     pending = shards_to_write(job, writer, shards, reader, batch_size)
     items = {shard: split(job.items(manifest.rows(shard)), batch_size) for shard in pending}
@@ -139,7 +142,7 @@ def write(job: TeacherJob, folder: Path, batch_size: int, num_workers: int, max_
     ) as bar:
         for shard in pending:
             write_shard(job, writer, shard, _updating(bar, islice(batches, len(items[shard]))))
-    dist.barrier()
+    dist.barrier(others)
     if dist.get_rank() == 0:
         writer.finish()
         if unreadable_list:

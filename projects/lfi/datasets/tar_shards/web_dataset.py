@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from mmengine.dataset import Compose
-from mmengine.dist import get_dist_info
+from mmengine.dist import broadcast_object_list, get_dist_info
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lfi.datasets.labelled_images import mark_unlabelled
@@ -22,7 +22,7 @@ from lfi.registry import DATASETS
 from lfi.structures.interaction_cache import CacheFolder, Sidecar, SidecarImage, sidecar_name
 from lfi.structures.labels import UNLABELLED
 from lfi.unreadable import Unreadable, UnreadableList, find_cause_of_failure, find_undecodable_image
-from lfi.utils.stores import is_address, match_objects, public_address, read_ahead
+from lfi.utils.stores import exists, is_address, match_objects, read_ahead, refuse_secret
 
 from .annotations import sample_info
 from .samples import TarSample, import_webdataset, opened, read_samples, shard_name
@@ -68,7 +68,7 @@ class WebDataset(IterableDataset):
         needs_labels: bool = False,
     ) -> None:
         import_webdataset()
-        self.urls = expand_urls(urls)
+        self.urls = agreed_urls(urls)
         self.pipeline = Compose(pipeline)
         self.metainfo = dict(metainfo or {})
         self.category_ids, self.shuffle, self.resampled = category_ids, shuffle, resampled
@@ -219,6 +219,16 @@ def check_shards(number: int, places: int, resampled: bool) -> None:
         )
 
 
+def agreed_urls(urls: str | Sequence[str]) -> list[str]:
+    """Return the expanded paths of tar files as the first process finds them; see `expand_urls`.
+
+    A shard that arrives between the listings of two processes would change which shards each of them takes.
+    """
+    found = [expand_urls(urls)]
+    broadcast_object_list(found)
+    return found[0]
+
+
 def expand_urls(urls: str | Sequence[str]) -> list[str]:
     """Expand braces and wildcards in the paths of tar files.
 
@@ -228,16 +238,18 @@ def expand_urls(urls: str | Sequence[str]) -> list[str]:
     import braceexpand
 
     patterns = [urls] if isinstance(urls, str) else urls
-    expanded = [url for pattern in patterns for url in braceexpand.braceexpand(pattern)]
+    try:
+        expanded = [url for pattern in patterns for url in braceexpand.braceexpand(pattern)]
+    except ValueError as error:
+        raise UsageError(
+            f'urls={urls!r} has a brace without its partner: in a shell and in --cfg-options, quote the '
+            "addresses, as in 'train-{000..099}.tar'"
+        ) from error
     found = [path for url in expanded for path in (matches(url) if has_wildcards(url) else [url])]
     if not found:
         raise UsageError(f'urls={urls!r}: there is no such tar file')
-    secret = next((url for url in found if is_address(url) and public_address(url) != url), None)
-    if secret is not None:
-        raise UsageError(
-            f'urls: {public_address(secret)} has a password or a query, which would stand in logs and '
-            "configs: give the store's credentials in its own way"
-        )
+    for url in found:
+        refuse_secret(url)
     by_name, counts = dict[str, str](), Counter(found)
     for url in found:
         other = by_name.setdefault(sidecar_name(url), url)
@@ -254,5 +266,7 @@ def has_wildcards(url: str) -> bool:
 
 
 def matches(pattern: str) -> list[str]:
-    """Return the paths or addresses that match wildcards, sorted."""
+    """Return the paths or addresses that match wildcards, sorted; the one of this name if it is there."""
+    if '[' in pattern and exists(pattern):
+        return [pattern]
     return match_objects(pattern) if is_address(pattern) else sorted(glob(pattern))

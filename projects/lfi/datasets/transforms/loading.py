@@ -26,6 +26,7 @@ from lfi.structures.interaction_cache import (
     SidecarImage,
     StoredMaps,
 )
+from lfi.utils.repositories import cache_folder
 
 from .mixed_sources import refuse_unrecorded_changes, tiles_of
 from .record_view import RecordView, view_of
@@ -112,7 +113,7 @@ class LoadInteractionMaps(BaseTransform):
             return stored
         assert self.cache is not None
         if self._digest is None:
-            self._digest = CacheManifest.read(Path(self.cache)).digest
+            self._digest = CacheManifest.read(cache_folder(self.cache)).digest
         return stored._replace(cache_digest=self._digest)
 
     def _open(self, folder: str | Path) -> InteractionCache:

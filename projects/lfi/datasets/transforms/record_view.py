@@ -18,6 +18,7 @@ from mmpretrain.datasets.transforms import RandAugment
 from lfi.errors import UsageError
 from lfi.registry import TRANSFORMS
 from lfi.structures.interaction_cache import NUM_COMPLETE, CacheManifest
+from lfi.utils.repositories import cache_folder
 
 from .stencils import Stencil, transform_stencils
 from .view_draws import COLOURS, VIEW_INDEX, cache_of, colours_of, requested_seed, seeded_draws, view_seed
@@ -165,7 +166,7 @@ class RecordView(BaseTransform):
             return seed
         folder = str(cache_of(results, self.cache, self.labelled_cache))
         if folder not in self._manifests:
-            self._manifests[folder] = CacheManifest.read(Path(folder))
+            self._manifests[folder] = CacheManifest.read(cache_folder(folder))
         manifest = self._manifests[folder]
         if VIEW_INDEX not in results:
             results[VIEW_INDEX] = int(np.random.randint(manifest.views))  # noqa: NPY002

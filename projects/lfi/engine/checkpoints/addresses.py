@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path as osp
 import re
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,6 +28,8 @@ ZOOS = {
 """Functions of `mmengine.runner.checkpoint` that map the names of a scheme to URLs."""
 # Names of ResNets of OpenMMLab that torchvision has too, with the same layers and training recipe.
 RESNET = re.compile(r'(resnet(18|34|50|101|152))_(8xb32_in1k|batch256_imagenet)')
+ZOO_HOSTS = (*MIRRORS, *MIRRORS.values(), 'download.pytorch.org')
+HASH = re.compile(r'[-_][0-9a-f]{8}\.')
 WEIGHT_SUFFIXES = ('.bin', '.ckpt', '.pt', '.pth', '.safetensors')
 
 
@@ -88,12 +91,20 @@ def resolve_checkpoint(checkpoint: str) -> str:
 def download_path(url: str, folder: str | None = None) -> str:
     """Return the path at which the file of a URL is stored after its download.
 
+    It is that of torch hub for a model zoo's file, and for a name with a hash, such as resnet50-0676ba61.pth.
+    Other names, such as epoch_10.pth, are those of many files, and have a folder for each URL.
+
     Args:
         url: address of the file.
         folder: folder of downloaded files. Defaults to None: torch hub's.
     """
     folder = folder or osp.join(torch.hub.get_dir(), 'checkpoints')
-    return osp.join(folder, osp.basename(urlsplit(url).path))
+    parts = urlsplit(url)
+    name = osp.basename(parts.path)
+    if parts.hostname not in ZOO_HOSTS and not HASH.search(name):
+        # A signature differs each time.
+        folder = osp.join(folder, blake2b(url.partition('?')[0].encode(), digest_size=8).hexdigest())
+    return osp.join(folder, name)
 
 
 def gone_host_message(url: str) -> str:

@@ -20,7 +20,7 @@ from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 
 from lfi.errors import CheckpointError
 from lfi.utils.repositories import HUB, is_student, local_folder
-from lfi.utils.stores import is_address, local_path
+from lfi.utils.stores import is_address, local_path, public_address
 
 from .addresses import download_path, gone_host_message
 from .globals import ForbiddenStateError, replace_guards, runner_state_allowed
@@ -146,7 +146,7 @@ def load_url(
                 f'{url} cannot be fetched: {gone} in its place, in load_from, init_cfg.checkpoint or '
                 f'pretrained; or put the file at {filename}'
             )
-        print_log(f'Downloading {url} to {filename}', logger='current')
+        print_log(f'Downloading {public_address(url)} to {filename}', logger='current')
         torch.hub.download_url_to_file(url, filename, progress=progress)
     return load_from_local(filename, map_location)
 
