@@ -3,7 +3,8 @@
     LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research presence
     ... --student tiny 'ResNet-18, seed 0' RUN/CONFIG.py RUN/epoch_8.pth
 
-Images are COCO's of both splits (80 names) and the validation images of Tiny-ImageNet's first 20 classes.
+Images are COCO's (80 names) and the validation images of Tiny-ImageNet's first 20 classes. A teacher is asked
+about COCO's validation images alone: `lit-lite0` has learnt from the training images.
 Fits are made on the images at even places and measured on those at odd ones. There are two kinds of
 questions. For the *bank*, each image is asked about all names. For *four texts*, each image is asked four
 times about four names, of which none (in a quarter), one (in half) or up to two are in the image. A teacher's
@@ -102,12 +103,13 @@ def main(args: Namespace) -> None:
     if 'LFI_DATA_ROOT' not in os.environ:
         raise UsageError('LFI_DATA_ROOT is not set: set it to the folder of the data')
     root = Path(os.environ['LFI_DATA_ROOT'])
-    photos = {'coco': coco_photos(root / 'coco'), 'tiny': tiny_photos(root / 'tiny-imagenet-200')}
+    tiny = tiny_photos(root / 'tiny-imagenet-200')
+    photos = {'coco': coco_photos(root / 'coco', 'train2017', 'val2017'), 'tiny': tiny}
     unknown = [data for data, *_ in args.student if data not in photos]
     if unknown:
         raise UsageError(f'--student {unknown[0]}: the data is none of {", ".join(photos)}')
     rows, of_four = [], []
-    for data, found in photos.items():
+    for data, found in {'coco val': coco_photos(root / 'coco', 'val2017'), 'tiny': tiny}.items():
         logits, against_names = ask_teacher(args.teacher, args.input_size, found)
         four = draw_questions(found.shown)
         shown = found.shown.gather(1, four)
@@ -125,21 +127,24 @@ def main(args: Namespace) -> None:
         presence = ask_student(config, checkpoint, photos[data])
         rows.append([data, f'student: {name}', 'bank', *measures(Answers(presence, photos[data].shown))])
     print(markdown.table(TITLES, rows))
+    # As many images of each data set.
+    count = min(len(answer.shown) for answer in of_four)
     scale, offset = fit_presence(
-        *(torch.cat([column[::2].flatten() for column in columns]) for columns in zip(*of_four))
+        *(torch.cat([column[:count:2].flatten() for column in columns]) for columns in zip(*of_four))
     )
     print(
-        f'\nSlope and offset against names, by four texts of the even images of both: {scale * SLOPE:.2f}, '
+        f'\nSlope and offset against names, by four texts of {count // 2} even images of each: '
+        f'{scale * SLOPE:.2f}, '
         f'{scale * OFFSET + offset:.2f} (now {SLOPE}, {OFFSET})'
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_csv([TITLES, *rows], args.out)
 
 
-def coco_photos(root: Path) -> Photos:
-    """Return the photos of COCO in both splits, with the classes of their objects."""
+def coco_photos(root: Path, *splits: str) -> Photos:
+    """Return the photos of splits of COCO, with the classes of their objects."""
     paths, rows = [], []
-    for split in ('train2017', 'val2017'):
+    for split in splits:
         content = json.loads((root / f'annotations/instances_{split}.json').read_text())
         ids = [category['id'] for category in content['categories']]
         names = [category['name'] for category in content['categories']]
