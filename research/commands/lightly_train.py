@@ -9,8 +9,9 @@ Its texts are ImageNet's names without those of the tested classes. Frozen featu
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
 colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an image; weight decay is 1e-6 and
-0.05. LightlyTrain multiplies its learning rate by the square root of the batch size / 1536. LFI's rates here
-are for the batch size as it is.
+0.05; LightlyTrain reads the last feature map, and LFI the last two. LightlyTrain drops an epoch's last,
+smaller batch. It multiplies its learning rate by the square root of the batch size / 1536. LFI's rates here
+are for the batch size as it is. `untrained` has random weights.
 
     LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research lightly-train --peer OTHER_VENV/bin/python
 
@@ -194,7 +195,8 @@ def main(args: Namespace) -> None:
     photos = write_photos(source, args.out / 'photos', args.images)
     teacher = trace_teacher(args.out / 'teacher.pt')
     references, queries = split_images(source, args.tuning)
-    runs = [
+    runs: list[Run] = [
+        ('untrained', None, untrained),
         *(
             run
             for rate in args.own_learning_rates
@@ -341,6 +343,14 @@ def options_of(arm: str) -> dict[str, Any]:
     """Return the options of an arm of the studies."""
     pairs = (option.split('=', 1) for option in ARMS[arm].options)
     return {key: None if value == 'None' else value for key, value in pairs}
+
+
+def untrained(
+    args: Namespace, photos: Path, teacher: Path, seed: int, setting: None, folder: Path
+) -> tuple[float, dict[str, Tensor]]:
+    """Return no seconds, and random weights of the ResNet."""
+    torch.manual_seed(seed)
+    return 0.0, resnet18().state_dict()
 
 
 def run_lfi(
