@@ -18,7 +18,7 @@ are for the batch size as it is. `untrained` has random weights.
 Settings are chosen beforehand, with a seed of its own and one half of the references as queries:
 
     ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --own-learning-rates 0.0007 0.0014 0.0028
-    ... --seeds 100 --tuning --dense-weights 2 8 32
+    ... --seeds 100 --tuning --own-weights 1 4 --dense-weights 2 8 32
 """
 
 from __future__ import annotations
@@ -167,6 +167,14 @@ def parse_args() -> Namespace:
         help='of LFI, dense features and the control (0.0014, as `lfi.pretrain` has at 64 images a step)',
     )
     parser.add_argument(
+        '--own-weights',
+        type=float,
+        nargs='+',
+        default=[1.0],
+        metavar='W',
+        help="of LFI's losses, times 1, 2 and 1 (1)",
+    )
+    parser.add_argument(
         '--dense-weights',
         type=float,
         nargs='+',
@@ -200,7 +208,7 @@ def main(args: Namespace) -> None:
         *(
             run
             for rate in args.own_learning_rates
-            for run in own_runs(rate, args.dense_weights, args.control)
+            for run in own_runs(rate, args.own_weights, args.dense_weights, args.control)
         ),
         *((f'LightlyTrain, lr {rate:g}', rate, run_peer) for rate in args.learning_rates),
     ]
@@ -217,10 +225,15 @@ def main(args: Namespace) -> None:
             print(results.table(), flush=True)
 
 
-def own_runs(rate: float, dense_weights: Sequence[float], control: bool) -> Iterator[Run]:
+def own_runs(
+    rate: float, own_weights: Sequence[float], dense_weights: Sequence[float], control: bool
+) -> Iterator[Run]:
     """Yield the runs of this package at a learning rate."""
     options = {'optim_wrapper.optimizer.lr': rate}
-    yield f'LFI, lr {rate:g}', {**LOSS_WEIGHTS, **options}, run_lfi
+    for factor in own_weights:
+        times = '' if factor == 1 else f', weights times {factor:g}'
+        losses = {name: factor * weight for name, weight in LOSS_WEIGHTS.items()}
+        yield f'LFI{times}, lr {rate:g}', {**losses, **options}, run_lfi
     for weight in dense_weights:
         name = f'dense features, weight {weight:g}, lr {rate:g}'
         dense = {DENSE_WEIGHT: weight, **options}
