@@ -285,11 +285,13 @@ TRAINING_SUBSTITUTES = {
     '--lr': '--cfg-options optim_wrapper.optimizer.lr={}',
 }
 """Settings of a training's config, by the options that other trainers have for them."""
+WORK_DIR = 'work_dirs/<config name>'
+"""Default work dir of a run, as help texts say it."""
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str = WORK_DIR) -> None:
     """Add the arguments that training and testing share."""
-    parser.add_argument('--work-dir', help='folder for logs and results (default: work_dirs/<config name>)')
+    parser.add_argument('--work-dir', help=f'folder for logs and results (default: {work_dir})')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     add_launcher_arguments(parser)
 
@@ -305,9 +307,9 @@ def add_teacher(parser: argparse.ArgumentParser, default: str | None = 'clip-b16
     )
 
 
-def add_training_arguments(parser: ArgumentParser) -> None:
+def add_training_arguments(parser: ArgumentParser, work_dir: str = WORK_DIR) -> None:
     """Add the arguments of a training except the config."""
-    add_run_arguments(parser)
+    add_run_arguments(parser, work_dir)
     parser.add_substitutes(TRAINING_SUBSTITUTES)
     parser.add_argument(
         '--resume',

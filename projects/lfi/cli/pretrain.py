@@ -21,6 +21,7 @@ from lfi.utils.next_commands import print_next
 
 from . import train
 from .arguments import (
+    WORK_DIR,
     ArgumentParser,
     add_cfg_options,
     add_teacher,
@@ -67,7 +68,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--batch-size', type=positive, metavar='N', help="images of a step (default: the config's)"
     )
     add_cfg_options(parser)
-    add_training_arguments(parser)
+    add_training_arguments(
+        parser, f'{WORK_DIR}, or work_dirs/pretrain_<folder> with an option such as --concepts'
+    )
     train.add_cache_teacher(parser)
     parser.add_substitutes({'--model': '--backbone NAME'})
 
