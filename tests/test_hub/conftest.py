@@ -114,5 +114,7 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setattr(file_download, 'HUGGINGFACE_CO_URL_TEMPLATE', template, raising=False)
     monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'hub_cache'))
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    # The server knows the older protocol of uploads.
+    monkeypatch.setattr(constants, 'HF_HUB_DISABLE_XET', True)
     yield hub
     hub.close()

@@ -42,7 +42,7 @@ class Hub:
         known = repo in self.commits
         if not known:
             self.commits[repo], self.branches[repo] = [{}], {'main': 0}
-            self.private[repo] = body.get('private')
+            self.private[repo] = body.get('private') or body.get('visibility') == 'private'
         return 409 if known else 200, {'url': f'{self.url}/{repo.removeprefix("models/")}'}
 
     def commit(self, repo, branch, lines):
@@ -142,7 +142,20 @@ class Hub:
                     sha = hub.sha(repo, revision)
                     if sha is None:
                         return self.missing('RevisionNotFound')
-                    names = [{'rfilename': name} for name in hub.at(repo, sha)]
+                    files = hub.at(repo, sha)
+                    # huggingface_hub from 1 on lists the files of a revision so.
+                    if parts[4:5] == ['tree']:
+                        tree = [
+                            {
+                                'type': 'file',
+                                'path': name,
+                                'size': len(content),
+                                'oid': sha1(content).hexdigest(),
+                            }
+                            for name, content in files.items()
+                        ]
+                        return self.answer(200, tree)
+                    names = [{'rfilename': name} for name in files]
                     return self.answer(200, {'id': '/'.join(parts[2:4]), 'sha': sha, 'siblings': names})
                 kind = [] if parts[0] == 'datasets' else ['models']
                 repo, (revision, *path) = '/'.join([*kind, *parts[: 3 - len(kind)]]), parts[4 - len(kind) :]

@@ -152,7 +152,7 @@ def _commit(
     create_pr: bool,
 ) -> CommitInfo:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     api = HfApi(token=token, library_name='lfi')
     content_name = 'a cache of interaction maps' if repo_type == 'dataset' else 'a student'
@@ -174,6 +174,6 @@ def _commit(
             revision=revision,
             create_pr=create_pr,
         )
-    # `requests` raises an OSError without a network.
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+    # Without a network it is an OSError, and from huggingface_hub 1 on an HTTPError of httpx.
+    except (HTTPError, HFValidationError, OSError, ValueError) as error:
         raise HubError(f'the Hub does not take {repo_id}: {first_lines(error)}') from error

@@ -146,7 +146,7 @@ def local_folder(
     repository = Repository.of(str(source))
     repository = replace(repository, kind=kind or repository.kind)
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     try:
         snapshot = snapshot_download(
@@ -158,8 +158,8 @@ def local_folder(
             local_files_only=local_files_only,
             allow_patterns=list(STUDENT_FILES if repository.kind == 'model' else CACHE_FILES),
         )
-    # Without network and without an earlier download, the error is a FileNotFoundError.
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+    # Without network and without an earlier download it is a FileNotFoundError.
+    except (HTTPError, HFValidationError, OSError, ValueError) as error:
         raise HubError(
             f'{source} is not a folder, and the Hub does not give {repository.address}: {first_lines(error)}'
         ) from error

@@ -65,7 +65,7 @@ def fetch_folder(name: str) -> Path:
         name: name of the repository. Files in the cache are not fetched again.
 
     Raises:
-        HfHubHTTPError, OSError, ValueError: if the repository cannot be fetched.
+        HTTPError, OSError, ValueError: if the repository cannot be fetched.
     """
     from huggingface_hub import snapshot_download
 
