@@ -150,38 +150,18 @@ def parse_args() -> Namespace:
     parser.add_argument(
         '--images', type=positive, default=TRAIN_IMAGES, help='images of a class (%(default)s)'
     )
-    parser.add_argument(
-        '--learning-rates',
-        type=float,
-        nargs='+',
-        default=[0.002],
-        metavar='LR',
-        help='of LightlyTrain (0.002; its own default is 0.0005)',
-    )
-    parser.add_argument(
-        '--own-learning-rates',
-        type=float,
-        nargs='+',
-        default=[0.0014],
-        metavar='LR',
-        help='of LFI, dense features and the control (0.0014, as `lfi.pretrain` has at 64 images a step)',
-    )
-    parser.add_argument(
-        '--own-weights',
-        type=float,
-        nargs='+',
-        default=[1.0],
-        metavar='W',
-        help="of LFI's losses, times 1, 2 and 1 (1)",
-    )
-    parser.add_argument(
-        '--dense-weights',
-        type=float,
-        nargs='+',
-        default=[],
-        metavar='W',
-        help='of dense features, beside and in place of interactions (none)',
-    )
+    for name, default, metavar, meaning in (
+        ('--learning-rates', [0.002], 'LR', 'of LightlyTrain (0.002; its own default is 0.0005)'),
+        (
+            '--own-learning-rates',
+            [0.0014],
+            'LR',
+            'of LFI, dense features and the control (0.0014, as `lfi.pretrain` has at 64 images a step)',
+        ),
+        ('--own-weights', [1.0], 'W', "of LFI's losses, times 1, 2 and 1 (1)"),
+        ('--dense-weights', [], 'W', 'of dense features, beside and in place of interactions (none)'),
+    ):
+        parser.add_argument(name, type=float, nargs='+', default=default, metavar=metavar, help=meaning)
     parser.add_argument('--control', action='store_true', help="learn other images' maps, too")
     parser.add_argument('--tuning', action='store_true', help='test on one half of the references')
     return parser.parse_args()
