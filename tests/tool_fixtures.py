@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from lfi.cli.main import module_of, parser_of
+from lfi.engine import safe_checkpoint_loading
 from lfi.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -160,7 +161,7 @@ def call_tool(import_tool, tool_arguments, monkeypatch, tmp_path) -> Callable[..
         monkeypatch.chdir(folder)
         printed = StringIO()
         try:
-            with redirect_stdout(printed):
+            with redirect_stdout(printed), safe_checkpoint_loading():
                 arguments = tool_arguments(tool, *args)
                 if tool.startswith('research '):
                     import_tool(tool).main(arguments)

@@ -43,6 +43,7 @@ def test_a_tokenizer_of_transformers_needs_it(monkeypatch):
     'teacher',
     [None, dict(model='shapes-tiny'), dict(model='transformers:x/y'), {**SIGLIP, 'weights_file': 'a'}],
 )
-def test_nothing_is_printed_for_a_teacher_that_is_here(teacher, capsys):
+def test_nothing_is_printed_for_a_teacher_that_is_here(teacher, capsys, monkeypatch):
+    monkeypatch.setattr(first_steps, 'find_spec', lambda name: name)
     first_steps.print_first_steps(Config(dict(model=dict(teacher=teacher))))
     assert capsys.readouterr().out == ''

@@ -52,7 +52,7 @@ TASKS = {
 DETECTORS = {'rcnn': 'Instance Segmentation', 'rtmdet': 'Object Detection', 'detr': 'Object Detection'}
 DEFAULT_SIZE = 224
 """Image size for FLOPs if neither the backbone nor the data sets it."""
-SIZES = {'built-in Shapes': 64}
+SIZES = {'built-in Shapes': 64, 'Tiny-ImageNet, 20 classes': 64}
 """Image sizes of data sets with a fixed size."""
 FEW_LABELS = 'train_dataloader.few_labels'
 PAPER = dict(Title='Knowledge Transfer from Interaction Learning', Year='ICCV 2025')
@@ -201,15 +201,19 @@ def _config_trained_by(arm: Arm) -> str | None:
     if not (ROOT / baseline).is_file():
         return None
     of_arm, of_baseline = read_config(arm.config, arm.options), read_config(baseline)
-    same = _drop_none(of_arm.to_dict()) == _drop_none(of_baseline.to_dict())
+    same = _essentials(of_arm.to_dict()) == _essentials(of_baseline.to_dict())
     return baseline if same else None
 
 
-def _drop_none(config: Any) -> Any:
-    """Remove the None values of a config, with which options switch parts off."""
+def _essentials(config: Any) -> Any:
+    """Remove what two equal trainings may write differently: None, and the width of the teacher's features.
+
+    Options switch parts off by None. A config without `teacher_dims` reads the width from its teacher.
+    """
     if isinstance(config, dict):
-        return {name: _drop_none(value) for name, value in config.items() if value is not None}
-    return [_drop_none(value) for value in config] if isinstance(config, list | tuple) else config
+        kept = {name: value for name, value in config.items() if value is not None and name != 'teacher_dims'}
+        return {name: _essentials(value) for name, value in kept.items()}
+    return [_essentials(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def zoo(entries: list[Entry]) -> str:
