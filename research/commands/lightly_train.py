@@ -34,7 +34,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import lfi
@@ -54,6 +53,7 @@ from torchvision.models import resnet18
 
 from ..studies.arms import ARMS, LOSS
 from ..studies.csv_file import write_csv
+from ..studies.paired import mean_and_spread, paired_by_seed
 from ..studies.settings_digest import settings_digest
 
 NUM_TEST_CLASSES, TRAIN_IMAGES, SIDE = 20, 250, 64
@@ -203,6 +203,8 @@ def main(args: Namespace) -> None:
                     name, seed, identity, **frozen_accuracy(state, references, queries), seconds=seconds
                 )
             print(results.table(), flush=True)
+    # Of this package, the run that is named first.
+    print(f'\n{results.differences(runs[1][0])}')
 
 
 def own_runs(
@@ -267,16 +269,23 @@ class Results:
         rows = []
         for run in dict.fromkeys(row['run'] for row in self._rows if row['part'] == self._part):
             values = [[float(row[name]) for row in self._own(run)] for name in (*METRICS, 'seconds')]
-            rows.append([run, len(values[0]), *map(_spread, values)])
+            rows.append([run, len(values[0]), *map(mean_and_spread, values)])
         return markdown.table(['', 'seeds', *TITLES], rows)
+
+    def differences(self, method: str) -> str:
+        """Return a Markdown table of a run minus each other run, with intervals over shared seeds."""
+        rows = []
+        for run in dict.fromkeys(row['run'] for row in self._rows if row['part'] == self._part):
+            if run != method:
+                pairs = [(self._by_seed(run, name), self._by_seed(method, name)) for name in METRICS]
+                rows.append([run, *(paired_by_seed(*pair) or '–' for pair in pairs)])
+        return markdown.table([f'{method}, minus', *TITLES[:-1]], rows)
+
+    def _by_seed(self, run: str, column: str) -> dict[int, float]:
+        return {int(row['seed']): float(row[column]) for row in self._own(run)}
 
     def _own(self, run: str) -> list[dict[str, str]]:
         return [row for row in self._rows if row['run'] == run and row['part'] == self._part]
-
-
-def _spread(values: Sequence[float]) -> str:
-    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
-    return f'{mean(values):.1f}{spread}'
 
 
 def untested_names(source: Path) -> list[str]:

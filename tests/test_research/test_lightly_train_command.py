@@ -53,6 +53,12 @@ def test_results_of_other_settings_are_not_mixed_in(tmp_path):
     assert again.table() == results.table() and '| LFI | 2 | 2.0 ± 1.4 | 2.0 ± 0.0 |' in again.table()
     with pytest.raises(UsageError, match='LFI, seed 1, was run with other settings: remove the row'):
         again.has('LFI', 1, 'bb')
+    # Differences are of shared seeds, with Student's interval for two: 12.7 standard errors.
+    for seed, knn in enumerate((1.5, 2.5, 9.0)):
+        results.add('other', seed, 'cc', **{**values, 'knn': knn})
+    row = '| other | +0.0 (-6.4 to +6.4) | +0.0 (+0.0 to +0.0) | +0.0 (+0.0 to +0.0) |'
+    results.add('untrained', 0, 'dd', **values)
+    assert row in results.differences('LFI') and '| untrained | – | – | – |' in results.differences('LFI')
     # Tuning has rows of its own, and leaves the others.
     tuning = Results(file, 'tuning')
     assert not tuning.has('LFI', 0, 'aa')
