@@ -5,7 +5,7 @@ import torch
 from lfi.registry import MODELS
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from repository_configs import BASELINES, TASK_LOSS, baseline_of, read, start
+from repository_configs import BASELINES, TASK_LOSS, baseline_of, read, start, teacher_of
 
 from research.studies.job import read_config
 from research.studies.presets import PRESETS
@@ -39,8 +39,9 @@ def test_changes_the_model_and_nothing_else(config):
 
 
 @pytest.mark.parametrize('config', OTHERS)
-def test_learns(config, tmp_path, unlearnt):
+def test_learns(config, small_data, small_clip, tmp_path, unlearnt):
     cfg = read(config)
+    cfg.model.teacher = teacher_of(cfg, small_clip)
     model = start(cfg, tmp_path).model.train()
     batch = next(iter(Runner.build_dataloader(cfg.train_dataloader)))
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
