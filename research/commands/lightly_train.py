@@ -1,17 +1,18 @@
-"""Pretrain a ResNet-18 by LFI and by LightlyTrain's own package, with one teacher, and compare.
+"""Pretrain a ResNet-18 or a small ViT by LFI, and the ResNet by LightlyTrain's own package, and compare.
 
-Both learn from the same unlabelled photos of Tiny-ImageNet (the classes from the 21st on, 64 px) from random
-weights, in equally many epochs and batches. LightlyTrain has an environment of its own. It runs
-`distillationv3` with its defaults, but for the learning rate, and the teacher `lit-lite0`, traced. LFI runs
-`lfi.pretrain`, also with dense features beside or in place of interactions, and with another image's maps.
-Its texts are ImageNet's names without those of the tested classes. Frozen features are compared on the first
-20 classes. A stopped command goes on: `--results` keeps the numbers of each run.
+All learn from one teacher and the same unlabelled photos of Tiny-ImageNet (the classes from the 21st on, 64
+px), with random weights at first, in equally many epochs and batches. LightlyTrain has an environment of its
+own. It runs `distillationv3` with its defaults, but for the learning rate, and the teacher `lit-lite0`,
+traced. LFI runs `lfi.pretrain`, also with dense features beside or in place of interactions, and with another
+image's maps. Its texts are ImageNet's names without those of the tested classes. Frozen features are compared
+on the first 20 classes. A stopped command goes on: `--results` keeps the numbers of each run.
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
 colours, and LFI's one look at each image; crops begin at 0.14 and 0.35 of an image; weight decay is 1e-6 and
 0.05; LightlyTrain reads the last feature map, and LFI the last two. LightlyTrain drops an epoch's last,
 smaller batch. It multiplies its learning rate by the square root of the batch size / 1536. LFI's rates here
-are for the batch size as it is. `untrained` has random weights.
+are for the batch size as it is. `untrained` has random weights. The ViT is that of the studies on photos,
+with stem and prior in each run.
 
     LFI_DATA_ROOT=... LFI_TEACHER_ROOT=... python -m research lightly-train --peer OTHER_VENV/bin/python
 
@@ -19,6 +20,8 @@ Settings are chosen beforehand, with a seed of its own and one half of the refer
 
     ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --own-learning-rates 0.0007 0.0014 0.0028
     ... --seeds 100 --tuning --own-weights 1 4 --dense-weights 2 8 32
+
+Without `--peer`, LightlyTrain does not run. `--student vit` needs none.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lfi
 import mmcv
@@ -44,6 +47,7 @@ from lfi.cli.arguments import ArgumentParser, positive, whole
 from lfi.cli.running import run_tool
 from lfi.errors import UsageError
 from lfi.evaluation import KNNMetric, LinearProbeMetric
+from lfi.models import InteractionQueryViT
 from lfi.models.teachers import VLMAttentionTeacher, build_teacher
 from lfi.utils import markdown
 from open_clip import IMAGENET_CLASSNAMES
@@ -113,11 +117,12 @@ OURS = """
 import json, time
 import lfi
 
-photos, teacher, concepts, seed, epochs, batch_size, size, workers, options, out = json.loads({arguments!r})
+arguments = json.loads({arguments!r})
+photos, model, teacher, concepts, seed, epochs, batch_size, size, workers, options, out = arguments
 if __name__ == "__main__":
     start = time.perf_counter()
     lfi.pretrain(
-        photos, model="resnet18", teacher=teacher, concepts=concepts, epochs=epochs, batch_size=batch_size,
+        photos, model=model, teacher=teacher, concepts=concepts, epochs=epochs, batch_size=batch_size,
         input_size=size, workers=workers, out=out, cfg_options={{"randomness.seed": seed, **options}},
     )
     print("seconds", time.perf_counter() - start)
@@ -127,13 +132,63 @@ if __name__ == "__main__":
 Train = Callable[[Namespace, Path, Path, int, Any, Path], tuple[float, dict[str, Tensor]]]
 Run = tuple[str, Any, Train]
 """Name, setting and function of a run."""
+# As in `configs/_base_/models/vit-128x6-p8_64.py`, and without a final norm.
+VIT: dict[str, Any] = dict(
+    arch=dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=256),
+    img_size=SIDE,
+    patch_size=8,
+    stem=dict(type='lfi.ConvStem'),
+    with_cls_token=False,
+    out_type='avg_featmap',
+    final_norm=False,
+)
 LOSS_WEIGHTS = {f'{LOSS}.spatial_weight': 1.0, f'{LOSS}.semantic_weight': 2.0, f'{LOSS}.presence_weight': 1.0}
 DENSE_WEIGHT = 'model.supervision.dense_features.loss_weight'
 
 
+class Student(NamedTuple):
+    """Student of the comparison.
+
+    Args:
+        label: what the names of its runs begin with.
+        model: name of the model for `lfi.pretrain`.
+        options: changes of the config that `lfi.pretrain` writes.
+        build: builds the model without a head. It gives features (N, C) of images, or a tuple that ends so.
+    """
+
+    label: str
+    model: str
+    options: dict[str, Any]
+    build: Callable[[], nn.Module]
+
+
+def build_resnet() -> nn.Module:
+    """Build torchvision's ResNet-18."""
+    model = resnet18()
+    model.fc = nn.Identity()
+    return model
+
+
+STUDENTS = {
+    'resnet18': Student('', 'resnet18', {}, build_resnet),
+    'vit': Student(
+        'ViT: ',
+        'deit-tiny',
+        {
+            **{f'model.backbone.{name}': value for name, value in VIT.items()},
+            # In the config that `lfi.pretrain` writes, it is a name.
+            'model.backbone.arch': dict(_delete_=True, **VIT['arch']),
+            'model.supervision.prior.type': 'lfi.AffinityPrior',
+        },
+        lambda: InteractionQueryViT(**VIT),
+    ),
+}
+
+
 def parse_args() -> Namespace:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('--peer', required=True, help='python of an environment with lightly-train 0.18')
+    parser.add_argument('--peer', help='python of an environment with lightly-train 0.18 (none)')
+    parser.add_argument('--student', choices=STUDENTS, default='resnet18', help='(%(default)s)')
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/lightly-train'), help='folder (%(default)s)'
     )
@@ -177,6 +232,9 @@ def main(args: Namespace) -> None:
     for name in ('LFI_DATA_ROOT', 'LFI_TEACHER_ROOT'):
         if name not in os.environ:
             raise UsageError(f'{name} is not set: set it to the folder of the data, or of the teachers')
+    student = STUDENTS[args.student]
+    if args.peer and student.label:
+        raise UsageError(f'--peer trains a ResNet-18 alone: leave it out with --student {args.student}')
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.results, TUNING if args.tuning else TEST)
     source = Path(os.environ['LFI_DATA_ROOT']) / 'tiny-imagenet-200'
@@ -188,10 +246,12 @@ def main(args: Namespace) -> None:
         *(
             run
             for rate in args.own_learning_rates
-            for run in own_runs(rate, args.own_weights, args.dense_weights, args.control)
+            for run in own_runs(student, rate, args.own_weights, args.dense_weights, args.control)
         ),
-        *((f'LightlyTrain, lr {rate:g}', rate, run_peer) for rate in args.learning_rates),
     ]
+    if args.peer:
+        runs += [(f'LightlyTrain, lr {rate:g}', rate, run_peer) for rate in args.learning_rates]
+    runs = [(f'{student.label}{name}', setting, train) for name, setting, train in runs]
     for seed in args.seeds:
         for name, setting, train in runs:
             identity = settings_digest(args.epochs, args.batch_size, args.images, setting)
@@ -200,7 +260,11 @@ def main(args: Namespace) -> None:
                 folder.mkdir(exist_ok=True)
                 seconds, state = train(args, photos, teacher, seed, setting, folder)
                 results.add(
-                    name, seed, identity, **frozen_accuracy(state, references, queries), seconds=seconds
+                    name,
+                    seed,
+                    identity,
+                    **frozen_accuracy(student.build(), state, references, queries),
+                    seconds=seconds,
                 )
             print(results.table(), flush=True)
     # Of this package, the run that is named first.
@@ -208,19 +272,29 @@ def main(args: Namespace) -> None:
 
 
 def own_runs(
-    rate: float, own_weights: Sequence[float], dense_weights: Sequence[float], control: bool
+    student: Student,
+    rate: float,
+    own_weights: Sequence[float],
+    dense_weights: Sequence[float],
+    control: bool,
 ) -> Iterator[Run]:
     """Yield the runs of this package at a learning rate."""
-    options = {'optim_wrapper.optimizer.lr': rate}
-    for factor in own_weights:
-        times = '' if factor == 1 else f', weights times {factor:g}'
-        losses = {name: factor * weight for name, weight in LOSS_WEIGHTS.items()}
-        yield f'LFI{times}, lr {rate:g}', {**losses, **options}, run_lfi
+    options = {'optim_wrapper.optimizer.lr': rate, **student.options}
+    losses = {
+        'LFI' if factor == 1 else f'LFI, weights times {factor:g},': {
+            name: factor * weight for name, weight in LOSS_WEIGHTS.items()
+        }
+        for factor in own_weights
+    }
+    for name, setting in losses.items():
+        yield f'{name.rstrip(",")}, lr {rate:g}', {**setting, **options}, run_lfi
     for weight in dense_weights:
-        name = f'dense features, weight {weight:g}, lr {rate:g}'
+        dense_name = f'dense features, weight {weight:g}, lr {rate:g}'
         dense = {DENSE_WEIGHT: weight, **options}
-        yield name, {**options_of('dense-features'), **dense}, run_lfi
-        yield f'LFI + {name}', {**LOSS_WEIGHTS, **options_of('lfi-dense-features'), **dense}, run_lfi
+        yield dense_name, {**options_of('dense-features'), **dense}, run_lfi
+        for name, setting in losses.items():
+            together = {**setting, **options_of('lfi-dense-features'), **dense}
+            yield f'{name} + {dense_name}', together, run_lfi
     if control:
         yield f'other image, lr {rate:g}', {**options_of('other-image'), **options}, run_lfi
 
@@ -350,21 +424,22 @@ def options_of(arm: str) -> dict[str, Any]:
 def untrained(
     args: Namespace, photos: Path, teacher: Path, seed: int, setting: None, folder: Path
 ) -> tuple[float, dict[str, Tensor]]:
-    """Return no seconds, and random weights of the ResNet."""
+    """Return no seconds, and random weights of the student."""
     torch.manual_seed(seed)
-    return 0.0, resnet18().state_dict()
+    return 0.0, STUDENTS[args.student].build().state_dict()
 
 
 def run_lfi(
     args: Namespace, photos: Path, teacher: Path, seed: int, options: dict[str, Any], folder: Path
 ) -> tuple[float, dict[str, Tensor]]:
-    """Pretrain by LFI, and return its seconds and the weights of the ResNet."""
+    """Pretrain by LFI, and return its seconds and the weights of the student."""
     options = {**options, 'model.teacher.input_size': TEACHER_SIDE}
     out = folder / 'run'
     shutil.rmtree(out, ignore_errors=True)
     concepts = untested_names(Path(os.environ['LFI_DATA_ROOT']) / 'tiny-imagenet-200')
     common = [seed, args.epochs, args.batch_size, SIDE, args.workers, options, str(out)]
-    seconds = _run(sys.executable, OURS, [str(photos), TEACHER, concepts, *common], folder)
+    model = STUDENTS[args.student].model
+    seconds = _run(sys.executable, OURS, [str(photos), model, TEACHER, concepts, *common], folder)
     (checkpoint,) = out.glob(f'epoch_{args.epochs}.pth')
     return seconds, torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
 
@@ -429,30 +504,29 @@ def _read(items: list[tuple[Path, int]]) -> Images:
 
 
 @torch.no_grad()
-def frozen_accuracy(state: dict[str, Tensor], references: Images, queries: Images) -> dict[str, float]:
-    """Return the top-1 accuracy of a ResNet-18's pooled features, in per cent, by metric.
+def frozen_accuracy(
+    model: nn.Module, state: dict[str, Tensor], references: Images, queries: Images
+) -> dict[str, float]:
+    """Return the top-1 accuracy of a model's pooled features, in per cent, by metric.
 
     Args:
-        state: weights of the ResNet, whose names may have a prefix.
+        model: gives features (N, C) of images; its weights are replaced.
+        state: weights of the model. Their names may have a prefix that ends in `backbone.`.
         references: images with labels that are known.
         queries: images to name.
 
     Raises:
         UsageError: if a weight is missing.
     """
-    model = resnet18()
-    model.fc = nn.Identity()
-    own = {
-        key: next((value for name, value in state.items() if f'.{name}'.endswith(f'.{key}')), None)
-        for key in model.state_dict()
-    }
-    missing = [key for key, value in own.items() if value is None]
+    plain = {name.rpartition('backbone.')[2]: value for name, value in state.items()}
+    missing = [key for key in model.state_dict() if key not in plain]
     if missing:
-        raise UsageError(f'the weights have no {missing[0]} of a ResNet-18')
-    model.load_state_dict(own)
+        raise UsageError(f'the weights have no {missing[0]} of the student')
+    model.load_state_dict({key: plain[key] for key in model.state_dict()})
     model.eval()
     known, asked = (
-        torch.cat([model(chunk) for chunk in images.split(200)]) for images in (references[0], queries[0])
+        torch.cat([_last(model(chunk)) for chunk in images.split(200)])
+        for images in (references[0], queries[0])
     )
     labels, truth = references[1], queries[1]
     # The first ten references of each class.
@@ -464,3 +538,7 @@ def frozen_accuracy(state: dict[str, Tensor], references: Images, queries: Image
         'linear_10': LinearProbeMetric().predict(known[few], labels[few], asked),
     }
     return {name: 100 * (found == truth).float().mean().item() for name, found in predicted.items()}
+
+
+def _last(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return outputs[-1] if isinstance(outputs, tuple) else outputs

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from lfi.errors import UsageError
-from torchvision.models import resnet18
 
 from research.commands.lightly_train import (
     NUM_TEST_CLASSES,
+    STUDENTS,
     Results,
     class_folders,
     frozen_accuracy,
@@ -18,20 +18,27 @@ from research.commands.lightly_train import (
 )
 
 
-@pytest.mark.parametrize('prefix', ['', 'backbone.', 'model.backbone.'])
-def test_frozen_features_are_those_of_the_weights_whatever_their_prefix_is(prefix):
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'backbone.backbone.'])
+@pytest.mark.parametrize(('student', 'name'), [('resnet18', 'layer4.1.bn2.weight'), ('vit', 'pos_embed')])
+def test_frozen_features_are_those_of_the_weights_whatever_their_prefix_is(student, name, prefix):
     torch.manual_seed(0)
-    state = {f'{prefix}{name}': value for name, value in resnet18().state_dict().items()}
+    model = STUDENTS[student].build()
+    state = {f'{prefix}{name}': value.clone() for name, value in model.state_dict().items()}
+    # Weights beside the backbone's.
+    state['readout.patch_head.weight'] = torch.zeros(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
     labels = torch.arange(2).repeat_interleave(30)
     # Two classes of very different brightness.
-    images = torch.randn(60, 3, 32, 32) + 4 * labels.view(-1, 1, 1, 1)
-    found = frozen_accuracy(state, (images[::2], labels[::2]), (images[1::2], labels[1::2]))
+    images = torch.randn(60, 3, 64, 64) + 4 * labels.view(-1, 1, 1, 1)
+    found = frozen_accuracy(model, state, (images[::2], labels[::2]), (images[1::2], labels[1::2]))
     assert found == {'knn': 100, 'linear': 100, 'linear_10': 100}
-    wrong = frozen_accuracy(state, (images[::2], labels[::2]), (images[1::2], 1 - labels[1::2]))
+    wrong = frozen_accuracy(model, state, (images[::2], labels[::2]), (images[1::2], 1 - labels[1::2]))
     assert wrong == {'knn': 0, 'linear': 0, 'linear_10': 0}
-    del state[f'{prefix}layer4.1.bn2.weight']
-    with pytest.raises(UsageError, match='the weights have no layer4.1.bn2.weight'):
-        frozen_accuracy(state, (images, labels), (images, labels))
+    del state[f'{prefix}{name}']
+    with pytest.raises(UsageError, match=f'the weights have no {name}'):
+        frozen_accuracy(model, state, (images, labels), (images, labels))
 
 
 def test_no_tested_class_is_asked_about(data_root):
