@@ -62,6 +62,16 @@ def test_max_classes_takes_the_first(fake_tiny_imagenet, split):
     assert TinyImageNet.count_classes(fake_tiny_imagenet, 9) == 3
 
 
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_first_class_leaves_out_those_before_it(fake_tiny_imagenet, split):
+    everything = TinyImageNet(fake_tiny_imagenet, split)
+    data = TinyImageNet(fake_tiny_imagenet, split, first_class=1, max_classes=1)
+    assert data.metainfo['classes'] == everything.metainfo['classes'][1:2]
+    files = {everything.get_data_info(i)['img_path'] for i in np.flatnonzero(everything.get_gt_labels() == 1)}
+    assert {data.get_data_info(i)['img_path'] for i in range(len(data))} == files
+    assert set(data.get_gt_labels()) == {0}
+
+
 def test_lazy_init_reads_no_annotation(fake_tiny_imagenet):
     data = TinyImageNet(fake_tiny_imagenet, lazy_init=True)
     assert data.metainfo['classes'][0] == 'goldfish'
@@ -118,6 +128,8 @@ def test_an_image_without_a_box_is_named(fake_tiny_imagenet):
         (dict(images_per_class=0), 'images_per_class=0'),
         (dict(images_per_class=(2, 2)), r'images_per_class=\(2, 2\)'),
         (dict(max_classes=0), 'max_classes=0'),
+        (dict(first_class=3), 'first_class=3 leaves no class'),
+        (dict(first_class=-1), 'first_class=-1 leaves no class'),
         (dict(images_per_class=(90, 95)), r'images_per_class=\(90, 95\) leaves no image of n0'),
     ],
 )

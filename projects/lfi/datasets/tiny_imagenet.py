@@ -71,14 +71,15 @@ class TinyImageNet(BaseDataset):
         split: `'train'` or `'val'`; the official test split has no labels. Defaults to `'train'`.
         images_per_class: Number of images of each class, the first ones by file name; or a range of images,
             such as `(100, 150)`, whose end is exclusive. Defaults to None: all.
-        max_classes: Number of classes, the first ones of `wnids.txt`. Defaults to None: all.
+        max_classes: Number of classes, in the order of `wnids.txt`. Defaults to None: all.
+        first_class: Index in `wnids.txt` of the first class. Defaults to 0.
         pipeline: Transforms. A type without a scope is mmpretrain's. Defaults to ().
         **kwargs: Arguments of `mmpretrain.datasets.BaseDataset`: `indices`, `test_mode`, `lazy_init`, ...
 
     Raises:
         FileNotFoundError: If `data_root` lacks a file or folder.
-        ValueError: If the split is unknown, `images_per_class` or `max_classes` leave nothing, or a file is
-            malformed.
+        ValueError: If the split is unknown, `images_per_class`, `max_classes` or `first_class` leave nothing,
+            or a file is malformed.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class TinyImageNet(BaseDataset):
         split: str = 'train',
         images_per_class: int | Sequence[int] | None = None,
         max_classes: int | None = None,
+        first_class: int = 0,
         pipeline: Sequence = (),
         **kwargs: Any,
     ) -> None:
@@ -99,12 +101,16 @@ class TinyImageNet(BaseDataset):
             raise ValueError(f'images_per_class={images_per_class!r} leaves no image; use 1 or more, or None')
         if max_classes is not None and max_classes < 1:
             raise ValueError(f'max_classes={max_classes!r} leaves no class; use 1 or more, or None')
-        self.split, self.images_per_class, self.max_classes = split, slice(first, last), max_classes
+        self.split, self.images_per_class = split, slice(first, last)
+        self.classes_taken = slice(first_class, None if max_classes is None else first_class + max_classes)
         data_root = Path(data_root).expanduser()
-        kwargs['metainfo'] = {
-            'classes': tuple(self.class_names(data_root, max_classes)),
-            **(kwargs.get('metainfo') or {}),
-        }
+        classes = self.class_names(data_root)[self.classes_taken]
+        if first_class < 0 or not classes:
+            raise ValueError(
+                f'first_class={first_class!r} leaves no class of {data_root / "wnids.txt"}: use an index of '
+                'its lines, from 0'
+            )
+        kwargs['metainfo'] = {'classes': tuple(classes), **(kwargs.get('metainfo') or {})}
         super().__init__(ann_file='', data_root=str(data_root), pipeline=pipeline, **kwargs)
 
     @staticmethod
@@ -123,7 +129,7 @@ class TinyImageNet(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Return one data info for each image, class by class."""
         root = Path(self.data_root)
-        wnids = _read_wnids(root)[: self.max_classes]
+        wnids = _read_wnids(root)[self.classes_taken]
         rows_of = self._train_rows(root, wnids) if self.split == 'train' else self._val_rows(root, wnids)
         for wnid in wnids:
             if not rows_of[wnid][self.images_per_class]:

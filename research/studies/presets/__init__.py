@@ -28,6 +28,7 @@ from .few_labels import (
     with_text_prediction,
 )
 from .preset import Preset
+from .pretrained import PRETRAINED_SETTINGS, TINY_FEW_PRETRAINED
 from .pretraining import SHAPES_PRETRAINING, SHAPES_PRETRAINING_TUNING
 from .students import BY_HEAD, classification_arms, named_arms
 from .tuning import tuning
@@ -68,6 +69,8 @@ PRESETS = {
     'tiny-50': TINY_50,
     'tiny-resnet': TINY_RESNET,
     'tiny-resnet-few': TINY_RESNET_FEW,
+    'tiny-few-pretrained': TINY_FEW_PRETRAINED,
+    'tiny-few-pretrained-tuning': tuning(TINY_FEW_PRETRAINED, 8, PRETRAINED_SETTINGS),
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
     'dg-pacs': domain_study('pacs', 'What is there of PACS'),

@@ -228,6 +228,26 @@ def test_all_classes_are_taught_as_part_of_them_is(tmp_path):
         assert cfg.optim_wrapper == theirs.optim_wrapper
 
 
+def test_labels_that_pretrain_are_of_other_classes_than_those_tested(tmp_path):
+    jobs = plan(PRESETS['tiny-few-pretrained'], [7], [], tmp_path)
+    scratch = {job.arm.name: job.config() for job in plan(PRESETS['tiny-few-10'], [7], [], tmp_path)}
+    (folder,) = {job.start.folder for job in jobs}
+    for job in jobs:
+        cfg, start = job.config(), job.start.config()
+        for loader in ('train', 'val', 'test'):
+            theirs = start[f'{loader}_dataloader'].dataset
+            assert theirs.first_class == cfg.max_classes == 20
+            assert theirs.max_classes == start.model.head.num_classes == start.data_preprocessor.num_classes
+        # No teacher: labels alone.
+        assert start.model.get('teacher') is None
+        assert f'model.backbone.init_cfg.checkpoint={folder / "epoch_8.pth"}' in job.start_options()
+        assert cfg.model.backbone == start.model.backbone
+        # A teacher has another cache.
+        models = [{**each.model.to_dict(), 'teacher': None} for each in (cfg, scratch[job.arm.name])]
+        assert models[0] == models[1]
+        assert cfg.optim_wrapper == scratch[job.arm.name].optim_wrapper
+
+
 def test_a_detectors_arms_differ_by_the_model_alone(tmp_path):
     preset = PRESETS['shapes-detector']
     assert preset.negative_controls == {'other-image': 'lfi'}
