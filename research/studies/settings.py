@@ -133,6 +133,7 @@ _LFI = _lfi('4.0', '8.0', '4.0')
 # Best of SHAPES_FEW_SETTINGS. LFI's controls have the settings of LFI; LFI with logit KD has those of both.
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': weight('logit_kd', '4.0'),
+    'dho': weight('dual_head', '4.0'),
     'dense-features': weight('dense_features', '512.0'),
     'lightly-train-v3': weight('lightly_train', '512.0'),
     'other-image': _LFI,

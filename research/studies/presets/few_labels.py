@@ -21,6 +21,7 @@ from .students import BY_HEAD, localization_config, named_arms, without_cache
 FEW_ARMS = (
     'task-loss',
     'logit-kd',
+    'dho',
     'dense-features',
     'lightly-train-v3',
     'other-image',
@@ -82,9 +83,7 @@ SHAPES_FEW_ARMS = (
     *without_cache(named_arms((*FEW_ARMS, *MAPS_ARMS), SHAPES_STUDENT)),
     *named_arms(('lfi-cached',), SHAPES_STUDENT),
 )
-TINY_FEW_ARMS = named_arms(
-    (*FEW_ARMS[:2], 'dho', *FEW_ARMS[2:], *MAPS_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True
-)
+TINY_FEW_ARMS = named_arms((*FEW_ARMS, *MAPS_ARMS, 'lfi-dense-features'), TINY_STUDENT, features=True)
 # Study with all labels, arms in their settings, and epochs with about as many steps as with all labels.
 FEW = {
     name: (preset, tuple(with_settings(with_text_prediction(arm), settings) for arm in arms), epochs)

@@ -76,8 +76,7 @@ def test_settings_of_few_labels_are_tuned_with_ten_labels_in_the_study_s_own_sch
     names = [arm.name.split()[0] for arm in PRESETS[f'{study}-tuning'].arms]
     # More where the best was at the end of five.
     assert names[0] == 'task-loss' and min(names.count(name) for name in names[1:]) == 5
-    dho = {'dho'} if study == 'tiny-few' else set()
-    assert {'logit-kd', 'dense-features', 'lightly-train-v3', 'lfi'} | dho == set(names[1:])
+    assert {'logit-kd', 'dho', 'dense-features', 'lightly-train-v3', 'lfi'} == set(names[1:])
     own = {job.arm.name: job.config() for job in plan(PRESETS[f'{study}-10'], [100], [], tmp_path)}
     for job in plan(PRESETS[f'{study}-tuning'], [100], [], tmp_path):
         cfg, theirs = job.config(), own[job.arm.name.split()[0]]
