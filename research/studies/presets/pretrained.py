@@ -40,9 +40,13 @@ TINY_FEW_PRETRAINED = replace(
     '%; LiT-style EfficientNet-Lite0 as teacher. Loss weights are those of `tiny-few`.',
 )
 # A tuned backbone may need a smaller learning rate than one from scratch.
-LEARNING_RATES = ('0.001', '0.0003')
+LEARNING_RATES = ('0.003', '0.001', '0.0003', '0.0001')
 PRETRAINED_SETTINGS = {
-    # A tuning has the task loss at its first rate anyway.
-    name: [{'optim_wrapper.optimizer.lr': rate} for rate in LEARNING_RATES[name == 'task-loss' :]]
+    # The tuning has the task loss at 0.001 anyway.
+    name: [
+        {'optim_wrapper.optimizer.lr': rate}
+        for rate in LEARNING_RATES
+        if (name, rate) != ('task-loss', '0.001')
+    ]
     for name in ARMS
 }
