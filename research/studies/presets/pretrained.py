@@ -49,4 +49,6 @@ PRETRAINED_SETTINGS = {
         if (name, rate) != ('task-loss', '0.001')
     ]
     for name in ARMS
+    # The control has LFI's rate.
+    if name != 'other-image'
 }
