@@ -13,6 +13,8 @@ from .arms import LOSS, Arm, root_arm
 Options = Mapping[str, str]
 
 QUEUE = 'model.supervision.lightly_train.queue_size'
+# Share of the task's head in DHO's predictions.
+MIXTURE = 'model.predict_by.weight'
 
 
 def weight(part: str, value: str) -> Options:
@@ -129,20 +131,20 @@ PRETRAINING_CHOSEN: dict[str, Options] = {
 _LFI_BOXES = _lfi('2.0', '4.0', '2.0')
 FEW_BOXES_CHOSEN: dict[str, Options] = {'other-image': _LFI_BOXES, 'lfi': _LFI_BOXES}
 
-_LFI = _lfi('4.0', '8.0', '4.0')
+LFI_TIMES_4 = _lfi('4.0', '8.0', '4.0')
 # Best of SHAPES_FEW_SETTINGS. LFI's controls have the settings of LFI; LFI with logit KD has those of both.
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': weight('logit_kd', '4.0'),
     'dho': weight('dual_head', '4.0'),
     'dense-features': weight('dense_features', '512.0'),
     'lightly-train-v3': weight('lightly_train', '512.0'),
-    'other-image': _LFI,
-    'mean-target': _LFI,
+    'other-image': LFI_TIMES_4,
+    'mean-target': LFI_TIMES_4,
     # Weight of presence in LFI.
     'presence': {f'{LOSS}.presence_weight': '4.0'},
-    'lfi': _LFI,
-    'lfi-cached': _LFI,
-    'lfi-logit-kd': {**_LFI, **weight('logit_kd', '4.0')},
+    'lfi': LFI_TIMES_4,
+    'lfi-cached': LFI_TIMES_4,
+    'lfi-logit-kd': {**LFI_TIMES_4, **weight('logit_kd', '4.0')},
 }
 
 # Best of FEW_SETTINGS on photos, where LFI, alone and with logit KD, has its settings for all labels.
@@ -150,7 +152,7 @@ PHOTOS_FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': weight('logit_kd', '4.0'),
     'dense-features': weight('dense_features', '128.0'),
     'lightly-train-v3': weight('lightly_train', '8.0'),
-    'lfi-dense-features': _LFI,
+    'lfi-dense-features': LFI_TIMES_4,
     'dho': weight('dual_head', '4.0'),
 }
 # Best of PHOTOS_SETTINGS: LFI with dense features at their own weight has an eighth of LFI's weights.

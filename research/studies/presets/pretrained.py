@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..arms import build_arm
-from ..settings import PHOTOS_FEW_CHOSEN, with_settings
+from ..settings import LFI_TIMES_4, MIXTURE, PHOTOS_FEW_CHOSEN, Options, weight, with_settings
 from .all_labels import TINY_SMALL
 from .few_labels import TINY_STUDENT, few_labels, with_text_prediction
 from .students import named_arms
+
+
+def _rates(*rates: str) -> list[Options]:
+    return [{'optim_wrapper.optimizer.lr': rate} for rate in rates]
+
 
 # The study tests the first 20 classes of what is there, and the pretraining has the 30 others.
 FIRST, NUMBER = 20, 30
@@ -39,16 +44,15 @@ TINY_FEW_PRETRAINED = replace(
     '50 further training images of each class, test on the 50 official validation images of each, chance 5 '
     '%; LiT-style EfficientNet-Lite0 as teacher. Loss weights are those of `tiny-few`.',
 )
-# A tuned backbone may need a smaller learning rate than one from scratch.
-LEARNING_RATES = ('0.003', '0.001', '0.0003', '0.0001')
-PRETRAINED_SETTINGS = {
-    # The tuning has the task loss at 0.001 anyway.
-    name: [
-        {'optim_wrapper.optimizer.lr': rate}
-        for rate in LEARNING_RATES
-        if (name, rate) != ('task-loss', '0.001')
-    ]
-    for name in ARMS
-    # The control has LFI's rate.
-    if name != 'other-image'
+# A tuned backbone may need another learning rate than one from scratch, and other weights of the teacher. The
+# tuning has the task loss at 0.001 anyway, and the other settings are tried at this rate.
+PRETRAINED_SETTINGS: dict[str, list[Options]] = {
+    name: [*_rates('0.003', *first), *settings, *_rates('0.0003', '0.0001')]
+    for name, first, settings in (
+        ('task-loss', (), []),
+        ('logit-kd', ('0.001',), [weight('logit_kd', '16')]),
+        ('dho', ('0.001',), [{MIXTURE: '0'}]),
+        ('dense-features', ('0.001',), [weight('dense_features', '512')]),
+        ('lfi', ('0.001',), [LFI_TIMES_4]),
+    )
 }
