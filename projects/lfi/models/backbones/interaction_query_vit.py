@@ -47,7 +47,7 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
             from the learned queries. a_l is 0 at the start. So with 'none', and with 'gated' before training,
             the outputs equal those of the plain ViT bit for bit. Defaults to 'gated'.
         persistent: whether queries carry over from block to block. If False, each block starts from the
-            initial queries. Defaults to True.
+            initial queries, and blocks whose answers nothing reads are not asked. Defaults to True.
         interaction_layers: indices of the supervised blocks. Defaults to None: the last half.
         window_size: side, in patches, of the square windows within which patches attend to each other, as in
             ViTDet, for large inputs. Queries still read all patches. Needs `with_cls_token=False`. Defaults
@@ -162,9 +162,12 @@ class InteractionQueryViT(InteractionRecorder, VisionTransformer):
         outs: list[Tensor] = []
         attention: list[Tensor] = []
         tokens: list[Tensor] = []
+        # Asked queries that start anew are needed where an answer is read: in supervised blocks and the last.
+        answering_layers = {*self.interaction_layers, self.num_layers - 1}
         for i, layer in enumerate(self.layers):
             if not self.persistent:
-                queries, asked_queries = initial_queries, initial_asked_queries
+                queries = initial_queries
+                asked_queries = initial_asked_queries if i in answering_layers else None
             x, queries, asked_queries, maps = self._run(layer, x, queries, asked_queries, grid, valid)
             if self._records and i in self.interaction_layers:
                 tokens.append(x)
