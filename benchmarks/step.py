@@ -60,6 +60,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-classes', type=int, default=200, help='concepts of the bank (%(default)s)')
     parser.add_argument('--max-concepts', type=int, default=16, help='(%(default)s)')
     parser.add_argument('--batch-size', type=int, default=8, help='(%(default)s)')
+    parser.add_argument(
+        '--last-blocks',
+        type=int,
+        metavar='N',
+        help='supervise the last N blocks of a ViT alone, with queries that start anew in each',
+    )
     add_rounds(parser, 9)
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
     parser.add_argument(
@@ -84,8 +90,11 @@ def student_config(args: argparse.Namespace, asked: bool) -> dict:
         )
     arch = STUDY_ARCH if args.arch == 'vit-128x6' else InteractionQueryViT.arch_zoo[args.arch]
     kind = 'lfi.InteractionQueryViT' if asked else 'VisionTransformer'
+    queries = {}
+    if asked and args.last_blocks:
+        queries = dict(persistent=False, interaction_layers=list(range(-args.last_blocks, 0)))
     return dict(
-        backbone=dict(type=kind, arch=arch, img_size=args.img_size, patch_size=args.patch_size),
+        backbone=dict(type=kind, arch=arch, img_size=args.img_size, patch_size=args.patch_size, **queries),
         head=dict(
             type='VisionTransformerClsHead', num_classes=args.num_classes, in_channels=arch['embed_dims']
         ),
