@@ -4,7 +4,8 @@ All learn from one teacher and the same unlabelled photos of Tiny-ImageNet (the 
 px), with random weights at first, in equally many epochs and batches. LightlyTrain has an environment of its
 own. It runs `distillationv3` with its defaults, but for the learning rate, and the teacher `lit-lite0`,
 traced. LFI runs `lfi.pretrain`, also with dense features beside or in place of interactions, and with another
-image's maps. Its texts are ImageNet's names without those of the tested classes. Frozen features are compared
+image's maps. Its texts are ImageNet's names without those of the tested classes; the names of the photos'
+classes are among them. The other methods have no texts. Frozen features are compared
 on the first 20 classes. A stopped command goes on: `--results` keeps the numbers of each run.
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and
@@ -169,6 +170,13 @@ def build_resnet() -> nn.Module:
     return model
 
 
+def build_vit() -> nn.Module:
+    """Build the ViT of the studies, initialised as in training."""
+    model = InteractionQueryViT(**VIT)
+    model.init_weights()
+    return model
+
+
 STUDENTS = {
     'resnet18': Student('', 'resnet18', {}, build_resnet),
     'vit': Student(
@@ -180,7 +188,7 @@ STUDENTS = {
             'model.backbone.arch': dict(_delete_=True, **VIT['arch']),
             'model.supervision.prior.type': 'lfi.AffinityPrior',
         },
-        lambda: InteractionQueryViT(**VIT),
+        build_vit,
     ),
 }
 
