@@ -217,6 +217,13 @@ ARMS: dict[str, ArmSpec] = {
         options=('model.backbone.persistent=False',),
         teacher_output='maps',
     ),
+    'lfi-fast': ArmSpec(
+        'ablation',
+        'LFI whose queries start anew in each of the last two blocks, which alone are supervised',
+        base=METHOD,
+        options=('model.backbone.persistent=False', 'model.backbone.interaction_layers=[4,5]'),
+        teacher_output='maps',
+    ),
     'lfi-logit-kd': ArmSpec(
         'ablation',
         "LFI whose predictions learn the teacher's zero-shot class probabilities too",

@@ -30,6 +30,7 @@ SHAPES_FEWER_SEEDS = (
     'mean-target',
     'lfi-write-back',
     'lfi-not-persistent',
+    'lfi-fast',
     'lfi-logit-kd',
 )
 SHAPES = Preset(
@@ -62,10 +63,11 @@ TINY_SMALL_ARMS = (
     'lfi-spatial',
     'lfi-semantic',
     'lfi-no-presence',
+    'lfi-fast',
     'lfi-dense-features',
 )
 # With three seeds some of the other arms were close.
-TINY_SMALL_FEWER_SEEDS = ('no-prior',)
+TINY_SMALL_FEWER_SEEDS = ('no-prior', 'lfi-fast')
 TINY_SMALL = Preset(
     about='20 classes of Tiny-ImageNet with 100 training images each, 64 px, 15 epochs from scratch; '
     'validation on 50 further training images of each class, test on the 50 official validation images of '
