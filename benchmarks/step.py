@@ -75,7 +75,10 @@ def parse_args() -> argparse.Namespace:
         help='time LFI against the plain student alone, and write the ratios to this file; rows of other '
         'students stay',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.last_blocks is not None and args.arch == 'resnet50':
+        parser.error('--last-blocks is for a ViT, and --arch resnet50 has none')
+    return args
 
 
 def student_config(args: argparse.Namespace, asked: bool) -> dict:

@@ -5,7 +5,7 @@ px), with random weights at first, in equally many epochs and batches. LightlyTr
 own. It runs `distillationv3` with its defaults, but for the learning rate, and the teacher `lit-lite0`,
 traced. LFI runs `lfi.pretrain`, also with dense features beside or in place of interactions, and with another
 image's maps. Its texts are ImageNet's names without those of the tested classes; the names of the photos'
-classes are among them. The other methods have no texts. Frozen features are compared
+classes are among them. Dense features and LightlyTrain have no texts. Frozen features are compared
 on the first 20 classes. A stopped command goes on: `--results` keeps the numbers of each run.
 
 Each side keeps what belongs to its method: LightlyTrain's teacher sees each augmented view, with Mixup and

@@ -15,6 +15,10 @@ def _rates(*rates: str) -> list[Options]:
     return [{'optim_wrapper.optimizer.lr': rate} for rate in rates]
 
 
+def _rates_and(options: Options) -> list[Options]:
+    return [*_rates('0.003', '0.001'), options, *_rates('0.0003', '0.0001')]
+
+
 # The study tests the first 20 classes of what is there, and the pretraining has the 30 others.
 FIRST, NUMBER = 20, 30
 LABELLED_PRETRAINING = replace(
@@ -47,12 +51,9 @@ TINY_FEW_PRETRAINED = replace(
 # A tuned backbone may need another learning rate than one from scratch, and other weights of the teacher. The
 # tuning has the task loss at 0.001 anyway, and the other settings are tried at this rate.
 PRETRAINED_SETTINGS: dict[str, list[Options]] = {
-    name: [*_rates('0.003', *first), *settings, *_rates('0.0003', '0.0001')]
-    for name, first, settings in (
-        ('task-loss', (), []),
-        ('logit-kd', ('0.001',), [weight('logit_kd', '16')]),
-        ('dho', ('0.001',), [{MIXTURE: '0'}]),
-        ('dense-features', ('0.001',), [weight('dense_features', '512')]),
-        ('lfi', ('0.001',), [LFI_TIMES_4]),
-    )
+    'task-loss': _rates('0.003', '0.0003', '0.0001'),
+    'logit-kd': _rates_and(weight('logit_kd', '16')),
+    'dho': _rates_and({MIXTURE: '0'}),
+    'dense-features': _rates_and(weight('dense_features', '512')),
+    'lfi': _rates_and(LFI_TIMES_4),
 }
