@@ -114,7 +114,7 @@ ARMS: dict[str, ArmSpec] = {
     ),
     'dho': ArmSpec(
         'baseline',
-        "copies the teacher's zero-shot class probabilities by a second head, and mixes both heads' (DHO)",
+        "copies the teacher's zero-shot class probabilities by a second head; predicts by it or both (DHO)",
         base=METHOD,
         options=(
             *NO_INTERACTIONS,

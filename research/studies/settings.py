@@ -5,7 +5,7 @@ LFI's settings for all labels are in its configs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from .arms import LOSS, Arm, root_arm
@@ -76,9 +76,14 @@ FEW_SETTINGS: dict[str, list[Options]] = {
         _lfi('8', '16', '8'),
     ],
 }
-# On Shapes two arms of `FEW_SETTINGS` were best at the end of their range.
+# On Shapes two arms of `FEW_SETTINGS` were best at the end of their range, and DHO by its second head.
 SHAPES_FEW_SETTINGS: dict[str, list[Options]] = {
     **FEW_SETTINGS,
+    'dho': [
+        *FEW_SETTINGS['dho'][:3],
+        {**weight('dual_head', '4'), MIXTURE: '0'},
+        *FEW_SETTINGS['dho'][3:],
+    ],
     'dense-features': [*FEW_SETTINGS['dense-features'], weight('dense_features', '2048')],
     'lightly-train-v3': [
         *FEW_SETTINGS['lightly-train-v3'],
@@ -135,7 +140,7 @@ LFI_TIMES_4 = _lfi('4.0', '8.0', '4.0')
 # Best of SHAPES_FEW_SETTINGS. LFI's controls have the settings of LFI; LFI with logit KD has those of both.
 FEW_CHOSEN: dict[str, Options] = {
     'logit-kd': weight('logit_kd', '4.0'),
-    'dho': weight('dual_head', '4.0'),
+    'dho': {**weight('dual_head', '4.0'), MIXTURE: '0'},
     'dense-features': weight('dense_features', '512.0'),
     'lightly-train-v3': weight('lightly_train', '512.0'),
     'other-image': LFI_TIMES_4,
@@ -177,19 +182,28 @@ def with_settings(arm: Arm, settings: Mapping[str, Options]) -> Arm:
 def tuning_arms(arms: Sequence[Arm], settings: Mapping[str, Sequence[Options]]) -> tuple[Arm, ...]:
     """Build the arms of a tuning study: the baseline, and each arm with each of its candidates.
 
+    An option that another candidate of the arm sets has its default.
+
     Args:
         arms: arms of the study, the baseline first.
         settings: candidate options by arm name.
     """
     candidates = [arms[0]]
     for arm in arms:
-        for options in settings.get(arm.name, []):
+        tried = settings.get(arm.name, [])
+        untuned = _without_options(arm, {key for options in tried for key in options})
+        for options in tried:
             label = ', '.join(f'{key.rsplit(".", 1)[1]} {value}' for key, value in options.items())
-            candidates.append(replace(_with_options(arm, options), name=f'{arm.name} {label}'))
+            candidates.append(replace(_with_options(untuned, options), name=f'{arm.name} {label}'))
     return tuple(candidates)
 
 
 def _with_options(arm: Arm, options: Options) -> Arm:
     """Replace options of the same keys and append the others."""
-    other_options = (option for option in arm.options if option.split('=', 1)[0] not in options)
-    return replace(arm, options=(*other_options, *(f'{key}={value}' for key, value in options.items())))
+    others = _without_options(arm, options).options
+    return replace(arm, options=(*others, *(f'{key}={value}' for key, value in options.items())))
+
+
+def _without_options(arm: Arm, keys: Collection[str]) -> Arm:
+    kept = (option for option in arm.options if option.split('=', 1)[0] not in keys)
+    return replace(arm, options=tuple(kept))
