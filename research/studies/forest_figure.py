@@ -24,6 +24,7 @@ QUESTIONS = {
         'tiny-few-10',
         'tiny-few-25',
         'tiny-resnet-few',
+        'tiny-few-pretrained',
         'shapes-few-5',
         'shapes-few-10',
         'shapes-few-25',

@@ -29,6 +29,7 @@ STUDIES = {
     'shapes-few-10': 'Shapes, 10 labels a class',
     'tiny-few-10': 'photos, 10 labels a class',
     'tiny-resnet-few': 'photos, ResNet-18, 10 labels a class',
+    'tiny-few-pretrained': 'photos, pretrained by labels, 10 labels a class',
     'shapes-none': 'Shapes, no label',
     'tiny-none': 'photos, no label',
     'shapes-pretraining': 'Shapes, pretrained without labels',

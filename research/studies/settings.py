@@ -160,6 +160,14 @@ PHOTOS_FEW_CHOSEN: dict[str, Options] = {
     'lfi-dense-features': LFI_TIMES_4,
     'dho': weight('dual_head', '4.0'),
 }
+# Of a student that labels of other photos have pretrained. No arm gains over 0.2 points from another rate.
+PRETRAINED_CHOSEN: dict[str, Options] = {
+    'logit-kd': weight('logit_kd', '4.0'),
+    'dho': {**weight('dual_head', '4.0'), MIXTURE: '0'},
+    'dense-features': weight('dense_features', '512.0'),
+    'other-image': LFI_TIMES_4,
+    'lfi': LFI_TIMES_4,
+}
 # Best of PHOTOS_SETTINGS: LFI with dense features at their own weight has an eighth of LFI's weights.
 PHOTOS_CHOSEN: dict[str, Options] = {'lfi-dense-features': _lfi('0.25', '0.5', '0.25')}
 

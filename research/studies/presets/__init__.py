@@ -28,7 +28,7 @@ from .few_labels import (
     with_text_prediction,
 )
 from .preset import Preset
-from .pretrained import PRETRAINED_SETTINGS, TINY_FEW_PRETRAINED
+from .pretrained import TINY_FEW_PRETRAINED, TINY_FEW_PRETRAINED_TUNING
 from .pretraining import SHAPES_PRETRAINING, SHAPES_PRETRAINING_TUNING
 from .students import BY_HEAD, classification_arms, named_arms
 from .tuning import tuning
@@ -70,7 +70,7 @@ PRESETS = {
     'tiny-resnet': TINY_RESNET,
     'tiny-resnet-few': TINY_RESNET_FEW,
     'tiny-few-pretrained': TINY_FEW_PRETRAINED,
-    'tiny-few-pretrained-tuning': tuning(TINY_FEW_PRETRAINED, 8, PRETRAINED_SETTINGS),
+    'tiny-few-pretrained-tuning': TINY_FEW_PRETRAINED_TUNING,
     'tiny-full': TINY_FULL,
     'coco-full': COCO_FULL,
     'dg-pacs': domain_study('pacs', 'What is there of PACS'),

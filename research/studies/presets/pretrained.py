@@ -5,19 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..arms import build_arm
-from ..settings import LFI_TIMES_4, MIXTURE, PHOTOS_FEW_CHOSEN, Options, weight, with_settings
+from ..settings import LFI_TIMES_4, MIXTURE, PRETRAINED_CHOSEN, Options, weight, with_settings
 from .all_labels import TINY_SMALL
 from .few_labels import TINY_STUDENT, few_labels, with_text_prediction
 from .students import named_arms
-
-
-def _rates(*rates: str) -> list[Options]:
-    return [{'optim_wrapper.optimizer.lr': rate} for rate in rates]
-
-
-def _rates_and(options: Options) -> list[Options]:
-    return [*_rates('0.003', '0.001'), options, *_rates('0.0003', '0.0001')]
-
+from .tuning import tuning
 
 # The study tests the first 20 classes of what is there, and the pretraining has the 30 others.
 FIRST, NUMBER = 20, 30
@@ -36,7 +28,7 @@ TINY_FEW_PRETRAINED = replace(
         TINY_SMALL,
         10,
         tuple(
-            replace(with_settings(with_text_prediction(arm), PHOTOS_FEW_CHOSEN), start=LABELLED_PRETRAINING)
+            replace(with_settings(with_text_prediction(arm), PRETRAINED_CHOSEN), start=LABELLED_PRETRAINING)
             for arm in named_arms(ARMS, TINY_STUDENT, features=True)
         ),
         8,
@@ -46,14 +38,29 @@ TINY_FEW_PRETRAINED = replace(
     'half of each batch labelled, each epoch once over the others, 8 epochs. LFI and its negative '
     'control predict by the texts of the classes. 20 classes, 100 training images each, 64 px; validation on '
     '50 further training images of each class, test on the 50 official validation images of each, chance 5 '
-    '%; LiT-style EfficientNet-Lite0 as teacher. Loss weights are those of `tiny-few`.',
+    '%; LiT-style EfficientNet-Lite0 as teacher. DHO predicts by its second head.',
 )
+
+
+def _candidates(options: Options, other: Options) -> list[Options]:
+    return [_at('0.003', options), _at('0.001', options), _at('0.001', other), *_low_rates(options)]
+
+
+def _low_rates(options: Options) -> list[Options]:
+    return [_at('0.0003', options), _at('0.0001', options)]
+
+
+def _at(rate: str, options: Options) -> Options:
+    return {'optim_wrapper.optimizer.lr': rate, **options}
+
+
 # A tuned backbone may need another learning rate than one from scratch, and other weights of the teacher. The
-# tuning has the task loss at 0.001 anyway, and the other settings are tried at this rate.
+# tuning has the task loss at 0.001 anyway.
 PRETRAINED_SETTINGS: dict[str, list[Options]] = {
-    'task-loss': _rates('0.003', '0.0003', '0.0001'),
-    'logit-kd': _rates_and(weight('logit_kd', '16')),
-    'dho': _rates_and({MIXTURE: '0'}),
-    'dense-features': _rates_and(weight('dense_features', '512')),
-    'lfi': _rates_and(LFI_TIMES_4),
+    'task-loss': [_at('0.003', {}), *_low_rates({})],
+    'logit-kd': _candidates(weight('logit_kd', '4'), weight('logit_kd', '16')),
+    'dho': _candidates(weight('dual_head', '4'), {**weight('dual_head', '4'), MIXTURE: '0'}),
+    'dense-features': _candidates(weight('dense_features', '128'), weight('dense_features', '512')),
+    'lfi': _candidates({}, LFI_TIMES_4),
 }
+TINY_FEW_PRETRAINED_TUNING = tuning(TINY_FEW_PRETRAINED, 8, PRETRAINED_SETTINGS)
