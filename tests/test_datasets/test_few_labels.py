@@ -223,6 +223,18 @@ def test_no_step_sees_the_objects_of_a_hidden_image():
     assert all(len(data.get_data_info(index)['instances']) == 1 for index in range(3))
 
 
+def test_no_step_sees_the_boxes_of_a_hidden_image_of_our_data_sets(fake_tiny_imagenet):
+    for config in (SHAPES, dict(type='lfi.TinyImageNet', data_root=str(fake_tiny_imagenet), split='train')):
+        data = DATASETS.build({**config, 'pipeline': []})
+        data.pipeline = dict
+        few = FewLabels(data, labels_per_class=1)
+        seen = [few[index] for index in range(len(few))]
+        assert ['gt_bboxes' in info for info in seen] == few.labelled.tolist()
+        hidden = [info for info in seen if 'gt_bboxes' not in info]
+        assert hidden and not any({'gt_bboxes_labels', 'gt_masks'} & set(info) for info in hidden)
+        assert all('gt_bboxes' in data.get_data_info(index) for index in range(len(data)))
+
+
 @pytest.mark.parametrize('dataset', [Boxes(), Labels([[0, 1]]), Labels([None])])
 def test_0_hides_labels_of_any_kind(dataset):
     assert not FewLabels(dataset, labels_per_class=0).labelled.any()

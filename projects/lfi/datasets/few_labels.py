@@ -14,8 +14,9 @@ from lfi.structures.labels import UNLABELLED
 
 from .labelled_images import labelled_mask, mark_unlabelled, raw_info
 
-# Keys of the objects in a data info of mmdet: boxes and masks, and panoptic segments.
+# Keys of the objects in a data info of mmdet, boxes and masks, and panoptic segments; and as arrays, in ours.
 INSTANCES = ('instances', 'segments_info')
+OBJECT_ARRAYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks')
 
 
 @DATASETS.register_module()
@@ -24,8 +25,8 @@ class FewLabels:
 
     An image with a hidden label has `gt_label=-1` and `unlabelled=True` in its data info, and
     `unlabelled=True` in the metainfo of its sample, whatever the pipeline packs. LFI's models leave it out of
-    the task's loss. Its instances are removed before the pipeline, so that no step selects pixels by them.
-    Annotated segmentation maps and captions stay: steps load them, but the task's loss ignores those of
+    the task's loss. Its boxes and masks are removed before the pipeline, so that no step selects pixels by
+    them. Annotated segmentation maps and captions stay: steps load them, but the task's loss ignores those of
     unlabelled images. The choice of images depends only on `seed`, the class and the order of the images. A
     larger `labels_per_class` or `labelled_images` keeps the images that a smaller one chooses, and adds
     others. The wrapped data set provides images and pipeline. Set exactly one of `labels_per_class` and
@@ -227,6 +228,7 @@ def _hide(info: dict, labelled: np.ndarray) -> dict:
     """Hide the label of a data info in place, unless the image keeps it; return the data info."""
     if not labelled[info['sample_idx']]:
         info.update(gt_label=-1, **{UNLABELLED: True})
-        info.pop('gt_score', None)
+        for name in ('gt_score', *OBJECT_ARRAYS):
+            info.pop(name, None)
         info.update({name: [] for name in INSTANCES if name in info})
     return info
