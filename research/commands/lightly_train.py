@@ -58,6 +58,7 @@ from torchvision.models import resnet18
 
 from ..studies.arms import ARMS, LOSS
 from ..studies.csv_file import write_csv
+from ..studies.locks import publishing_lock, run_lock
 from ..studies.paired import mean_and_spread, paired_by_seed
 from ..studies.settings_digest import settings_digest
 
@@ -243,7 +244,13 @@ def main(args: Namespace) -> None:
     student = STUDENTS[args.student]
     if args.peer and student.label:
         raise UsageError(f'--peer trains a ResNet-18 alone: leave it out with --student {args.student}')
-    args.out.mkdir(parents=True, exist_ok=True)
+    # A second command would write the photos anew, which the first one trains on.
+    with run_lock(args.out / '.lock'):
+        compare(args, student)
+
+
+def compare(args: Namespace, student: Student) -> None:
+    """Train and test the runs that have no result."""
     results = Results(args.results, TUNING if args.tuning else TEST)
     source = Path(os.environ['LFI_DATA_ROOT']) / 'tiny-imagenet-200'
     photos = write_photos(source, args.out / 'photos', args.images)
@@ -319,10 +326,13 @@ class Results:
 
     def __init__(self, path: Path, part: str) -> None:
         self._path, self._part = path, part
-        self._rows: list[dict[str, str]] = []
-        if path.exists():
-            with path.open(newline='') as file:
-                self._rows = list(csv.DictReader(file))
+        self._rows = self._read()
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self._path.exists():
+            return []
+        with self._path.open(newline='') as file:
+            return list(csv.DictReader(file))
 
     def has(self, run: str, seed: int, identity: str) -> bool:
         """Whether a run is there.
@@ -339,12 +349,12 @@ class Results:
         return bool(identities)
 
     def add(self, run: str, seed: int, identity: str, **values: float) -> None:
-        """Add the values of a run, and write the file."""
+        """Add the values of a run to the file, to which another command may have added some."""
         row = dict(run=run, part=self._part, seed=seed, identity=identity)
         row |= {name: f'{value:.2f}' for name, value in values.items()}
-        self._rows.append({name: str(row[name]) for name in self.columns})
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_csv([self.columns, *(list(row.values()) for row in self._rows)], self._path)
+        with publishing_lock(self._path.parent):
+            self._rows = [*self._read(), {name: str(row[name]) for name in self.columns}]
+            write_csv([self.columns, *(list(row.values()) for row in self._rows)], self._path)
 
     def table(self) -> str:
         """Return a Markdown table of the means and standard deviations over seeds."""

@@ -66,11 +66,13 @@ def test_results_of_other_settings_are_not_mixed_in(tmp_path):
     row = '| other | +0.0 (-6.4 to +6.4) | +0.0 (+0.0 to +0.0) | +0.0 (+0.0 to +0.0) |'
     results.add('untrained', 0, 'dd', **values)
     assert row in results.differences('LFI') and '| untrained | – | – | – |' in results.differences('LFI')
-    # Tuning has rows of its own, and leaves the others.
+    # Tuning has rows of its own, and leaves the others, also those that were added meanwhile.
     tuning = Results(file, 'tuning')
     assert not tuning.has('LFI', 0, 'aa')
+    results.add('meanwhile', 0, 'ee', **values)
     tuning.add('LFI', 0, 'bb', **values)
     assert Results(file, 'test').table() == results.table()
+    assert tuning.has('LFI', 0, 'bb')
 
 
 def test_no_tested_image_is_trained_on(data_root, tmp_path):
