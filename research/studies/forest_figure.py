@@ -29,7 +29,7 @@ QUESTIONS = {
         'shapes-few-10',
         'shapes-few-25',
     ),
-    'no-label': ('tiny-none', 'shapes-none'),
+    'no-label': ('tiny-none', 'shapes-none', 'shapes-none-long'),
     'all-labels': ('tiny-small', 'tiny-50', 'tiny-resnet', 'shapes', 'shapes-fresh', 'shapes-long'),
     'pretraining': ('shapes-pretraining',),
     'detection': ('shapes-detector-few', 'shapes-detector'),

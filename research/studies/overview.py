@@ -31,6 +31,7 @@ STUDIES = {
     'tiny-resnet-few': 'photos, ResNet-18, 10 labels a class',
     'tiny-few-pretrained': 'photos, pretrained by labels, 10 labels a class',
     'shapes-none': 'Shapes, no label',
+    'shapes-none-long': 'Shapes, no label, 20 epochs',
     'tiny-none': 'photos, no label',
     'shapes-pretraining': 'Shapes, pretrained without labels',
     'shapes-detector': 'Shapes, detector',

@@ -160,7 +160,7 @@ PHOTOS_FEW_CHOSEN: dict[str, Options] = {
     'lfi-dense-features': LFI_TIMES_4,
     'dho': weight('dual_head', '4.0'),
 }
-# Of a student that labels of other photos have pretrained. No arm gains over 0.2 points from another rate.
+# Of a student that labels of other photos have pretrained. Another rate brings no arm over 0.2 points.
 PRETRAINED_CHOSEN: dict[str, Options] = {
     'logit-kd': weight('logit_kd', '4.0'),
     'dho': {**weight('dual_head', '4.0'), MIXTURE: '0'},
