@@ -79,10 +79,12 @@ def test_the_maps_of_a_view_are_the_teachers_of_the_students_image(load, tmp_pat
         torch.testing.assert_close(stored.presence, online.presence, atol=1e-5, rtol=0)
         if online.concepts is not None:
             assert torch.equal(stored.concepts, online.concepts)
-        shown.setdefault(sample.img_path, set()).add(record['view'].tobytes())
+        shown.setdefault(sample.img_path, set()).add(tuple(record['view'].flat))
     assert cache.manifest.views == K
     # Training shows several views of an image.
-    assert all(len(views) <= K - 2 for views in shown.values())
+    # A new view may happen to show the complete image or its mirror image, whose record it then has.
+    complete = {(sign, 0, 0, 0, 1, 0) for sign in (1, -1)}
+    assert all(len(views - complete) <= K - 2 for views in shown.values())
     assert sum(map(len, shown.values())) > len(shown)
 
 
