@@ -74,10 +74,29 @@ def test_a_setting_that_nobody_reads_is_refused(key, message):
 
 @pytest.mark.parametrize(
     'key',
-    ['load_from', 'randomness.seed', 'auto_scale_lr.enable', 'num_classes', 'runner_type', 'sync_bn'],
+    ['load_from', 'randomness.seed', 'auto_scale_lr.enable', 'runner_type', 'sync_bn'],
 )
 def test_settings_that_the_runner_or_the_config_reads_are_taken(key):
     load_config('lfi_vit-128x6-p8_shapes', {key: 1})
+
+
+def test_a_variable_is_refused_while_settings_hold_its_value(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        "num_classes, domain, steps, my_key = 3, 'sketch', [dict(type='LoadImageFromFile')], 7\n"
+        'model = dict(backbone=dict(depth=7), head=dict(num_classes=num_classes))\n'
+        'train_dataloader = dict(dataset=dict(domains=[domain], pipeline=steps))\n'
+    )
+    for key, settings in (
+        ('num_classes', 'model.head.num_classes'),
+        ('domain', 'train_dataloader.dataset.domains.0'),
+        ('steps.0.type', 'train_dataloader.dataset.pipeline'),
+    ):
+        with pytest.raises(UsageError, match=f'{key}=5: .* is a variable; .*: set {settings}$'):
+            load_config(str(config), {key: 5})
+    assert load_config(str(config), {'num_classes': 5, 'model.head.num_classes': 5}).num_classes == 5
+    # The user's own code may read it.
+    assert load_config(str(config), {'my_key': 5}).my_key == 5
 
 
 def test_modules_that_cfg_options_add_are_imported(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from mmengine.config import Config
@@ -16,7 +16,7 @@ from lfi.config_files import find_config
 from lfi.errors import UsageError, as_usage_error, did_you_mean
 from lfi.registry import MODELS
 from lfi.utils.config_types import type_name
-from lfi.utils.options import check_whole
+from lfi.utils.options import check_whole, is_root_option
 from lfi.utils.repositories import is_student, local_folder
 
 from .data_root_option import rebase_data_roots
@@ -92,13 +92,45 @@ def apply_options(cfg: Config, options: Mapping[str, Any], name: str) -> None:
 
 
 def _check_settings(cfg: Config, options: Mapping) -> None:
-    """Refuse options whose setting is neither in the config nor read by the Runner."""
-    settings = {*cfg, *inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
+    """Refuse options that change nothing.
+
+    Their setting is neither in the config nor read by the Runner; or it is a variable of the config, such as
+    `num_classes`, whose value is in other settings already.
+    """
+    read = {*inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
     for key, value in options.items():
         name = key.split('.')[0]
-        if name not in settings:
-            hint = did_you_mean(name, settings) or 'write it into the config if your code reads it'
+        if name not in {*cfg, *read}:
+            hint = did_you_mean(name, {*cfg, *read}) or 'write it into the config if your code reads it'
             raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
+        if name in read or name == 'max_epochs' or is_root_option(name):
+            continue
+        holders = [path for path in _holders(cfg, name, read) if path not in options]
+        if holders:
+            raise UsageError(
+                f'--cfg-options {key}={value}: {name} is a variable; settings that hold its value keep it: '
+                f'set {" and ".join(holders)}'
+            )
+
+
+def _holders(cfg: Config, variable: str, read: Set[str]) -> Iterator[str]:
+    """Yield the dotted keys of settings that hold the value of a variable.
+
+    A whole number is common, so it counts only under the variable's own name.
+    """
+    wanted = cfg[variable]
+    if not wanted or isinstance(wanted, bool):
+        return
+    stack: list[tuple[str, Any]] = [(name, cfg[name]) for name in cfg if name in read]
+    while stack:
+        path, value = stack.pop(0)
+        same_name = path.split('.')[-1] == variable
+        if type(value) is type(wanted) and value == wanted and (same_name or not isinstance(value, int)):
+            yield path
+        elif isinstance(value, dict):
+            stack += [(f'{path}.{name}', part) for name, part in value.items()]
+        elif isinstance(value, list | tuple):
+            stack += [(f'{path}.{index}', part) for index, part in enumerate(value)]
 
 
 def _check_adapted_backbone(cfg: Config, options: Mapping) -> None:
