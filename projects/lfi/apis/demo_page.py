@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import warnings
 from collections.abc import Sequence
@@ -128,7 +129,8 @@ def build_page(inferencer: InteractionInferencer, cfg: Config, device: str | Non
             drawn_texts = texts or [result.texts[index] for index in strongest_texts(result)]
             teacher_maps = draw_teacher_maps(cfg, device, drawn_texts, result.image) if compare else None
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise gr.Error(str(error)) from error
+            # Gradio draws the message as HTML.
+            raise gr.Error(html.escape(str(error), quote=False)) from error
         record = result_record(result, inferencer.classes)
         del record['image']
         teacher_update = gr.update(value=teacher_maps, visible=compare or 'hidden')
