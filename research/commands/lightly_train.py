@@ -21,6 +21,7 @@ Settings are chosen beforehand, with a seed of its own and one half of the refer
 
     ... --seeds 100 --tuning --learning-rates 0.0005 0.002 0.008 --own-learning-rates 0.0007 0.0014 0.0028
     ... --seeds 100 --tuning --own-weights 1 4 --dense-weights 2 8 32
+    ... --seeds 100 --tuning --own-weights 1 4 --max-concepts 64 256
 
 Without `--peer`, LightlyTrain does not run. `--student vit` needs none.
 """
@@ -36,7 +37,8 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -226,6 +228,14 @@ def parse_args() -> Namespace:
         ('--dense-weights', [], 'W', 'of dense features, beside and in place of interactions (none)'),
     ):
         parser.add_argument(name, type=float, nargs='+', default=default, metavar=metavar, help=meaning)
+    parser.add_argument(
+        '--max-concepts',
+        type=positive,
+        nargs='+',
+        default=[],
+        metavar='M',
+        help="concepts that LFI asks about in an image, beside the config's 16 (none)",
+    )
     parser.add_argument('--control', action='store_true', help="learn other images' maps, too")
     parser.add_argument('--tuning', action='store_true', help='test on one half of the references')
     return parser.parse_args()
@@ -258,11 +268,7 @@ def compare(args: Namespace, student: Student) -> None:
     references, queries = split_images(source, args.tuning)
     runs: list[Run] = [
         ('untrained', None, untrained),
-        *(
-            run
-            for rate in args.own_learning_rates
-            for run in own_runs(student, rate, args.own_weights, args.dense_weights, args.control)
-        ),
+        *(run for rate in args.own_learning_rates for run in own_runs(student, rate, args)),
     ]
     if args.peer:
         runs += [(f'LightlyTrain, lr {rate:g}', rate, run_peer) for rate in args.learning_rates]
@@ -286,31 +292,27 @@ def compare(args: Namespace, student: Student) -> None:
     print(f'\n{results.differences(runs[1][0])}')
 
 
-def own_runs(
-    student: Student,
-    rate: float,
-    own_weights: Sequence[float],
-    dense_weights: Sequence[float],
-    control: bool,
-) -> Iterator[Run]:
+def own_runs(student: Student, rate: float, args: Namespace) -> Iterator[Run]:
     """Yield the runs of this package at a learning rate."""
     options = {'optim_wrapper.optimizer.lr': rate, **student.options}
-    losses = {
-        'LFI' if factor == 1 else f'LFI, weights times {factor:g},': {
-            name: factor * weight for name, weight in LOSS_WEIGHTS.items()
-        }
-        for factor in own_weights
-    }
-    for name, setting in losses.items():
-        yield f'{name.rstrip(",")}, lr {rate:g}', {**setting, **options}, run_lfi
-    for weight in dense_weights:
+    methods = {}
+    for factor, count in product(args.own_weights, (None, *args.max_concepts)):
+        setting = {name: factor * weight for name, weight in LOSS_WEIGHTS.items()}
+        method = 'LFI' if factor == 1 else f'LFI, weights times {factor:g}'
+        if count is not None:
+            method += f', {count} concepts'
+            setting['model.teacher.max_concepts'] = count
+        methods[method] = setting
+    for method, setting in methods.items():
+        yield f'{method}, lr {rate:g}', {**setting, **options}, run_lfi
+    for weight in args.dense_weights:
         dense_name = f'dense features, weight {weight:g}, lr {rate:g}'
         dense = {DENSE_WEIGHT: weight, **options}
         yield dense_name, {**options_of('dense-features'), **dense}, run_lfi
-        for name, setting in losses.items():
+        for method, setting in methods.items():
             together = {**setting, **options_of('lfi-dense-features'), **dense}
-            yield f'{name} + {dense_name}', together, run_lfi
-    if control:
+            yield f'{method}{"," * ("," in method)} + {dense_name}', together, run_lfi
+    if args.control:
         yield f'other image, lr {rate:g}', {**options_of('other-image'), **options}, run_lfi
 
 
