@@ -80,7 +80,7 @@ def test_settings_that_the_runner_or_the_config_reads_are_taken(key):
     load_config('lfi_vit-128x6-p8_shapes', {key: 1})
 
 
-def test_a_variable_is_refused_while_settings_hold_its_value(tmp_path):
+def test_a_variable_is_refused_while_settings_hold_its_value(tmp_path, monkeypatch):
     config = tmp_path / 'config.py'
     config.write_text(
         "num_classes, domain, steps, my_key = 3, 'sketch', [dict(type='LoadImageFromFile')], 7\n"
@@ -94,9 +94,13 @@ def test_a_variable_is_refused_while_settings_hold_its_value(tmp_path):
     ):
         with pytest.raises(UsageError, match=f'{key}=5: .* is a variable; .*: set {settings}$'):
             load_config(str(config), {key: 5})
-    assert load_config(str(config), {'num_classes': 5, 'model.head.num_classes': 5}).num_classes == 5
-    # The user's own code may read it.
+    # The user's own code may read it, or settings may be computed from it.
+    logged = []
+    monkeypatch.setattr('lfi.engine.config_loading.print_log', lambda text, *_: logged.append(text))
     assert load_config(str(config), {'my_key': 5}).my_key == 5
+    assert load_config(str(config), {'num_classes': 5, 'model.head.num_classes': 5}).num_classes == 5
+    (warning,) = logged
+    assert 'my_key=5: my_key is a variable; settings that are computed from it keep their values' in warning
 
 
 def test_modules_that_cfg_options_add_are_imported(tmp_path, monkeypatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import traceback
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
@@ -46,6 +48,7 @@ FURTHER_SETTINGS = (
     'tta_pipeline',
     'vis_backends',
 )
+READ = {*inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
 
 
 def load_config(path: str, options: dict | None = None) -> Config:
@@ -79,6 +82,7 @@ def apply_options(cfg: Config, options: Mapping[str, Any], name: str) -> None:
     rebase_data_roots(cfg, options)
     set_max_epochs(cfg, options)
     _check_settings(cfg, options)
+    _check_variables(cfg, options)
     _check_adapted_backbone(cfg, options)
     _check_numbers(cfg, options)
     try:
@@ -92,40 +96,48 @@ def apply_options(cfg: Config, options: Mapping[str, Any], name: str) -> None:
 
 
 def _check_settings(cfg: Config, options: Mapping) -> None:
-    """Refuse options that change nothing.
-
-    Their setting is neither in the config nor read by the Runner; or it is a variable of the config, such as
-    `num_classes`, whose value is in other settings already.
-    """
-    read = {*inspect.signature(Runner.__init__).parameters, *FURTHER_SETTINGS}
+    """Refuse options whose setting is neither in the config nor read by the Runner."""
+    settings = {*cfg, *READ}
     for key, value in options.items():
         name = key.split('.')[0]
-        if name not in {*cfg, *read}:
-            hint = did_you_mean(name, {*cfg, *read}) or 'write it into the config if your code reads it'
+        if name not in settings:
+            hint = did_you_mean(name, settings) or 'write it into the config if your code reads it'
             raise UsageError(f'--cfg-options {key}={value}: the config has no {name!r}; {hint}')
-        if name in read or name == 'max_epochs' or is_root_option(name):
+
+
+def _check_variables(cfg: Config, options: Mapping) -> None:
+    """Refuse options of a variable, such as `num_classes`, whose value settings hold already.
+
+    If none does, there is a warning: settings may be computed from it, or the user's own code may read it.
+    """
+    for key, value in options.items():
+        name = key.split('.')[0]
+        if name in READ or name == 'max_epochs' or is_root_option(name):
             continue
-        holders = [path for path in _holders(cfg, name, read) if path not in options]
-        if holders:
-            raise UsageError(
-                f'--cfg-options {key}={value}: {name} is a variable; settings that hold its value keep it: '
-                f'set {" and ".join(holders)}'
-            )
+        option = f'--cfg-options {key}={value}: {name} is a variable'
+        holders = list(_holders(cfg, name))
+        kept = [path for path in holders if path not in options]
+        if kept:
+            raise UsageError(f'{option}; settings that hold its value keep it: set {" and ".join(kept)}')
+        if not holders:
+            message = f'{option}; settings that are computed from it keep their values'
+            print_log(message, 'current', logging.WARNING)
 
 
-def _holders(cfg: Config, variable: str, read: Set[str]) -> Iterator[str]:
+def _holders(cfg: Config, variable: str) -> Iterator[str]:
     """Yield the dotted keys of settings that hold the value of a variable.
 
-    A whole number is common, so it counts only under the variable's own name.
+    A number may be there by chance, so it counts only under the variable's own name.
     """
     wanted = cfg[variable]
     if not wanted or isinstance(wanted, bool):
         return
-    stack: list[tuple[str, Any]] = [(name, cfg[name]) for name in cfg if name in read]
+    stack: list[tuple[str, Any]] = [(name, cfg[name]) for name in cfg if name in READ]
     while stack:
         path, value = stack.pop(0)
         same_name = path.split('.')[-1] == variable
-        if type(value) is type(wanted) and value == wanted and (same_name or not isinstance(value, int)):
+        counts = same_name or not isinstance(value, int | float)
+        if counts and type(value) is type(wanted) and value == wanted:
             yield path
         elif isinstance(value, dict):
             stack += [(f'{path}.{name}', part) for name, part in value.items()]
